@@ -1,0 +1,41 @@
+"""The engines by name; each module is imported only when its engine is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ltxfilter.engines.base import Drawn, Engine
+from ltxfilter.errors import OptionError
+from ltxfilter.options import parse_spec
+
+__all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class"]
+
+ENGINES = {  # name -> module:class
+    "flow": "ltxfilter.engines.flow:Flow",
+    "blend": "ltxfilter.engines.blend:Blend",
+    "hold": "ltxfilter.engines.hold:Hold",
+}
+
+
+def engine_class(name: str) -> type[Engine]:
+    """Return the class of the engine called `name`. Raises OptionError."""
+    if name not in ENGINES:
+        raise OptionError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
+    module, _, attribute = ENGINES[name].partition(":")
+    found: type[Engine] = getattr(import_module(module), attribute)
+    return found
+
+
+def build(spec: str) -> Engine:
+    """Build the engine that "NAME:key=value" describes, not yet open. Raises OptionError."""
+    name, given = parse_spec(spec)
+    kind = engine_class(name)
+    known = {option.name: option for option in kind.options}
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        if key not in known:
+            allowed = ", ".join(known) or "none"
+            raise OptionError(f"engine {name} has no option {key!r}; it has {allowed}")
+        values[key] = known[key].parse(text)
+    return kind(**values)

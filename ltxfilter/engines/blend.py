@@ -1,0 +1,57 @@
+"""The engine `blend`: cross-fade the two keyframes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ltxfilter.engines.base import Drawn
+from ltxfilter.frame import Plane, VideoInfo
+from ltxfilter.options import EngineOption
+from ltxfilter.window import Window, WindowShape
+
+ONE = 1 << 15  # fixed-point weight of a whole keyframe
+
+
+class Blend:
+    """Cross-fades the two keyframes around a slot."""
+
+    name: ClassVar[str] = "blend"
+    summary: ClassVar[str] = "cross-fade the two frames around it"
+    options: ClassVar[tuple[EngineOption, ...]] = ()
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Return None: it runs everywhere."""
+        return None
+
+    def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
+        """Ask for pairs; blending needs two 32-bit copies of the largest plane."""
+        return WindowShape(draw_bytes=8 * video.width * video.height)
+
+    def prepare(self, window: Window) -> Any:
+        """Return nothing: there is nothing to know."""
+
+    def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:  # noqa: ARG002
+        """Yield the weighted mean of the two keyframes for each slot."""
+        for slot in window.to_draw():
+            left, right = window.keyframes[slot.left], window.keyframes[slot.left + 1]
+            pairs = zip(left.planes, right.planes, strict=True)
+            yield Drawn(tuple(cross_fade(a, b, float(slot.tau)) for a, b in pairs))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def cross_fade(left: Plane, right: Plane, tau: float) -> Plane:
+    """Return `(1 - tau) * left + tau * right`, rounded to nearest; uint8 or uint16 in and out."""
+    weight = round(tau * ONE)
+    total = left.astype(np.uint32)
+    total *= ONE - weight
+    total += right.astype(np.uint32) * np.uint32(weight)
+    total += ONE // 2
+    total >>= 15
+    return total.astype(left.dtype)

@@ -1,0 +1,88 @@
+"""Pixel formats by FFmpeg's names: plane shapes, and the planar twins of packed formats."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import av
+
+from ltxfilter.errors import InputError
+from ltxfilter.frame import PlaneShape
+
+# Same samples, other arrangement: swscale rearranges these without loss.
+PLANAR_TWINS = {
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "p010le": "yuv420p10le",
+    "p012le": "yuv420p12le",
+    "p210le": "yuv422p10le",
+    "rgb24": "gbrp",
+    "bgr24": "gbrp",
+    "rgb0": "gbrp",
+    "bgr0": "gbrp",
+    "0rgb": "gbrp",
+    "0bgr": "gbrp",
+    "rgba": "gbrap",
+    "bgra": "gbrap",
+    "argb": "gbrap",
+    "abgr": "gbrap",
+    "pal8": "gbrap",
+    "rgb48le": "gbrp16le",
+    "rgba64le": "gbrap16le",
+    "x2rgb10le": "gbrp10le",
+    "monow": "gray",
+    "monob": "gray",
+}
+
+
+def planar_name(name: str) -> str:
+    """Return the planar format that holds the samples of `name`; itself if it is planar.
+
+    "yuvj420p" and its kin are their limited-range names: range is ColorInfo's business.
+    """
+    if name.startswith("yuvj"):
+        return "yuv" + name[4:]
+    return PLANAR_TWINS.get(name, name[:-2] + "le" if name.endswith("be") else name)
+
+
+@lru_cache(maxsize=64)
+def plane_shapes(name: str, width: int, height: int) -> tuple[PlaneShape, ...]:
+    """Return the planes of a planar integer format of 8 to 16 bits, native byte order.
+
+    Raises InputError for a format that ltxfilter cannot hold.
+    """
+    try:
+        fmt = av.VideoFormat(name, width, height)
+    except ValueError:
+        raise InputError(f"pixel format {name!r} is unknown to FFmpeg") from None
+    by_plane = sorted(zip(_roles(fmt), fmt.components, strict=True), key=lambda pair: pair[1].plane)
+    one_each = [component.plane for _, component in by_plane] == list(range(len(by_plane)))
+    bits = {component.bits for _, component in by_plane}
+    if not one_each or min(bits) < 8 or max(bits) > 16 or "f" in name or fmt.is_big_endian:
+        raise InputError(
+            f"pixel format {name} is not supported; convert it first, for example to yuv420p, "
+            "yuv422p10le, yuv444p12le, gray or gbrp"
+        )
+    square = av.VideoFormat(name, 64, 64).components
+    shifts = {part.plane: _shifts(part) for part in square}
+    return tuple(
+        PlaneShape(role, part.width, part.height, *shifts[part.plane], part.bits)
+        for role, part in by_plane
+    )
+
+
+def _shifts(part: av.video.format.VideoFormatComponent) -> tuple[int, int]:
+    """Return the log2 subsampling of a component of a 64x64 picture."""
+    return 6 - (part.width.bit_length() - 1), 6 - (part.height.bit_length() - 1)
+
+
+def _roles(fmt: av.VideoFormat) -> list[str]:
+    """Name the components in FFmpeg's order: luma or red first, alpha last."""
+    count = len(fmt.components)
+    color = "rgb" if fmt.is_rgb else "yuv"
+    return list("ya" if count == 2 else (color + "a")[:count])

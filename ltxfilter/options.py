@@ -1,0 +1,166 @@
+"""What a run is asked to do, and the `name:key=value:key=value` language for engines."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from ltxfilter.errors import OptionError
+
+MIB = 1 << 20
+DEFAULT_MEMORY = 2 << 30  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOption:
+    """One option of an engine: how it is written, checked and explained."""
+
+    name: str
+    default: Any  # its type is the option's: bool, int, float or str
+    help: str  # with the unit where there is one
+    choices: tuple[str, ...] = ()
+    low: float | None = None  # smallest number allowed
+    high: float | None = None  # largest number allowed
+
+    def parse(self, text: str) -> Any:
+        """Turn `text` into a value. Raises OptionError naming the option and what is allowed."""
+        kind = type(self.default)
+        try:
+            value = _boolean(text) if kind is bool else kind(text)
+        except ValueError:
+            raise OptionError(f"option {self.name}={text}: not {self.allowed()}") from None
+        outside = kind in (int, float) and not (
+            (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        )
+        if outside or (self.choices and value not in self.choices):
+            raise OptionError(f"option {self.name}={text}: not {self.allowed()}")
+        return value
+
+    def allowed(self) -> str:
+        """Describe the values it takes."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        kind = {bool: "0 or 1", int: "a whole number", float: "a number", str: "a text"}
+        text = kind[type(self.default)]
+        if self.low is not None and self.high is not None:
+            return f"{text} from {self.low:g} to {self.high:g}"
+        return text if self.low is None else f"{text} of at least {self.low:g}"
+
+
+def _boolean(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True}
+    known |= {"0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError(text)
+    return known[text.lower()]
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    r"""Split "name:key=value:key=value"; a colon or backslash in a value is written `\:`, `\\`.
+
+    Raises OptionError.
+    """
+    parts = re.findall(r"(?:\\.|[^:\\])+", text)
+    name, *pairs = parts or [""]
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        raise OptionError(f"engine {text!r}: write NAME or NAME:key=value:key=value")
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise OptionError(f"engine {text!r}: {pair!r} is not key=value")
+        if key in options:
+            raise OptionError(f"engine {text!r}: {key} is given twice")
+        options[key] = re.sub(r"\\(.)", r"\1", value)
+    return name, options
+
+
+def format_spec(name: str, options: Mapping[str, str]) -> str:
+    """Write what `parse_spec` reads."""
+
+    def escape(value: str) -> str:
+        return re.sub(r"([:\\])", r"\\\1", value)
+
+    return ":".join([name, *(f"{key}={escape(value)}" for key, value in options.items())])
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size such as 512M, 4G, 1.5GiB or 300000000 (bytes). Raises OptionError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise OptionError(f"size {text!r}: write bytes, or a number with K, M or G: 512M, 4G")
+    power = " KMGT".index(match[2].upper() or " ")
+    return int(Fraction(match[1]) * 1024**power)
+
+
+def parse_time(text: str) -> Fraction:
+    """Read seconds as FFmpeg writes them: 12.5, 250ms, 01:30, 1:02:03.5. Raises OptionError."""
+    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)(s|ms|us)?", text.strip())
+    if not match or (match[4] and match[2]):
+        raise OptionError(f"time {text!r}: write seconds or HH:MM:SS.mmm")
+    scale = {None: 1, "s": 1, "ms": 1000, "us": 1000000}[match[4]]
+    return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputOptions:
+    """What to read, and how to understand it."""
+
+    path: str = "-"  # "-" is standard input
+    format: str | None = None  # FFmpeg's demuxer name; None sniffs
+    width: int | None = None  # pixels, of headerless video
+    height: int | None = None
+    pix_fmt: str | None = None  # of headerless video
+    rate: Fraction | None = None  # frames per second, of video without timestamps
+    start: Fraction | None = None  # -ss, seconds
+    duration: Fraction | None = None  # -t, seconds
+    end: Fraction | None = None  # -to, seconds
+    hwaccel: str | None = None
+    deinterlace: str = "auto"  # auto, on, off
+    threads: int | None = None  # decoder threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What to write, and how."""
+
+    path: str = "-"  # "-" is standard output
+    format: str | None = None  # FFmpeg's muxer name; None goes by the file's name
+    overwrite: bool | None = None  # None refuses, and says how to allow it
+    codec: str | None = None  # FFmpeg's video encoder name; None goes by the container
+    pix_fmt: str | None = None  # None keeps the stream's own if the encoder takes it
+    encoder: Mapping[str, str] = field(default_factory=dict)  # crf, preset, b, g, x265-params, ...
+    muxer: Mapping[str, str] = field(default_factory=dict)  # movflags, ...
+    audio: bool = True
+    subtitles: bool = True
+    data: bool = True
+    maps: tuple[str, ...] = ()  # FFmpeg's stream specifiers: "0", "0:a:1", "-0:s"
+    color: Mapping[str, str] = field(default_factory=dict)  # colorspace, color_range, ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that a run is asked to do."""
+
+    input: InputOptions = field(default_factory=InputOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    fps: str = "auto"  # auto, source, 2x or a rate
+    engine: str = "flow"  # NAME or NAME:key=value
+    speed: Fraction = Fraction(1)  # below 1 plays slower
+    cuts: bool = True
+    repeats: str = "report"  # report, smooth
+    memory: int = DEFAULT_MEMORY  # bytes
+    threads: int = field(default_factory=lambda: available_threads())
+    strict: bool = False  # damaged input is an error
+
+
+def available_threads() -> int:
+    """Return how many CPUs this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1

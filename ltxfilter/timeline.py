@@ -1,0 +1,149 @@
+"""Exact output times: which moments of the source the output shows, in rational seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from ltxfilter.errors import OptionError
+
+NTSC = Fraction(1000, 1001)
+TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
+NAMED = {"ntsc": 30 * NTSC, "pal": Fraction(25), "film": Fraction(24), "ntsc-film": 24 * NTSC}
+MAX_RATE = 1000  # frames per second
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An output frame to be produced."""
+
+    index: int  # position in the output, from 0
+    time: Fraction  # seconds on the source's clock
+    left: int  # position of its earlier keyframe in the window
+    tau: Fraction  # 0 <= tau < 1 between its two keyframes; exactly 0 passes the earlier through
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Output times `start + k / rate`; with `rate` None, every source interval in `split` parts.
+
+    start: seconds of the first source frame.
+    """
+
+    rate: Fraction | None
+    start: Fraction
+    split: int = 2
+    _next: int = 0
+
+    def between(self, left: Fraction, right: Fraction) -> Iterator[tuple[int, Fraction, Fraction]]:
+        """Yield (index, time, tau) of every output time with `left <= time < right`."""
+        if self.rate is None:
+            for part in range(self.split):
+                tau = Fraction(part, self.split)
+                yield self._next, left + tau * (right - left), tau
+                self._next += 1
+            return
+        index = max(ceil((left - self.start) * self.rate), 0)
+        while (time := self.start + index / self.rate) < right:
+            yield index, time, (time - left) / (right - left)
+            index += 1
+
+    def tail(self, left: Fraction, end: Fraction) -> Iterator[tuple[int, Fraction, Fraction]]:
+        """Yield the output times from the last source frame at `left` to the stream's `end`.
+
+        With a rate their total number, earlier ones included, is round((end - start) * rate);
+        the last source frame itself is never lost.
+        """
+        if self.rate is None:
+            yield from self.between(left, end)
+            return
+        first = max(ceil((left - self.start) * self.rate), 0)
+        count = max(round_half_up((end - self.start) * self.rate), 1)
+        for index in range(first, count):
+            time = self.start + index / self.rate
+            yield index, time, (time - left) / max(end - left, time - left + 1 / self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Snap:
+    """Put times that a container rounded to `tick` back onto their rational rate.
+
+    A time within one tick of `start + n / rate` becomes exactly that; others stay as they are.
+    It keeps no state, so a run that starts in the middle snaps alike.
+    """
+
+    rate: Fraction
+    start: Fraction  # seconds
+    tick: Fraction  # seconds
+
+    def __call__(self, time: Fraction) -> Fraction:
+        """Return `time`, snapped."""
+        exact = self.start + round_half_up((time - self.start) * self.rate) / self.rate
+        return exact if abs(time - exact) <= self.tick else time
+
+
+def round_half_up(value: Fraction) -> int:
+    """Round to the nearest integer, halves up."""
+    return floor(value + Fraction(1, 2))
+
+
+def auto_rate(source: Fraction | None) -> Fraction:
+    """Return what `--fps auto` means for a source rate (None: variable).
+
+    Among 50, 60000/1001 and 60 the rate whose ratio to the source is the simplest (smallest
+    numerator + denominator, the higher rate on a tie); sources at 50 or more keep theirs.
+    """
+    if source is None:
+        return Fraction(60)
+    if source >= 50:
+        return source
+
+    def complexity(target: Fraction) -> tuple[int, Fraction]:
+        ratio = target / source
+        return ratio.numerator + ratio.denominator, -target
+
+    return min(TARGETS, key=complexity)
+
+
+def parse_rate(text: str) -> Fraction:
+    """Read a frame rate: an integer, a fraction, an FFmpeg name, or a decimal.
+
+    Decimals within 1e-4 of n * 1000/1001 mean that: 59.94 is 60000/1001. Raises OptionError.
+    """
+    if text in NAMED:
+        return NAMED[text]
+    try:
+        rate = Fraction(text.replace(":", "/"))
+    except (ValueError, ZeroDivisionError):
+        raise OptionError(
+            f"frame rate {text!r} is not a number; use 50, 60000/1001 or 59.94"
+        ) from None
+    if not 0 < rate <= MAX_RATE:
+        raise OptionError(f"frame rate {text} must be above 0 and at most {MAX_RATE}")
+    if rate.denominator != 1 and "/" not in text.replace(":", "/"):
+        ntsc = round_half_up(rate / NTSC) * NTSC
+        if ntsc and abs(rate - ntsc) < Fraction(6, 1000) and abs(rate - ntsc) <= ntsc / 10**4:
+            return ntsc
+    return rate
+
+
+def output_rate(fps: str, source: Fraction | None) -> Fraction | None:
+    """Return the rate that `--fps` asks for; None keeps the source's own timeline, doubled.
+
+    fps: "auto", "source", "2x" (a multiple of a constant source rate) or a rate.
+    Raises OptionError.
+    """
+    if fps == "auto":
+        return auto_rate(source)
+    if fps == "source":
+        return None
+    if fps.endswith("x"):
+        if source is None:
+            raise OptionError(f"--fps {fps} needs a constant source rate; use --fps source or 60")
+        try:
+            return parse_rate(str(source * Fraction(fps[:-1])))
+        except (ValueError, ZeroDivisionError):
+            raise OptionError(f"--fps {fps!r} is not a multiple; use 2x or 5/2x") from None
+    return parse_rate(fps)
