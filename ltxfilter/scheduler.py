@@ -91,6 +91,8 @@ class Channel(Generic[T]):
     def receive(self) -> T:
         """Return the next item, waiting for it. Raises EndOfChannel, Stopped, the sender's."""
         with self._changed:
+            if self._stop is not None and self._stop.is_set():
+                raise Stopped
             if not self._items and not self._finished:
                 self.stats.receive_wait += self._wait(lambda: self._items or self._finished)
             if self._items:
@@ -176,24 +178,39 @@ def ordered(
     items: Iterator[T],
     function: Callable[[T], R],
     *,
+    stats: StageStats,
     threads: int,
     ahead: int,
-    name: str = "draw",
 ) -> Generator[R]:
     """Yield `function(item)` for each item, in order, running up to `threads` at once.
 
-    ahead: how many items may be in flight or done but not yet yielded, at least 1.
+    ahead: how many items may be in flight or done but not yet yielded, at least 1. In `stats`
+    elapsed is the seconds spent in `function`, summed over the threads.
     """
-    pending: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    pending: deque[Future[tuple[R, float]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=stats.name)
+
+    def timed(item: T) -> tuple[R, float]:
+        began = perf_counter()
+        return function(item), perf_counter() - began
+
+    def take() -> R:
+        began = perf_counter()
+        result, seconds = pending.popleft().result()
+        stats.receive_wait += perf_counter() - began
+        stats.elapsed += seconds
+        stats.items += 1
+        return result
+
     try:
         for item in items:
-            pending.append(pool.submit(function, item))
+            pending.append(pool.submit(timed, item))
             del item
+            stats.peak_items = max(stats.peak_items, len(pending))
             if len(pending) >= ahead:
-                yield pending.popleft().result()
+                yield take()
         while pending:
-            yield pending.popleft().result()
+            yield take()
     finally:
         for future in pending:
             future.cancel()

@@ -1,0 +1,86 @@
+"""How a run's memory is divided: every buffer in bytes, stated before work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+from ltxfilter.errors import OptionError
+from ltxfilter.frame import VideoInfo
+from ltxfilter.options import MIB
+from ltxfilter.window import WindowShape
+
+BASE_BYTES = 100 * MIB  # interpreter and libraries, measured by benchmarks/memory.py
+IN_HAND = 2  # frames that stages hold while they pass them on
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The bounds of one run's buffers."""
+
+    decode_bytes: int  # decoded frames waiting for a window
+    motion_bytes: int  # prepared windows waiting to be drawn
+    ahead: int  # windows drawn or being drawn
+    parts: Mapping[str, int]  # bytes by part, for people
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+
+def divide(
+    memory: int,
+    video: VideoInfo,
+    rate: Fraction | None,
+    shape: WindowShape,
+    *,
+    held: tuple[int, int],
+    threads: int,
+) -> Budget:
+    """Return the roomiest division that fits in `memory` bytes.
+
+    held: bytes that the source and the sink hold by themselves. Raises OptionError with the
+    smallest number that would do.
+    """
+    steps = [(8, 2, threads + 2), (4, 2, threads + 1), (2, 1, threads), (1, 1, 1)]
+    budgets = [_division(step, video, rate, shape, held) for step in steps]
+    for budget in budgets:
+        if budget.total <= memory:
+            return budget
+    needed = ceil(budgets[-1].total / MIB)
+    raise OptionError(
+        f"--memory {memory // MIB}M is too little for {video.width}x{video.height} "
+        f"{video.pix_fmt}: this job needs at least {needed}M"
+    )
+
+
+def _division(
+    step: tuple[int, int, int],
+    video: VideoInfo,
+    rate: Fraction | None,
+    shape: WindowShape,
+    held: tuple[int, int],
+) -> Budget:
+    frames, windows, ahead = step
+    frame = video.frame_bytes
+    advance = shape.keyframes - 1  # new keyframes per window
+    per_window = shape.draw_bytes + advance * frame
+    drawn = min(_slots(video, rate, advance), shape.slots or advance * 1000)
+    parts = {
+        "decode": held[0] + frames * frame,
+        "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
+        "motion": shape.work_bytes + windows * per_window,
+        "draw": ahead * (per_window + drawn * frame),
+        "encode": held[1],
+        "base": BASE_BYTES,
+    }
+    return Budget(frames * frame, windows * per_window, ahead, parts)
+
+
+def _slots(video: VideoInfo, rate: Fraction | None, advance: int) -> int:
+    """Return how many slots a window of `advance` intervals usually has."""
+    interval = video.interval or Fraction(1, 24)
+    return max(ceil(advance * interval * rate), 1) if rate else 2 * advance

@@ -1,0 +1,223 @@
+"""The path, composed: source -> windows -> drawn frames -> sink. Read this first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+from ltxfilter.budget import divide
+from ltxfilter.cuts import CutDetector
+from ltxfilter.errors import InputError, Interrupted, OptionError
+from ltxfilter.frame import Frame, Made
+from ltxfilter.media import Sink, Source, open_sink, open_source
+from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.path import prepared, retimed, windows
+from ltxfilter.progress import Progress
+from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered
+from ltxfilter.timeline import output_rate
+from ltxfilter.window import RollingWindow
+from ltxfilter.worker import Prepared, Worker
+
+REPORT_SECONDS = 0.1  # between calls of on_progress
+
+OnProgress = Callable[[Progress], None]
+
+
+class Run:
+    """One conversion: opened, gone through, closed. `cancel` may be called from anywhere."""
+
+    def __init__(self, options: Options) -> None:
+        """Open both ends and the engine. Raises LtxFilterError before anything is decoded."""
+        self.options = options
+        self.partial: str | None = None  # after an early end: where the unfinished output is
+        self._stop = threading.Event()
+        self._signum: int | None = None
+        self._open = ExitStack()
+        with ExitStack() as opening:
+            own = opening.enter_context
+            self.source: Source = own(closing(open_source(options.input)))
+            self.info = self.source.info
+            self.rate = output_rate(options.fps, self.info.rate)
+            self.worker = own(
+                closing(Worker(options.engine, self.info, self.rate, options.threads))
+            )
+            self.sink: Sink = open_sink(options.output, self.source, self.rate)
+            opening.callback(self._close_sink)
+            self.budget = divide(
+                options.memory,
+                self.info,
+                self.rate,
+                self.worker.shape,
+                held=(self.source.held_bytes, self.sink.held_bytes),
+                threads=options.threads,
+            )
+            self._open = opening.pop_all()
+        duration = self.source.duration
+        self.progress = Progress(
+            rate=self.rate,
+            duration=None if duration is None else duration / options.speed,
+            memory=self.budget.parts,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    def cancel(self, signum: int | None = None) -> None:
+        """Ask for an early, orderly end; `go` raises Interrupted. Safe in signal handlers."""
+        self._signum = signum
+        self._stop.set()
+        self.source.cancel()
+
+    def go(self, on_progress: OnProgress | None = None) -> Progress:
+        """Convert everything. Raises LtxFilterError, BrokenPipeError."""
+        began = reported = perf_counter()
+        progress = self.progress
+        try:
+            for frame in self._frames():
+                self.sink.write(frame)
+                _count(progress, frame)
+                now = perf_counter()
+                if on_progress and now - reported >= REPORT_SECONDS:
+                    reported, progress.elapsed = now, now - began
+                    self._gather()
+                    on_progress(progress)
+            if not progress.frames_out:
+                raise InputError(f"{self.source.name}: no video frames")
+            self.sink.finish()
+        except Stopped:
+            self._close_sink()
+            raise Interrupted(self._signum or 2) from None
+        self._gather()
+        progress.elapsed = perf_counter() - began
+        return progress
+
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the output frames; decode, motion and draw each run ahead in their own threads."""
+        options, budget, shape = self.options, self.budget, self.worker.shape
+        stages = StageStats("decode"), StageStats("motion"), StageStats("draw")
+        self.progress.stages = stages
+        interval = self.info.interval
+        self._rolling = rolling = RollingWindow(
+            shape,
+            self.rate,
+            CutDetector(self.info, cuts=options.cuts),
+            interval / options.speed if interval is not None else None,
+            options.repeats,
+        )
+        with ExitStack() as stack:
+            own = stack.enter_context
+            source = retimed(self.source.frames(), options.speed)
+            frames = own(closing(buffered(
+                source, stats=stages[0], max_bytes=budget.decode_bytes,
+                size_of=_frame_bytes, stop=self._stop,
+            )))  # fmt: skip
+            stack.callback(
+                self.source.cancel
+            )  # a silent one must let go before its thread is joined
+            ready = own(closing(buffered(
+                prepared(windows(frames, rolling), self.worker), stats=stages[1],
+                max_bytes=budget.motion_bytes, size_of=self._window_bytes, stop=self._stop,
+            )))  # fmt: skip
+            drawn = own(closing(ordered(
+                ready, self.worker.draw, stats=stages[2], threads=options.threads,
+                ahead=budget.ahead,
+            )))  # fmt: skip
+            for batch in drawn:
+                yield from batch
+
+    def _window_bytes(self, _: Prepared) -> int:
+        """Return what a prepared window adds to what is held already."""
+        shape = self.worker.shape
+        return shape.draw_bytes + (shape.keyframes - 1) * self.info.frame_bytes
+
+    def _gather(self) -> None:
+        """Bring the counts of the parts together."""
+        progress, counts, rolling = self.progress, self.source.counts, self._rolling.counts
+        progress.frames_in = counts.frames
+        progress.corrupt, progress.out_of_order = counts.corrupt, counts.out_of_order
+        progress.repeats, progress.cuts, progress.gaps = (
+            rolling.repeats,
+            rolling.cuts,
+            rolling.gaps,
+        )
+        progress.fallbacks = self.worker.fallbacks
+
+    def _close_sink(self) -> None:
+        self.partial = self.sink.close() or self.partial
+
+
+def _frame_bytes(frame: Frame) -> int:
+    return frame.nbytes
+
+
+def _count(progress: Progress, frame: Frame) -> None:
+    if frame.made is Made.SOURCE:
+        progress.passed += 1
+    elif frame.made is Made.DRAWN:
+        progress.drawn += 1
+    else:
+        progress.held += 1
+    if progress.start is None:
+        progress.start = frame.time
+    progress.out_time = frame.time - progress.start
+
+
+def open_run(options: Options) -> Run:
+    """Open a conversion, to be used in a `with` statement. Raises LtxFilterError."""
+    return Run(options)
+
+
+def run(options: Options, on_progress: OnProgress | None = None) -> Progress:
+    """Convert as `options` ask. Raises LtxFilterError, BrokenPipeError."""
+    with Run(options) as opened:
+        return opened.go(on_progress)
+
+
+def convert(
+    input: str | Path,  # noqa: A002
+    output: str | Path,
+    *,
+    fps: object = "auto",
+    engine: str = "flow",
+    video: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> Progress:
+    """Raise the frame rate of a file; audio and everything else in the container is kept.
+
+    fps: "auto", "source", "2x", or a rate as int, Fraction or text. engine: "NAME:key=value".
+    video: "codec", "pix_fmt", and the encoder's own options, as {"codec": "libx265", "crf": 18}.
+    overwrite: replace an existing output. on_progress: called with the running counts, at most ten
+    times a second. options: further fields of Options, such as memory (bytes), threads, cuts,
+    repeats, speed. Returns the counts. Raises LtxFilterError.
+    """
+    chosen = {key: str(value) for key, value in (video or {}).items()}
+    target = OutputOptions(
+        path=str(output),
+        overwrite=overwrite,
+        codec=chosen.pop("codec", None),
+        pix_fmt=chosen.pop("pix_fmt", None),
+        encoder=chosen,
+    )
+    if "speed" in options:
+        options["speed"] = Fraction(options["speed"])
+    try:
+        asked = Options(
+            input=InputOptions(path=str(input)),
+            output=target,
+            fps=str(fps),
+            engine=engine,
+            **options,
+        )
+    except TypeError as error:
+        raise OptionError(str(error)) from None
+    return run(asked, on_progress)

@@ -1,0 +1,36 @@
+"""The steps between decoding and encoding, as generators; no files, no threads of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from ltxfilter.frame import Frame
+from ltxfilter.window import RollingWindow, Window
+from ltxfilter.worker import Prepared, Worker
+
+
+def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
+    """Yield the frames with their times stretched around the first one; speed 0.5 lasts twice."""
+    if speed == 1:
+        yield from frames
+        return
+    start: Fraction | None = None
+    for frame in frames:
+        start = frame.time if start is None else start
+        duration = frame.duration / speed if frame.duration is not None else None
+        yield replace(frame, time=start + (frame.time - start) / speed, duration=duration)
+
+
+def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]:
+    """Yield the windows of a whole stream."""
+    for frame in frames:
+        yield from rolling.push(frame)
+    yield from rolling.finish()
+
+
+def prepared(items: Iterable[Window], worker: Worker) -> Generator[Prepared]:
+    """Yield the windows with their motion, in order."""
+    for window in items:
+        yield from worker.prepare(window)

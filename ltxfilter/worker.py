@@ -1,0 +1,160 @@
+"""Windows to frames: source frames pass through, an engine draws the rest, each drawing is checked.
+
+Where a drawing fails the check, `flow` draws that window instead, then `blend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import isqrt
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ltxfilter import engines
+from ltxfilter.engines import Drawn, Engine
+from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.frame import Frame, Made, Plane, Planes, VideoInfo
+from ltxfilter.timeline import Slot
+from ltxfilter.window import Gap, Window, WindowShape
+
+FALLBACKS = ("flow", "blend")  # in the order they are tried; the last one is trusted
+LUMA_MARGIN = 4  # 8-bit codes that a drawn frame's mean may leave its neighbours' range
+CHROMA_MARGIN = 8
+SAMPLES = 4096  # of a plane are enough for its mean
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A window, or a part of its slots, and what the engine found out about its motion."""
+
+    window: Window
+    motion: Any
+    slots: tuple[Slot, ...]
+
+
+class Worker:
+    """Draws the windows of one stream; `prepare` in order, `draw` from any number of threads."""
+
+    def __init__(
+        self, spec: str, video: VideoInfo, rate: Fraction | None, threads: int = 1
+    ) -> None:
+        """Open the engine that `spec` describes. Raises OptionError, EngineError."""
+        self._engine = engines.build(spec)
+        if reason := type(self._engine).unavailable():
+            raise EngineUnavailableError(f"engine {self._engine.name}: {reason}")
+        self._video = video
+        self._rate = rate
+        self._lock = Lock()
+        self._spares: dict[str, Engine] = {}
+        self.shape: WindowShape = self._engine.open(video, rate, threads)
+        self.fallbacks = 0  # frames that failed the check and were drawn by a fallback
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return self._engine.name
+
+    def prepare(self, window: Window) -> Iterator[Prepared]:
+        """Yield the window in parts of at most `shape.slots` slots to draw."""
+        motion = self._engine.prepare(window)
+        size = self.shape.slots if any(True for _ in window.to_draw()) else 0
+        size = size or max(len(window.slots), 1)
+        for begin in range(0, len(window.slots), size):
+            slots = window.slots[begin : begin + size]
+            yield Prepared(replace(window, slots=slots), motion, slots)
+
+    def draw(self, prepared: Prepared) -> list[Frame]:
+        """Return the output frames of a prepared window, in order. Raises EngineError."""
+        window = prepared.window
+        drawn = iter(self._drawn(window, prepared.motion))
+        return [self._frame(window, slot, drawn) for slot in prepared.slots]
+
+    def close(self) -> None:
+        """Release the engines; calling it twice does nothing."""
+        self._engine.close()
+        for spare in self._spares.values():
+            spare.close()
+
+    def _frame(self, window: Window, slot: Slot, drawn: Iterator[Drawn]) -> Frame:
+        keyframe = window.keyframes[slot.left]
+        if slot.tau == 0:
+            return keyframe
+        if not window.draws(slot):
+            return replace(keyframe, time=slot.time, made=Made.HELD)
+        picture = next(drawn)
+        return Frame(
+            time=slot.time,
+            planes=picture.planes,
+            origin=keyframe.origin,
+            made=Made.DRAWN,
+            psnr_db=picture.psnr_db,
+        )
+
+    def _drawn(self, window: Window, motion: Any) -> Iterator[Drawn]:
+        """Yield what the engine drew, each picture checked against its two keyframes."""
+        levels: dict[int, tuple[float, ...]] = {}
+        pictures = self._engine.draw(window, motion)
+        for slot, picture in zip(window.to_draw(), pictures, strict=True):
+            yield (
+                picture
+                if self._plausible(window, slot, picture, levels)
+                else self._redraw(window, slot, levels)
+            )
+
+    def _plausible(
+        self, window: Window, slot: Slot, picture: Drawn, levels: dict[int, tuple[float, ...]]
+    ) -> bool:
+        """Return False for pictures whose mean leaves its two keyframes' range: black, green."""
+        for position in (slot.left, slot.left + 1):
+            if position not in levels:
+                levels[position] = mean_levels(window.keyframes[position].planes)
+        ends = zip(levels[slot.left], levels[slot.left + 1], strict=True)
+        found = mean_levels(picture.planes)
+        for shape, level, (a, b) in zip(self._video.layout, found, ends, strict=True):
+            margin = CHROMA_MARGIN if shape.role in "uv" else LUMA_MARGIN
+            margin <<= shape.depth - 8
+            if not min(a, b) - margin <= level <= max(a, b) + margin:
+                return False
+        return True
+
+    def _redraw(self, window: Window, slot: Slot, levels: dict[int, tuple[float, ...]]) -> Drawn:
+        """Draw one slot with the first fallback whose picture is plausible."""
+        lone = alone(window, slot)
+        names = [name for name in FALLBACKS if name != self._engine.name]
+        with self._lock:
+            self.fallbacks += 1
+            for name in names:
+                spare = self._spare(name)
+                picture = next(iter(spare.draw(lone, spare.prepare(lone))))
+                if name == names[-1] or self._plausible(window, slot, picture, levels):
+                    break
+        return picture
+
+    def _spare(self, name: str) -> Engine:
+        if name not in self._spares:
+            spare = engines.build(name)
+            spare.open(self._video, self._rate)
+            self._spares[name] = spare
+        return self._spares[name]
+
+
+def alone(window: Window, slot: Slot) -> Window:
+    """Return the window of one slot and its two keyframes, without context or past."""
+    pair = window.keyframes[slot.left : slot.left + 2]
+    gaps = (Gap(window.gaps[slot.left].join, reset=True),)
+    return Window(window.index, pair, 0, 1, gaps, (replace(slot, left=0),))
+
+
+def mean_levels(planes: Planes) -> tuple[float, ...]:
+    """Return the mean sample of each plane, from an even grid of a few thousand."""
+    return tuple(_mean(plane) for plane in planes)
+
+
+def _mean(plane: Plane) -> float:
+    step = max(min(8, isqrt(plane.size // SAMPLES)), 1)
+    grid = plane[::step, ::step]
+    return int(np.add.reduce(grid, axis=None, dtype=np.uint64)) / grid.size
