@@ -13,6 +13,15 @@ from ltxfilter.errors import OptionError
 
 MIB = 1 << 20
 DEFAULT_MEMORY = 2 << 30  # bytes
+SIZES = {
+    "vga": "640x480",
+    "ntsc": "720x480",
+    "pal": "720x576",
+    "hd480": "852x480",
+    "hd720": "1280x720",
+    "hd1080": "1920x1080",
+    "uhd2160": "3840x2160",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,21 @@ def parse_time(text: str) -> Fraction:
         raise OptionError(f"time {text!r}: write seconds or HH:MM:SS.mmm")
     scale = {None: 1, "s": 1, "ms": 1000, "us": 1000000}[match[4]]
     return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a picture size in pixels: 1920x1080, or FFmpeg's name for one. Raises OptionError."""
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", SIZES.get(text, text))
+    if not match or "0" in (match[1], match[2]):
+        raise OptionError(f"size {text!r}: write WIDTHxHEIGHT, such as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def parse_count(text: str, option: str) -> int:
+    """Read a whole number of at least 1, the value of `option`. Raises OptionError."""
+    if not re.fullmatch(r"\d{1,6}", text) or int(text) < 1:
+        raise OptionError(f"{option} {text}: write a whole number of at least 1")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import exp
 
+from ltxfilter.options import MIB
 from ltxfilter.scheduler import StageStats
+
+MEMORY_OF_PACE = 30.0  # seconds after which an observed speed counts 1/e
 
 
 @dataclass(slots=True)
@@ -23,6 +28,7 @@ class Progress:
     corrupt: int = 0  # damaged packets and frames in the source
     out_of_order: int = 0  # source frames dropped because their time did not advance
     fallbacks: int = 0  # drawn frames that failed the check and were drawn again more simply
+    start: Fraction | None = None  # seconds of the first output frame on the source's clock
     out_time: Fraction = Fraction(0)  # seconds of output written
     duration: Fraction | None = None  # seconds the output will have, when known
     rate: Fraction | None = None  # output frames per second
@@ -34,3 +40,162 @@ class Progress:
     def frames_out(self) -> int:
         """Output frames written."""
         return self.passed + self.drawn + self.held
+
+    @property
+    def done(self) -> float | None:
+        """The part that is written, 0..1; None when the duration is unknown."""
+        return min(float(self.out_time / self.duration), 1.0) if self.duration else None
+
+
+class Pace:
+    """How fast a run goes now: seconds of output per second, recent ones weighing more."""
+
+    def __init__(self) -> None:
+        self._elapsed = 0.0
+        self._out_time = 0.0
+        self._speed: float | None = None
+
+    def observe(self, progress: Progress) -> None:
+        """Take a look at where the run stands."""
+        step = progress.elapsed - self._elapsed
+        if step <= 0:
+            return
+        speed = (float(progress.out_time) - self._out_time) / step
+        weight = 1.0 if self._speed is None else 1 - exp(-step / MEMORY_OF_PACE)
+        self._speed = speed * weight + (self._speed or 0.0) * (1 - weight)
+        self._elapsed, self._out_time = progress.elapsed, float(progress.out_time)
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of output per second; None before anything was observed."""
+        return self._speed
+
+    def remaining(self, progress: Progress) -> float | None:
+        """Return the seconds still to go; None when nobody can know."""
+        if not progress.duration or not self._speed:
+            return None
+        return max(float(progress.duration - progress.out_time), 0.0) / self._speed
+
+
+def status_line(progress: Progress, pace: Pace) -> str:
+    """Return one line in ffmpeg's vocabulary, with percentage and time to go."""
+    done, remaining = progress.done, pace.remaining(progress)
+    percent = "?" if done is None else f"{100 * done:.0f}%"
+    speed = "?" if pace.speed is None else f"{pace.speed:.3g}x"
+    eta = "?" if remaining is None else clock(remaining, 0)
+    return (
+        f"frame={progress.frames_out:5d} fps={_fps(progress):.3g} "
+        f"time={clock(float(progress.out_time))} speed={speed} {percent} eta={eta}"
+    )
+
+
+def key_values(progress: Progress, *, ended: bool) -> str:
+    """Return one block of ffmpeg's -progress: key=value lines, `progress=` last.
+
+    dup_frames are the held frames, drop_frames the source frames that were left out.
+    """
+    micros = int(progress.out_time * 1_000_000)
+    speed = float(progress.out_time) / progress.elapsed if progress.elapsed else 0.0
+    values = {
+        "frame": progress.frames_out,
+        "fps": f"{_fps(progress):.2f}",
+        "out_time_us": micros,
+        "out_time_ms": micros,  # FFmpeg's name for microseconds, kept for its readers
+        "out_time": clock(float(progress.out_time), 6),
+        "dup_frames": progress.held,
+        "drop_frames": progress.out_of_order,
+        "speed": f"{speed:.3g}x",
+        "progress": "end" if ended else "continue",
+    }
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def clock(seconds: float, digits: int = 2) -> str:
+    """Write seconds as HH:MM:SS with `digits` decimals."""
+    units = 10**digits
+    whole, part = divmod(round(seconds * units), units)
+    text = f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    return f"{text}.{part:0{digits}d}" if digits else text
+
+
+def _fps(progress: Progress) -> float:
+    return progress.frames_out / progress.elapsed if progress.elapsed else 0.0
+
+
+def summary(progress: Progress) -> Iterator[str]:
+    """Yield the final statistics, a line each."""
+    yield (
+        f"in {progress.frames_in}, out {progress.frames_out}: {progress.passed} passed through, "
+        f"{progress.drawn} drawn, {progress.held} held"
+    )
+    noticed = {
+        "repeated frames": progress.repeats,
+        "cuts": progress.cuts,
+        "gaps": progress.gaps,
+        "corrupt": progress.corrupt,
+        "dropped out of order": progress.out_of_order,
+        "drawn again more simply": progress.fallbacks,
+    }
+    if any(noticed.values()):
+        yield "noticed: " + ", ".join(f"{name} {count}" for name, count in noticed.items() if count)
+    if progress.stages:
+        yield _stages_line(progress)
+
+
+def _stages_line(progress: Progress) -> str:
+    """Say what each stage worked, and which one the others waited for."""
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in busy(progress).items())
+    peak = sum(stage.peak_bytes for stage in progress.stages)
+    return (
+        f"took {progress.elapsed:.1f} s; busy: {parts} s; bottleneck: {bottleneck(progress)}; "
+        f"queues held at most {megabytes(peak)} MB"
+    )
+
+
+def busy(progress: Progress) -> dict[str, float]:
+    """Return the seconds each stage worked, waiting left out; the last one is `encode`.
+
+    A stage that draws in several threads counts the seconds of all of them.
+    """
+    found: dict[str, float] = {}
+    waited = 0.0  # for the stage before
+    for stage in progress.stages:
+        own = stage.elapsed - stage.send_wait
+        found[stage.name] = max(own if stage.name == "draw" else own - waited, 0.0)
+        waited = stage.receive_wait
+    found["encode"] = max(progress.elapsed - _waited_at_the_end(progress), 0.0)
+    return found
+
+
+def _waited_at_the_end(progress: Progress) -> float:
+    """Return the seconds that the encoding thread waited; it waits for draw and for its input."""
+    return sum(stage.receive_wait for stage in progress.stages[-2:])
+
+
+def bottleneck(progress: Progress) -> str:
+    """Name the stage that the others waited for, following the waiting from the end upstream."""
+    if _waited_at_the_end(progress) < progress.elapsed / 2:
+        return "encode"
+    waits = deque(progress.stages)
+    last = waits.pop()
+    if not waits or last.receive_wait >= waits[-1].receive_wait:
+        return last.name
+    while len(waits) > 1 and waits[-2].receive_wait > waits[-1].elapsed / 2:
+        waits.pop()
+    return waits[-1].name
+
+
+def memory_line(parts: Mapping[str, int]) -> str:
+    """Return "memory: decode 12 + window 75 = ~90 MB" for budgeted bytes by part."""
+    terms = " + ".join(f"{name} {megabytes(size)}" for name, size in parts.items())
+    return f"memory: {terms} = ~{megabytes(sum(parts.values()))} MB"
+
+
+def megabytes(size: int) -> int:
+    """Return bytes as whole MiB, at least 1 unless it is nothing."""
+    return max(round(size / MIB), 1) if size else 0
+
+
+def rate_text(rate: Fraction | None) -> str:
+    """Write a frame rate for people: "25 fps", "60000/1001 fps", "variable rate"."""
+    return "variable rate" if rate is None else f"{rate} fps"

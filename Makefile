@@ -1,0 +1,59 @@
+# Everything a developer runs; `make` alone lists it. ARGS is passed on: make test ARGS="-k window".
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+IN ?=
+OUT ?= demo.mp4
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo format lint type test test-all check fuzz \
+	bench-memory bench-overlap bench-overhead bench-job bench-quality bench-speed clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+# One stamp per kind of environment, so that nothing is installed twice.
+$(VENV)/.user: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+install: $(VENV)/.user ## create .venv and install ltxfilter into it
+
+dev: $(VENV)/.dev ## the same with what tests and checks need
+
+demo: $(VENV)/.dev ## make demo.mp4 at twice the frame rate: of a rendered sample, or IN=their.mp4
+	$(BIN)/python examples/demo.py $(if $(IN),-i "$(IN)") "$(OUT)"
+
+format: $(VENV)/.dev ## let ruff put the code into shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(VENV)/.dev ## what ruff objects to
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+type: $(VENV)/.dev ## what mypy objects to
+	$(BIN)/mypy
+
+test: $(VENV)/.dev ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/.dev ## run the tests, the slow ones too
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+check: lint type test ## lint, types and tests: run it before each commit
+
+fuzz: $(VENV)/.dev ## throw 10,000 broken inputs and options at it
+	$(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+bench-memory bench-overlap bench-overhead bench-job bench-quality bench-speed: bench-%: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.$* $(ARGS)
+
+clean: ## remove what was built
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,202 @@
+"""The command line: argv -> convert; the only place that prints, and that picks exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from ltxfilter import __version__
+from ltxfilter.arguments import Arguments, parse
+from ltxfilter.errors import LtxFilterError
+from ltxfilter.flags import FLAGS, LEVELS, Side
+from ltxfilter.terminal import Console, ProgressFile, StopSignals
+
+if TYPE_CHECKING:
+    from ltxfilter.convert import Run
+    from ltxfilter.progress import Progress
+
+BROKEN_PIPE = 141  # what a shell reports for a filter whose reader left
+USAGE = """\
+\b
+ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
+ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
+ltxfilter engines | doctor | probe -i in.mkv --fps 50
+
+Raise the frame rate of video: source frames pass through untouched, an engine draws the ones
+between. What stands before -i describes the input, what stands after it the output; no -i is
+standard input, no output is standard output. Options take one dash or two. An option that is not
+listed goes to the video encoder.
+"""
+
+
+class FfmpegStyle(click.Command):
+    """A command whose arguments are written as for ffmpeg."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave the words to `arguments.parse`."""
+        arguments = parse(args)
+        if arguments.show == "version":
+            click.echo(f"ltxfilter {__version__}")
+            ctx.exit()
+        if arguments.show == "help":
+            click.echo(ctx.get_help())
+            ctx.exit()
+        ctx.params["arguments"] = arguments
+        return []
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the usage line as ffmpeg does."""
+        formatter.write_usage(ctx.command_path, "[options] [-i FILE] [options] [FILE]")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the flags by what they describe."""
+        for side in Side:
+            with formatter.section(side.value):
+                formatter.write_dl(
+                    [
+                        (f"{flag.dashed} {flag.metavar}".strip(), flag.help)
+                        for flag in FLAGS
+                        if flag.side is side
+                    ]
+                )
+
+
+@click.command("ltxfilter", cls=FfmpegStyle, help=USAGE)
+def filter_command(arguments: Arguments) -> int:
+    """Run the filter; return the exit code."""
+    to_stdout = arguments.options.output.path == "-"
+    console = Console(arguments.level, arguments.stats)
+    with StopSignals(exit_at_once=to_stdout) as signals:
+        if to_stdout:
+            from ltxfilter.media.pipes import claim_stdout
+
+            claim_stdout()
+        return _convert(arguments, console, signals)
+
+
+def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
+    from ltxfilter.convert import open_run
+    from ltxfilter.progress import summary
+
+    with ProgressFile(arguments.progress, arguments.options.output.path == "-") as blocks:
+        signals.run = run = open_run(arguments.options)
+        try:
+            with run:
+                for line in _opening_lines(run):
+                    console.say(line)
+                progress = run.go(_reporter(console, blocks))
+        finally:
+            console.end_status()
+            if run.partial:
+                console.say(run.partial, LEVELS["error"])
+        blocks.write(progress, ended=True)
+    for line in summary(progress):
+        console.say(line)
+    return 0
+
+
+def _opening_lines(run: Run) -> list[str]:
+    """Say what becomes of what, and how much memory that takes."""
+    from ltxfilter.progress import memory_line, rate_text
+
+    info = run.info
+    return [
+        f"{run.source.name} -> {run.sink.name}: {info.width}x{info.height} {info.pix_fmt}, "
+        f"{rate_text(info.rate)} -> {rate_text(run.rate)}, engine {run.options.engine}",
+        memory_line(run.progress.memory),
+    ]
+
+
+def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        console.show(progress)
+        blocks.write(progress, ended=False)
+
+    return report
+
+
+@click.command("engines")
+def engines_command() -> int:
+    """List the engines, their options with defaults, and why one cannot run here."""
+    from ltxfilter.engines import ENGINES, engine_class
+
+    for name in ENGINES:
+        engine = engine_class(name)
+        missing = engine.unavailable()
+        click.echo(f"{name}: {engine.summary}" + (f" [unavailable: {missing}]" if missing else ""))
+        for option in engine.options:
+            default = (
+                str(option.default).lower() if option.default in (True, False) else option.default
+            )
+            click.echo(f"    {option.name}={default}  {option.help} ({option.allowed()})")
+    return 0
+
+
+@click.command("doctor")
+def doctor_command() -> int:
+    """Say what this machine can run, and what each missing thing takes to install."""
+    from ltxfilter.doctor import examine
+
+    for finding in examine():
+        click.echo(finding.line())
+    return 0
+
+
+COMMANDS: dict[str, click.Command] = {
+    "engines": engines_command,
+    "doctor": doctor_command,
+}
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command line; return its exit code, having printed what went wrong."""
+    try:
+        return _dispatch(list(argv))
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except BrokenPipeError:
+        _abandon_stdout()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return 130
+    except (LtxFilterError, click.ClickException) as error:
+        return _fail(str(error), error.exit_code)
+    except Exception as error:
+        if any(level in argv for level in ("debug", "trace", "48", "56")):
+            traceback.print_exc()
+        problem = f"{type(error).__name__}: {error}".rstrip(": ")
+        return _fail(f"{problem}; run with -v debug for the traceback", 1)
+
+
+def _dispatch(words: list[str]) -> int:
+    """Run the command that the first word names, else the filter."""
+    command: click.Command = filter_command
+    name = "ltxfilter"
+    if words and words[0] in COMMANDS:
+        command, name = COMMANDS[words[0]], f"ltxfilter {words.pop(0)}"
+    with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
+        code: int = command.invoke(context)
+        sys.stdout.flush()
+    return code
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"ltxfilter: {message}", file=sys.stderr)
+    return code
+
+
+def _abandon_stdout() -> None:
+    """Point fd 1 nowhere, so that nothing complains about the closed pipe at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
