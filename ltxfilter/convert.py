@@ -128,7 +128,7 @@ class Run:
             )))  # fmt: skip
             drawn = own(closing(ordered(
                 ready, self.worker.draw, stats=stages[2], threads=options.threads,
-                ahead=budget.ahead,
+                ahead=budget.ahead, stop=self._stop,
             )))  # fmt: skip
             for batch in drawn:
                 yield from batch

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,7 +62,9 @@ class Channel(Generic[T]):
         self._size_of = size_of
         self._stop = stop
         self._items: deque[tuple[T, int]] = deque()
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._arrival = threading.Condition(lock)
+        self._room = threading.Condition(lock)
         self._finished = False
         self._left = False
         self._error: BaseException | None = None
@@ -70,9 +72,11 @@ class Channel(Generic[T]):
     def send(self, item: T) -> None:
         """Hand over `item`, waiting for room. Raises ChannelClosed, Stopped."""
         size = self._size_of(item)
-        with self._changed:
+        with self._room:
             if self._full(size):
-                self.stats.send_wait += self._wait(lambda: self._left or not self._full(size))
+                self.stats.send_wait += self._wait(
+                    self._room, lambda: self._left or not self._full(size)
+                )
             if self._left:
                 raise ChannelClosed
             self._items.append((item, size))
@@ -80,25 +84,28 @@ class Channel(Generic[T]):
             self.stats.bytes += size
             self.stats.peak_bytes = max(self.stats.peak_bytes, self.stats.bytes)
             self.stats.peak_items = max(self.stats.peak_items, len(self._items))
-            self._changed.notify_all()
+            self._arrival.notify()
 
     def finish(self, error: BaseException | None = None) -> None:
         """Send no more; `error` is raised at the receiver after the last item."""
-        with self._changed:
+        with self._arrival:
             self._finished, self._error = True, error
-            self._changed.notify_all()
+            self._arrival.notify()
 
     def receive(self) -> T:
         """Return the next item, waiting for it. Raises EndOfChannel, Stopped, the sender's."""
-        with self._changed:
+        with self._arrival:
             if self._stop is not None and self._stop.is_set():
                 raise Stopped
             if not self._items and not self._finished:
-                self.stats.receive_wait += self._wait(lambda: self._items or self._finished)
+                self.stats.receive_wait += self._wait(
+                    self._arrival, lambda: self._items or self._finished
+                )
             if self._items:
                 item, size = self._items.popleft()
                 self.stats.bytes -= size
-                self._changed.notify_all()
+                if self.stats.bytes <= self._max_bytes // 2:  # else the two would wake in turns
+                    self._room.notify()
                 return item
             if self._error is not None:
                 raise self._error
@@ -106,19 +113,19 @@ class Channel(Generic[T]):
 
     def close(self) -> None:
         """Leave as the receiver: drop what is queued and wake the sender."""
-        with self._changed:
+        with self._room:
             self._left = True
             self._items.clear()
             self.stats.bytes = 0
-            self._changed.notify_all()
+            self._room.notify()
 
     def _full(self, size: int) -> bool:
         return bool(self._items) and self.stats.bytes + size > self._max_bytes
 
-    def _wait(self, ready: Callable[[], object]) -> float:
+    def _wait(self, changed: threading.Condition, ready: Callable[[], object]) -> float:
         """Wait until `ready`; return the seconds it took. Raises Stopped."""
         began = perf_counter()
-        while not self._changed.wait_for(ready, POLL):
+        while not changed.wait_for(ready, POLL):
             if self._stop is not None and self._stop.is_set():
                 raise Stopped
         return perf_counter() - began
@@ -181,37 +188,119 @@ def ordered(
     stats: StageStats,
     threads: int,
     ahead: int,
+    stop: threading.Event,
 ) -> Generator[R]:
     """Yield `function(item)` for each item, in order, running up to `threads` at once.
 
-    ahead: how many items may be in flight or done but not yet yielded, at least 1. In `stats`
-    elapsed is the seconds spent in `function`, summed over the threads.
+    ahead: how many items may be in flight or done but not yet yielded, at least 1. Errors of the
+    items and of the function surface where they belong; closing rules are those of `buffered`. In
+    `stats`, elapsed is the seconds spent in `function`, summed over the threads.
     """
-    pending: deque[Future[tuple[R, float]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix=stats.name)
-
-    def timed(item: T) -> tuple[R, float]:
-        began = perf_counter()
-        return function(item), perf_counter() - began
-
-    def take() -> R:
-        began = perf_counter()
-        result, seconds = pending.popleft().result()
-        stats.receive_wait += perf_counter() - began
-        stats.elapsed += seconds
-        stats.items += 1
-        return result
-
+    crew = _Crew(items, function, stats, ahead)
+    workers = [
+        threading.Thread(target=crew.work, name=f"{stats.name}-{number}")
+        for number in range(threads)
+    ]
+    for worker in workers:
+        worker.start()
     try:
-        for item in items:
-            pending.append(pool.submit(timed, item))
-            del item
-            stats.peak_items = max(stats.peak_items, len(pending))
-            if len(pending) >= ahead:
-                yield take()
-        while pending:
-            yield take()
+        yield from crew.results()
+    except BaseException:
+        stop.set()
+        raise
     finally:
-        for future in pending:
-            future.cancel()
-        pool.shutdown(wait=True)
+        crew.leave()
+        for worker in workers:
+            worker.join()
+
+
+class _Crew(Generic[T, R]):
+    """Threads that take items in turn, and a reader that gets the results in order."""
+
+    def __init__(
+        self, items: Iterator[T], function: Callable[[T], R], stats: StageStats, ahead: int
+    ) -> None:
+        self._items = items
+        self._function = function
+        self._stats = stats
+        self._ahead = ahead
+        self._turn = threading.Lock()  # whoever holds it takes the next item
+        self._changed = threading.Condition()
+        self._done: dict[int, Callable[[], R]] = {}  # by number; called by the reader
+        self._taken = 0
+        self._given = 0
+        self._over = False  # no item is left, or the reader has gone
+
+    def work(self) -> None:
+        """Take items and work on them until there are none; never raises."""
+        while (taken := self._take()) is not None:
+            number, item = taken
+            began = perf_counter()
+            try:
+                result = partial(_give, self._function(item))
+            except BaseException as error:  # it is raised again at the reader
+                result = partial(_fail, error)
+            del item, taken
+            self._put(number, result, perf_counter() - began)
+
+    def results(self) -> Generator[R]:
+        """Yield the results in order, waiting for each."""
+        while True:
+            with self._changed:
+                began = perf_counter()
+                self._changed.wait_for(lambda: self._given in self._done or self._finished())
+                self._stats.receive_wait += perf_counter() - began
+                if self._given not in self._done:
+                    return
+                result = self._done.pop(self._given)
+                self._given += 1
+                self._changed.notify_all()
+            yield result()
+            del result
+
+    def leave(self) -> None:
+        """Take no more items."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _take(self) -> tuple[int, T] | None:
+        with self._turn:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._over or self._taken - self._given < self._ahead
+                )
+                if self._over:
+                    return None
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self.leave()
+                return None
+            except BaseException as error:  # it is raised again at the reader
+                self._over = True
+                self._put(self._taken, partial(_fail, error), 0.0)
+                self._taken += 1
+                return None
+            self._taken += 1
+            self._stats.peak_items = max(self._stats.peak_items, self._taken - self._given)
+            return self._taken - 1, item
+
+    def _put(self, number: int, result: Callable[[], R], seconds: float) -> None:
+        with self._changed:
+            self._done[number] = result
+            self._stats.elapsed += seconds
+            self._stats.items += 1
+            if number == self._given:
+                self._changed.notify_all()
+
+    def _finished(self) -> bool:
+        return self._over and self._given == self._taken
+
+
+def _give(result: R) -> R:
+    return result
+
+
+def _fail(error: BaseException) -> NoReturn:
+    raise error

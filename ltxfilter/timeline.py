@@ -36,6 +36,7 @@ class Timeline:
     start: Fraction
     split: int = 2
     _next: int = 0
+    _known: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))  # a time, its place in slots
 
     def between(self, left: Fraction, right: Fraction) -> Iterator[tuple[int, Fraction, Fraction]]:
         """Yield (index, time, tau) of every output time with `left <= time < right`."""
@@ -45,10 +46,20 @@ class Timeline:
                 yield self._next, left + tau * (right - left), tau
                 self._next += 1
             return
-        index = max(ceil((left - self.start) * self.rate), 0)
-        while (time := self.start + index / self.rate) < right:
-            yield index, time, (time - left) / (right - left)
-            index += 1
+        begin = self._place(left)
+        end = self._place(right)  # in units of the output interval
+        span = end - begin
+        for index in range(max(ceil(begin), 0), ceil(end)):
+            offset = index - begin
+            time = self.start + index / self.rate if offset else left
+            yield index, time, offset / span
+
+    def _place(self, time: Fraction) -> Fraction:
+        """Return `time` in output intervals from the start; the latest answer is remembered."""
+        if self._known[0] != time:
+            assert self.rate is not None
+            self._known = time, (time - self.start) * self.rate
+        return self._known[1]
 
     def tail(self, left: Fraction, end: Fraction) -> Iterator[tuple[int, Fraction, Fraction]]:
         """Yield the output times from the last source frame at `left` to the stream's `end`.

@@ -27,13 +27,16 @@ CHROMA_MARGIN = 8
 SAMPLES = 4096  # of a plane are enough for its mean
 
 
+Levels = tuple[float, ...]  # mean sample of each plane
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A window, or a part of its slots, and what the engine found out about its motion."""
 
     window: Window
     motion: Any
-    slots: tuple[Slot, ...]
+    levels: tuple[Levels, ...]  # mean of each plane of each keyframe; empty if nothing is drawn
 
 
 class Worker:
@@ -50,6 +53,11 @@ class Worker:
         self._rate = rate
         self._lock = Lock()
         self._spares: dict[str, Engine] = {}
+        self._known: dict[int, tuple[Frame, Levels]] = {}  # by the keyframe's id; keeps it alive
+        self._margins = [
+            (CHROMA_MARGIN if shape.role in "uv" else LUMA_MARGIN) << (shape.depth - 8)
+            for shape in video.layout
+        ]
         self.shape: WindowShape = self._engine.open(video, rate, threads)
         self.fallbacks = 0  # frames that failed the check and were drawn by a fallback
 
@@ -61,17 +69,23 @@ class Worker:
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `shape.slots` slots to draw."""
         motion = self._engine.prepare(window)
-        size = self.shape.slots if any(True for _ in window.to_draw()) else 0
-        size = size or max(len(window.slots), 1)
+        levels: tuple[Levels, ...] = ()
+        size = max(len(window.slots), 1)
+        if any(True for _ in window.to_draw()):
+            levels = self._levels_of(window)
+            size = self.shape.slots or size
+        if len(window.slots) <= size:
+            yield Prepared(window, motion, levels)
+            return
         for begin in range(0, len(window.slots), size):
-            slots = window.slots[begin : begin + size]
-            yield Prepared(replace(window, slots=slots), motion, slots)
+            part = replace(window, slots=window.slots[begin : begin + size])
+            yield Prepared(part, motion, levels)
 
     def draw(self, prepared: Prepared) -> list[Frame]:
         """Return the output frames of a prepared window, in order. Raises EngineError."""
         window = prepared.window
-        drawn = iter(self._drawn(window, prepared.motion))
-        return [self._frame(window, slot, drawn) for slot in prepared.slots]
+        drawn = self._drawn(prepared)
+        return [self._frame(window, slot, drawn) for slot in window.slots]
 
     def close(self) -> None:
         """Release the engines; calling it twice does nothing."""
@@ -94,34 +108,33 @@ class Worker:
             psnr_db=picture.psnr_db,
         )
 
-    def _drawn(self, window: Window, motion: Any) -> Iterator[Drawn]:
+    def _drawn(self, prepared: Prepared) -> Iterator[Drawn]:
         """Yield what the engine drew, each picture checked against its two keyframes."""
-        levels: dict[int, tuple[float, ...]] = {}
-        pictures = self._engine.draw(window, motion)
-        for slot, picture in zip(window.to_draw(), pictures, strict=True):
-            yield (
-                picture
-                if self._plausible(window, slot, picture, levels)
-                else self._redraw(window, slot, levels)
-            )
+        window = prepared.window
+        for slot, picture in zip(
+            window.to_draw(), self._engine.draw(window, prepared.motion), strict=True
+        ):
+            ends = prepared.levels[slot.left], prepared.levels[slot.left + 1]
+            yield picture if self._plausible(picture, *ends) else self._redraw(window, slot, *ends)
 
-    def _plausible(
-        self, window: Window, slot: Slot, picture: Drawn, levels: dict[int, tuple[float, ...]]
-    ) -> bool:
+    def _plausible(self, picture: Drawn, left: Levels, right: Levels) -> bool:
         """Return False for pictures whose mean leaves its two keyframes' range: black, green."""
-        for position in (slot.left, slot.left + 1):
-            if position not in levels:
-                levels[position] = mean_levels(window.keyframes[position].planes)
-        ends = zip(levels[slot.left], levels[slot.left + 1], strict=True)
-        found = mean_levels(picture.planes)
-        for shape, level, (a, b) in zip(self._video.layout, found, ends, strict=True):
-            margin = CHROMA_MARGIN if shape.role in "uv" else LUMA_MARGIN
-            margin <<= shape.depth - 8
-            if not min(a, b) - margin <= level <= max(a, b) + margin:
-                return False
-        return True
+        means = zip(mean_levels(picture.planes), left, right, strict=True)
+        return all(
+            min(a, b) - margin <= level <= max(a, b) + margin
+            for (level, a, b), margin in zip(means, self._margins, strict=True)
+        )
 
-    def _redraw(self, window: Window, slot: Slot, levels: dict[int, tuple[float, ...]]) -> Drawn:
+    def _levels_of(self, window: Window) -> tuple[Levels, ...]:
+        """Return the keyframes' means, those of the latest window remembered."""
+        known = self._known
+        self._known = {
+            id(key): known[id(key)] if id(key) in known else (key, mean_levels(key.planes))
+            for key in window.keyframes
+        }
+        return tuple(levels for _, levels in self._known.values())
+
+    def _redraw(self, window: Window, slot: Slot, left: Levels, right: Levels) -> Drawn:
         """Draw one slot with the first fallback whose picture is plausible."""
         lone = alone(window, slot)
         names = [name for name in FALLBACKS if name != self._engine.name]
@@ -130,7 +143,7 @@ class Worker:
             for name in names:
                 spare = self._spare(name)
                 picture = next(iter(spare.draw(lone, spare.prepare(lone))))
-                if name == names[-1] or self._plausible(window, slot, picture, levels):
+                if name == names[-1] or self._plausible(picture, left, right):
                     break
         return picture
 
@@ -149,7 +162,7 @@ def alone(window: Window, slot: Slot) -> Window:
     return Window(window.index, pair, 0, 1, gaps, (replace(slot, left=0),))
 
 
-def mean_levels(planes: Planes) -> tuple[float, ...]:
+def mean_levels(planes: Planes) -> Levels:
     """Return the mean sample of each plane, from an even grid of a few thousand."""
     return tuple(_mean(plane) for plane in planes)
 
