@@ -1,0 +1,208 @@
+"""The engine `flow`: draw along optical flow, on the stream's own planes, on any CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ltxfilter.engines.base import Drawn
+from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.frame import Frame, Planes, VideoInfo
+from ltxfilter.options import EngineOption
+from ltxfilter.window import Join, Window, WindowShape
+
+if TYPE_CHECKING:
+    from ltxfilter.motion.estimate import PairFlow
+    from ltxfilter.motion.grid import Shrunk
+    from ltxfilter.motion.trajectory import Passage
+
+PRESETS = {
+    "fast": {"search": 1, "finest": 1, "smoothing": 0, "neighbours": 1},
+    "balanced": {"search": 1, "finest": 1, "smoothing": 2, "neighbours": 2},
+    "best": {"search": 1, "finest": 0, "smoothing": 5, "neighbours": 2},
+}
+PRESET = -1  # an option's value that leaves it to the preset
+STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Between:
+    """The motion found between two keyframes."""
+
+    left: Frame
+    right: Frame
+    flow: PairFlow
+    small: tuple[Shrunk, Shrunk]  # what the motion was found in
+
+    @property
+    def seconds(self) -> Fraction:
+        """How long it lasts."""
+        return self.right.time - self.left.time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """What drawing a pair needs: its motion and that of its neighbours, where usable."""
+
+    pair: Between
+    before: Between | None
+    after: Between | None
+
+    def passage(self) -> Passage:
+        """Return it as the maths wants it."""
+        from ltxfilter.motion.trajectory import Passage
+
+        before, after = self.before, self.after
+        return Passage(
+            self.pair.flow,
+            before.flow if before else None,
+            after.flow if after else None,
+            span_before=_span(before, self.pair),
+            span_after=_span(after, self.pair),
+        )
+
+    def pictures(self) -> list[Planes]:
+        """Return the two to four pictures it spans, in order."""
+        first, last = self.before and self.before.left, self.after and self.after.right
+        frames = (first, self.pair.left, self.pair.right, last)
+        return [frame.planes for frame in frames if frame]
+
+
+class Flow:
+    """Draws along bidirectional optical flow, aware of occlusion and acceleration."""
+
+    name: ClassVar[str] = "flow"
+    summary: ClassVar[str] = "follow the motion between frames (optical flow, any CPU)"
+    options: ClassVar[tuple[EngineOption, ...]] = (
+        EngineOption("preset", "balanced", "how hard to look for motion", tuple(PRESETS)),
+        EngineOption(
+            "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
+        ),
+        EngineOption("search", PRESET, "DIS search: 0 ultrafast, 1 fast, 2 medium", low=-1, high=2),
+        EngineOption("finest", PRESET, "finest level searched: 0 or 1", low=-1, high=1),
+        EngineOption("smoothing", PRESET, "iterations that smooth the flow", low=-1, high=50),
+        EngineOption("neighbours", PRESET, "directions that try neighbours' flow", low=-1, high=2),
+        EngineOption("curved", True, "follow acceleration over four frames, else straight lines"),
+        EngineOption("prior", True, "start from the previous pair's motion"),
+        EngineOption("still", True, "protect what stands still, such as burned-in text"),
+    )
+
+    def __init__(self, **options: Any) -> None:
+        values = {option.name: option.default for option in self.options} | options
+        for name, value in PRESETS[values["preset"]].items():
+            if values[name] == PRESET:
+                values[name] = value
+        if values["scale"] not in (0, 1, 2, 4, 8):
+            raise OptionError(f"option scale={values['scale']}: not 0, 1, 2, 4 or 8")
+        self._options = values
+        self._shrunk: dict[int, tuple[Frame, Shrunk]] = {}
+        self._last: Between | None = None
+        self._ahead: Between | None = None
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Return what to install if OpenCV is missing."""
+        if find_spec("cv2") is None:
+            return "OpenCV is missing: pip install opencv-python-headless"
+        return None
+
+    def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
+        """Ask for pairs with one keyframe of context on each side.
+
+        OpenCV's own threads are turned off, for the whole process: pairs are drawn in parallel
+        by whoever calls `draw`, which scales better and gives the same result.
+        """
+        if reason := self.unavailable():
+            raise EngineUnavailableError(f"engine flow: {reason}")
+        import cv2
+
+        from ltxfilter.motion.drawing import Drawing
+        from ltxfilter.motion.estimate import Effort, Estimator
+        from ltxfilter.motion.grid import Grid, choose_scale
+
+        cv2.setNumThreads(1)
+        scale = self._options["scale"] or choose_scale(video.width, video.height)
+        self._grid = Grid(video.width, video.height, scale)
+        effort = {name: self._options[name] for name in PRESETS["balanced"]}
+        self._estimator = Estimator(self._grid, Effort(**effort))
+        self._drawing = Drawing(video, self._grid)
+        self.close()
+        cells = self._grid.columns * self._grid.rows
+        return WindowShape(
+            before=1,
+            after=1,
+            work_bytes=200 * cells,
+            draw_bytes=200 * cells + 3 * video.width * video.height,
+        )
+
+    def prepare(self, window: Window) -> Motion | None:
+        """Find the motion of the pair and, for its curve, of the next one."""
+        first = window.first
+        if window.reset:
+            self._last = None
+        if first == window.last or not window.gaps[first].draws:
+            if first < window.last and window.gaps[first].join is not Join.REPEAT:
+                self._last = None
+            return None
+        before = self._last
+        pair = self._between(window, first, before)
+        after = None
+        if first + 2 < len(window.keyframes) and window.gaps[first + 1].draws:
+            after = self._between(window, first + 1, None if window.gaps[first + 1].reset else pair)
+        self._last, self._ahead = pair, after
+        self._forget(window)
+        if not self._options["curved"] or before is None or before.right is not pair.left:
+            before = None
+        return Motion(pair, before, after if self._options["curved"] else None)
+
+    def _between(self, window: Window, position: int, before: Between | None) -> Between:
+        """Return the motion in a gap of the window, found now or when it was the next one."""
+        left, right = window.keyframes[position : position + 2]
+        ahead = self._ahead
+        if ahead is not None and ahead.left is left and ahead.right is right:
+            return ahead
+        prior = before.flow if before and self._options["prior"] else None
+        small = self._shrink(left), self._shrink(right)
+        return Between(left, right, self._estimator.pair(*small, prior), small)
+
+    def _shrink(self, frame: Frame) -> Shrunk:
+        from ltxfilter.motion.grid import shrink
+
+        if id(frame) not in self._shrunk:
+            luma = self._drawing.luma(frame.planes)
+            self._shrunk[id(frame)] = frame, shrink(luma, self._drawing.luma_depth, self._grid)
+        return self._shrunk[id(frame)][1]
+
+    def _forget(self, window: Window) -> None:
+        """Drop what was made of keyframes that no later window holds."""
+        keep = {id(frame) for frame in window.keyframes[window.first + 1 :]}
+        self._shrunk = {key: value for key, value in self._shrunk.items() if key in keep}
+
+    def draw(self, window: Window, motion: Motion | None) -> Iterator[Drawn]:
+        """Yield the picture of each slot, along the motion."""
+        slots = list(window.to_draw())
+        if motion is None or not slots:
+            return
+        passage = motion.passage()
+        still = self._drawing.still(motion.pictures()) if self._options["still"] else None
+        left, right = motion.pair.left.planes, motion.pair.right.planes
+        for slot in slots:
+            tau = float(slot.tau)
+            at = self._drawing.moment(passage, tau)
+            planes = self._drawing.draw(left, right, at, still, tau)
+            yield Drawn(planes, self._drawing.psnr(at, *motion.pair.small))
+
+    def close(self) -> None:
+        """Forget everything about the stream."""
+        self._shrunk, self._last, self._ahead = {}, None, None
+
+
+def _span(neighbour: Between | None, pair: Between) -> float:
+    """Return how long `neighbour` lasts in lengths of `pair`; nearly equal counts as equal."""
+    if neighbour is None:
+        return 1.0
+    span = float(neighbour.seconds / pair.seconds)
+    return 1.0 if abs(span - 1) < STEADY else span

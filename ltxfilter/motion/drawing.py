@@ -1,0 +1,106 @@
+"""From motion to planes: draw every plane of a picture in the stream's own samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, sqrt
+
+import cv2
+import numpy as np
+
+from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
+from ltxfilter.motion import kernels
+from ltxfilter.motion.grid import Field, Floats, Grid, Luma, Shrunk
+from ltxfilter.motion.trajectory import Moment, Passage, disagreement, field, moment
+
+BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
+
+
+class Drawing:
+    """Draws the planes of one stream; pure, any number of threads at once."""
+
+    def __init__(self, video: VideoInfo, grid: Grid) -> None:
+        self._layout = video.layout
+        self._grid = grid
+        self._taps = kernels.cubic_taps()
+        roles = [shape.role for shape in video.layout]
+        self._luma = next((roles.index(role) for role in BRIGHT if role in roles), 0)
+
+    def luma(self, planes: Planes) -> Plane:
+        """Return the plane that motion is found in."""
+        return planes[self._luma]
+
+    @property
+    def luma_depth(self) -> int:
+        """Bits of the plane that motion is found in."""
+        return self._layout[self._luma].depth
+
+    def luma8(self, planes: Planes) -> Luma:
+        """Return that plane at 8 bits."""
+        luma = self.luma(planes)
+        return (
+            luma
+            if self.luma_depth == 8
+            else cv2.convertScaleAbs(luma, alpha=0.5 ** (self.luma_depth - 8))
+        )
+
+    def still(self, sequence: list[Planes]) -> Luma | None:
+        """Return 255 where consecutive pictures stand still, else 0, per sample; None: nowhere.
+
+        sequence: two to four pictures.
+        """
+        mask, count = kernels.still_mask([self.luma8(planes) for planes in sequence])
+        return mask if count else None
+
+    def moment(self, passage: Passage, tau: float) -> Moment:
+        """Return what the picture at `tau` is drawn from."""
+        return moment(passage, tau)
+
+    def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:
+        """Return the PSNR in dB to expect of a picture."""
+        return estimate_psnr(disagreement(at, left, right))
+
+    def draw(
+        self, left: Planes, right: Planes, at: Moment, still: Luma | None, tau: float
+    ) -> Planes:
+        """Return the picture at `tau` between `left` and `right`."""
+        fields: dict[tuple[int, int], Field] = {}
+        drawn = []
+        for shape, a, b in zip(self._layout, left, right, strict=True):
+            shifts = shape.shift_x, shape.shift_y
+            if shifts not in fields:
+                fields[shifts] = field(at, self._grid, *shifts)
+            drawn.append(self._plane(shape, (a, b), fields[shifts], still, tau))
+        return tuple(drawn)
+
+    def _plane(
+        self,
+        shape: PlaneShape,
+        ends: tuple[Plane, Plane],
+        way: Field,
+        still: Luma | None,
+        tau: float,
+    ) -> Plane:
+        a, b = ends
+        out = np.empty(a.shape, a.dtype)
+        if still is not None:
+            still = np.ascontiguousarray(still[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
+        cell_x, cell_y = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
+        share = min(round(tau * 32768), 32767)
+        kernels.warp(a, b, way, self._taps, cell_x, cell_y, shape.depth, still, share, out)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """PSNR as a linear function of the logarithm of the keyframes' RMS disagreement."""
+
+    at_one: float = 50.5  # dB at a disagreement of one code
+    slope: float = 9.15  # dB lost per factor e
+
+
+def estimate_psnr(difference: Floats) -> float:
+    """Return the PSNR in dB to expect of a picture from how its two keyframes differ, in codes."""
+    rms = sqrt(float(np.square(difference).mean()))
+    fit = Calibration()
+    return fit.at_one - fit.slope * log(rms + 0.01)

@@ -1,0 +1,116 @@
+"""Flow both ways between two pictures: inverse search, neighbours' candidates, projection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ltxfilter.motion import kernels
+from ltxfilter.motion.fill import fill
+from ltxfilter.motion.grid import Floats, Flow, Grid, Shrunk
+
+NEIGHBOURS = ((3, 0), (-3, 0), (0, 3), (0, -3), (6, 0), (-6, 0), (0, 6), (0, -6))  # cells
+BIAS = 4096  # a neighbour's flow must match one code better
+PATCH = 8  # samples of the flow image
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to look for motion."""
+
+    search: int = 1  # OpenCV's DIS presets: 0 ultrafast, 1 fast, 2 medium
+    finest: int = 1  # the finest level searched: 0 the flow image itself, 1 half its size
+    smoothing: int = 2  # iterations of variational refinement
+    neighbours: int = 2  # directions that try their neighbours' flow: 0, 1 (forward), 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFlow:
+    """Motion between pictures 0 and 1, on the work grid, in cells."""
+
+    forward: Flow  # flow_01, on the grid of picture 0
+    backward: Flow  # flow_10, on the grid of picture 1
+    sure_0: Floats  # [rows, columns] 0..1, how well forward and backward agree at 0
+    sure_1: Floats  # the same at 1
+
+
+class Estimator:
+    """Finds the flow of pairs of pictures; one thread at a time."""
+
+    def __init__(self, grid: Grid, effort: Effort) -> None:
+        self._grid = grid
+        self._neighbours = effort.neighbours
+        shifts = NEIGHBOURS if effort.neighbours else ()
+        self._shifts = np.array(shifts, np.int32).reshape(-1, 2)
+        self._search = cv2.DISOpticalFlow_create(effort.search)
+        deepest = int(np.log2(min(grid.columns, grid.rows) / 8))
+        self._search.setFinestScale(min(effort.finest, deepest))
+        self._search.setPatchSize(PATCH)
+        self._search.setPatchStride(PATCH // 2)
+        self._search.setVariationalRefinementIterations(effort.smoothing)
+
+    def pair(self, left: Shrunk, right: Shrunk, before: PairFlow | None) -> PairFlow:
+        """Return the motion from `left` to `right`.
+
+        before: motion of the pair that ends in `left`, where it is known: going on at the same
+        speed is the first guess.
+        """
+        start = None if before is None else self._enlarge(-before.backward)
+        fine = self._search.calc(left.fine, right.fine, start)
+        forward = self._reduce(fine)
+        if self._neighbours >= 1:
+            forward = self._propagate(forward, left, right)
+        backward = project(forward)
+        if self._neighbours == 2:
+            backward = self._propagate(backward, right, left)
+        return PairFlow(
+            forward, backward, agreement(forward, backward), agreement(backward, forward)
+        )
+
+    def _propagate(self, flow: Flow, seen: Shrunk, other: Shrunk) -> Flow:
+        found = kernels.propagate(flow, seen.coarse, other.coarse, self._shifts, BIAS)
+        return cv2.merge([cv2.medianBlur(part, 5) for part in cv2.split(found)])
+
+    def _enlarge(self, flow: Flow) -> Flow:
+        size = (2 * self._grid.columns, 2 * self._grid.rows)
+        return cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) * np.float32(2)
+
+    def _reduce(self, flow: Flow) -> Flow:
+        size = (self._grid.columns, self._grid.rows)
+        found = cv2.resize(flow, size, interpolation=cv2.INTER_AREA)
+        found *= np.float32(0.5)
+        return found
+
+
+def project(flow: Flow) -> Flow:
+    """Return the flow back: `flow` seen from the picture that it points at, holes filled."""
+    return fill(kernels.splat(flow, np.ones(flow.shape[:2], np.float32)))
+
+
+def agreement(there: Flow, back: Flow) -> Floats:
+    """Return how surely `there` is right: 1 where `back` returns to the start, falling to 0.05.
+
+    The forward-backward check of Sundaram et al., ECCV 2010, made soft.
+    """
+    rows, columns = there.shape[:2]
+    target = there + positions(rows, columns)
+    error = there + cv2.remap(back, target, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    off = cv2.magnitude(error[..., 0], error[..., 1])
+    length = cv2.magnitude(there[..., 0], there[..., 1])
+    off /= 1 + np.float32(0.05) * length
+    np.minimum(off, 3, out=off)
+    return cv2.exp(-off)
+
+
+_positions: dict[tuple[int, int], Any] = {}
+
+
+def positions(rows: int, columns: int) -> Flow:
+    """Return [rows, columns, 2]: where each cell is, x then y. Shared: do not write."""
+    if (rows, columns) not in _positions:
+        x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+        _positions[rows, columns] = np.dstack([x, y])
+    return _positions[rows, columns]

@@ -1,0 +1,78 @@
+"""The grids that motion lives on: the picture, the flow image and the work grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Luma = NDArray[Any]  # [H, W] uint8
+Flow = NDArray[Any]  # [H, W, 2] float32, x then y
+Floats = NDArray[Any]  # [H, W] float32
+Field = NDArray[Any]  # [5, H, W] int16: see kernels.warp
+
+LEAST_CELLS = 8  # per side, so that the flow image is never smaller than two patches of DIS
+SMALL_PICTURE = 250_000  # pixels; up to here flow is found at full size
+LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at a quarter
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Sizes: a sample of the flow image covers `scale` pixels, a cell of the work grid `cell`.
+
+    Both grids start at the picture's top left corner and may reach over its other edges, where
+    the picture is taken to repeat its border.
+    """
+
+    width: int  # pixels of the picture
+    height: int
+    scale: int  # pixels per sample of the flow image; a power of two
+
+    @property
+    def cell(self) -> int:
+        """Pixels per cell of the work grid, along each axis."""
+        return 2 * self.scale
+
+    @property
+    def columns(self) -> int:
+        """Cells along x."""
+        return max(-(-self.width // self.cell), LEAST_CELLS)
+
+    @property
+    def rows(self) -> int:
+        """Cells along y."""
+        return max(-(-self.height // self.cell), LEAST_CELLS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shrunk:
+    """A picture's luma at the two sizes that motion is found at."""
+
+    fine: Luma  # [2 * rows, 2 * columns], the flow image
+    coarse: Luma  # [rows, columns]
+
+
+def choose_scale(width: int, height: int) -> int:
+    """Return pixels per sample of the flow image that suit a picture's size."""
+    pixels = width * height
+    if pixels <= SMALL_PICTURE:
+        return 1
+    return 2 if pixels <= LARGE_PICTURE else 4
+
+
+def shrink(luma: Array, depth: int, grid: Grid) -> Shrunk:
+    """Average a luma plane of `depth` bits down to both grids, at 8 bits."""
+    import cv2
+
+    right = grid.columns * grid.cell - grid.width
+    bottom = grid.rows * grid.cell - grid.height
+    if right or bottom:
+        luma = cv2.copyMakeBorder(luma, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    size = (2 * grid.columns, 2 * grid.rows)
+    fine = luma if grid.scale == 1 else cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+    if depth > 8:
+        fine = cv2.convertScaleAbs(fine, alpha=255 / ((1 << depth) - 1))
+    half = (grid.columns, grid.rows)
+    return Shrunk(fine, cv2.resize(fine, half, interpolation=cv2.INTER_AREA))
