@@ -19,7 +19,7 @@ from ltxfilter.options import (
     parse_size,
     parse_time,
 )
-from ltxfilter.timeline import output_rate, parse_rate
+from ltxfilter.timeline import output_rate, parse_fraction, parse_rate
 
 RAW_FORMATS = ("yuv4mpegpipe", "rawvideo")  # nothing is encoded in them
 RAW_SUFFIXES = (".y4m", ".yuv", ".raw")
@@ -288,7 +288,7 @@ def _drawing(given: Given) -> dict[str, Any]:
 
 def _speed(text: str) -> Fraction:
     try:
-        speed = Fraction(text)
+        speed = parse_fraction(text)
     except (ValueError, ZeroDivisionError):
         speed = Fraction(0)
     if not Fraction(1, 100) <= speed <= 100:

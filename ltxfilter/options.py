@@ -73,9 +73,9 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
 
     Raises OptionError.
     """
-    parts = re.findall(r"(?:\\.|[^:\\])+", text)
-    name, *pairs = parts or [""]
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+    parts = re.findall(r"(?s)(?:^|:)((?:\\.|[^:\\])*)", text)
+    name, *pairs = parts
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or ":".join(parts) != text:
         raise OptionError(f"engine {text!r}: write NAME or NAME:key=value:key=value")
     options: dict[str, str] = {}
     for pair in pairs:
@@ -84,7 +84,7 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
             raise OptionError(f"engine {text!r}: {pair!r} is not key=value")
         if key in options:
             raise OptionError(f"engine {text!r}: {key} is given twice")
-        options[key] = re.sub(r"\\(.)", r"\1", value)
+        options[key] = re.sub(r"(?s)\\(.)", r"\1", value)
     return name, options
 
 
@@ -99,7 +99,8 @@ def format_spec(name: str, options: Mapping[str, str]) -> str:
 
 def parse_bytes(text: str) -> int:
     """Read a size such as 512M, 4G, 1.5GiB or 300000000 (bytes). Raises OptionError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    pattern = r"(?ai)(\d{1,18}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?"
+    match = re.fullmatch(pattern, text.strip())
     if not match:
         raise OptionError(f"size {text!r}: write bytes, or a number with K, M or G: 512M, 4G")
     power = " KMGT".index(match[2].upper() or " ")
@@ -108,7 +109,8 @@ def parse_bytes(text: str) -> int:
 
 def parse_time(text: str) -> Fraction:
     """Read seconds as FFmpeg writes them: 12.5, 250ms, 01:30, 1:02:03.5. Raises OptionError."""
-    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)(s|ms|us)?", text.strip())
+    pattern = r"(?a)(?:(?:(\d{1,6}):)?(\d{1,6}):)?(\d{1,12}(?:\.\d{1,12})?)(s|ms|us)?"
+    match = re.fullmatch(pattern, text.strip())
     if not match or (match[4] and match[2]):
         raise OptionError(f"time {text!r}: write seconds or HH:MM:SS.mmm")
     scale = {None: 1, "s": 1, "ms": 1000, "us": 1000000}[match[4]]
@@ -117,15 +119,15 @@ def parse_time(text: str) -> Fraction:
 
 def parse_size(text: str) -> tuple[int, int]:
     """Read a picture size in pixels: 1920x1080, or FFmpeg's name for one. Raises OptionError."""
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", SIZES.get(text, text))
-    if not match or "0" in (match[1], match[2]):
+    match = re.fullmatch(r"(?a)(\d{1,6})x(\d{1,6})", SIZES.get(text, text))
+    if not match or 0 in (int(match[1]), int(match[2])):
         raise OptionError(f"size {text!r}: write WIDTHxHEIGHT, such as 1920x1080")
     return int(match[1]), int(match[2])
 
 
 def parse_count(text: str, option: str) -> int:
     """Read a whole number of at least 1, the value of `option`. Raises OptionError."""
-    if not re.fullmatch(r"\d{1,6}", text) or int(text) < 1:
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or int(text) < 1:
         raise OptionError(f"{option} {text}: write a whole number of at least 1")
     return int(text)
 

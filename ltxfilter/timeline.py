@@ -118,6 +118,16 @@ def auto_rate(source: Fraction | None) -> Fraction:
     return min(TARGETS, key=complexity)
 
 
+def parse_fraction(text: str) -> Fraction:
+    """Read 50, 5/2 or 0.5, without exponents: 1e999999999 would take forever.
+
+    Raises ValueError, ZeroDivisionError.
+    """
+    if "e" in text.lower():
+        raise ValueError(text)
+    return Fraction(text)
+
+
 def parse_rate(text: str) -> Fraction:
     """Read a frame rate: an integer, a fraction, an FFmpeg name, or a decimal.
 
@@ -126,7 +136,7 @@ def parse_rate(text: str) -> Fraction:
     if text in NAMED:
         return NAMED[text]
     try:
-        rate = Fraction(text.replace(":", "/"))
+        rate = parse_fraction(text.replace(":", "/"))
     except (ValueError, ZeroDivisionError):
         raise OptionError(
             f"frame rate {text!r} is not a number; use 50, 60000/1001 or 59.94"
@@ -154,7 +164,7 @@ def output_rate(fps: str, source: Fraction | None) -> Fraction | None:
         if source is None:
             raise OptionError(f"--fps {fps} needs a constant source rate; use --fps source or 60")
         try:
-            return parse_rate(str(source * Fraction(fps[:-1])))
+            return parse_rate(str(source * parse_fraction(fps[:-1])))
         except (ValueError, ZeroDivisionError):
             raise OptionError(f"--fps {fps!r} is not a multiple; use 2x or 5/2x") from None
     return parse_rate(fps)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltxfilter.engines import ENGINES, build, engine_class
+from ltxfilter.errors import OptionError
+from ltxfilter.options import (
+    MIB,
+    EngineOption,
+    Options,
+    available_threads,
+    format_spec,
+    parse_bytes,
+    parse_count,
+    parse_size,
+    parse_spec,
+    parse_time,
+)
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
+
+
+@given(NAMES, st.dictionaries(NAMES, st.text(max_size=12), max_size=4))
+def test_a_spec_survives_being_written_and_read(name: str, values: dict[str, str]):
+    assert parse_spec(format_spec(name, values)) == (name, values)
+
+
+def test_specs():
+    assert parse_spec("flow") == ("flow", {})
+    assert parse_spec("flow:preset=best:levels=4") == ("flow", {"preset": "best", "levels": "4"})
+    assert parse_spec(r"ltx:prompt=a\:b\\c") == ("ltx", {"prompt": r"a:b\c"})
+    assert parse_spec("flow:a=") == ("flow", {"a": ""})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "write NAME"),
+        ("Flow", "write NAME"),
+        (":a=b", "write NAME"),
+        ("flow:", "'' is not key=value"),
+        ("flow:a=1::b=2", "'' is not key=value"),
+        ("flow:fast", "'fast' is not key=value"),
+        ("flow:a=b\\", "write NAME"),
+        ("flow:=1", "'=1' is not key=value"),
+        ("flow:a=1:a=2", "a is given twice"),
+    ],
+)
+def test_what_is_no_spec(text: str, message: str):
+    with pytest.raises(OptionError, match=message):
+        parse_spec(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_spec_or_an_option_error(text: str):
+    try:
+        name, values = parse_spec(text)
+    except OptionError:
+        return
+    assert parse_spec(format_spec(name, values)) == (name, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("300", 300), ("512M", 512 * MIB), ("4G", 4096 * MIB), ("1.5GiB", 1536 * MIB), ("2kb", 2048)],
+)
+def test_sizes_in_bytes(text: str, size: int):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("12.5", Fraction(25, 2)),
+        ("01:30", Fraction(90)),
+        ("1:02:03.5", Fraction(7447, 2)),
+        ("250ms", Fraction(1, 4)),
+        ("3s", Fraction(3)),
+        ("7us", Fraction(7, 10**6)),
+    ],
+)
+def test_times(text: str, seconds: Fraction):
+    assert parse_time(text) == seconds
+
+
+def test_picture_sizes_and_counts():
+    assert parse_size("1920x1080") == (1920, 1080)
+    assert parse_size("pal") == (720, 576)
+    assert parse_count("12", "-threads") == 12
+
+
+@pytest.mark.parametrize("parser", [parse_bytes, parse_time, parse_size])
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "1e9", "1x", "0x0", "1:2:3:4", "9" * 5000, "5 M M", "1:00s", "\u0661"]
+)
+def test_what_is_no_number(parser, text: str):
+    with pytest.raises(OptionError):
+        parser(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "9" * 5000])
+def test_what_is_no_count(text: str):
+    with pytest.raises(OptionError, match="whole number of at least 1"):
+        parse_count(text, "-threads")
+
+
+def test_engine_options_are_checked():
+    levels = EngineOption("levels", 3, "pyramid levels", low=1, high=6)
+    assert levels.parse("4") == 4
+    for text in ("0", "7", "x", "1.5"):
+        with pytest.raises(OptionError, match="a whole number from 1 to 6"):
+            levels.parse(text)
+    assert EngineOption("still", True, "protect").parse("off") is False
+    with pytest.raises(OptionError, match="0 or 1"):
+        EngineOption("still", True, "protect").parse("maybe")
+    preset = EngineOption("preset", "fast", "speed", choices=("fast", "best"))
+    assert preset.parse("best") == "best"
+    with pytest.raises(OptionError, match="one of fast, best"):
+        preset.parse("worst")
+    with pytest.raises(OptionError, match="a number of at least 0"):
+        EngineOption("gain", 1.0, "gain", low=0).parse("nan")
+
+
+def test_the_registry_names_what_there_is():
+    with pytest.raises(OptionError, match="no engine 'flo'; there are"):
+        build("flo")
+    with pytest.raises(OptionError, match="engine blend has no option 'x'; it has none"):
+        build("blend:x=1")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_explains_its_options(name: str):
+    engine = engine_class(name)
+    assert engine.name == name
+    assert engine.summary
+    for option in engine.options:
+        assert option.help, option.name
+        assert option.parse(str(option.default)) == option.default
+
+
+def test_defaults():
+    assert Options().threads == available_threads() >= 1
+    assert Options().memory == 2 << 30
