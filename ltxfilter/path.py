@@ -34,3 +34,9 @@ def prepared(items: Iterable[Window], worker: Worker) -> Generator[Prepared]:
     """Yield the windows with their motion, in order."""
     for window in items:
         yield from worker.prepare(window)
+
+
+def drawn(items: Iterable[Window], worker: Worker) -> Iterator[Frame]:
+    """Yield the output frames of windows, drawn one after another."""
+    for part in prepared(items, worker):
+        yield from worker.draw(part)
