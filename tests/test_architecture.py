@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ltxfilter
+
+ROOT = Path(ltxfilter.__file__).parent
+RANKS = [  # a module imports only from rows below its own, freely inside one folder
+    {"errors"},
+    {"frame", "timeline", "options", "scheduler", "flags"},
+    {"motion"},
+    {"window"},
+    {"cuts", "color"},
+    {"media", "engines"},
+    {"budget", "worker"},
+    {"path"},
+    {"pictures"},
+    {"segments", "interpolator", "report", "progress", "arguments"},
+    {"cluster", "doctor", "terminal"},
+    {"convert"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
+DOORS = {  # package -> where it may be imported
+    "av": ("media/", "interpolator.py"),
+    "click": ("cli.py",),
+    "cv2": ("motion/", "engines/", "cuts.py"),
+    "torch": ("motion/", "engines/", "color.py", "worker.py", "interpolator.py", "doctor.py"),
+    "ltx_core": ("engines/ltx/",),
+    "ltx_pipelines": ("engines/ltx/",),
+    "transformers": ("engines/ltx/",),
+    "ray": ("cluster.py",),
+}
+LARGEST = 300  # lines of a file; a little over where splitting would hurt
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+
+def imports(path: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module
+            if node.module == "ltxfilter":
+                yield from (f"ltxfilter.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_imports_point_downwards_and_through_the_doors(path: str):
+    home = path.removesuffix(".py").split("/")[0]
+    assert home in RANK, f"{path}: no row in RANKS; where is it in the design?"
+    for name in imports(path):
+        package, _, module = name.partition(".")
+        part = module.split(".")[0]
+        if package == "ltxfilter" and not part.startswith("__") and part != home:
+            assert RANK[part] < RANK[home], f"{path} may not import {name}"
+        assert path.startswith(DOORS.get(package, path)), f"{path} may not import {name}"
+
+
+def test_files_stay_small_and_say_what_they_are_for():
+    for path in FILES:
+        text = (ROOT / path).read_text()
+        assert len(text.splitlines()) <= LARGEST * 1.1, f"{path} does more than one thing"
+        assert (ast.get_docstring(ast.parse(text)) or "").strip(), f"{path} has no docstring"
+
+
+def test_only_the_command_line_prints():
+    for path in FILES:
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse((ROOT / path).read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert path == "cli.py" or not calls & {"print", "input", "breakpoint"}, path
+
+
+def loaded_by(code: str, *argv: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after `code`."""
+    script = (
+        f"import sys, atexit\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{code}"
+    )
+    command = [sys.executable, "-c", script, *argv]
+    return set(subprocess.run(command, capture_output=True, text=True, check=False).stderr.split())
+
+
+CLI = "from ltxfilter.cli import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("code", "argv"),
+    [
+        ("import ltxfilter", ()),
+        (CLI, ("--help",)),
+        (CLI, ("--version",)),
+        (CLI, ("engines",)),
+        (CLI, ("--engin", "flow")),
+        (CLI, ("-i", "a.mp4", "--fps", "fast", "b.mp4")),
+    ],
+)
+def test_light_commands_import_nothing_heavy(code: str, argv: tuple[str, ...]):
+    loaded = loaded_by(code, *argv)
+    assert "ltxfilter" in loaded
+    assert not loaded & {"av", "cv2", "torch", "ray", "transformers"}
+
+
+def test_the_package_offers_its_public_names():
+    assert set(ltxfilter.__all__) <= set(dir(ltxfilter))
+    for name in ltxfilter.__all__:
+        assert getattr(ltxfilter, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ltxfilter.nothing
+
+
+def test_the_function_convert_stands_before_its_module():
+    code = "import ltxfilter.convert, ltxfilter; assert callable(ltxfilter.convert), ltxfilter"
+    subprocess.run([sys.executable, "-c", code], check=True)
