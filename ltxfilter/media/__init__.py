@@ -44,9 +44,17 @@ class Source(Protocol):
 
     name: str  # for messages
     info: VideoInfo
-    duration: Fraction | None  # seconds, if known before decoding
     counts: SourceCounts
-    held_bytes: int  # estimate of what it holds beyond the frames it handed out
+
+    @property
+    def duration(self) -> Fraction | None:
+        """Seconds, if known before decoding."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """Estimate of what it holds beyond the frames it handed out."""
+        ...
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame once, times ascending. Raises InputError."""
@@ -65,8 +73,12 @@ class Sink(Protocol):
     """Takes the output frames in order, and everything else that the source carries."""
 
     name: str  # for messages
-    held_bytes: int  # estimate of what it holds: an encoder's lookahead, queued packets
     plan: tuple[StreamPlan, ...]  # what becomes of each input stream
+
+    @property
+    def held_bytes(self) -> int:
+        """Estimate of what it holds: an encoder's lookahead, queued packets."""
+        ...
 
     def write(self, frame: Frame) -> None:
         """Encode or write one frame. Raises OutputError, BrokenPipeError."""
@@ -90,8 +102,10 @@ class Sink(Protocol):
 
 
 def open_source(options: InputOptions) -> Source:
-    """Open what `options` names. Raises InputError, OptionError."""
-    raise NotImplementedError
+    """Open what `options` names. Raises InputError, OptionError, Stopped."""
+    from ltxfilter.media import dispatch
+
+    return dispatch.open_source(options)
 
 
 def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
@@ -99,4 +113,6 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
 
     Raises OutputError, OptionError.
     """
-    raise NotImplementedError
+    from ltxfilter.media import dispatch
+
+    return dispatch.open_sink(options, source, rate)

@@ -1,0 +1,224 @@
+"""Bare frames: what y4m and rawvideo have in common, planes one after another on a byte stream."""
+
+from __future__ import annotations
+
+import io
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltxfilter.errors import InputError, OptionError, OutputError
+from ltxfilter.frame import Frame, Planes, VideoInfo
+from ltxfilter.media import Source, SourceCounts, StreamPlan
+from ltxfilter.media.demux import MAX_PIXELS
+from ltxfilter.media.partfile import PartFile
+from ltxfilter.media.pipes import STDOUT_NAMES, PipeInput, PipeOutput, open_stdout
+from ltxfilter.options import InputOptions, OutputOptions
+
+if TYPE_CHECKING:
+    from typing import Self
+
+log = logging.getLogger("ltxfilter.media")
+
+READ_AHEAD = 1 << 16  # bytes; frames larger than this are read straight into place
+
+Buffer = NDArray[np.uint8]
+
+
+class BareSource(ABC):
+    """Frames of a fixed size in bytes at a constant rate, each perhaps after a marker.
+
+    Every frame is read into one buffer of its own; its planes are views of that.
+    """
+
+    def __init__(self, stream: PipeInput, info: VideoInfo, options: InputOptions) -> None:
+        self.name = stream.name
+        self.info = info
+        self.duration: Fraction | None = None
+        self.counts = SourceCounts()
+        self.held_bytes = READ_AHEAD
+        self.read = 0  # whole frames so far, those before -ss included
+        self.frame_bytes = info.frame_bytes
+        self._stream = stream
+        self._buffered = io.BufferedReader(stream, READ_AHEAD)
+        self._first, self._stop = _trim(options)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every whole frame within -ss and -t. Raises InputError, Stopped."""
+        self._stream.enlarge()
+        yield from self._timed(self.pictures())
+        if not self.counts.frames:
+            where = f" at or after {float(self._first):g} s" if self._first else ""
+            raise InputError(f"{self.name}: no video frames{where}")
+
+    def cancel(self) -> None:
+        """End a waiting read with Stopped; safe in signal handlers and other threads."""
+        self._stream.cancel()
+
+    def close(self) -> None:
+        """Release everything; calling it twice does nothing."""
+        self._buffered.close()
+
+    def duration_of(self, size: int, marker_bytes: int = 0) -> Fraction | None:
+        """Return the seconds that `size` bytes of frames last; None for a pipe (below 0)."""
+        assert self.info.rate is not None
+        if size < 0:
+            return None
+        last = size // (self.frame_bytes + marker_bytes) / self.info.rate
+        return max(Fraction(0), min(last - self._first, self._stop or last))
+
+    def read_marker(self) -> bool:
+        """Consume what stands before a frame; return False at the end. Raises InputError."""
+        return True
+
+    def unpack(self, buffer: Buffer) -> Planes:
+        """Return the planes of the frame in `buffer` as views of it."""
+        return split_planes(buffer, self.info)
+
+    def pictures(self) -> Iterator[Planes]:
+        """Yield the planes of every whole frame. Raises InputError, Stopped."""
+        while self.read_marker():
+            buffer: Buffer = np.empty(self.frame_bytes, np.uint8)
+            count = self._buffered.readinto(buffer.data)
+            if count < self.frame_bytes:
+                if count:
+                    self.partial(count)
+                return
+            self.read += 1
+            yield self.unpack(buffer)
+
+    @abstractmethod
+    def partial(self, count: int) -> None:
+        """Take note of an input that ended `count` bytes into a frame. Raises InputError."""
+
+    def _timed(self, pictures: Iterator[Planes]) -> Iterator[Frame]:
+        """Number the pictures in time, drop those before -ss and end at -t."""
+        rate = self.info.rate
+        assert rate is not None
+        for index, planes in enumerate(pictures):
+            time = index / rate - self._first
+            if self._stop is not None and time >= self._stop:
+                return
+            if time >= 0:
+                self.counts.frames += 1
+                yield Frame(time, planes, duration=1 / rate)
+
+
+class BareSink:
+    """Writes frames plane by plane to standard output, or to a file by way of NAME.part."""
+
+    def __init__(
+        self,
+        options: OutputOptions,
+        source: Source,
+        rate: Fraction,
+        *,
+        header: bytes = b"",
+        marker: bytes = b"",
+        pack: Callable[[Planes], Planes] | None = None,
+    ) -> None:
+        """Write `header` once and `marker` before each frame; `pack` arranges its planes.
+
+        Raises OutputError, OptionError.
+        """
+        self.held_bytes = 0
+        self.plan: tuple[StreamPlan, ...] = (StreamPlan(0, "video", "rawvideo", "draw"),)
+        self._rate = rate
+        self._start = header + marker
+        self._marker = marker
+        self._pack = pack
+        self._frames = 0
+        self._ended = False
+        self._out: PipeOutput | PartFile
+        if options.path in STDOUT_NAMES:
+            self._out = open_stdout()
+        else:
+            self._out = PartFile(options.path, options.overwrite, source.name)
+        self.name = self._out.name
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame. Raises OutputError, BrokenPipeError."""
+        planes = self._pack(frame.planes) if self._pack else frame.planes
+        start = self._marker if self._frames else self._start
+        self._out.write_all([start, *map(np.ascontiguousarray, planes)])
+        self._frames += 1
+
+    def finish(self) -> None:
+        """Give a file its final name. Raises OutputError."""
+        if not self._frames:
+            raise OutputError(f"{self.name}: no video frames to write")
+        self._ended = True
+        if isinstance(self._out, PartFile):
+            self._out.complete()
+
+    def close(self) -> str | None:
+        """Release everything; return where an unfinished file is and how much it holds."""
+        if self._ended or not isinstance(self._out, PartFile):
+            return None
+        self._ended = True
+        self._out.close()
+        if not self._frames:
+            self._out.discard()
+            return None
+        seconds = float(self._frames / self._rate)
+        return f"{self._out.part} holds the first {seconds:.3f} s ({self._frames} frames)"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """Refuse pictures larger than 2 * 8192 * 4320 pixels, or empty. Raises InputError."""
+    if width < 1 or height < 1:
+        raise InputError(f"{name}: a picture of {width}x{height} is empty")
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: a picture of {width}x{height} is over the limit of {MAX_PIXELS} pixels"
+        )
+
+
+def split_planes(buffer: NDArray[Any], info: VideoInfo) -> Planes:
+    """Return the planes that lie one after another in `buffer` of bytes, as views of it."""
+    planes, position = [], 0
+    for shape in info.layout:
+        part = buffer[position : position + shape.nbytes].view(shape.dtype)
+        planes.append(part.reshape(shape.height, shape.width))
+        position += shape.nbytes
+    return tuple(planes)
+
+
+def output_rate(info: VideoInfo, rate: Fraction | None, kind: str) -> Fraction:
+    """Return the rate of an output without timestamps; None doubles the source's.
+
+    Raises OptionError if the source's own is variable.
+    """
+    if rate is not None:
+        return rate
+    if info.rate is None:
+        raise OptionError(f"{kind} has no timestamps for a variable rate; use -f nut, or --fps 60")
+    return 2 * info.rate
+
+
+def refuse_encoding(options: OutputOptions, kind: str) -> None:
+    """Refuse encoder and muxer options, which bare frames have no use for. Raises OptionError."""
+    given = [f"-{key}" for key in (*options.encoder, *options.muxer)]
+    if options.codec not in (None, "rawvideo", "wrapped_avframe"):
+        given.insert(0, f"-c:v {options.codec}")
+    if given:
+        raise OptionError(f"{', '.join(given)}: {kind} holds frames that are not encoded")
+
+
+def _trim(options: InputOptions) -> tuple[Fraction, Fraction | None]:
+    """Return -ss and how many seconds after it to stop."""
+    first = options.start or Fraction(0)
+    if options.duration is not None:
+        return first, options.duration
+    return first, None if options.end is None else options.end - first

@@ -1,0 +1,151 @@
+"""Which reader and which writer: by -f, by the first bytes, by the file's name, in that order."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from ltxfilter.errors import InputError, OptionError
+from ltxfilter.media import Sink, Source, peer, rawvideo, y4m
+from ltxfilter.media.bare import BareSource, log
+from ltxfilter.media.pipes import (
+    STDIN_NAMES,
+    STDOUT_NAMES,
+    PipeInput,
+    file_behind,
+    open_file,
+    open_stdin,
+    open_stdout,
+)
+from ltxfilter.media.sniff import RAW, SNIFF_BYTES, Y4M, foreign, identify, moov_comes_last
+from ltxfilter.options import InputOptions, OutputOptions
+
+ALIASES = {"y4m": Y4M, "raw": RAW}
+BARE_SUFFIXES = {".y4m": Y4M, ".yuv": RAW, ".rgb": RAW, ".raw": RAW}
+
+
+def open_source(options: InputOptions) -> Source:
+    """Open what `options` names. Raises InputError, OptionError, Stopped."""
+    if options.path in STDIN_NAMES:
+        return _open_stdin(replace(options, path="-"))
+    kind = _named(options.format) or _kind_of_file(options)
+    if kind not in (Y4M, RAW):
+        from ltxfilter.media.container import ContainerSource
+
+        return ContainerSource(options, format=kind)
+    with ExitStack() as opening:
+        stream = opening.enter_context(closing(open_file(options.path)))
+        source: BareSource
+        if kind == Y4M:
+            source = y4m.Y4mSource(stream, options)
+        else:
+            source = rawvideo.RawSource(stream, _declared(options, stream), options)
+        opening.pop_all()
+        return source
+
+
+def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
+    """Open an output; see ltxfilter.media.open_sink."""
+    to_stdout = options.path in STDOUT_NAMES
+    kind = _named(options.format)
+    if kind is None:
+        suffix = Path(options.path).suffix.lower()
+        kind = _answer(source) if to_stdout else BARE_SUFFIXES.get(suffix)
+    if kind == Y4M:
+        return y4m.open_sink(options, source, rate)
+    if kind == RAW:
+        return rawvideo.open_sink(options, source, rate)
+    from ltxfilter.media.container import ContainerSink
+
+    file = open_stdout() if to_stdout else None
+    return ContainerSink(options, source, rate, file=file, format=kind)
+
+
+def _open_stdin(options: InputOptions) -> Source:
+    """Open what arrives on standard input. Raises InputError, OptionError, Stopped."""
+    with ExitStack() as opening:
+        stream = opening.enter_context(closing(open_stdin()))
+        if path := file_behind(stream.fd):  # ltxfilter < in.mp4: a file after all, with seeking
+            return open_source(replace(options, path=path))
+        source = _open_stream(stream, options)
+        opening.pop_all()
+        return source
+
+
+def _open_stream(stream: PipeInput, options: InputOptions) -> Source:
+    kind = _named(options.format)
+    prefix = stream.sniff(SNIFF_BYTES, lambda data: kind is not None or identify(data))
+    if not prefix:
+        raise InputError("standard input is empty")
+    kind = kind or identify(prefix)
+    if kind is None and (what := foreign(prefix)):
+        raise InputError(f"standard input is {what}, not video")
+    if kind == Y4M:
+        return y4m.Y4mSource(stream, options)
+    if kind in (None, RAW):
+        return rawvideo.RawSource(stream, _declared(options, stream), options)
+    return _open_container(stream, prefix, options, kind)
+
+
+def _open_container(
+    stream: PipeInput, prefix: bytes, options: InputOptions, kind: str | None
+) -> Source:
+    """Let libav read from a pipe. Raises InputError, with a hint for an mp4 made for files."""
+    from ltxfilter.media.container import ContainerSource
+
+    hint = (
+        "an mp4 whose index comes last cannot be read from a pipe; pass the file with -i, or write "
+        "it with -movflags frag_keyframe+empty_moov"
+    )
+    if kind == "mov" and moov_comes_last(prefix):
+        raise InputError(f"{stream.name}: {hint}")
+    stream.enlarge()
+    try:
+        return ContainerSource(options, file=stream, format=kind)
+    except InputError as error:
+        raise InputError(f"{error} ({hint})" if kind == "mov" else str(error)) from error
+
+
+def _declared(options: InputOptions, stream: PipeInput) -> rawvideo.Geometry:
+    """Return the geometry of headerless video: declared, or its writer's. Raises OptionError."""
+    geometry = rawvideo.geometry_from(options)
+    if geometry is not None:
+        return geometry
+    found = peer.geometry(stream.fd) if options.path == "-" else None
+    if found is None:
+        raise OptionError(f"{stream.name} has no header that says what it holds. {rawvideo.ADVICE}")
+    geometry = replace(found.geometry, rate=options.rate or found.geometry.rate)
+    log.warning(
+        "standard input has no header; made from %s by ffmpeg: taken as -s %dx%d -pix_fmt %s -r %s",
+        found.name,
+        geometry.width,
+        geometry.height,
+        geometry.pix_fmt,
+        geometry.rate,
+    )
+    return geometry
+
+
+def _named(name: str | None) -> str | None:
+    return ALIASES.get(name, name) if name else None
+
+
+def _kind_of_file(options: InputOptions) -> str | None:
+    """Tell our own two formats from libav's, by the first bytes and then by the name."""
+    try:
+        with Path(options.path).open("rb") as file:
+            kind = identify(file.read(SNIFF_BYTES)) if Path(options.path).is_file() else None
+    except OSError:
+        return None
+    declared = options.width or options.pix_fmt
+    suffix = BARE_SUFFIXES.get(Path(options.path).suffix.lower())
+    if kind == Y4M or (kind is None and (suffix or declared)):
+        return kind or suffix or RAW
+    return None
+
+
+def _answer(source: Source) -> str:
+    """Return the format that a pipe answers in."""
+    return Y4M if isinstance(source, BareSource) else "nut"
