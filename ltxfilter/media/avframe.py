@@ -1,0 +1,133 @@
+"""Decoded frames: views of their samples, copies that keep their tags, frames made from planes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import av
+import av.filter
+import numpy as np
+
+from ltxfilter.frame import ColorInfo, Plane, Planes, PlaneShape, VideoInfo
+
+# Side data that holds for the whole stream; all other describes one picture only.
+LASTING = {
+    "AMBIENT_VIEWING_ENVIRONMENT",
+    "CONTENT_LIGHT_LEVEL",
+    "DISPLAYMATRIX",
+    "ICC_PROFILE",
+    "MASTERING_DISPLAY_METADATA",
+    "SPHERICAL",
+    "STEREO3D",
+}
+
+
+def view(frame: av.VideoFrame, layout: Sequence[PlaneShape]) -> Planes:
+    """Return the samples of a planar frame as [H, W] arrays that share its memory.
+
+    They keep the frame alive and are read-only: the decoder may still refer to them.
+    """
+    return tuple(_rows(plane, shape) for plane, shape in zip(frame.planes, layout, strict=True))
+
+
+def _rows(plane: Any, shape: PlaneShape, writable: bool = False) -> Plane:
+    """Return one plane without its row padding; a negative line size means bottom row first."""
+    rows = np.frombuffer(plane, np.uint8).reshape(shape.height, abs(plane.line_size))
+    if plane.line_size < 0:
+        rows = rows[::-1]
+    rows.flags.writeable = writable
+    return rows[:, : shape.width * shape.dtype.itemsize].view(shape.dtype)
+
+
+def side_data(frame: av.VideoFrame) -> Sequence[Any]:
+    """Return the side data of a frame; PyAV's own annotation takes it for a dict."""
+    return list(cast(Any, frame.side_data))
+
+
+def color_of(frame: av.VideoFrame, chroma_location: int = 0) -> ColorInfo:
+    """Return how the samples of `frame` stand for colour."""
+    return ColorInfo(
+        matrix=int(frame.colorspace),
+        range=int(frame.color_range),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        chroma_location=chroma_location,
+    )
+
+
+def from_planes(planes: Planes, info: VideoInfo) -> av.VideoFrame:
+    """Build a frame of the stream `info` around copies of `planes`."""
+    frame = av.VideoFrame(info.width, info.height, info.pix_fmt)
+    fill(frame, planes, info.layout)
+    frame.colorspace = info.color.matrix
+    frame.color_range = info.color.range
+    frame.color_primaries = info.color.primaries
+    frame.color_trc = info.color.transfer
+    return frame
+
+
+def fill(frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]) -> None:
+    """Copy `planes` into a frame that nobody else refers to."""
+    for target, source, shape in zip(frame.planes, planes, layout, strict=True):
+        np.copyto(_rows(target, shape, writable=True), source)
+
+
+class Copies:
+    """Makes new frames from decoded ones, keeping their tags and lasting side data only.
+
+    PyAV cannot copy a frame; a filter graph hands out a new reference to the same samples, and
+    drops the side data of single pictures on the way. Use from one thread.
+    """
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple[Any, ...], av.filter.Graph] = {}
+
+    def share(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Return another frame over the same samples."""
+        passing = tuple(
+            sorted(data.type.value for data in side_data(frame) if data.type.name not in LASTING)
+        )
+        key = (
+            frame.width,
+            frame.height,
+            frame.format.name,
+            int(frame.colorspace),
+            int(frame.color_range),
+            passing,
+        )
+        if key not in self._graphs:
+            self._graphs[key] = _pass_through(frame, passing)
+        graph = self._graphs[key]
+        graph.vpush(frame)
+        return graph.vpull()
+
+    def redraw(
+        self, frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]
+    ) -> av.VideoFrame:
+        """Return a frame that is like `frame` but shows `planes`."""
+        copy = self.share(frame)
+        copy.make_writable()
+        fill(copy, planes, layout)
+        return copy
+
+
+def _pass_through(frame: av.VideoFrame, passing: Sequence[int]) -> av.filter.Graph:
+    """Build buffer -> delete each type of side data in `passing` -> buffersink."""
+    graph = av.filter.Graph()
+    last = graph.add(
+        "buffer",
+        video_size=f"{frame.width}x{frame.height}",
+        pix_fmt=frame.format.name,
+        time_base="1/1",
+        pixel_aspect="1/1",
+        colorspace=str(int(frame.colorspace)),
+        range=str(int(frame.color_range)),
+    )
+    for kind in passing:
+        node = graph.add("sidedata", mode="delete", type=str(kind))
+        last.link_to(node)
+        last = node
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph

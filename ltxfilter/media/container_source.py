@@ -1,0 +1,229 @@
+"""A container as a source: the frames of its first video stream, with exact times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.container
+
+from ltxfilter.errors import InputError
+from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.media import SourceCounts
+from ltxfilter.media.avframe import color_of, view
+from ltxfilter.media.copied import PacketQueue
+from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper
+from ltxfilter.media.demux import display_name, is_cover, open_container, video_stream
+from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.probe import SHORT_SCAN, clock_zero, declared_rate, scan, trim
+from ltxfilter.media.siting import siting
+from ltxfilter.options import InputOptions, available_threads
+from ltxfilter.timeline import Snap
+
+log = logging.getLogger("ltxfilter.media")
+
+MAX_THREADS = 8  # of the decoder: each one holds a frame
+
+
+class ContainerSource:
+    """Frames of the first video stream of a file, or of a pipe that carries a container."""
+
+    def __init__(
+        self,
+        options: InputOptions,
+        file: Any = None,
+        format: str | None = None,  # noqa: A002
+    ) -> None:
+        """Open and decode the first frame. file: a readable pipe in place of the path.
+
+        Raises InputError.
+        """
+        self.name = display_name(options)
+        self.options = options
+        self.seekable = file is None
+        self.counts = SourceCounts()
+        self.queue = PacketQueue()  # packets of other streams, where there is no second reading
+        self.covers: dict[int, bytes] = {}  # stream index -> picture file
+        self._file = file
+        self._stopped = False
+        known = scan(options, SHORT_SCAN) if file is None else None
+        self.container = _open(options, file, format or options.format)
+        self.stream = video_stream(self.container, self.name)
+        self._start, self._end = trim(options, self.container)
+        self._base = Fraction(self.stream.time_base or Fraction(1, av.time_base))
+        # Seconds on the container's clock that an output calls 0.
+        self.zero = clock_zero(self.container) if self._start is None else self._start
+        self.duration = self._declared_duration()
+        threads = options.threads or min(MAX_THREADS, available_threads())
+        self._decoder = Decoder(self.stream, threads, self.counts)
+        facts = siting(self.stream)
+        self._deinterlacer = Deinterlacer(options.deinterlace, facts.interlaced, self.stream)
+        self._rate = known.rate if known else declared_rate(self.stream)
+        self._snap = known.snap if known else None
+        self._pictures = self._decoded()
+        self._first = next(self._pictures, None)
+        if self._first is None:
+            self.close()
+            raise InputError(f"{self.name}: no video frames")
+        picture = self._first[0]
+        self.info = VideoInfo(
+            width=picture.width,
+            height=picture.height,
+            pix_fmt=picture.format.name,
+            layout=plane_shapes(picture.format.name, picture.width, picture.height),
+            rate=self._rate,
+            interval=known.interval if known else (1 / self._rate if self._rate else None),
+            color=color_of(picture, facts.chroma_location),
+            sample_aspect=Fraction(self.stream.sample_aspect_ratio or 1),
+        )
+        self.held_bytes = (threads + REORDER) * self.info.frame_bytes
+
+    @property
+    def span(self) -> tuple[Fraction | None, Fraction | None]:
+        """What -ss, -t and -to leave, in seconds on the container's clock."""
+        return self._start, self._end
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every frame once, times ascending. Raises InputError."""
+        self.queue.start()
+        last: Fraction | None = None
+        spliced_before = False
+        for picture, spliced in self._with_first():
+            time = self._time(picture, last)
+            spliced_before |= spliced
+            if last is not None and time <= last:
+                self.counts.out_of_order += 1
+                continue
+            last = time
+            if self._start is not None and time < self._start:
+                continue
+            if self._end is not None and time >= self._end:
+                break
+            yield self._frame(picture, time, spliced_before)
+            self.counts.frames += 1
+            spliced_before = False
+        self._report()
+
+    def cancel(self) -> None:
+        """Make a waiting read end soon; safe in signal handlers and other threads."""
+        self._stopped = True
+        if hasattr(self._file, "cancel"):
+            self._file.cancel()
+
+    def close(self) -> None:
+        """Release everything; calling it twice does nothing."""
+        self._first = None
+        self.container.close()
+
+    def _declared_duration(self) -> Fraction | None:
+        """Return the seconds of video to come, as far as the headers tell."""
+        if self.stream.duration is not None:
+            whole = self.stream.duration * self._base
+        elif self.container.duration is not None:
+            whole = Fraction(self.container.duration, av.time_base)
+        else:
+            return None
+        first = self.stream.start_time
+        begin = clock_zero(self.container) if first is None else first * self._base
+        start = begin if self._start is None else max(self._start, begin)
+        end = begin + whole if self._end is None else min(self._end, begin + whole)
+        return max(end - start, Fraction(0))
+
+    def _with_first(self) -> Iterator[tuple[av.VideoFrame, bool]]:
+        if self._first is not None:
+            yield self._first
+            self._first = None
+        yield from self._pictures
+
+    def _frame(self, picture: av.VideoFrame, time: Fraction, spliced: bool) -> Frame:
+        corrupt = picture.is_corrupt or picture.pts in self._decoder.damaged
+        self.counts.corrupt += corrupt
+        return Frame(
+            time=time,
+            planes=view(picture, self.info.layout),
+            origin=picture,
+            duration=self._duration_of(picture),
+            corrupt=corrupt,
+            spliced=spliced,
+        )
+
+    def _time(self, picture: av.VideoFrame, last: Fraction | None) -> Fraction:
+        """Return when `picture` is shown; without a stamp it is counted up at the rate."""
+        if picture.pts is None:
+            step = 1 / (self.options.rate or self._rate or Fraction(25))
+            return self.zero if last is None else last + step
+        time = picture.pts * Fraction(picture.time_base or self._base)
+        if self._snap is None and self._rate is not None:
+            self._snap = Snap(self._rate, time, self._base)
+        return self._snap(time) if self._snap else time
+
+    def _duration_of(self, picture: av.VideoFrame) -> Fraction | None:
+        """Return the duration that a frame declares, put back onto the rate like its time."""
+        if not picture.duration:
+            return None
+        duration = picture.duration * Fraction(picture.time_base or self._base)
+        if self._rate is not None and abs(duration - 1 / self._rate) <= self._base:
+            return 1 / self._rate
+        return duration
+
+    def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
+        """Yield decoded frames, all of one shape, and whether the shape changed before them."""
+        if self._start is not None and self.seekable:
+            self.container.seek(int(self._start / self._base), stream=self.stream)
+        shaper = Shaper(self.name)
+        for packet in self._packets():
+            for decoded in self._decoder.decode(packet):
+                for frame in self._deinterlacer.push(decoded):
+                    yield shaper.shape(frame)
+        for frame in self._deinterlacer.drain():
+            yield shaper.shape(frame)
+
+    def _packets(self) -> Iterator[av.Packet[Any] | None]:
+        """Yield the video's packets, then None; set the others aside."""
+        covers = [stream for stream in self.container.streams.video if is_cover(stream)]
+        streams = [self.stream, *covers] if self.seekable else list(self.container.streams)
+        try:
+            for packet in self.container.demux(streams):
+                if self._stopped:
+                    return
+                if packet.stream_index == self.stream.index:
+                    yield packet
+                elif is_cover(packet.stream) and packet.size:
+                    self.covers[packet.stream_index] = bytes(packet)
+                else:
+                    self.queue.put(packet)
+        except av.FFmpegError as error:
+            log.warning("%s: reading ends early: %s", self.name, error.strerror)
+            self.counts.corrupt += 1
+            yield None
+
+    def _report(self) -> None:
+        """Warn of damage."""
+        if self.counts.corrupt:
+            log.warning("%s: %d damaged packets or frames", self.name, self.counts.corrupt)
+        if self.counts.out_of_order:
+            log.warning(
+                "%s: %d frames dropped, their time did not advance",
+                self.name,
+                self.counts.out_of_order,
+            )
+
+
+def _open(options: InputOptions, file: Any, format_name: str | None) -> av.container.InputContainer:
+    """Open for decoding, on hardware if that is asked for and works."""
+    if options.hwaccel and options.hwaccel != "none":
+        from av.codec.hwaccel import HWAccel
+
+        try:
+            accel = HWAccel(options.hwaccel, allow_software_fallback=True)
+            return open_container(options, file, format_name, accel)
+        except (InputError, ValueError, av.FFmpegError, RuntimeError) as error:
+            if file is not None:
+                raise
+            log.warning(
+                "-hwaccel %s does not work here, decoding on the CPU: %s", options.hwaccel, error
+            )
+    return open_container(options, file, format_name)

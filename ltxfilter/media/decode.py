@@ -1,0 +1,151 @@
+"""From packets to frames of one size and format: decode, deinterlace, rearrange, count damage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import av.filter
+
+from ltxfilter.media import SourceCounts
+from ltxfilter.media.demux import MAX_PIXELS
+from ltxfilter.media.pixfmt import planar_name
+
+log = logging.getLogger("ltxfilter.media")
+
+REORDER = 4  # frames a decoder holds to put them in order
+
+
+class Decoder:
+    """Decodes the packets of one stream, going on past those that do not decode."""
+
+    def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
+        self.damaged: set[int | None] = set()  # pts of packets that arrived damaged
+        self._counts = counts
+        self._stream = stream
+        context = stream.codec_context
+        context.thread_count = threads
+        context.thread_type = "AUTO"
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+
+    def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
+        """Return the frames that `packet` completes; None drains the decoder."""
+        if packet is not None and packet.size and packet.is_corrupt:
+            self.damaged.add(packet.pts)
+        try:
+            frames = packet.decode() if packet else self._stream.codec_context.decode(None)
+        except EOFError:
+            return []
+        except (av.FFmpegError, ValueError):
+            self._counts.corrupt += 1
+            return []
+        for frame in frames:
+            if frame.time_base is None:  # PyAV 18 forgets it when draining
+                frame.time_base = Fraction(self._stream.time_base or Fraction(1, av.time_base))
+        return frames
+
+
+class Deinterlacer:
+    """Turns pictures made of two fields into one picture each, from the first one on.
+
+    mode: "on" takes every picture for interlaced, "auto" believes the decoder, "off" does nothing.
+    """
+
+    def __init__(self, mode: str, expected: bool, stream: av.VideoStream) -> None:
+        self._mode = mode
+        self._expected = expected
+        self._stream = stream
+        self._graph: av.filter.Graph | None = None
+
+    def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        """Yield the frames that are ready once `frame` is known."""
+        if self._graph is None:
+            if not self._needed(frame):
+                yield frame
+                return
+            log.warning("interlaced video: deinterlacing it (--deinterlace off leaves it alone)")
+            self._graph = self._build(frame)
+        self._graph.vpush(frame)
+        yield from self._pull()
+
+    def drain(self) -> Iterator[av.VideoFrame]:
+        """Yield what is left at the end of the stream."""
+        if self._graph is not None:
+            self._graph.vpush(None)
+            yield from self._pull()
+
+    def _needed(self, frame: av.VideoFrame) -> bool:
+        return self._mode == "on" or (
+            self._mode == "auto" and (frame.interlaced_frame or self._expected)
+        )
+
+    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        source = graph.add(
+            "buffer",
+            video_size=f"{frame.width}x{frame.height}",
+            pix_fmt=frame.format.name,
+            time_base=str(frame.time_base),
+            pixel_aspect="1/1",
+            colorspace=str(int(frame.colorspace)),
+            range=str(int(frame.color_range)),
+        )
+        which = "all" if self._mode == "on" else "interlaced"
+        graph.link_nodes(
+            source, graph.add("bwdif", mode="send_frame", deint=which), graph.add("buffersink")
+        ).configure()
+        return graph
+
+    def _pull(self) -> Iterator[av.VideoFrame]:
+        assert self._graph is not None
+        while True:
+            try:
+                yield self._graph.vpull()
+            except (BlockingIOError, EOFError):
+                return
+
+
+class Shaper:
+    """Gives every frame the planar format and the size of the first one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shape: tuple[int, int, str] | None = None  # of the first frame
+        self._previous: tuple[int, int, str] | None = None  # as decoded
+        self._warned = False
+
+    def shape(self, frame: av.VideoFrame) -> tuple[av.VideoFrame, bool]:
+        """Return the frame and whether it is the first one after a change of size or format.
+
+        Nobody else holds the frame yet, so that it may be reformatted.
+        """
+        decoded = (frame.width, frame.height, frame.format.name)
+        if self._shape is None:
+            self._shape = (frame.width, frame.height, planar_name(frame.format.name))
+        spliced = self._previous is not None and decoded != self._previous
+        self._previous = decoded
+        if spliced and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: the picture changes from %dx%d %s to %dx%d %s; scaled to the first size",
+                self._name,
+                *self._shape,
+                *decoded,
+            )
+        if decoded == self._shape:
+            return frame, spliced
+        width, height, pix_fmt = self._shape
+        return reshape(frame, width, height, pix_fmt), spliced
+
+
+def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+    """Return `frame` at a size and in a format, its colour tags and code range unchanged."""
+    full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
+    span = 2 if full else 1
+    shaped = frame.reformat(
+        width, height, pix_fmt, src_color_range=span, dst_color_range=span, interpolation="BICUBIC"
+    )
+    shaped.color_range = 2 if full else int(frame.color_range)
+    return shaped

@@ -1,0 +1,61 @@
+"""What libav knows of a stream and PyAV does not show: chroma siting and field order.
+
+The Matroska muxer writes both into its header, so we have it write one and read it back.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+
+TRACKS = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)  # Segment, Tracks, TrackEntry, Video
+FLAG_INTERLACED, COLOUR = 0x9A, 0x55B0
+SITING_ACROSS, SITING_DOWN = 0x55B7, 0x55B8
+LOCATIONS = {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}  # Matroska's pair -> FFmpeg's number
+
+
+@dataclass(frozen=True, slots=True)
+class Siting:
+    """Where chroma samples lie, and whether pictures are made of two fields."""
+
+    chroma_location: int = 0  # as FFmpeg numbers it; 0 unknown
+    interlaced: bool = False
+
+
+def siting(stream: av.VideoStream) -> Siting:
+    """Return what the container and the codec's header say of `stream`."""
+    buffer = io.BytesIO()
+    try:
+        with av.open(buffer, "w", format="matroska") as container:
+            container.add_stream_from_template(stream, opaque=True)
+            container.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return Siting()  # Matroska cannot hold the codec
+    data = memoryview(buffer.getvalue())
+    for wanted in TRACKS:
+        data = next((body for key, body in _elements(data) if key == wanted), data[:0])
+    found = dict(_elements(data))
+    colour = {key: body[0] for key, body in _elements(found.get(COLOUR, data[:0])) if len(body)}
+    place = (colour.get(SITING_ACROSS, 0), colour.get(SITING_DOWN, 0))
+    flag = found.get(FLAG_INTERLACED, b"\0")
+    return Siting(LOCATIONS.get(place, 0), bool(flag) and flag[0] == 1)
+
+
+def _elements(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield (id, body) of each EBML element; one of unknown size lasts to the end."""
+    at = 0
+    while at < len(data):
+        width = 9 - data[at].bit_length()
+        key = int.from_bytes(data[at : at + width], "big")
+        at += width
+        if at >= len(data):
+            return
+        width = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + width], "big") - (1 << 7 * width)
+        at += width
+        unknown = size == (1 << 7 * width) - 1
+        yield key, data[at:] if unknown else data[at : at + size]
+        at = len(data) if unknown else at + size
