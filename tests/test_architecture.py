@@ -29,7 +29,7 @@ RANKS = [  # a module imports only from rows below its own, freely inside one fo
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 DOORS = {  # package -> where it may be imported
-    "av": ("media/", "interpolator.py"),
+    "av": ("media/", "pictures.py"),
     "click": ("cli.py",),
     "cv2": ("motion/", "engines/", "cuts.py"),
     "torch": ("motion/", "engines/", "color.py", "worker.py", "interpolator.py", "doctor.py"),
