@@ -21,6 +21,8 @@ BINS = 32
 BLOCKS = 3  # per axis, each with a histogram of its own
 
 HISTOGRAMS_DIFFER = 0.35  # share of samples that changed their bin, mean over blocks
+HISTOGRAMS_STIR = 0.2  # the same where the picture changes suddenly
+SUDDEN = 4.0  # how many times the usual difference between neighbours is a sudden change
 FLOWS_DISAGREE = 0.55  # share of samples whose flow there does not lead back
 RESIDUAL = 0.5  # what motion leaves unexplained, in standard deviations of the picture
 
@@ -83,7 +85,8 @@ class CutDetector:
         changed = before.mean_difference(after)
         if self._repeated(left, right, before, after, changed):
             return Join.REPEAT
-        if before.is_cut(after):
+        sudden = len(self._recent) > 2 and changed > SUDDEN * float(np.median(self._recent))
+        if before.is_cut(after, HISTOGRAMS_STIR if sudden else HISTOGRAMS_DIFFER):
             return Join.CUT
         self._recent.append(changed)
         self.counts.flashes += abs(before.mean - after.mean) > FLASH
@@ -192,9 +195,12 @@ class Thumbnail:
         common = np.minimum(self.histograms, other.histograms).sum()
         return 1 - float(common) / (self.luma.size // 4)
 
-    def is_cut(self, other: Thumbnail) -> bool:
-        """Return True if neither histograms nor motion lead from this picture to the other."""
-        if self.histogram_difference(other) <= HISTOGRAMS_DIFFER:
+    def is_cut(self, other: Thumbnail, least: float) -> bool:
+        """Return True if neither histograms nor motion lead from this picture to the other.
+
+        least: histograms that differ by less say that there is no cut.
+        """
+        if self.histogram_difference(other) <= least:
             return False
         residual, lost = self.motion_misfit(other)
         return residual > RESIDUAL and lost > FLOWS_DISAGREE
@@ -237,7 +243,7 @@ def is_mixture(first: Thumbnail, middle: Thumbnail, last: Thumbnail) -> bool:
     if min(first.deviation, last.deviation) < FLAT:
         return True
     alike = float(((a - first.mean) * (b - last.mean)).mean())
-    return alike < 0.5 * first.deviation * last.deviation
+    return alike < 0.9 * first.deviation * last.deviation
 
 
 def _block_offsets() -> NDArray[np.int64]:
