@@ -20,11 +20,20 @@ WIDTH, HEIGHT = 128, 72  # of a thumbnail
 BINS = 32
 BLOCKS = 3  # per axis, each with a histogram of its own
 
-HISTOGRAMS_DIFFER = 0.35  # share of samples that changed their bin, mean over blocks
-HISTOGRAMS_STIR = 0.2  # the same where the picture changes suddenly
 SUDDEN = 4.0  # how many times the usual difference between neighbours is a sudden change
-FLOWS_DISAGREE = 0.55  # share of samples whose flow there does not lead back
-RESIDUAL = 0.5  # what motion leaves unexplained, in standard deviations of the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much of each sign it takes to call a pair a cut."""
+
+    histograms: float  # share of samples that changed their bin, mean over blocks
+    residual: float  # what motion leaves unexplained, in standard deviations of the picture
+    lost: float  # share of samples whose flow there does not lead back
+
+
+USUAL = (Evidence(0.35, 0.5, 0.55), Evidence(0.3, 0.65, 0.7))  # any one of them is enough
+AFTER_USUAL = (*USUAL, Evidence(0.2, 0.5, 0.55))  # where the picture changes suddenly
 
 REPEAT_MEAN = 0.35  # codes; mean difference of pictures that may be the same
 REPEAT_MOST = 2  # codes; largest difference of their thumbnails
@@ -86,7 +95,7 @@ class CutDetector:
         if self._repeated(left, right, before, after, changed):
             return Join.REPEAT
         sudden = len(self._recent) > 2 and changed > SUDDEN * float(np.median(self._recent))
-        if before.is_cut(after, HISTOGRAMS_STIR if sudden else HISTOGRAMS_DIFFER):
+        if before.is_cut(after, AFTER_REST if sudden else USUAL):
             return Join.CUT
         self._recent.append(changed)
         self.counts.flashes += abs(before.mean - after.mean) > FLASH
@@ -195,15 +204,14 @@ class Thumbnail:
         common = np.minimum(self.histograms, other.histograms).sum()
         return 1 - float(common) / (self.luma.size // 4)
 
-    def is_cut(self, other: Thumbnail, least: float) -> bool:
-        """Return True if neither histograms nor motion lead from this picture to the other.
-
-        least: histograms that differ by less say that there is no cut.
-        """
-        if self.histogram_difference(other) <= least:
+    def is_cut(self, other: Thumbnail, enough: tuple[Evidence, ...]) -> bool:
+        """Return True if neither histograms nor motion lead from this picture to the other."""
+        changed = self.histogram_difference(other)
+        likely = [evidence for evidence in enough if changed > evidence.histograms]
+        if not likely:
             return False
         residual, lost = self.motion_misfit(other)
-        return residual > RESIDUAL and lost > FLOWS_DISAGREE
+        return any(residual > sign.residual and lost > sign.lost for sign in likely)
 
     def motion_misfit(self, other: Thumbnail) -> tuple[float, float]:
         """Return what flow both ways leaves unexplained, and where the two ways disagree.

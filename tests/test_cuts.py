@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -53,10 +54,7 @@ def frames(pictures: list[np.ndarray], depth: int = 8) -> list[Frame]:
 def joins(pictures: list[np.ndarray], depth: int = 8, cuts: bool = True) -> list[Join]:
     detector = CutDetector(info(depth), cuts)
     sequence = frames(pictures, depth)
-    return [
-        detector.join(a, b, k == 0)
-        for k, (a, b) in enumerate(zip(sequence, sequence[1:], strict=False))
-    ]
+    return [detector.join(a, b, k == 0) for k, (a, b) in enumerate(pairwise(sequence))]
 
 
 @pytest.mark.parametrize("depth", [8, 10, 16])
@@ -87,7 +85,7 @@ def test_a_flash_is_no_cut_and_is_counted(gain: float) -> None:
     pictures[4] = pictures[4] * gain
     detector = CutDetector(info())
     sequence = frames(pictures)
-    found = [detector.join(a, b, False) for a, b in zip(sequence, sequence[1:], strict=False)]
+    found = [detector.join(a, b, False) for a, b in pairwise(sequence)]
     assert set(found) == {Join.DRAW}
     assert detector.counts.flashes == 2
 
@@ -108,11 +106,14 @@ def test_slow_motion_is_no_repeat() -> None:
 
 def test_fades_and_dissolves_are_counted_not_cut() -> None:
     first, second = shot(7, 60, 0.5), shot(8, 60, 0.5)
-    mix = [a * (1 - k / 24) + b * (k / 24) for k, (a, b) in enumerate(zip(first[:25], second))]
+    mix = [
+        a * (1 - k / 24) + b * (k / 24)
+        for k, (a, b) in enumerate(zip(first[:25], second[:25], strict=True))
+    ]
     out = [b * (1 - k / 24) for k, b in enumerate(second[25:50])]
     detector = CutDetector(info())
     sequence = frames([first[0]] * 1 + first[:20] + mix + second[25:45] + out)
-    found = [detector.join(a, b, False) for a, b in zip(sequence, sequence[1:], strict=False)]
+    found = [detector.join(a, b, False) for a, b in pairwise(sequence)]
     assert Join.CUT not in found
     assert (detector.counts.dissolves, detector.counts.fades) == (1, 1)
 
@@ -120,10 +121,8 @@ def test_fades_and_dissolves_are_counted_not_cut() -> None:
 def test_a_reset_forgets_what_came_before() -> None:
     pan = frames(shot(9, 12))
     whole, late = CutDetector(info()), CutDetector(info())
-    seen = [whole.join(a, b, k == 6) for k, (a, b) in enumerate(zip(pan, pan[1:], strict=False))]
-    assert seen[6:] == [
-        late.join(a, b, k == 0) for k, (a, b) in enumerate(zip(pan[6:], pan[7:], strict=False))
-    ]
+    seen = [whole.join(a, b, k == 6) for k, (a, b) in enumerate(pairwise(pan))]
+    assert seen[6:] == [late.join(a, b, k == 0) for k, (a, b) in enumerate(pairwise(pan[6:]))]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (16, 9), (64, 48), (3000, 20)])
