@@ -20,6 +20,7 @@ from ltxfilter.media.pipes import (
     open_stdout,
 )
 from ltxfilter.media.sniff import RAW, SNIFF_BYTES, Y4M, foreign, identify, moov_comes_last
+from ltxfilter.media.tags import warn_of_lost_tags
 from ltxfilter.options import InputOptions, OutputOptions
 
 ALIASES = {"y4m": Y4M, "raw": RAW}
@@ -59,6 +60,8 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         return rawvideo.open_sink(options, source, rate)
     from ltxfilter.media.container import ContainerSink
 
+    if kind == "nut":
+        warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
     file = open_stdout() if to_stdout else None
     return ContainerSink(options, source, rate, file=file, format=kind)
 

@@ -185,12 +185,9 @@ def write_views(fd: int, views: list[memoryview], name: str) -> int:
 
 def open_stdin() -> PipeInput:
     """Return standard input, checked to be open and no terminal. Raises InputError, OptionError."""
-    try:
-        terminal = os.isatty(0)
-        os.fstat(0)
-    except OSError:
-        raise InputError("standard input is closed; name a file with -i") from None
-    if terminal:
+    if sys.__stdin__ is None:  # fd 0 may be another file's by now
+        raise InputError("standard input is closed; name a file with -i")
+    if os.isatty(0):
         raise OptionError(
             "standard input is a terminal; name a file with -i, or pipe video in: "
             "ffmpeg -i in.mp4 -f yuv4mpegpipe - | ltxfilter | ffmpeg -i - out.mp4"
@@ -240,17 +237,14 @@ def claim_stdout() -> None:
     global _claimed
     if _claimed is not None:
         return
-    try:
-        _claimed = os.dup(1)
-    except OSError:
-        _claimed = -1
-    try:
+    _claimed = -1 if sys.__stdout__ is None else os.dup(1)  # closed: fd 1 may be another file's
+    if sys.__stderr__ is not None:
         os.dup2(2, 1)
-    except OSError:  # stderr is closed too; fd 1 must not go to the next file opened
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        if null != 1:
-            os.close(null)
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    if null != 1:
+        os.close(null)
 
 
 def enlarge_pipe(fd: int) -> None:

@@ -20,6 +20,7 @@ from ltxfilter.media.bare import (
 )
 from ltxfilter.media.pipes import PipeInput
 from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.tags import warn_of_lost_tags
 from ltxfilter.options import InputOptions, OutputOptions
 
 MAGIC = b"YUV4MPEG2"
@@ -41,22 +42,6 @@ TAGS = {  # pixel format -> colour space tag
     name: tag for tag, name in FORMATS.items() if tag not in SITINGS and tag != "444alpha"
 } | {"yuv420p": "420jpeg"}
 RANGES = {"LIMITED": 1, "FULL": 2}
-
-# What y4m does not carry, by FFmpeg's names for its options.
-MATRICES = {
-    1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc",
-    10: "bt2020c",
-}  # fmt: skip
-PRIMARIES = {
-    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020",
-    10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "ebu3213",
-}  # fmt: skip
-TRANSFERS = {
-    1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear",
-    11: "iec61966-2-4", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084",
-    18: "arib-std-b67",
-}  # fmt: skip
-LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,22 +177,8 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         range=info.color.range,
         chroma_location=info.color.chroma_location,
     )
-    if flags := lost_flags(info):
-        log.warning("y4m carries no colour tags; add after the next ffmpeg's -i -: %s", flags)
+    warn_of_lost_tags("y4m", info.color, siting=info.depth > 8)
     return BareSink(options, source, exact, header=header.line(), marker=MARKER)
-
-
-def lost_flags(info: VideoInfo) -> str:
-    """Return the ffmpeg options that say what y4m cannot: matrix, primaries, transfer, siting."""
-    color = info.color
-    siting = color.chroma_location if info.depth > 8 else 0
-    options = (
-        ("colorspace", MATRICES.get(color.matrix)),
-        ("color_primaries", PRIMARIES.get(color.primaries)),
-        ("color_trc", TRANSFERS.get(color.transfer)),
-        ("chroma_sample_location", LOCATIONS.get(siting)),
-    )
-    return " ".join(f"-{key} {value}" for key, value in options if value)
 
 
 def _first_line(stream: PipeInput) -> bytes:
