@@ -33,7 +33,7 @@ class Evidence:
 
 
 USUAL = (Evidence(0.35, 0.5, 0.55), Evidence(0.3, 0.65, 0.7))  # any one of them is enough
-AFTER_USUAL = (*USUAL, Evidence(0.2, 0.5, 0.55))  # where the picture changes suddenly
+AFTER_REST = (*USUAL, Evidence(0.2, 0.5, 0.55))  # where the picture changes suddenly
 
 REPEAT_MEAN = 0.35  # codes; mean difference of pictures that may be the same
 REPEAT_MOST = 2  # codes; largest difference of their thumbnails
