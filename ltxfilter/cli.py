@@ -33,6 +33,8 @@ standard input, no output is standard output. Options take one dash or two. An o
 listed goes to the video encoder.
 """
 
+PROBE = "Print the plan of a run, given as for a run, without decoding everything."
+
 
 class FfmpegStyle(click.Command):
     """A command whose arguments are written as for ffmpeg."""
@@ -147,9 +149,22 @@ def doctor_command() -> int:
     return 0
 
 
+@click.command("probe", cls=FfmpegStyle, help=PROBE)
+def probe_command(arguments: Arguments) -> int:
+    """Print the plan of a run."""
+    from ltxfilter.doctor import describe, plan
+
+    with StopSignals(exit_at_once=False):
+        Console(arguments.level)
+        for line in describe(plan(arguments.options)):
+            click.echo(line)
+    return 0
+
+
 COMMANDS: dict[str, click.Command] = {
     "engines": engines_command,
     "doctor": doctor_command,
+    "probe": probe_command,
 }
 
 

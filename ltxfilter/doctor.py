@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from importlib import metadata
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from ltxfilter.options import available_threads
+from ltxfilter.frame import VideoInfo
+from ltxfilter.media import Source, StreamPlan
+from ltxfilter.options import Options, available_threads
+from ltxfilter.progress import memory_line, rate_text
+from ltxfilter.timeline import output_rate, round_half_up
+
+if TYPE_CHECKING:
+    from ltxfilter.media import Sink
 
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1",
@@ -100,3 +110,128 @@ def _engines() -> Iterator[Finding]:
     for name in ENGINES:
         missing = engine_class(name).unavailable() or ""
         yield Finding(f"engine {name}", "" if missing else "ready", missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do."""
+
+    name: str  # of the input
+    info: VideoInfo
+    rate: Fraction | None  # output frames per second; None doubles every interval
+    duration: Fraction | None  # seconds of output; None when unknown before the end
+    frames_in: int | None
+    frames_out: int | None
+    passed: int | None  # source frames that fall on an output time
+    streams: tuple[StreamPlan, ...]
+    memory: Mapping[str, int]  # bytes by part
+    engine: str
+
+
+def plan(options: Options) -> Plan:
+    """Work out a run without decoding more than its first frame. Raises LtxFilterError.
+
+    Without a named output, the streams are planned for a file of the input's kind.
+    """
+    from ltxfilter.budget import divide
+    from ltxfilter.media import open_source
+    from ltxfilter.worker import Worker
+
+    with closing(open_source(options.input)) as source:
+        info = source.info
+        rate = output_rate(options.fps, info.rate and info.rate * options.speed)
+        with (
+            closing(Worker(options.engine, info, rate, options.threads)) as worker,
+            _trial(options, source, rate) as sink,
+        ):
+            held = (source.held_bytes, sink.held_bytes)
+            budget = divide(
+                options.memory, info, rate, worker.shape, held=held, threads=options.threads
+            )
+            engine, streams = worker.engine, sink.plan
+        times, duration = _times(options, source)
+    out, passed = _output_counts(times, duration, rate, options.speed)
+    return Plan(
+        name=source.name,
+        info=info,
+        rate=rate,
+        duration=None if duration is None else duration / options.speed,
+        frames_in=len(times) if times else None,
+        frames_out=out,
+        passed=passed,
+        streams=streams,
+        memory=budget.parts,
+        engine=engine,
+    )
+
+
+def _trial(options: Options, source: Source, rate: Fraction | None) -> Sink:
+    """Open an output that leaves nothing behind."""
+    from ltxfilter.media.dispatch import open_trial
+
+    output = options.output
+    if output.path == "-" and output.format is None and options.input.path != "-":
+        output = replace(output, path=options.input.path)
+    return open_trial(output, source, rate)
+
+
+def _times(options: Options, source: Source) -> tuple[Sequence[Fraction], Fraction | None]:
+    """Return each source frame's seconds from the first, and the stream's duration, if known."""
+    from ltxfilter.media.container import ContainerSource
+    from ltxfilter.media.probe import scan
+
+    if isinstance(source, ContainerSource) and source.seekable:
+        found = scan(options.input)
+        if found is None:
+            return (), source.duration
+        return [time - found.start for time in found.times], found.end - found.start
+    rate, duration = source.info.rate, source.duration
+    if rate is None or duration is None:
+        return (), duration
+    return [number / rate for number in range(round_half_up(duration * rate))], duration
+
+
+def _output_counts(
+    times: Sequence[Fraction], duration: Fraction | None, rate: Fraction | None, speed: Fraction
+) -> tuple[int | None, int | None]:
+    """Return the number of output frames, and of source frames among them."""
+    if not times or duration is None:
+        return None, None
+    if rate is None:
+        return 2 * len(times), len(times)
+    count = max(round_half_up(duration / speed * rate), 1)
+    places = [time / speed * rate for time in times]
+    return count, sum(place.denominator == 1 and place < count for place in places)
+
+
+def describe(found: Plan) -> Iterator[str]:
+    """Yield a plan as lines of `ltxfilter probe`."""
+    info = found.info
+    yield (
+        f"input: {found.name}, {info.width}x{info.height} {info.pix_fmt}, {rate_text(info.rate)}, "
+        + ("length unknown" if found.frames_in is None else f"{found.frames_in} frames")
+    )
+    rate = "twice the source's frames" if found.rate is None else rate_text(found.rate)
+    if found.frames_out is None or found.duration is None:
+        yield f"output: {rate}"
+    else:
+        yield f"output: {rate}, {found.frames_out} frames in {float(found.duration):.3f} s"
+        yield _instants(found)
+        yield (
+            f"passed through: {found.passed} of {found.frames_in} source frames; "
+            f"to draw or hold: {found.frames_out - (found.passed or 0)}"
+        )
+    yield f"engine: {found.engine}"
+    for stream in found.streams:
+        action = {"draw": "drawn anew", "copy": "copied", "drop": "dropped"}[stream.action]
+        reason = f": {stream.reason}" if stream.reason else ""
+        yield f"stream {stream.index}: {stream.kind} {stream.codec}, {action}{reason}"
+    yield memory_line(found.memory)
+
+
+def _instants(found: Plan) -> str:
+    """Say at which times the output shows a frame, in exact seconds from the first."""
+    if found.rate is None or not found.frames_out:
+        return "output times: every source frame's, and halfway to the next"
+    last = (found.frames_out - 1) / found.rate
+    return f"output times: 0, {1 / found.rate}, {2 / found.rate}, ... {last} s"

@@ -32,7 +32,7 @@ DOORS = {  # package -> where it may be imported
     "av": ("media/", "pictures.py"),
     "click": ("cli.py",),
     "cv2": ("motion/", "engines/", "cuts.py"),
-    "torch": ("motion/", "engines/", "color.py", "worker.py", "interpolator.py", "doctor.py"),
+    "torch": ("motion/", "engines/", "color.py", "worker.py", "pictures.py", "doctor.py"),
     "ltx_core": ("engines/ltx/",),
     "ltx_pipelines": ("engines/ltx/",),
     "transformers": ("engines/ltx/",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -49,21 +51,42 @@ def open_source(options: InputOptions) -> Source:
 
 def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
     """Open an output; see ltxfilter.media.open_sink."""
-    to_stdout = options.path in STDOUT_NAMES
-    kind = _named(options.format)
-    if kind is None:
-        suffix = Path(options.path).suffix.lower()
-        kind = _answer(source) if to_stdout else BARE_SUFFIXES.get(suffix)
+    kind = _sink_kind(options, source)
     if kind == Y4M:
         return y4m.open_sink(options, source, rate)
     if kind == RAW:
         return rawvideo.open_sink(options, source, rate)
     from ltxfilter.media.container import ContainerSink
 
+    if to_stdout and kind == "nut":
+        warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
     if kind == "nut":
         warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = open_stdout() if to_stdout else None
+    file = open_stdout() if options.path in STDOUT_NAMES else None
     return ContainerSink(options, source, rate, file=file, format=kind)
+
+
+def open_trial(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
+    """Open a sink that checks what `open_sink` checks and leaves no file; see its `plan`.
+
+    Raises OutputError, OptionError.
+    """
+    kind = _sink_kind(options, source)
+    if kind in (Y4M, RAW):
+        return open_sink(replace(options, path=os.devnull, format=kind), source, rate)
+    from ltxfilter.media.container import ContainerSink
+
+    return ContainerSink(options, source, rate, file=io.BytesIO(), format=kind)
+
+
+def _sink_kind(options: OutputOptions, source: Source) -> str | None:
+    """Return the format of an output; None goes by the file's name."""
+    kind = _named(options.format)
+    if kind is not None:
+        return kind
+    if options.path in STDOUT_NAMES:
+        return _answer(source)
+    return BARE_SUFFIXES.get(Path(options.path).suffix.lower())
 
 
 def _open_stdin(options: InputOptions) -> Source:
