@@ -7,15 +7,17 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ltxfilter.errors import InputError, OptionError, OutputError
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media import Source, SourceCounts, StreamPlan
 from ltxfilter.media.demux import MAX_PIXELS
+from ltxfilter.media.packed import Arrangement
 from ltxfilter.media.partfile import PartFile
 from ltxfilter.media.pipes import STDOUT_NAMES, PipeInput, PipeOutput, open_stdout
 from ltxfilter.options import InputOptions, OutputOptions
@@ -27,8 +29,6 @@ log = logging.getLogger("ltxfilter.media")
 
 READ_AHEAD = 1 << 16  # bytes; frames larger than this are read straight into place
 
-Buffer = NDArray[np.uint8]
-
 
 class BareSource(ABC):
     """Frames of a fixed size in bytes at a constant rate, each perhaps after a marker.
@@ -36,14 +36,16 @@ class BareSource(ABC):
     Every frame is read into one buffer of its own; its planes are views of that.
     """
 
-    def __init__(self, stream: PipeInput, info: VideoInfo, options: InputOptions) -> None:
+    def __init__(
+        self, stream: PipeInput, info: VideoInfo, arrangement: Arrangement, options: InputOptions
+    ) -> None:
         self.name = stream.name
         self.info = info
         self.duration: Fraction | None = None
         self.counts = SourceCounts()
         self.held_bytes = READ_AHEAD
         self.read = 0  # whole frames so far, those before -ss included
-        self.frame_bytes = info.frame_bytes
+        self.arrangement = arrangement
         self._stream = stream
         self._buffered = io.BufferedReader(stream, READ_AHEAD)
         self._first, self._stop = _trim(options)
@@ -69,28 +71,25 @@ class BareSource(ABC):
         assert self.info.rate is not None
         if size < 0:
             return None
-        last = size // (self.frame_bytes + marker_bytes) / self.info.rate
+        last = size // (self.arrangement.frame_bytes + marker_bytes) / self.info.rate
         return max(Fraction(0), min(last - self._first, self._stop or last))
 
     def read_marker(self) -> bool:
         """Consume what stands before a frame; return False at the end. Raises InputError."""
         return True
 
-    def unpack(self, buffer: Buffer) -> Planes:
-        """Return the planes of the frame in `buffer` as views of it."""
-        return split_planes(buffer, self.info)
-
     def pictures(self) -> Iterator[Planes]:
         """Yield the planes of every whole frame. Raises InputError, Stopped."""
+        frame_bytes, unpack = self.arrangement.frame_bytes, self.arrangement.unpack
         while self.read_marker():
-            buffer: Buffer = np.empty(self.frame_bytes, np.uint8)
+            buffer = np.empty(frame_bytes, np.uint8)
             count = self._buffered.readinto(buffer.data)
-            if count < self.frame_bytes:
+            if count < frame_bytes:
                 if count:
                     self.partial(count)
                 return
             self.read += 1
-            yield self.unpack(buffer)
+            yield unpack(buffer)
 
     @abstractmethod
     def partial(self, count: int) -> None:
@@ -98,15 +97,14 @@ class BareSource(ABC):
 
     def _timed(self, pictures: Iterator[Planes]) -> Iterator[Frame]:
         """Number the pictures in time, drop those before -ss and end at -t."""
-        rate = self.info.rate
-        assert rate is not None
-        for index, planes in enumerate(pictures):
-            time = index / rate - self._first
-            if self._stop is not None and time >= self._stop:
-                return
-            if time >= 0:
+        assert self.info.rate is not None
+        interval = 1 / self.info.rate
+        first = ceil(self._first / interval)
+        stop = None if self._stop is None else ceil((self._first + self._stop) / interval)
+        for index, planes in enumerate(islice(pictures, stop)):
+            if index >= first:
                 self.counts.frames += 1
-                yield Frame(time, planes, duration=1 / rate)
+                yield Frame(index * interval - self._first, planes, duration=interval)
 
 
 class BareSink:
@@ -185,16 +183,6 @@ def check_size(name: str, width: int, height: int) -> None:
         )
 
 
-def split_planes(buffer: NDArray[Any], info: VideoInfo) -> Planes:
-    """Return the planes that lie one after another in `buffer` of bytes, as views of it."""
-    planes, position = [], 0
-    for shape in info.layout:
-        part = buffer[position : position + shape.nbytes].view(shape.dtype)
-        planes.append(part.reshape(shape.height, shape.width))
-        position += shape.nbytes
-    return tuple(planes)
-
-
 def output_rate(info: VideoInfo, rate: Fraction | None, kind: str) -> Fraction:
     """Return the rate of an output without timestamps; None doubles the source's.
 
@@ -221,4 +209,4 @@ def _trim(options: InputOptions) -> tuple[Fraction, Fraction | None]:
     first = options.start or Fraction(0)
     if options.duration is not None:
         return first, options.duration
-    return first, None if options.end is None else options.end - first
+    return first, None if options.end is None else max(options.end - first, Fraction(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -94,15 +95,19 @@ class Arrangement:
             self._shapes = _packed_shapes(self._packed, self.layout)
             self._dtype = np.dtype(f"<u{self._packed.bytes}")
         sizes = [rows * columns * self._dtype.itemsize for rows, columns in self._shapes]
-        self._offsets = [sum(sizes[:index]) for index in range(len(sizes))]
-        self.frame_bytes = sum(sizes)
+        ends = list(accumulate(sizes))
+        self._places = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        self._native = self._dtype.newbyteorder("=")
+        self.frame_bytes = ends[-1]
 
     def unpack(self, buffer: NDArray[np.uint8]) -> Planes:
         """Return the planes of a frame of `frame_bytes` bytes: views of it where they lie so."""
         raw = self._split(buffer)
-        if self._packed is None:
-            return tuple(plane.astype(self._native, copy=False) for plane in raw)
-        return tuple(self._take(self._packed, raw, shape) for shape in self.layout)
+        if self._packed is not None:
+            return tuple(self._take(self._packed, raw, shape) for shape in self.layout)
+        if self._dtype == self._native:
+            return tuple(raw)
+        return tuple(plane.astype(self._native) for plane in raw)
 
     def pack(self, planes: Planes) -> Planes:
         """Return what to write, one array after another."""
@@ -116,18 +121,10 @@ class Arrangement:
             target[:, : shape.width] = plane << self._packed.shift if self._packed.shift else plane
         return (buffer,)
 
-    @property
-    def _native(self) -> np.dtype[Any]:
-        return self._dtype.newbyteorder("=")
-
     def _split(self, buffer: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Return the arrangement's own planes as views of `buffer`."""
-        planes = []
-        for (rows, columns), offset in zip(self._shapes, self._offsets, strict=True):
-            size = rows * columns * self._dtype.itemsize
-            part = buffer[offset : offset + size].view(self._dtype)
-            planes.append(part.reshape(rows, columns))
-        return planes
+        parts = zip(self._places, self._shapes, strict=True)
+        return [buffer[place].view(self._dtype).reshape(shape) for place, shape in parts]
 
     def _take(self, packed: Packed, raw: list[NDArray[Any]], shape: PlaneShape) -> NDArray[Any]:
         part = packed.parts[shape.role]

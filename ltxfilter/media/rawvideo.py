@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.frame import ColorInfo, Planes, VideoInfo
+from ltxfilter.frame import ColorInfo, VideoInfo
 from ltxfilter.media import Source
 from ltxfilter.media.bare import (
     BareSink,
     BareSource,
-    Buffer,
     check_size,
     log,
     output_rate,
@@ -47,22 +46,17 @@ class RawSource(BareSource):
         """Describe the frames; reads nothing. Raises OptionError for a geometry we cannot hold."""
         try:
             check_size(stream.name, geometry.width, geometry.height)
-            self.arrangement = Arrangement(geometry.pix_fmt, geometry.width, geometry.height)
+            arrangement = Arrangement(geometry.pix_fmt, geometry.width, geometry.height)
         except InputError as error:
             raise OptionError(str(error)) from None
-        super().__init__(stream, _video_info(geometry, self.arrangement), options)
-        self.frame_bytes = self.arrangement.frame_bytes
+        super().__init__(stream, _video_info(geometry, arrangement), arrangement, options)
         self.duration = self.duration_of(stream.size)
-
-    def unpack(self, buffer: Buffer) -> Planes:
-        """Return the planes of the frame in `buffer`."""
-        return self.arrangement.unpack(buffer)
 
     def partial(self, count: int) -> None:
         """Warn that the last frame is not whole: the only sign of a wrong geometry."""
         what = (
             f"{self.info.width}x{self.info.height} {self.arrangement.name} "
-            f"({self.frame_bytes} bytes a frame)"
+            f"({self.arrangement.frame_bytes} bytes a frame)"
         )
         if not self.read:
             raise InputError(f"{self.name}: {count} bytes are not even one frame of {what}")

@@ -18,8 +18,8 @@ from ltxfilter.media.bare import (
     output_rate,
     refuse_encoding,
 )
+from ltxfilter.media.packed import Arrangement
 from ltxfilter.media.pipes import PipeInput
-from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.tags import warn_of_lost_tags
 from ltxfilter.options import InputOptions, OutputOptions
 
@@ -120,7 +120,10 @@ class Y4mSource(BareSource):
         """Read the header. Raises InputError, Stopped."""
         line = _first_line(stream)
         self.header = parse_header(line, stream.name)
-        super().__init__(stream, _video_info(self.header, options, stream.name), options)
+        header = self.header
+        arrangement = Arrangement(header.pix_fmt, header.width, header.height)
+        info = _video_info(header, arrangement, options, stream.name)
+        super().__init__(stream, info, arrangement, options)
         self.duration = self.duration_of(stream.size - len(line) - 1, len(MARKER))
         self._deinterlace = options.deinterlace == "on" or self.header.interlace != "p"
         if self.header.interlace != "p" and options.deinterlace == "off":
@@ -152,7 +155,7 @@ class Y4mSource(BareSource):
             "%s: truncated: the last %d bytes are no whole frame (%d bytes) and are left out",
             self.name,
             count,
-            self.frame_bytes,
+            self.arrangement.frame_bytes,
         )
 
 
@@ -193,7 +196,9 @@ def _first_line(stream: PipeInput) -> bytes:
     return line
 
 
-def _video_info(header: Header, options: InputOptions, name: str) -> VideoInfo:
+def _video_info(
+    header: Header, arrangement: Arrangement, options: InputOptions, name: str
+) -> VideoInfo:
     """Return what the header says, with -r in the place of its rate."""
     rate = options.rate or header.rate
     if rate is None:
@@ -205,7 +210,7 @@ def _video_info(header: Header, options: InputOptions, name: str) -> VideoInfo:
         header.width,
         header.height,
         header.pix_fmt,
-        plane_shapes(header.pix_fmt, header.width, header.height),
+        arrangement.layout,
         rate,
         1 / rate,
         ColorInfo(range=header.range, chroma_location=header.chroma_location),
