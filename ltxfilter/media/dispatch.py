@@ -58,11 +58,10 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         return rawvideo.open_sink(options, source, rate)
     from ltxfilter.media.container import ContainerSink
 
+    to_stdout = options.path in STDOUT_NAMES
     if to_stdout and kind == "nut":
         warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    if kind == "nut":
-        warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = open_stdout() if options.path in STDOUT_NAMES else None
+    file = open_stdout() if to_stdout else None
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 
