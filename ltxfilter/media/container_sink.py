@@ -111,13 +111,17 @@ class ContainerSink:
         """Release everything; an unfinished file is completed and said where it is."""
         if self._ended:
             return None
-        if self._out is None or self._part is None:
-            self._abandon()
+        self._ended = True
+        if self._out is None:
+            if self._part is not None:
+                self._part.discard()
             return None
         try:
             self._complete(self._shown_until)
         except (LtxFilterError, BrokenPipeError):
-            return f"{self._part.part} holds what was written before the error"
+            return f"{self._part.part} holds what was written before" if self._part else None
+        if self._part is None:
+            return None
         return f"{self._part.part} holds the first {float(self._shown_until - self._origin):.3f} s"
 
     def __enter__(self) -> Self:
@@ -159,7 +163,8 @@ class ContainerSink:
     def _muxer_options(self) -> dict[str, str]:
         options = {"max_interleave_delta": "500000", "flush_packets": "1"}
         if self._muxer in MOV_FAMILY:
-            options["movflags"] = "hybrid_fragmented"
+            # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
+            options |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
         return {**options, **self._options.muxer}
 
     def _add_all(
@@ -247,11 +252,6 @@ class ContainerSink:
             self._out.close()
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
-
-    def _abandon(self) -> None:
-        self._ended = True
-        if self._part is not None:
-            self._part.discard()
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's."""

@@ -21,6 +21,7 @@ from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.probe import SHORT_SCAN, clock_zero, declared_rate, scan, trim
 from ltxfilter.media.siting import siting
 from ltxfilter.options import InputOptions, available_threads
+from ltxfilter.scheduler import Stopped
 from ltxfilter.timeline import Snap
 
 log = logging.getLogger("ltxfilter.media")
@@ -87,7 +88,7 @@ class ContainerSource:
         return self._start, self._end
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame once, times ascending. Raises InputError."""
+        """Yield every frame once, times ascending. Raises InputError, Stopped."""
         self.queue.start()
         last: Fraction | None = None
         spliced_before = False
@@ -117,6 +118,8 @@ class ContainerSource:
         """Release everything; calling it twice does nothing."""
         self._first = None
         self.container.close()
+        if self._file is not None:
+            self._file.close()
 
     def _declared_duration(self) -> Fraction | None:
         """Return the seconds of video to come, as far as the headers tell."""
@@ -188,8 +191,8 @@ class ContainerSource:
         try:
             for packet in self.container.demux(streams):
                 if self._stopped:
-                    return
-                if packet.stream_index == self.stream.index:
+                    raise Stopped
+                if packet.stream.index == self.stream.index:
                     yield packet
                 elif is_cover(packet.stream) and packet.size:
                     self.covers[packet.stream_index] = bytes(packet)

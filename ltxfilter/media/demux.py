@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,13 @@ READ_SIZE = 1 << 20  # bytes asked from a Python file at a time
 # Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
 # sequences, devices, network protocols, and `tty`, which takes any text for video.
 DEMUXERS = frozenset(
-    (
+    re.findall(
+        r"\w+",
         "mov,matroska,webm,avi,mpegts,mpeg,flv,nut,yuv4mpegpipe,ivf,ogg,asf,wtv,mxf,gxf,dv,rm,nsv,"
         "h264,hevc,vvc,av1,obu,evc,m4v,mpegvideo,mjpeg,mjpeg_2000,h263,h261,vc1,vc1test,dirac,dnxhd,"
         "cavsvideo,avs2,avs3,rawvideo,gif,apng,swf,roq,bink,smk,flic,nuv,pmp,pva,thp,"
-        "mp3,wav,w64,flac,aac,ac3,eac3,dts,dtshd,truehd,aiff,caf,au,amr,ape,tta,wv,opus"
-    ).split(",")
+        "mp3,wav,w64,flac,aac,ac3,eac3,dts,dtshd,truehd,aiff,caf,au,amr,ape,tta,wv,opus",
+    )
 )
 
 

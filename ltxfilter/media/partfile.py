@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from ltxfilter.errors import OutputError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 BUFFER = 1 << 20  # bytes
 
@@ -41,8 +38,8 @@ class PartFile:
             self._open()
             self.close()
 
-    def write_all(self, buffers: Iterable[Buffer]) -> None:
-        """Append `buffers`. Raises OutputError, BrokenPipeError."""
+    def write_all(self, buffers: Iterable[Any]) -> None:
+        """Append `buffers`, bytes-like. Raises OutputError, BrokenPipeError."""
         file = self._file or self._open()
         try:
             for buffer in buffers:
