@@ -41,13 +41,19 @@ class PipeInput(io.RawIOBase):
     """
 
     def __init__(self, fd: int, name: str, *, owned: bool = False) -> None:
-        """Read from `fd`, called `name` in messages; `owned` closes it at the end."""
+        """Read from `fd`, called `name` in messages; `owned` closes it at the end.
+
+        Raises InputError for a directory.
+        """
         super().__init__()
         self.name = name
         self.fd = fd
         self.received = 0  # bytes taken from the descriptor
         self.size = _size_left(fd)  # bytes to come, of a file; -1 of a pipe
-        self._file = io.FileIO(fd, "rb", closefd=owned)
+        try:
+            self._file = io.FileIO(fd, "rb", closefd=owned)
+        except OSError as error:
+            raise InputError(f"{name}: {error.strerror}") from error
         self._prefix = b""
         self._cancelled = False
         self._wake, self._waker = socket.socketpair()
