@@ -85,15 +85,14 @@ class BareSource(ABC):
             buffer = np.empty(frame_bytes, np.uint8)
             count = self._buffered.readinto(buffer.data)
             if count < frame_bytes:
-                if count:
-                    self.partial(count)
+                self.partial(count)
                 return
             self.read += 1
             yield unpack(buffer)
 
     @abstractmethod
     def partial(self, count: int) -> None:
-        """Take note of an input that ended `count` bytes into a frame. Raises InputError."""
+        """Take note of an input that ended `count` bytes after a marker. Raises InputError."""
 
     def _timed(self, pictures: Iterator[Planes]) -> Iterator[Frame]:
         """Number the pictures in time, drop those before -ss and end at -t."""

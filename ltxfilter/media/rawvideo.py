@@ -58,6 +58,8 @@ class RawSource(BareSource):
             f"{self.info.width}x{self.info.height} {self.arrangement.name} "
             f"({self.arrangement.frame_bytes} bytes a frame)"
         )
+        if not count:
+            return
         if not self.read:
             raise InputError(f"{self.name}: {count} bytes are not even one frame of {what}")
         log.warning(
