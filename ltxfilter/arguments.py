@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
@@ -226,6 +227,8 @@ def _output(given: Given) -> OutputOptions:
         maps=tuple(given.maps),
         color={name: text[name] for name in COLOR if name in text},
     )
+    if output.format == "null" and output.codec is None:  # ffmpeg's way to write nothing
+        output = replace(output, path=os.devnull, format="rawvideo", overwrite=True)
     if raw(output):
         _check_raw(output)
     return output

@@ -78,7 +78,12 @@ def filter_command(arguments: Arguments) -> int:
             from ltxfilter.media.pipes import claim_stdout
 
             claim_stdout()
-        return _convert(arguments, console, signals)
+        console.say(f"opening {arguments.options.input.path}", LEVELS["debug"])
+        try:
+            return _convert(arguments, console, signals)
+        except LtxFilterError as error:
+            console.say(str(error), LEVELS["error"])
+            return error.exit_code
 
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:

@@ -13,6 +13,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media import Source, StreamPlan
 from ltxfilter.options import Options, available_threads
@@ -139,7 +140,7 @@ def plan(options: Options) -> Plan:
 
     with closing(open_source(options.input)) as source:
         info = source.info
-        rate = output_rate(options.fps, info.rate and info.rate * options.speed)
+        rate = output_rate(options.fps, info.rate)
         with (
             closing(Worker(options.engine, info, rate, options.threads)) as worker,
             _trial(options, source, rate) as sink,
@@ -170,9 +171,12 @@ def _trial(options: Options, source: Source, rate: Fraction | None) -> Sink:
     from ltxfilter.media.dispatch import open_trial
 
     output = options.output
-    if output.path == "-" and output.format is None and options.input.path != "-":
-        output = replace(output, path=options.input.path)
-    return open_trial(output, source, rate)
+    if output.path != "-" or output.format or options.input.path == "-":
+        return open_trial(output, source, rate)
+    try:
+        return open_trial(replace(output, path=options.input.path), source, rate)
+    except OutputError:  # the input's name or kind is none that can be written
+        return open_trial(replace(output, format="matroska"), source, rate)
 
 
 def _times(options: Options, source: Source) -> tuple[Sequence[Fraction], Fraction | None]:

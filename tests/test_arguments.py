@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import suppress
 from fractions import Fraction
@@ -91,6 +92,12 @@ def test_encoder_options_as_ffmpeg_users_write_them():
         "b": "5M", "profile": "high", "x264-params": "a=1:b=2", "q": "3", "aq-mode": "2",
         "strict": "-1", "tune": "film",
     }  # fmt: skip
+
+
+def test_null_writes_nothing_unencoded():
+    found = options("-i a -f null -").output
+    assert (found.path, found.format, found.overwrite) == (os.devnull, "rawvideo", True)
+    assert options("-i a -c:v libx264 -f null -").output.format == "null"
 
 
 def test_streams():
