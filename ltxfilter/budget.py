@@ -13,6 +13,7 @@ from ltxfilter.options import MIB
 from ltxfilter.window import WindowShape
 
 BASE_BYTES = 100 * MIB  # interpreter and libraries, measured by benchmarks/memory.py
+LEAST_WAITING = 1 << 18  # bytes; several groups of thumbnails
 IN_HAND = 2  # frames that stages hold while they pass them on
 
 
@@ -21,8 +22,7 @@ class Budget:
     """The bounds of one run's buffers."""
 
     decode_bytes: int  # decoded frames waiting for a window
-    motion_bytes: int  # prepared windows waiting to be drawn
-    ahead: int  # windows drawn or being drawn
+    ahead: int  # windows prepared, being drawn or drawn but not yet written
     parts: Mapping[str, int]  # bytes by part, for people
 
     @property
@@ -45,7 +45,7 @@ def divide(
     held: bytes that the source and the sink hold by themselves. Raises OptionError with the
     smallest number that would do.
     """
-    steps = [(8, 2, threads + 2), (4, 2, threads + 1), (2, 1, threads), (1, 1, 1)]
+    steps = [(8, threads + 2), (4, threads + 1), (2, threads), (1, 1)]
     budgets = [_division(step, video, rate, shape, held) for step in steps]
     for budget in budgets:
         if budget.total <= memory:
@@ -58,26 +58,27 @@ def divide(
 
 
 def _division(
-    step: tuple[int, int, int],
+    step: tuple[int, int],
     video: VideoInfo,
     rate: Fraction | None,
     shape: WindowShape,
     held: tuple[int, int],
 ) -> Budget:
-    frames, windows, ahead = step
+    frames, ahead = step
     frame = video.frame_bytes
+    waiting = max(frames * frame, LEAST_WAITING)
     advance = shape.keyframes - 1  # new keyframes per window
     per_window = shape.draw_bytes + advance * frame
     drawn = min(_slots(video, rate, advance), shape.slots or advance * 1000)
     parts = {
-        "decode": held[0] + frames * frame,
+        "decode": held[0] + waiting,
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
-        "motion": shape.work_bytes + windows * per_window,
+        "motion": shape.work_bytes + per_window,
         "draw": ahead * (per_window + drawn * frame),
         "encode": held[1],
         "base": BASE_BYTES,
     }
-    return Budget(frames * frame, windows * per_window, ahead, parts)
+    return Budget(waiting, ahead, parts)
 
 
 def _slots(video: VideoInfo, rate: Fraction | None, advance: int) -> int:

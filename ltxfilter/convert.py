@@ -18,7 +18,7 @@ from ltxfilter.media import Sink, Source, open_sink, open_source
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.path import prepared, retimed, windows
 from ltxfilter.progress import Progress
-from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered
+from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered, timed
 from ltxfilter.timeline import output_rate
 from ltxfilter.window import RollingWindow
 from ltxfilter.worker import Prepared, Worker
@@ -37,6 +37,7 @@ class Run:
         self.partial: str | None = None  # after an early end: where the unfinished output is
         self._stop = threading.Event()
         self._signum: int | None = None
+        self._span: tuple[Fraction, Fraction] | None = None  # first and latest time written
         self._open = ExitStack()
         with ExitStack() as opening:
             own = opening.enter_context
@@ -84,6 +85,7 @@ class Run:
             for frame in self._frames():
                 self.sink.write(frame)
                 _count(progress, frame)
+                self._span = (self._span or (frame.time,))[0], frame.time
                 now = perf_counter()
                 if on_progress and now - reported >= REPORT_SECONDS:
                     reported, progress.elapsed = now, now - began
@@ -100,7 +102,7 @@ class Run:
         return progress
 
     def _frames(self) -> Iterator[Frame]:
-        """Yield the output frames; decode, motion and draw each run ahead in their own threads."""
+        """Yield the output frames; decoding and drawing run ahead in threads of their own."""
         options, budget, shape = self.options, self.budget, self.worker.shape
         stages = StageStats("decode"), StageStats("motion"), StageStats("draw")
         self.progress.stages = stages
@@ -122,21 +124,17 @@ class Run:
             stack.callback(
                 self.source.cancel
             )  # a silent one must let go before its thread is joined
-            ready = own(closing(buffered(
-                prepared(windows(frames, rolling), self.worker), stats=stages[1],
-                max_bytes=budget.motion_bytes, size_of=self._window_bytes, stop=self._stop,
-            )))  # fmt: skip
+            ready = timed(prepared(windows(frames, rolling), self.worker), stages[1])
             drawn = own(closing(ordered(
-                ready, self.worker.draw, stats=stages[2], threads=options.threads,
-                ahead=budget.ahead, stop=self._stop,
+                ready, self.worker.draw, stats=stages[2], size_of=self._drawn_bytes,
+                threads=options.threads, ahead=budget.ahead, stop=self._stop,
             )))  # fmt: skip
             for batch in drawn:
                 yield from batch
 
-    def _window_bytes(self, _: Prepared) -> int:
-        """Return what a prepared window adds to what is held already."""
-        shape = self.worker.shape
-        return shape.draw_bytes + (shape.keyframes - 1) * self.info.frame_bytes
+    def _drawn_bytes(self, item: Prepared) -> int:
+        """Return the bytes of the frames that come of a prepared window."""
+        return len(item.window.slots) * self.info.frame_bytes
 
     def _gather(self) -> None:
         """Bring the counts of the parts together."""
@@ -149,6 +147,8 @@ class Run:
             rolling.gaps,
         )
         progress.fallbacks = self.worker.fallbacks
+        if self._span is not None:
+            progress.out_time = self._span[1] - self._span[0]
 
     def _close_sink(self) -> None:
         self.partial = self.sink.close() or self.partial
@@ -165,9 +165,6 @@ def _count(progress: Progress, frame: Frame) -> None:
         progress.drawn += 1
     else:
         progress.held += 1
-    if progress.start is None:
-        progress.start = frame.time
-    progress.out_time = frame.time - progress.start
 
 
 def open_run(options: Options) -> Run:

@@ -28,7 +28,6 @@ class Progress:
     corrupt: int = 0  # damaged packets and frames in the source
     out_of_order: int = 0  # source frames dropped because their time did not advance
     fallbacks: int = 0  # drawn frames that failed the check and were drawn again more simply
-    start: Fraction | None = None  # seconds of the first output frame on the source's clock
     out_time: Fraction = Fraction(0)  # seconds of output written
     duration: Fraction | None = None  # seconds the output will have, when known
     rate: Fraction | None = None  # output frames per second

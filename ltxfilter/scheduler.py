@@ -15,6 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 POLL = 0.05  # seconds between looks at the stop event
+CHUNK = 1 << 16  # bytes; smaller items change threads together, or waking would cost more than they
 
 
 class ChannelClosed(Exception):
@@ -34,7 +35,7 @@ class StageStats:
     """What a stage did; `busy` is what its thread worked, waiting left out."""
 
     name: str
-    items: int = 0
+    items: int = 0  # groups of small ones count as one
     bytes: int = 0  # queued now
     peak_bytes: int = 0
     peak_items: int = 0
@@ -141,21 +142,23 @@ def buffered(
 ) -> Generator[T]:
     """Iterate `items` in a thread of its own, at most `max_bytes` ahead of the reader.
 
-    An error in `items` surfaces here, after the good items. Whoever iterates closes: closing ends
+    Items smaller than CHUNK are handed over several at a time. An error in `items` surfaces here,
+    after the good items. Whoever iterates closes: closing ends
     the thread and waits for it, and an abnormal end sets `stop` first, so that a source which
     waits for a silent producer lets go. Raises Stopped once `stop` is set.
     """
-    channel: Channel[T] = Channel(stats, max_bytes, size_of, stop)
-    thread = threading.Thread(target=_produce, args=(items, channel), name=stats.name)
+    channel: Channel[Chunk[T]] = Channel(stats, max_bytes, lambda chunk: chunk[1], stop)
+    source = chunked(items, size_of, min(CHUNK, max_bytes))
+    thread = threading.Thread(target=_produce, args=(source, channel), name=stats.name)
     thread.start()
     try:
         while True:
             try:
-                item = channel.receive()
+                chunk, _ = channel.receive()
             except EndOfChannel:
                 return
-            yield item
-            del item
+            while chunk:
+                yield chunk.popleft()
     except BaseException:
         stop.set()
         raise
@@ -164,15 +167,45 @@ def buffered(
         thread.join()
 
 
-def _produce(items: Iterable[T], channel: Channel[T]) -> None:
-    """Send all of `items` and close them; never raises."""
+Chunk = tuple[deque[T], int]  # items and their bytes
+
+
+def chunked(
+    items: Iterable[T], size_of: Callable[[T], int], least: int = CHUNK
+) -> Generator[Chunk[T]]:
+    """Yield items in groups of at least `least` bytes, and the rest; closes `items`.
+
+    What came before an error in `items` is yielded before it is raised.
+    """
+    chunk: deque[T] = deque()
+    size = 0
+    failure: Exception | None = None
+    with closing(items) if isinstance(items, Generator) else nullcontext():
+        try:
+            for item in items:
+                chunk.append(item)
+                size += size_of(item)
+                del item
+                if size >= least:
+                    yield chunk, size
+                    chunk, size = deque(), 0
+        except Exception as error:
+            failure = error
+        if chunk:
+            yield chunk, size
+        if failure is not None:
+            raise failure
+
+
+def _produce(source: Generator[Chunk[T]], channel: Channel[Chunk[T]]) -> None:
+    """Send everything from `source` and close it; never raises."""
     began = perf_counter()
     error: BaseException | None = None
     try:
-        with closing(items) if isinstance(items, Generator) else nullcontext():
-            for item in items:
-                channel.send(item)
-                del item
+        with closing(source):
+            for chunk in source:
+                channel.send(chunk)
+                del chunk
     except ChannelClosed:
         pass
     except BaseException as caught:  # it is raised again at the receiver
@@ -181,22 +214,40 @@ def _produce(items: Iterable[T], channel: Channel[T]) -> None:
     channel.finish(error)
 
 
+def timed(items: Iterable[T], stats: StageStats) -> Generator[T]:
+    """Yield `items`, adding to `stats` the seconds that each took to come."""
+    source = iter(items)
+    while True:
+        began = perf_counter()
+        try:
+            item = next(source)
+        except StopIteration:
+            return
+        finally:
+            stats.elapsed += perf_counter() - began
+        stats.items += 1
+        yield item
+
+
 def ordered(
-    items: Iterator[T],
+    items: Iterable[T],
     function: Callable[[T], R],
     *,
     stats: StageStats,
+    size_of: Callable[[T], int],
     threads: int,
     ahead: int,
     stop: threading.Event,
 ) -> Generator[R]:
     """Yield `function(item)` for each item, in order, running up to `threads` at once.
 
-    ahead: how many items may be in flight or done but not yet yielded, at least 1. Errors of the
-    items and of the function surface where they belong; closing rules are those of `buffered`. In
-    `stats`, elapsed is the seconds spent in `function`, summed over the threads.
+    The threads take the items in turn, so that making one overlaps work on those before. ahead:
+    how many items (or groups of small ones, see `buffered`) may be in flight or done but not yet
+    yielded, at least 1. Errors surface where they belong; closing rules are those of `buffered`.
+    In `stats`, elapsed is the seconds spent in `function`, summed over the threads.
     """
-    crew = _Crew(items, function, stats, ahead)
+    source = chunked(items, size_of)
+    crew = _Crew(source, lambda chunk: [function(item) for item in chunk[0]], stats, ahead)
     workers = [
         threading.Thread(target=crew.work, name=f"{stats.name}-{number}")
         for number in range(threads)
@@ -204,7 +255,8 @@ def ordered(
     for worker in workers:
         worker.start()
     try:
-        yield from crew.results()
+        for results in crew.results():
+            yield from results
     except BaseException:
         stop.set()
         raise
@@ -212,6 +264,7 @@ def ordered(
         crew.leave()
         for worker in workers:
             worker.join()
+        source.close()
 
 
 class _Crew(Generic[T, R]):
@@ -236,6 +289,7 @@ class _Crew(Generic[T, R]):
         while (taken := self._take()) is not None:
             number, item = taken
             began = perf_counter()
+            result: Callable[[], R]
             try:
                 result = partial(_give, self._function(item))
             except BaseException as error:  # it is raised again at the reader

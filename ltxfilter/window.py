@@ -130,6 +130,7 @@ class RollingWindow:
         self._long_run = False
         self._latest: Frame | None = None
         self._reset_next = True  # the gap that begins at the latest frame is a reset
+        self._reset_time = Fraction(0)  # the first frame at or after it begins a reset
         self._first = 0  # position of the keyframe that the next window draws from
         self._index = 0
 
@@ -138,17 +139,16 @@ class RollingWindow:
         latest, self._latest = self._latest, frame
         if latest is None:
             self._timeline.start = frame.time
+            self._reset_time = frame.time + RESET_SECONDS
             self._keys.append(frame)
             return
         step = frame.time - latest.time
         gap = Gap(self._join(latest, frame, step), self._reset_next)
-        self._recent.append(step)
-        self._reset_next = self._resets(latest.time, frame.time)
-        if self._reset_next:
-            self._recent.clear()
-        if gap.join not in (Join.DRAW, Join.REPEAT):
-            self._reset_next = True
-        self.duration = frame.time - self._timeline.start
+        if self._nominal is None:
+            self._recent.append(step)
+        self._reset_next = gap.join not in (Join.DRAW, Join.REPEAT)
+        if frame.time >= self._reset_time:
+            self._pass_reset(frame.time)
         self._admit(frame, gap)
         yield from self._complete(final=False)
 
@@ -175,13 +175,18 @@ class RollingWindow:
             return Join.SPLICE
         if left.corrupt or right.corrupt:
             return Join.CORRUPT
-        usual = self._usual_interval()
-        if usual is not None and step > GAP_FACTOR * usual:
+        if self._is_pause(step):
             self.counts.gaps += 1
             return Join.GAP
         if seen is Join.CUT:
             self.counts.cuts += 1
         return seen
+
+    def _is_pause(self, step: Fraction) -> bool:
+        if self._nominal is not None and step <= self._nominal:  # the common case, cheaply
+            return False
+        usual = self._usual_interval()
+        return usual is not None and step > GAP_FACTOR * usual
 
     def _usual_interval(self) -> Fraction | None:
         if self._nominal is not None or not self._recent:
@@ -199,10 +204,12 @@ class RollingWindow:
             return usual
         return declared
 
-    def _resets(self, before: Fraction, now: Fraction) -> bool:
-        """Return True if `now` is the first frame at or after a multiple of RESET_SECONDS."""
-        start = self._timeline.start
-        return (now - start) // RESET_SECONDS > (before - start) // RESET_SECONDS
+    def _pass_reset(self, now: Fraction) -> None:
+        """Begin anew at `now`, the first frame at or after a multiple of RESET_SECONDS."""
+        self._reset_next = True
+        self._recent.clear()
+        past = (now - self._timeline.start) // RESET_SECONDS
+        self._reset_time = self._timeline.start + (past + 1) * RESET_SECONDS
 
     def _admit(self, frame: Frame, gap: Gap) -> None:
         """Append a keyframe, or set a repeat aside until the length of its run is known."""

@@ -21,7 +21,8 @@ from ltxfilter.frame import Frame, Made, Plane, Planes, VideoInfo
 from ltxfilter.timeline import Slot
 from ltxfilter.window import Gap, Window, WindowShape
 
-FALLBACKS = ("flow", "blend")  # in the order they are tried; the last one is trusted
+FALLBACKS = ("flow", "blend")  # in the order they are tried
+TRUSTED = ("hold", "blend")  # these cannot draw anything implausible
 LUMA_MARGIN = 4  # 8-bit codes that a drawn frame's mean may leave its neighbours' range
 CHROMA_MARGIN = 8
 SAMPLES = 4096  # of a plane are enough for its mean
@@ -59,6 +60,7 @@ class Worker:
             for shape in video.layout
         ]
         self.shape: WindowShape = self._engine.open(video, rate, threads)
+        self._checks = self._engine.name not in TRUSTED
         self.fallbacks = 0  # frames that failed the check and were drawn by a fallback
 
     @property
@@ -72,7 +74,7 @@ class Worker:
         levels: tuple[Levels, ...] = ()
         size = max(len(window.slots), 1)
         if any(True for _ in window.to_draw()):
-            levels = self._levels_of(window)
+            levels = self._levels_of(window) if self._checks else ()
             size = self.shape.slots or size
         if len(window.slots) <= size:
             yield Prepared(window, motion, levels)
@@ -111,9 +113,11 @@ class Worker:
     def _drawn(self, prepared: Prepared) -> Iterator[Drawn]:
         """Yield what the engine drew, each picture checked against its two keyframes."""
         window = prepared.window
-        for slot, picture in zip(
-            window.to_draw(), self._engine.draw(window, prepared.motion), strict=True
-        ):
+        pictures = self._engine.draw(window, prepared.motion)
+        if not self._checks:
+            yield from pictures
+            return
+        for slot, picture in zip(window.to_draw(), pictures, strict=True):
             ends = prepared.levels[slot.left], prepared.levels[slot.left + 1]
             yield picture if self._plausible(picture, *ends) else self._redraw(window, slot, *ends)
 
@@ -143,7 +147,7 @@ class Worker:
             for name in names:
                 spare = self._spare(name)
                 picture = next(iter(spare.draw(lone, spare.prepare(lone))))
-                if name == names[-1] or self._plausible(picture, left, right):
+                if name in TRUSTED or self._plausible(picture, left, right):
                     break
         return picture
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered
+from ltxfilter.scheduler import CHUNK, StageStats, Stopped, buffered, ordered
 
 
 def ahead(items, max_bytes=100, stop=None, stats=None, size_of=lambda item: item):
@@ -38,7 +38,7 @@ def test_buffered_is_identity_bounded_and_leaves_no_thread(items, max_bytes, lea
     stage.close()
     assert got == items[:leave]
     assert threading.active_count() == threads
-    assert stats.peak_bytes <= max(max_bytes, max(items, default=0))
+    assert stats.peak_bytes <= max_bytes + max(items, default=0)
 
 
 def test_an_item_above_the_bound_passes():
@@ -110,11 +110,21 @@ def test_stop_frees_a_sender_without_a_reader():
         list(stage)
 
 
+def test_small_items_travel_together_and_large_ones_alone():
+    stats = StageStats("small")
+    assert list(ahead(range(1000), 10**9, stats=stats, size_of=lambda _: 700)) == [*range(1000)]
+    assert stats.items == 11  # groups of at least 64 KiB
+    stats = StageStats("large")
+    assert list(ahead(range(20), 10**9, stats=stats, size_of=lambda _: CHUNK)) == [*range(20)]
+    assert stats.items == 20
+
+
 def work(items, function, threads=2, limit=3, stats=None):
     return ordered(
         iter(items),
         function,
         stats=stats or StageStats("draw"),
+        size_of=lambda _: CHUNK,
         threads=threads,
         ahead=limit,
         stop=threading.Event(),
@@ -164,6 +174,6 @@ def test_statistics_tell_work_from_waiting():
             yield 1
 
     assert sum(ahead(slow(), stats=stats)) == 5
-    assert stats.items == 5
+    assert stats.items == 1
     assert stats.elapsed >= 0.05
     assert stats.receive_wait > 0.03

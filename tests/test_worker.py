@@ -42,6 +42,8 @@ def output(worker, frames, rate=F(50)):
 class Bad(Blend):
     """Draws green pictures for every second window."""
 
+    name = "bad"
+
     def draw(self, window, motion):
         for number, picture in enumerate(super().draw(window, motion)):
             if window.index % 2:

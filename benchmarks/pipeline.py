@@ -1,0 +1,242 @@
+"""What the pipeline itself costs: peak memory, overlap of its stages, overhead per frame.
+
+python -m benchmarks.pipeline [memory] [overlap] [sleep] [overhead]; results/pipeline.json
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.record import table, write
+from ltxfilter import engines
+from ltxfilter.convert import Run, run
+from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.blend import Blend
+from ltxfilter.media import open_sink, open_source
+from ltxfilter.options import MIB, InputOptions, Options, OutputOptions
+from ltxfilter.window import Window
+
+Row = dict[str, Any]
+
+
+def memory() -> Iterator[Row]:
+    """Peak memory of the command line, 1080p y4m in and out: flat, and under what it states."""
+    peaks = {}
+    for frames in (500, 5000):
+        peaks[frames], stated = _peak(frames, 1920, 1080)
+        yield {
+            "what": f"peak RSS, 1080p, {frames} frames",
+            "value": peaks[frames] / MIB,
+            "unit": "MiB",
+            "bound": stated / MIB,
+        }
+    yield {
+        "what": "peak RSS, 5000 frames over 500",
+        "value": peaks[5000] / peaks[500],
+        "unit": "ratio",
+        "bound": 1.05,
+    }
+
+
+def overlap() -> Iterator[Row]:
+    """Wall time of a 1080p file over the larger of its busiest stage alone and CPU / cores."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "in.y4m"
+        _write_y4m(clip, 250, 1920, 1080)
+        source = Path(folder) / "in.mp4"
+        _convert(clip, source, "hold", fps="25")
+        alone = max(_decode_alone(source), _encode_alone(source, Path(folder) / "alone.mp4"))
+        wall, cpu = _in_child(lambda: _convert(source, Path(folder) / "out.mp4", "flow"))
+    bound = max(alone, cpu / len(os.sched_getaffinity(0)))
+    yield {
+        "what": "wall over max(busiest stage alone, CPU / cores), 1080p mp4 to mp4",
+        "value": wall / bound,
+        "unit": "ratio",
+        "bound": 1.08,
+    }
+
+
+def sleep() -> Iterator[Row]:
+    """Wall time with an engine that only sleeps, over the time it slept."""
+    engines.ENGINES["sleep"] = "benchmarks.pipeline:Sleep"
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "in.y4m"
+        _write_y4m(clip, 150, 1280, 720)
+        Sleep.slept = 0.0
+        began = time.perf_counter()
+        _convert(clip, Path(folder) / "out.mp4", "sleep", threads=1)
+        wall = time.perf_counter() - began
+    yield {
+        "what": "wall over an engine's own time (30 ms a frame), 720p y4m to mp4",
+        "value": wall / Sleep.slept,
+        "unit": "ratio",
+        "bound": 1.03,
+    }
+
+
+def overhead() -> Iterator[Row]:
+    """Seconds per output frame of 64x48 pixels, y4m to y4m, blend, no cuts."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "in.y4m"
+        _write_y4m(clip, 5000, 64, 48)
+        options = _options(clip, Path("/dev/null"), "blend", cuts=False)
+        best = min(_timed(lambda: run(options)) for _ in range(3))
+    yield {
+        "what": "per output frame, 64x48 y4m to y4m, blend, no cuts (best of 3)",
+        "value": best / 10000 * 1e6,
+        "unit": "us",
+        "bound": 60,
+    }
+
+
+class Sleep(Blend):
+    """Draws by repeating, after 30 ms of sleep."""
+
+    name = "sleep"
+    slept = 0.0
+
+    def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:  # noqa: ARG002
+        """Sleep, then repeat the earlier keyframe."""
+        for slot in window.to_draw():
+            began = time.perf_counter()
+            time.sleep(0.03)
+            Sleep.slept += time.perf_counter() - began
+            yield Drawn(window.keyframes[slot.left].planes)
+
+
+def _options(source: Path, target: Path, engine: str, **more: Any) -> Options:
+    raw = target.suffix != ".mp4"
+    encoder = {} if raw else {"preset": "ultrafast"}
+    output = OutputOptions(
+        path=str(target),
+        overwrite=True,
+        format="yuv4mpegpipe" if raw else None,
+        encoder=encoder,
+    )
+    return Options(input=InputOptions(path=str(source)), output=output, engine=engine, **more)
+
+
+def _convert(source: Path, target: Path, engine: str, **more: Any) -> None:
+    run(_options(source, target, engine, **more))
+
+
+def _decode_alone(path: Path) -> float:
+    def decode() -> None:
+        source = open_source(InputOptions(path=str(path)))
+        for _ in source.frames():
+            pass
+        source.close()
+
+    return _timed(decode)
+
+
+def _encode_alone(path: Path, target: Path) -> float:
+    """Encode every source frame twice, as many frames as the whole run writes."""
+    options = _options(path, target, "hold")
+    source = open_source(options.input)
+    frames = list(source.frames())
+    rate = Fraction(50)
+    with open_sink(options.output, source, rate) as sink:
+        began = time.perf_counter()
+        for frame in frames:
+            sink.write(frame)
+            sink.write(frame)
+        sink.finish()
+        took = time.perf_counter() - began
+    source.close()
+    return took
+
+
+def _timed(function: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def _in_child(function: Callable[[], object]) -> tuple[float, float]:
+    """Run `function` in a fork; return its wall and its CPU seconds."""
+    began = time.perf_counter()
+    pid = os.fork()
+    if not pid:
+        function()
+        os._exit(0)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError("the measured process failed")
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+
+
+def _peak(frames: int, width: int, height: int) -> tuple[int, int]:
+    """Pipe y4m through the command line; return its peak RSS and the memory it stated, bytes."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(writing)
+        os.dup2(reading, 0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        command = [sys.executable, "-m", "ltxfilter", "--fps", "50", "-v", "error", "-"]
+        os.execv(sys.executable, command)
+    os.close(reading)
+    with os.fdopen(writing, "wb") as stream:
+        for chunk in _y4m(frames, width, height):
+            stream.write(chunk)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError("the measured process failed")
+    return usage.ru_maxrss * 1024, _stated(width, height)
+
+
+def _stated(width: int, height: int) -> int:
+    """Return the budget, bytes, that the command line states for such a stream."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "in.y4m"
+        _write_y4m(clip, 2, width, height)
+        with Run(_options(clip, Path("/dev/null"), "flow")) as opened:
+            return opened.budget.total
+
+
+def _write_y4m(path: Path, frames: int, width: int, height: int) -> None:
+    with path.open("wb") as stream:
+        for chunk in _y4m(frames, width, height):
+            stream.write(chunk)
+
+
+def _y4m(frames: int, width: int, height: int) -> Iterator[bytes]:
+    """Yield a textured picture that pans to and fro, 25 fps."""
+    noise = np.random.default_rng(0).integers(0, 255, (height // 8 + 2, width // 8 + 16), np.uint8)
+    wide = np.kron(noise, np.ones((8, 8), np.uint8))
+    chroma = np.full(((height + 1) // 2) * ((width + 1) // 2) * 2, 128, np.uint8).tobytes()
+    pictures = [
+        b"FRAME\n" + wide[:height, 4 * n : 4 * n + width].tobytes() + chroma for n in range(16)
+    ]
+    yield f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420mpeg2\n".encode()
+    for number in range(frames):
+        step = number % 30
+        yield pictures[step if step < 16 else 30 - step]
+
+
+def main() -> None:
+    """Run the measurements named on the command line, or all."""
+    known = {"memory": memory, "overlap": overlap, "sleep": sleep, "overhead": overhead}
+    rows = []
+    for name in sys.argv[1:] or known:
+        for row in known[name]():
+            row["holds"] = "yes" if row["value"] <= row["bound"] else "NO"
+            rows.append(row)
+            print({key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()})
+    print(table(rows))
+    if not sys.argv[1:]:
+        print(write("pipeline", rows))
+
+
+if __name__ == "__main__":
+    main()
