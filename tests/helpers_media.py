@@ -131,22 +131,15 @@ def audio_packets(path: Path | str) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
-def first_times(path: Path | str) -> dict[str, Fraction]:
-    """Return when the first picture is shown and the first sound is heard, as a player sees it."""
+def sound_lag(path: Path | str) -> Fraction | None:
+    """Return how long after the first picture the first audio packet starts, in seconds."""
     with av.open(str(path)) as container:
-        found = {}
-        for kind in ("video", "audio"):
-            streams = [s for s in getattr(container.streams, kind) if not is_cover(s)]
-            if streams:
-                found[kind] = min(_first_time(path, streams[0].index), default=None)
-        return found
-
-
-def _first_time(path: Path | str, index: int) -> Iterator[Fraction]:
-    with av.open(str(path)) as container:
-        for frame in container.decode(container.streams[index]):
-            yield frame.pts * frame.time_base
-            return
+        if not container.streams.audio:
+            return None
+        packets = container.demux(container.streams.audio[0])
+        sound = next(packet.pts * packet.time_base for packet in packets if packet.pts is not None)
+    frame = next(decoded(path))
+    return sound - frame.pts * frame.time_base
 
 
 def make_video(
@@ -181,7 +174,6 @@ def make_video(
 
 def ramp(index: int, size: tuple[int, int], pix_fmt: str = "yuv420p") -> av.VideoFrame:
     """Return a picture that differs from its neighbours everywhere."""
-    frame = av.VideoFrame(*size, "rgb24")
     rows, columns = np.mgrid[0 : size[1], 0 : size[0]]
     picture = np.stack(
         [columns * 3 + index * 7, rows * 4 + index * 5, columns + rows + index * 9], axis=-1

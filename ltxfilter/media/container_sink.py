@@ -54,7 +54,7 @@ class ContainerSink:
         self.name = "standard output" if file is not None else options.path
         self.info = source.info
         self._source = source
-        self._rate = rate
+        self.rate = rate
         self._clock = _clock(source, rate)
         self._muxer = _muxer(options, format)
         hint = rate or (2 / self.info.interval if self.info.interval else Fraction(60))
@@ -132,7 +132,7 @@ class ContainerSink:
 
     @property
     def _encoder_base(self) -> Fraction:
-        return 1 / self._rate if self._rate else self._clock
+        return 1 / self.rate if self.rate else self._clock
 
     @property
     def _shown_until(self) -> Fraction:
@@ -226,8 +226,8 @@ class ContainerSink:
             dts = packet.pts if packet.dts is None else packet.dts
             shown, decoded = (self._origin + t * self._encoder_base for t in (packet.pts, dts))
             packet.pts, packet.dts = round(shown / base), round(decoded / base)
-            if self._rate:
-                packet.duration = round(1 / self._rate / base)
+            if self.rate:
+                packet.duration = round(1 / self.rate / base)
             else:
                 packet.duration = round((packet.duration or 0) * self._encoder_base / base)
             packet.time_base = base

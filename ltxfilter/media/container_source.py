@@ -16,7 +16,7 @@ from ltxfilter.media import SourceCounts
 from ltxfilter.media.avframe import color_of, view
 from ltxfilter.media.copied import PacketQueue
 from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper
-from ltxfilter.media.demux import display_name, is_cover, open_container, video_stream
+from ltxfilter.media.demux import display_name, is_cover, open_container, seek_before, video_stream
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.probe import SHORT_SCAN, clock_zero, declared_rate, scan, trim
 from ltxfilter.media.siting import siting
@@ -26,6 +26,7 @@ from ltxfilter.timeline import Snap
 
 log = logging.getLogger("ltxfilter.media")
 
+TOLERATED_LOSS = Fraction(1, 2)  # seconds by which headers and pictures may disagree
 MAX_THREADS = 8  # of the decoder: each one holds a frame
 
 
@@ -57,6 +58,7 @@ class ContainerSource:
         self._base = Fraction(self.stream.time_base or Fraction(1, av.time_base))
         # Seconds on the container's clock that an output calls 0.
         self.zero = clock_zero(self.container) if self._start is None else self._start
+        self._declared_end: Fraction | None = None  # on the same clock
         self.duration = self._declared_duration()
         threads = options.threads or min(MAX_THREADS, available_threads())
         self._decoder = Decoder(self.stream, threads, self.counts)
@@ -106,7 +108,7 @@ class ContainerSource:
             yield self._frame(picture, time, spliced_before)
             self.counts.frames += 1
             spliced_before = False
-        self._report()
+        self._report(last)
 
     def cancel(self) -> None:
         """Make a waiting read end soon; safe in signal handlers and other threads."""
@@ -131,6 +133,7 @@ class ContainerSource:
             return None
         first = self.stream.start_time
         begin = clock_zero(self.container) if first is None else first * self._base
+        self._declared_end = begin + whole
         start = begin if self._start is None else max(self._start, begin)
         end = begin + whole if self._end is None else min(self._end, begin + whole)
         return max(end - start, Fraction(0))
@@ -175,7 +178,7 @@ class ContainerSource:
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
         """Yield decoded frames, all of one shape, and whether the shape changed before them."""
         if self._start is not None and self.seekable:
-            self.container.seek(int(self._start / self._base), stream=self.stream)
+            seek_before(self.container, self.stream, self._start)
         shaper = Shaper(self.name)
         for packet in self._packets():
             for decoded in self._decoder.decode(packet):
@@ -203,8 +206,14 @@ class ContainerSource:
             self.counts.corrupt += 1
             yield None
 
-    def _report(self) -> None:
-        """Warn of damage."""
+    def _report(self, last: Fraction | None) -> None:
+        """Warn of damage, and of an end well before the declared one. Raises InputError."""
+        if not self.counts.frames:
+            raise InputError(f"{self.name}: no video frames between -ss and the end asked for")
+        if last is not None and self._end is None and self._declared_end is not None:
+            missing = self._declared_end - last - (self.info.interval or 0)
+            if missing > TOLERATED_LOSS:
+                log.warning("%s: the video ends %.3f s before its declared end", self.name, missing)
         if self.counts.corrupt:
             log.warning("%s: %d damaged packets or frames", self.name, self.counts.corrupt)
         if self.counts.out_of_order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,28 @@ def check_size(width: int, height: int, name: str) -> None:
             f"{name}: a picture of {width}x{height} is too large; at most {MAX_PIXELS} pixels "
             "are accepted"
         )
+
+
+def seek_before(
+    container: av.container.InputContainer, stream: av.VideoStream, time: Fraction
+) -> None:
+    """Go to an I-frame shown at or before `time`, seconds on the container's clock.
+
+    Containers without an index land anywhere, so that the place is looked at and left again.
+    """
+    base = Fraction(stream.time_base or Fraction(1, av.time_base))
+    zero = Fraction(container.start_time or 0, av.time_base)
+    back = Fraction(0)
+    while True:
+        target = max(time - back, zero)
+        container.seek(int(target / base), stream=stream)
+        shown = (
+            p.pts * base for p in container.demux(stream) if p.is_keyframe and p.pts is not None
+        )
+        if next(shown, time + 1) <= time or target == zero:
+            container.seek(int(target / base), stream=stream)
+            return
+        back = 2 * back + 1
 
 
 def _check_readable(path: str, named: set[str]) -> None:

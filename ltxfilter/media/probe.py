@@ -17,6 +17,8 @@ from ltxfilter.options import InputOptions
 from ltxfilter.timeline import MAX_RATE, NTSC, Snap, round_half_up
 
 SHORT_SCAN = 600  # packets that are enough to know a rate
+COARSE = 4  # ticks per interval below which rounded times fit every rate
+ROUGHLY = 10**4  # one part in so many is how far a header's rate may be off the one it means
 PAUSE = Fraction(5, 2)  # times the median: a longer gap separates two runs of frames
 
 
@@ -176,21 +178,26 @@ def _candidates(
     near = range(max(whole - 1, 1), whole + 2)
     halves = [Fraction(round_half_up(2 / median), 2)]
     usual = [Fraction(n) for n in near] + [n * NTSC for n in near] + halves
+    meant = [rate for said in declared for rate in usual if abs(rate - said) * ROUGHLY < said]
     exact = [1 / median] if median >= 1000 * time_base else []
-    for rate in [*declared, *usual, *exact]:
+    for rate in [*meant, *declared, *usual, *exact]:
         if 0 < rate <= MAX_RATE and abs(1 / rate - median) <= time_base:
             yield rate
 
 
 def _fits(ticks: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
-    """Return True if every time lies within a tick of the grid that its run of frames started."""
+    """Return True if every time lies within a tick of the grid that its run of frames started.
+
+    A tick that is not small beside the interval would prove nothing: then times must be exact.
+    """
     step = 1 / (rate * time_base)  # ticks from frame to frame
+    slack = 1 if step >= COARSE else 0
     origin = previous = ticks[0]
     for tick in ticks:
         if tick - previous > PAUSE * step:
             origin = tick
         off = (tick - origin) - round_half_up((tick - origin) / step) * step
-        if abs(off) > 1:
+        if abs(off) > slack:
             return False
         previous = tick
     return True
