@@ -22,7 +22,6 @@ class Drawing:
     def __init__(self, video: VideoInfo, grid: Grid) -> None:
         self._layout = video.layout
         self._grid = grid
-        self._taps = kernels.cubic_taps()
         roles = [shape.role for shape in video.layout]
         self._luma = next((roles.index(role) for role in BRIGHT if role in roles), 0)
 
@@ -49,7 +48,7 @@ class Drawing:
 
         sequence: two to four pictures.
         """
-        mask, count = kernels.still_mask([self.luma8(planes) for planes in sequence])
+        mask, count = kernels.still_mask(tuple(self.luma8(planes) for planes in sequence))
         return mask if count else None
 
     def moment(self, passage: Passage, tau: float) -> Moment:
@@ -81,14 +80,10 @@ class Drawing:
         still: Luma | None,
         tau: float,
     ) -> Plane:
-        a, b = ends
-        out = np.empty(a.shape, a.dtype)
         if still is not None:
             still = np.ascontiguousarray(still[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
-        cell_x, cell_y = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
-        share = min(round(tau * 32768), 32767)
-        kernels.warp(a, b, way, self._taps, cell_x, cell_y, shape.depth, still, share, out)
-        return out
+        cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
+        return kernels.warp(ends, way, cells, shape.depth, still, min(round(tau * 32768), 32767))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,111 @@
-"""The kernels that the profile asked for: compiled where the wheel could, else in NumPy."""
+"""The steps that the profile asked to compile: C where it was built, else NumPy, equal samples."""
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
+from types import ModuleType
+
 import numpy as np
 
-from ltxfilter.motion import plain
 from ltxfilter.motion.grid import Array
 
-propagate = plain.propagate
-splat = plain.splat
-warp = plain.warp
-still_mask = plain.still_mask
-compiled = False
 
-SHARPNESS = -0.75  # Keys' parameter of the cubic, OpenCV's
+def _compiled() -> ModuleType | None:
+    """Return the compiled kernels; LTXFILTER_KERNELS=plain does without."""
+    if os.environ.get("LTXFILTER_KERNELS") == "plain":
+        return None
+    try:
+        return import_module("ltxfilter.motion._kernels")
+    except ImportError:
+        return None
+
+
+compiled = _compiled()
+SHARPNESS = -0.75  # Keys' parameter of the cubic, as in OpenCV
+
+
+def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) -> Array:
+    """Let every cell take over a neighbour's flow where that matches clearly better.
+
+    flow: [H, W, 2] float32 cells, from picture `seen` to picture `other`, both [H, W] uint8.
+    shifts: [N, 2] int32 cells up to 16, where the neighbours are, x then y. bias: how much
+    better one must match, in 1/4096 codes. After the spatial propagation of PatchMatch (Barnes
+    et al., SIGGRAPH 2009).
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.propagate(flow, seen, other, shifts, bias)
+    out = np.empty_like(flow)
+    compiled.propagate(np.ascontiguousarray(flow), seen, other, shifts, bias, out)
+    return out
+
+
+def splat(flow: Array, weight: Array) -> Array:
+    """Carry every cell's way back along `flow`: summation splatting with bilinear weights.
+
+    flow: [H, W, 2] float32 cells. weight: [H, W] float32 >= 0. Returns [H, W, 3] float32: the
+    sums of weighted -flow, x then y, and of weights. After softmax splatting (Niklaus & Liu, CVPR
+    2020).
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.splat(flow, weight)
+    out = np.empty((*weight.shape, 3), np.float32)
+    compiled.splat(np.ascontiguousarray(flow), np.ascontiguousarray(weight), out)
+    return out
+
+
+def warp(  # noqa: PLR0917
+    ends: tuple[Array, Array],
+    field: Array,
+    cells: tuple[int, int],
+    depth: int,
+    still: Array | None,
+    tau: int,
+) -> Array:
+    """Draw a plane: fetch both keyframes' samples along `field` and mix them.
+
+    ends: two [H, W], samples of `depth` bits. field: [5, rows + 2, columns + 2] int16, one cell
+    of border on each side: x and y of the way to the left end, then to the right one, in 1/32
+    samples, and the share of the left in 1/32768; read bilinearly. cells: samples per cell along
+    x and y. still: where not 0, the ends are cross-faded in place. tau: the share of the right
+    one there, in 1/32768.
+    """
+    out = np.empty(ends[0].shape, ends[0].dtype)
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        plain.warp(ends, field, CUBIC, cells, depth, still, tau, out)
+    else:
+        compiled.warp(*ends, field, CUBIC, *cells, depth, still, tau, out)
+    return out
+
+
+def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
+    """Find what stands still over consecutive lumas, such as burned-in text.
+
+    planes: two to four [H, W] uint8. Returns a mask, 255 where the mean difference over 5x5 stays
+    below 12 % of the local contrast (at least 2 codes), and how many samples that is.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.still_mask(planes)
+    out = np.empty(planes[0].shape, np.uint8)
+    return out, compiled.still(planes, out)
 
 
 def cubic_taps() -> Array:
-    """Return [16, 4] weights in 1/64 of Keys' cubic convolution at every 1/16 sample.
+    """Return [16, 4] int8 weights in 1/64 of Keys' cubic convolution at every 1/16 sample.
 
     Keys, IEEE Trans. ASSP 29 (1981), eq. 15. Every row sums to 64.
     """
     taps = np.empty((16, 4), np.int8)
     for phase in range(16):
-        far = [1 + phase / 16, phase / 16, 1 - phase / 16, 2 - phase / 16]
+        far = (1 + phase / 16, phase / 16, 1 - phase / 16, 2 - phase / 16)
         row = [round(64 * _keys(distance)) for distance in far]
         row[1 if phase < 8 else 2] += 64 - sum(row)
         taps[phase] = row
@@ -35,3 +117,6 @@ def _keys(distance: float) -> float:
     if distance <= 1:
         return ((a + 2) * distance - (a + 3)) * distance**2 + 1
     return ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+
+
+CUBIC = cubic_taps()

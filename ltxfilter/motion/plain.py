@@ -16,12 +16,7 @@ BLUR = np.array([1, 4, 6, 4, 1], np.float32)
 
 
 def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) -> Array:
-    """Let every cell take over a neighbour's flow where that matches clearly better.
-
-    flow: [H, W, 2] cells, from picture `seen` to picture `other`, both [H, W]. shifts: [N, 2],
-    where the neighbours are, x then y. bias: how much better, in 1/4096 codes. After the spatial
-    propagation of PatchMatch (Barnes et al., SIGGRAPH 2009).
-    """
+    """See kernels.propagate."""
     quads = _quads(other)
     best = _matching_cost(flow, seen, quads) - bias
     out = flow.copy()
@@ -64,11 +59,7 @@ def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
 
 
 def splat(flow: Array, weight: Array) -> Array:
-    """Carry every cell's way back along `flow`: summation splatting with bilinear weights.
-
-    flow: [H, W, 2] cells. weight: [H, W] >= 0. Returns [H, W, 3]: the sums of weighted -flow,
-    x then y, and of weights. After softmax splatting (Niklaus & Liu, CVPR 2020).
-    """
+    """See kernels.splat."""
     rows, columns = weight.shape
     x = (np.arange(1, columns + 1, dtype=np.float32) + flow[..., 0]).ravel()
     y = (np.arange(1, rows + 1, dtype=np.float32)[:, None] + flow[..., 1]).ravel()
@@ -92,26 +83,19 @@ def splat(flow: Array, weight: Array) -> Array:
 
 
 def warp(  # noqa: PLR0917
-    a: Array,
-    b: Array,
+    ends: tuple[Array, Array],
     field: Array,
     taps: Array,
-    cell_x: int,
-    cell_y: int,
+    cells: tuple[int, int],
     depth: int,
     still: Array | None,
     tau: int,
     out: Array,
 ) -> None:
-    """Draw a plane: fetch both keyframes' samples along `field` and mix them.
-
-    a, b, out: [H, W] samples of `depth` bits. field: [5, rows + 2, columns + 2], one cell of
-    border on each side: x and y of the way to a, then to b, in 1/32 samples, and the share of a
-    in 1/32768; read bilinearly. taps: [16, 4] filter in 1/64 per 1/16 sample. still: where not
-    0, the keyframes are cross-faded in place. tau: the share of b there in 1/32768.
-    """
+    """See kernels.warp. taps: [16, 4] filter in 1/64 per 1/16 sample; out: where to draw."""
+    a, b = ends
     height, width = a.shape
-    grown = _grow(field, width, height, cell_x, cell_y)
+    grown = _grow(field, width, height, *cells)
     deep = a.dtype != np.uint8
     wide: Any = np.int64 if deep else np.int32
     from_a = _fetch(a, grown[0], grown[1], taps)
@@ -167,12 +151,8 @@ def _fetch(plane: Array, dx: Array, dy: Array, taps: Array) -> Array:
     return total if plane.dtype == np.uint8 else (total + 128) >> 8
 
 
-def still_mask(planes: list[Array]) -> tuple[Array, int]:
-    """Find what stands still over consecutive lumas, such as burned-in text.
-
-    planes: two to four [H, W]. Returns a mask, 255 where the mean difference over 5x5 stays below
-    12 % of the local contrast (at least 2 codes), and how many samples that is.
-    """
+def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
+    """See kernels.still_mask."""
     most = cv2.absdiff(planes[0], planes[1])
     for left, right in pairwise(planes[1:]):
         cv2.max(most, cv2.absdiff(left, right), dst=most)

@@ -1,0 +1,107 @@
+"""The compiled kernels draw what the plain ones draw, sample for sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ltxfilter.motion import kernels, plain
+
+needs_compiled = pytest.mark.skipif(kernels.compiled is None, reason="kernels are not compiled")
+few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 70))
+seeds = st.integers(0, 2**31)
+
+
+def smooth(rng: np.random.Generator, rows: int, columns: int, reach: float) -> np.ndarray:
+    """Return flow [rows, columns, 2]: a random affine field with some outliers."""
+    y, x = np.mgrid[:rows, :columns] / max(rows, columns)
+    a, b, c = rng.uniform(-reach, reach, (3, 2, 1, 1))
+    flow = (a + b * x + c * y).transpose(1, 2, 0)
+    wild = rng.random((rows, columns)) < 0.05
+    flow[wild] += rng.uniform(-5 * reach, 5 * reach, (wild.sum(), 2))
+    return np.ascontiguousarray(flow, np.float32)
+
+
+@needs_compiled
+@few
+@given(sizes, seeds, st.sampled_from([0.0, 0.3, 4.0, 1e7]))
+def test_propagate(size: tuple[int, int], seed: int, reach: float) -> None:
+    rng = np.random.default_rng(seed)
+    flow = smooth(rng, *size, reach)
+    seen, other = (rng.integers(0, 256, size, dtype=np.uint8) for _ in range(2))
+    shifts = np.array([[3, 0], [0, -6], [-16, 16]], np.int32)
+    expected = plain.propagate(flow, seen, other, shifts, 4096)
+    np.testing.assert_array_equal(kernels.propagate(flow, seen, other, shifts, 4096), expected)
+
+
+@needs_compiled
+@few
+@given(sizes, seeds, st.sampled_from([0.0, 0.7, 8.0, 1e4]))
+def test_splat(size: tuple[int, int], seed: int, reach: float) -> None:
+    rng = np.random.default_rng(seed)
+    flow, weight = smooth(rng, *size, reach), rng.random(size, np.float32)
+    np.testing.assert_array_equal(kernels.splat(flow, weight), plain.splat(flow, weight))
+
+
+@needs_compiled
+@few
+@given(
+    sizes,
+    seeds,
+    st.sampled_from([8, 10, 12, 16]),
+    st.sampled_from([1, 2, 4, 8, 16]),
+    st.sampled_from([1, 2, 4, 8, 16]),
+    st.sampled_from([0.0, 0.4, 5.0, 100.0]),
+    st.booleans(),
+)
+def test_warp(
+    size: tuple[int, int],
+    seed: int,
+    depth: int,
+    cell_x: int,
+    cell_y: int,
+    reach: float,
+    masked: bool,
+) -> None:
+    rng = np.random.default_rng(seed)
+    dtype = np.uint8 if depth == 8 else np.uint16
+    ends = tuple(rng.integers(0, 1 << depth, size, dtype=dtype) for _ in range(2))
+    rows, columns = -(-size[0] // cell_y) + 2, -(-size[1] // cell_x) + 2
+    ways = [smooth(rng, rows, columns, 32 * reach).transpose(2, 0, 1) for _ in range(2)]
+    share = rng.uniform(0, 32767, (1, rows, columns))
+    field = np.clip(np.concatenate([*ways, share]), -16352, 32767)
+    field[:4] = np.clip(field[:4], -16352, 16352)
+    field = np.ascontiguousarray(np.rint(field), np.int16)
+    still = (rng.random(size) < 0.1).astype(np.uint8) * 255 if masked else None
+    tau = int(rng.integers(1, 32768))
+    expected = np.empty(size, dtype)
+    plain.warp(ends, field, kernels.CUBIC, (cell_x, cell_y), depth, still, tau, expected)
+    drawn = kernels.warp(ends, field, (cell_x, cell_y), depth, still, tau)
+    np.testing.assert_array_equal(drawn, expected)
+
+
+@needs_compiled
+@few
+@given(sizes, seeds, st.integers(2, 4))
+def test_still_mask(size: tuple[int, int], seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = rng.integers(0, 256, size)
+    planes = tuple(
+        np.clip(base + rng.integers(-3, 4, size) * (rng.random(size) < 0.5), 0, 255).astype(
+            np.uint8
+        )
+        for _ in range(count)
+    )
+    expected, expected_count = plain.still_mask(planes)
+    mask, found = kernels.still_mask(planes)
+    np.testing.assert_array_equal(mask, expected)
+    assert found == expected_count
+
+
+def test_taps_sum_to_one_and_mirror() -> None:
+    assert (kernels.CUBIC.astype(int).sum(axis=1) == 64).all()
+    np.testing.assert_array_equal(kernels.CUBIC[1:], kernels.CUBIC[:0:-1, ::-1])
+    np.testing.assert_array_equal(kernels.CUBIC[0], [0, 64, 0, 0])
