@@ -88,9 +88,7 @@ class Piped:
         return "".join(self.errs)
 
 
-def run_pipe(
-    *commands: Command, stdin: bytes | IO[bytes] | None = None, cwd: Path | None = None
-) -> Piped:
+def run_pipe(*commands: Command, stdin: bytes | IO[bytes] | None = None) -> Piped:
     """Run programs joined by pipes, as `a | b | c` does; wait for all of them.
 
     stdin: what the first one reads; bytes arrive through a pipe, None is an empty one.
@@ -106,7 +104,7 @@ def run_pipe(
                     stdin=source,  # type: ignore[call-overload]
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    cwd=cwd or ROOT,
+                    cwd=ROOT,
                 )
             )
             stack.callback(process.kill)

@@ -141,21 +141,21 @@ def _ffmpeg_writing(fd: int, deadline: float) -> int | None:
 
 def _writers(pipe: str, deadline: float) -> Iterator[int]:
     """Yield the processes that can write to `pipe`, of those we may look into."""
-    for entry in os.scandir("/proc"):
+    for process in Path("/proc").iterdir():
         if monotonic() > deadline:
             raise TimeoutError
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+        if process.name.isdigit() and int(process.name) != os.getpid():
             try:
-                if _has_open(entry.path, pipe):
-                    yield int(entry.name)
+                if _has_open(process, pipe):
+                    yield int(process.name)
             except OSError:
                 continue
 
 
-def _has_open(process: str, pipe: str) -> bool:
-    for entry in os.scandir(f"{process}/fd"):
-        if str(Path(entry.path).readlink()) == pipe:
-            info = Path(process, "fdinfo", entry.name).read_text()
+def _has_open(process: Path, pipe: str) -> bool:
+    for link in (process / "fd").iterdir():
+        if str(link.readlink()) == pipe:
+            info = (process / "fdinfo" / link.name).read_text()
             flags = re.search(r"flags:\s*([0-7]+)", info)
             if flags and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
                 return True
