@@ -18,7 +18,7 @@ from tools import Piped, ffmpeg, ffmpeg_exe, ltxfilter, make_clip, run_pipe, sam
 from ltxfilter.media import peer
 from ltxfilter.media.peer import Command, parse
 
-KEEP = ("--engine", "hold", "--fps", "25")
+KEEP = ("--engine", "hold", "--fps", "1x")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
