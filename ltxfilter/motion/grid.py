@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -71,7 +72,10 @@ def shrink(luma: Array, depth: int, grid: Grid) -> Shrunk:
     if right or bottom:
         luma = cv2.copyMakeBorder(luma, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
     size = (2 * grid.columns, 2 * grid.rows)
-    fine = luma if grid.scale == 1 else cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+    if grid.scale == 1:
+        fine = np.ascontiguousarray(luma)  # a decoder's rows are padded, and DIS takes none such
+    else:
+        fine = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     if depth > 8:
         fine = cv2.convertScaleAbs(fine, alpha=255 / ((1 << depth) - 1))
     half = (grid.columns, grid.rows)
