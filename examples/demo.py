@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SAMPLE = "testsrc2=size=1280x720:rate=25:duration=4"
+SAMPLE = "testsrc2=size=640x360:rate=25:duration=4"
 SOUND = "sine=frequency=440:duration=4"
 
 

@@ -112,9 +112,10 @@ def _opening_lines(run: Run) -> list[str]:
     from ltxfilter.progress import memory_line, rate_text
 
     info = run.info
+    rate = "every interval halved" if run.rate is None else rate_text(run.rate)
     return [
         f"{run.source.name} -> {run.sink.name}: {info.width}x{info.height} {info.pix_fmt}, "
-        f"{rate_text(info.rate)} -> {rate_text(run.rate)}, engine {run.options.engine}",
+        f"{rate_text(info.rate)} -> {rate}, engine {run.options.engine}",
         memory_line(run.progress.memory),
     ]
 

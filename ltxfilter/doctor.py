@@ -215,7 +215,7 @@ def describe(found: Plan) -> Iterator[str]:
         f"input: {found.name}, {info.width}x{info.height} {info.pix_fmt}, {rate_text(info.rate)}, "
         + ("length unknown" if found.frames_in is None else f"{found.frames_in} frames")
     )
-    rate = "twice the source's frames" if found.rate is None else rate_text(found.rate)
+    rate = "every interval halved" if found.rate is None else rate_text(found.rate)
     if found.frames_out is None or found.duration is None:
         yield f"output: {rate}"
     else:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str, *words: str | Path) -> str:
+    """Run an example as its docstring says; return what it printed."""
+    command = [sys.executable, EXAMPLES / name, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_file_to_file(clip: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    said = example("file_to_file.py", clip, out)
+    assert said.endswith("5 source frames untouched, 53 drawn, 2 held\n")
+    assert out.stat().st_size
+
+
+def test_push_frames(clip: Path):
+    assert example("push_frames.py", clip) == "50 frames at 50 per second\n"
+
+
+def test_custom_engine(clip: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    said = example("custom_engine.py", clip, out)
+    assert said == "25 source frames untouched, 24 drawn, 1 held\n"
+    assert out.stat().st_size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the pipe's writer in /proc")
+def test_pipe(clip: Path, tmp_path: Path, ffmpeg: str):
+    (tmp_path / "ffmpeg").symlink_to(ffmpeg)
+    here = Path(sys.executable).parent
+    path = os.pathsep.join([str(tmp_path), str(here), os.environ["PATH"]])
+    out = tmp_path / "out.mp4"
+    words = ["bash", EXAMPLES / "pipe.sh", clip, out]
+    done = subprocess.run(words, env={**os.environ, "PATH": path}, capture_output=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rb"clip\.mp4.*-s 160x120", done.stderr)
+    assert out.stat().st_size
+
+
+def test_demo(clip: Path, tmp_path: Path):
+    out = tmp_path / "demo.mp4"
+    assert "twice the frame rate" in example("demo.py", "-i", clip, out)
+    assert out.stat().st_size
