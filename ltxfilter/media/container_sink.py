@@ -162,10 +162,17 @@ class ContainerSink:
 
     def _muxer_options(self) -> dict[str, str]:
         options = {"max_interleave_delta": "500000", "flush_packets": "1"}
-        if self._muxer in MOV_FAMILY:
+        if self._muxer in MOV_FAMILY and not self._has_cover:  # its track would stay, empty
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
             options |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
         return {**options, **self._options.muxer}
+
+    @property
+    def _has_cover(self) -> bool:
+        source = self._source
+        return isinstance(source, ContainerSource) and any(
+            plan.action == "copy" and plan.index in source.covers for plan in self.plan
+        )
 
     def _add_all(
         self, out: av.container.OutputContainer, source: ContainerSource, frame: Frame

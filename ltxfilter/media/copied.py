@@ -18,7 +18,6 @@ import av.stream
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media import StreamPlan
 from ltxfilter.media.demux import is_cover
-from ltxfilter.media.encode import MOV_FAMILY
 from ltxfilter.options import OutputOptions
 
 log = logging.getLogger("ltxfilter.media")
@@ -35,6 +34,7 @@ STALE_TAGS = re.compile(
     r"|_statistics_.*|source_id)(-[a-z]{3})?",
     re.IGNORECASE,
 )
+COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 NOT_ASKED = "not asked for"
 CHAPTER_TITLES = "chapter titles, written anew"
@@ -91,8 +91,8 @@ def _obstacle(
         titles = chapters and codec == "bin_data"
         return CHAPTER_TITLES if titles else f"{kind} streams are not carried"
     if is_cover(stream):
-        known = muxer == "matroska" or muxer in MOV_FAMILY
-        return "" if known and codec in COVER_TYPES else f"{muxer} cannot hold a cover picture"
+        known = muxer in COVER_MUXERS and codec in COVER_TYPES
+        return "" if known else f"{muxer} cannot hold a cover picture"
     return "" if _holds(trial, stream) else f"{muxer} cannot hold {codec} {kind}"
 
 
@@ -229,25 +229,27 @@ class CopiedStreams:
             packet = next(self._packets, None)
             if packet is None:
                 return None
-            if packet.size and packet.stream_index in self._outputs:
+            if packet.stream_index in self._outputs and packet.size and not _is_filler(packet):
                 self._next = self._placed(packet)
         return self._next
 
     def _placed(self, packet: av.Packet[Any]) -> av.Packet[Any] | None:
         """Return the packet on the output's clock, or None if it is cut off."""
         index, base = packet.stream_index, packet.time_base
+        last = self._last.get(index)
         if packet.pts is None and packet.dts is None:
             packet.pts = packet.dts = 0  # a cover picture has no time
         else:
             shown = packet.dts if packet.pts is None else packet.pts
-            decoded = shown if packet.dts is None else packet.dts
             assert shown is not None
-            assert decoded is not None
             if self._cut_off(shown * base):
                 return None
             shift = round(self._zero / base)
-            packet.pts, packet.dts = shown - shift, decoded - shift
-        last = self._last.get(index)
+            packet.pts = shown - shift
+            if packet.dts is None:  # as early as it can be: reordered pictures wait for it
+                packet.dts = packet.pts if last is None else min(packet.pts, last + 1)
+            else:
+                packet.dts -= shift
         if last is not None and packet.dts <= last:
             packet.dts = last + 1  # no muxer takes time that stands still
             packet.pts = max(packet.pts, packet.dts)
@@ -258,6 +260,11 @@ class CopiedStreams:
     def _cut_off(self, time: Fraction) -> bool:
         before = self._start is not None and time < self._start
         return before or (self._end is not None and time >= self._end)
+
+
+def _is_filler(packet: av.Packet[Any]) -> bool:
+    """Return True for the empty text that fills a gap in an mp4; its muxer adds them itself."""
+    return packet.size == 2 and bytes(packet) == b"\0\0" and codec_name(packet.stream) == "mov_text"
 
 
 def read_again(
