@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from ltxfilter.errors import OptionError
-from ltxfilter.flags import COLOR, ENCODER, FLAGS, LEVELS, MUXER, REFUSED, Flag, Side
+from ltxfilter.flags import COLOR, ENCODER, FLAGS, LEVELS, MUXER, REFUSED, Flag, Side, parse_level
 from ltxfilter.options import (
     InputOptions,
     Options,
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
     return Arguments(
         options,
-        level=_level(general.get("loglevel", "info")),
+        level=parse_level(general.get("loglevel", "info")),
         stats=None if "stats" not in general else general["stats"] == "stats",
         progress=general.get("progress"),
     )
@@ -308,17 +308,6 @@ def _choice(text: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise OptionError(f"--{name} {value}: use one of {', '.join(choices)}")
     return value
-
-
-def _level(text: str) -> int:
-    """Return FFmpeg's number of a log level; flags such as "repeat+level+" are skipped."""
-    name = text.rpartition("+")[2]
-    if name in LEVELS:
-        return LEVELS[name]
-    try:
-        return int(name)
-    except ValueError:
-        raise OptionError(f"-loglevel {text}: use one of {', '.join(LEVELS)}") from None
 
 
 BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, *flag.aliases)}

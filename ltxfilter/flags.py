@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
+
+from ltxfilter.errors import OptionError
 
 
 class Side(Enum):
@@ -195,6 +198,20 @@ LEVELS = {
     "debug": 48,
     "trace": 56,
 }
+
+
+def parse_level(text: str) -> int:
+    """Return the number of a log level by its name; flags such as "repeat+level+" are skipped.
+
+    Raises OptionError.
+    """
+    name = text.rpartition("+")[2]
+    if name in LEVELS:
+        return LEVELS[name]
+    if not re.fullmatch(r"(?a)-?\d{1,3}", name):
+        raise OptionError(f"-loglevel {text}: use one of {', '.join(LEVELS)}")
+    return int(name)
+
 
 _FILTERS = "put filters into the ffmpeg before or after ltxfilter"
 _TIMING = "the output's rate is constant and exact; choose it with --fps"
