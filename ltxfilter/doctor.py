@@ -170,7 +170,7 @@ def _trial(options: Options, source: Source, rate: Fraction | None) -> Sink:
     """Open an output that leaves nothing behind."""
     from ltxfilter.media.dispatch import open_trial
 
-    output = options.output
+    output = options.target
     if output.path != "-" or output.format or options.input.path == "-":
         return open_trial(output, source, rate)
     try:

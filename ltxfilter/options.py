@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -182,6 +182,13 @@ class Options:
     memory: int = DEFAULT_MEMORY  # bytes
     threads: int = field(default_factory=lambda: available_threads())
     strict: bool = False  # damaged input is an error
+
+    @property
+    def target(self) -> OutputOptions:
+        """The output as it can be made: at another speed sound and subtitles would not fit."""
+        if self.speed == 1:
+            return self.output
+        return replace(self.output, audio=False, subtitles=False, data=False)
 
 
 def available_threads() -> int:

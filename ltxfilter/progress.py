@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -162,26 +161,24 @@ def busy(progress: Progress) -> dict[str, float]:
         own = stage.elapsed - stage.send_wait
         found[stage.name] = max(own if stage.name == "draw" else own - waited, 0.0)
         waited = stage.receive_wait
-    found["encode"] = max(progress.elapsed - _waited_at_the_end(progress), 0.0)
+    found["encode"] = max(progress.elapsed - waited, 0.0)
     return found
 
 
-def _waited_at_the_end(progress: Progress) -> float:
-    """Return the seconds that the encoding thread waited; it waits for draw and for its input."""
-    return sum(stage.receive_wait for stage in progress.stages[-2:])
-
-
 def bottleneck(progress: Progress) -> str:
-    """Name the stage that the others waited for, following the waiting from the end upstream."""
-    if _waited_at_the_end(progress) < progress.elapsed / 2:
+    """Name the stage that the others waited for, following the waiting from the end upstream.
+
+    Drawing threads take turns at motion, so motion holds them up only when it fills the time.
+    """
+    decode, motion, draw = (
+        {stage.name: stage for stage in progress.stages}.get(name, StageStats(name))
+        for name in ("decode", "motion", "draw")
+    )
+    if draw.receive_wait < progress.elapsed / 2:
         return "encode"
-    waits = deque(progress.stages)
-    last = waits.pop()
-    if not waits or last.receive_wait >= waits[-1].receive_wait:
-        return last.name
-    while len(waits) > 1 and waits[-2].receive_wait > waits[-1].elapsed / 2:
-        waits.pop()
-    return waits[-1].name
+    if motion.elapsed < 0.8 * progress.elapsed:
+        return "draw"
+    return "decode" if decode.receive_wait > motion.elapsed / 2 else "motion"
 
 
 def memory_line(parts: Mapping[str, int]) -> str:

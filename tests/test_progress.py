@@ -105,17 +105,17 @@ def test_clocks_carry():
 
 
 def test_busy_leaves_waiting_out():
-    progress = run_of(decode=(10, 6, 1), motion=(10, 5, 2), draw=(12, 0, 3))
-    assert busy(progress) == {"decode": 4, "motion": 4, "draw": 12, "encode": 5}
+    progress = run_of(decode=(10, 6, 1), motion=(5, 0, 0), draw=(12, 0, 3))
+    assert busy(progress) == {"decode": 4, "motion": 4, "draw": 12, "encode": 7}
 
 
 @pytest.mark.parametrize(
     ("progress", "name"),
     [
-        (run_of(decode=(10, 9, 0), motion=(10, 8, 0), draw=(4, 0, 1)), "encode"),
-        (run_of(decode=(10, 9, 0), motion=(10, 8, 0), draw=(18, 0, 9)), "draw"),
-        (run_of(decode=(10, 9, 0), motion=(10, 0, 9), draw=(1, 0, 0)), "motion"),
-        (run_of(decode=(10, 0, 9), motion=(10, 0, 9), draw=(1, 0, 0)), "decode"),
+        (run_of(decode=(10, 9, 0), motion=(1, 0, 0), draw=(4, 0, 1)), "encode"),
+        (run_of(decode=(10, 9, 0), motion=(4, 0, 0), draw=(15, 0, 9)), "draw"),
+        (run_of(decode=(10, 9, 0), motion=(9, 0, 0), draw=(9, 0, 9)), "motion"),
+        (run_of(decode=(10, 0, 8), motion=(9, 0, 0), draw=(1, 0, 9)), "decode"),
         (Progress(elapsed=1.0), "encode"),
     ],
 )
