@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -22,6 +23,8 @@ from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered, timed
 from ltxfilter.timeline import output_rate
 from ltxfilter.window import RollingWindow
 from ltxfilter.worker import Prepared, Worker
+
+log = logging.getLogger("ltxfilter.convert")
 
 REPORT_SECONDS = 0.1  # between calls of on_progress
 
@@ -47,7 +50,9 @@ class Run:
             self.worker = own(
                 closing(Worker(options.engine, self.info, self.rate, options.threads))
             )
-            self.sink: Sink = open_sink(options.output, self.source, self.rate)
+            if options.target is not options.output:
+                log.warning("--speed %s: sound, subtitles, data are left out", options.speed)
+            self.sink: Sink = open_sink(options.target, self.source, self.rate)
             opening.callback(self._close_sink)
             self.budget = divide(
                 options.memory,
