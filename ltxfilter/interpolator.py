@@ -104,7 +104,7 @@ class Interpolator:
         number, self._given = self._given, self._given + 1
         picture = self._kind.picture(frame, self._info)
         if self._rate is None:
-            picture.time_base /= 2
+            picture.time_base = Fraction(frame.origin.time_base) / 2
             picture.pts = round(frame.time / picture.time_base)
         else:
             picture.pts, picture.time_base = number, 1 / self._rate
