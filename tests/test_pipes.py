@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import pty
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from tools import TIMEOUT, ffmpeg, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter.errors import InputError, OutputError
 from ltxfilter.media import sniff
+from ltxfilter.media.nut import AspectWriter, with_aspect
 from ltxfilter.media.pipes import PipeInput, PipeOutput
 from ltxfilter.scheduler import Stopped
 
@@ -229,6 +232,38 @@ def test_other_containers_go_out_when_they_are_named(clip):
     assert result.codes == [0, 0], result.err
     assert result.out.startswith(b"\x1a\x45\xdf\xa3")
     assert samples(result.out) == samples(clip)
+
+
+@pytest.mark.parametrize("aspect", ["4/3", "16/11", "200/151"])
+@pytest.mark.parametrize("kind", ["nut", "yuv4mpegpipe"])
+def test_the_sample_aspect_is_kept(tmp_path, kind, aspect):
+    clip = make_clip(tmp_path / "a.y4m", "-pix_fmt", "yuv420p", "-vf", f"setsar={aspect}")
+    result = run_pipe(ltxfilter("-i", clip, *KEEP, "-f", kind, "-"))
+    (tmp_path / "out").write_bytes(result.out)
+    told = run_pipe([ffmpeg()[0], "-hide_banner", "-i", str(tmp_path / "out")]).err
+    assert f"SAR {aspect.replace('/', ':')} " in told
+    assert samples(result.out) == samples(clip)
+
+
+@given(st.integers(1, 40), st.fractions(min_value="1/3000", max_value=3000))
+@example(30, Fraction(4, 3))
+def test_nut_headers_that_arrive_in_pieces(clip, size, aspect):
+    aspect = aspect.limit_denominator(3000)
+    whole = run_pipe_once(clip)
+    received = io.BytesIO()
+    writer = AspectWriter(received, aspect)  # anything with a write()
+    for at in range(0, 600, size):
+        assert writer.write(whole[at : at + size]) == len(whole[at : at + size])
+    assert received.getvalue() == with_aspect(whole[: at + size], aspect)
+    assert with_aspect(received.getvalue(), aspect) == received.getvalue()
+    assert with_aspect(received.getvalue(), Fraction(1)) == with_aspect(
+        whole[: at + size], Fraction(1)
+    )
+
+
+@functools.cache
+def run_pipe_once(clip: Path) -> bytes:
+    return run_pipe(ffmpeg("-i", clip, "-f", "nut", "-c:v", "rawvideo", "-")).out
 
 
 def test_a_redirected_file_is_read_as_a_file(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media import Sink, Source, peer, rawvideo, y4m
 from ltxfilter.media.bare import BareSource, log
+from ltxfilter.media.nut import AspectWriter
 from ltxfilter.media.pipes import (
     STDIN_NAMES,
     STDOUT_NAMES,
@@ -59,9 +60,13 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     from ltxfilter.media.container import ContainerSink
 
     to_stdout = options.path in STDOUT_NAMES
-    if to_stdout and kind == "nut":
-        warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = open_stdout() if to_stdout else None
+    if not to_stdout:
+        return ContainerSink(options, source, rate, format=kind)
+    output = open_stdout()
+    if kind != "nut":
+        return ContainerSink(options, source, rate, file=output, format=kind)
+    warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
+    file = AspectWriter(output, source.info.sample_aspect)
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 
