@@ -59,8 +59,8 @@ class ContainerSink:
         self._muxer = _muxer(options, format)
         hint = rate or (2 / self.info.interval if self.info.interval else Fraction(60))
         self._hint = hint.limit_denominator(1 << 30)
-        self._recipe = recipe_for(options, self._muxer, self.info, self._hint)
-        self.held_bytes = self._recipe.held_bytes(self.info)
+        self.recipe = recipe_for(options, self._muxer, self.info, self._hint)
+        self.held_bytes = self.recipe.held_bytes(self.info)
         self._copied: CopiedStreams | None = None
         self.plan: tuple[StreamPlan, ...] = ()
         if isinstance(source, ContainerSource):
@@ -197,7 +197,7 @@ class ContainerSink:
             copied.read_from(read_again(again, copied.indices, start, end))
 
     def _add_video(self, out: av.container.OutputContainer, frame: Frame) -> av.VideoStream:
-        recipe = self._recipe if frame.origin is None else self._recipe.with_hdr(frame.origin)
+        recipe = self.recipe if frame.origin is None else self.recipe.with_hdr(frame.origin)
         stream = out.add_stream(recipe.codec, rate=self._hint)
         assert isinstance(stream, av.VideoStream)
         configure(stream.codec_context, recipe, self.info, self._encoder_base, self._hint)
@@ -217,11 +217,11 @@ class ContainerSink:
             picture = self._copies.share(frame.origin)
         else:
             picture = frame.origin
-        if picture.format.name == self._recipe.pix_fmt:
+        if picture.format.name == self.recipe.pix_fmt:
             return picture
         if picture is frame.origin:
             picture = self._copies.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self.info.width, self.info.height, self._recipe.pix_fmt)
+        return reshape(picture, self.info.width, self.info.height, self.recipe.pix_fmt)
 
     def _mux(self, packets: list[av.Packet[Any]]) -> None:
         """Stamp encoded packets with output time, let copied ones go first, and mux both."""
