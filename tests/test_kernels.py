@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +36,22 @@ def test_propagate(size: tuple[int, int], seed: int, reach: float) -> None:
     shifts = np.array([[3, 0], [0, -6], [-16, 16]], np.int32)
     expected = plain.propagate(flow, seen, other, shifts, 4096)
     np.testing.assert_array_equal(kernels.propagate(flow, seen, other, shifts, 4096), expected)
+
+
+@needs_compiled
+@few
+@given(sizes, seeds, st.sampled_from([0.0, 1.5, 30.0]), st.integers(0, 3), st.integers(0, 4))
+def test_search(size: tuple[int, int], seed: int, reach: float, rounds: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (60, 90), dtype=np.uint8), (0, 0), 2)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    move = rng.integers(0, 6, 2)
+    seen = np.ascontiguousarray(picture[6 : 6 + size[0], 6 : 6 + size[1]])
+    other = np.ascontiguousarray(picture[move[0] :, move[1] :][: size[0], : size[1]])
+    patches = [max(-(-(side - 8) // 4), 0) + 1 for side in size]
+    guesses = np.stack([smooth(rng, *patches, reach) for _ in range(2)])
+    expected = plain.search(seen, other, guesses, rounds, steps)
+    np.testing.assert_array_equal(kernels.search(seen, other, guesses, rounds, steps), expected)
 
 
 @needs_compiled

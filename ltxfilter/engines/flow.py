@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ltxfilter.motion.trajectory import Passage
 
 PRESETS = {
-    "fast": {"search": 1, "finest": 1, "smoothing": 0, "neighbours": 1},
-    "balanced": {"search": 1, "finest": 1, "smoothing": 2, "neighbours": 2},
-    "best": {"search": 1, "finest": 0, "smoothing": 5, "neighbours": 2},
+    "fast": {"finest": 1, "rounds": 1, "steps": 4, "neighbours": 1},
+    "balanced": {"finest": 1, "rounds": 2, "steps": 5, "neighbours": 2},
+    "best": {"finest": 0, "rounds": 2, "steps": 6, "neighbours": 2},
 }
 PRESET = -1  # an option's value that leaves it to the preset
 STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps
@@ -81,10 +81,10 @@ class Flow:
         EngineOption(
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
-        EngineOption("search", PRESET, "DIS search: 0 ultrafast, 1 fast, 2 medium", low=-1, high=2),
-        EngineOption("finest", PRESET, "finest level searched: 0 or 1", low=-1, high=1),
-        EngineOption("smoothing", PRESET, "iterations that smooth the flow", low=-1, high=50),
-        EngineOption("neighbours", PRESET, "directions that try neighbours' flow", low=-1, high=2),
+        EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half", low=-1, high=1),
+        EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
+        EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),
+        EngineOption("neighbours", PRESET, "directions cells try neighbours'", low=-1, high=2),
         EngineOption("curved", True, "follow acceleration over four frames, else straight lines"),
         EngineOption("prior", True, "start from the previous pair's motion"),
         EngineOption("still", True, "protect what stands still, such as burned-in text"),

@@ -11,20 +11,20 @@ import numpy as np
 from ltxfilter.motion import kernels
 from ltxfilter.motion.fill import fill
 from ltxfilter.motion.grid import Floats, Flow, Grid, Shrunk
+from ltxfilter.motion.pyramid import find_flow, resized
 
 NEIGHBOURS = ((3, 0), (-3, 0), (0, 3), (0, -3), (6, 0), (-6, 0), (0, 6), (0, -6))  # cells
 BIAS = 4096  # a neighbour's flow must match one code better
-PATCH = 8  # samples of the flow image
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How hard to look for motion."""
 
-    search: int = 1  # OpenCV's DIS presets: 0 ultrafast, 1 fast, 2 medium
-    finest: int = 1  # the finest level searched: 0 the flow image itself, 1 half its size
-    smoothing: int = 2  # iterations of variational refinement
-    neighbours: int = 2  # directions that try their neighbours' flow: 0, 1 (forward), 2
+    finest: int = 1  # the finest level searched: 0 the flow image, 1 the work grid
+    rounds: int = 2  # how often patches try their neighbours' flow
+    steps: int = 5  # most Gauss-Newton steps at a time
+    neighbours: int = 2  # directions whose cells try their neighbours': 0, 1 (forward), 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,29 +42,29 @@ class Estimator:
 
     def __init__(self, grid: Grid, effort: Effort) -> None:
         self._grid = grid
-        self._neighbours = effort.neighbours
-        shifts = NEIGHBOURS if effort.neighbours else ()
-        self._shifts = np.array(shifts, np.int32).reshape(-1, 2)
-        self._search = cv2.DISOpticalFlow_create(effort.search)
-        deepest = int(np.log2(min(grid.columns, grid.rows) / 8))
-        self._search.setFinestScale(min(effort.finest, deepest))
-        self._search.setPatchSize(PATCH)
-        self._search.setPatchStride(PATCH // 2)
-        self._search.setVariationalRefinementIterations(effort.smoothing)
+        self._effort = effort
+        self._shifts = np.array(NEIGHBOURS, np.int32)
 
     def pair(self, left: Shrunk, right: Shrunk, before: PairFlow | None) -> PairFlow:
         """Return the motion from `left` to `right`.
 
         before: motion of the pair that ends in `left`, where it is known: going on at the same
-        speed is the first guess.
+        speed is one of the guesses.
         """
-        start = None if before is None else self._enlarge(-before.backward)
-        fine = self._search.calc(left.fine, right.fine, start)
-        forward = self._reduce(fine)
-        if self._neighbours >= 1:
+        prior = None if before is None else -before.backward
+        finest = self._effort.finest
+        flow = find_flow(
+            left.levels[finest:],
+            right.levels[finest:],
+            prior,
+            self._effort.rounds,
+            self._effort.steps,
+        )
+        forward = resized(flow, left.coarse.shape)
+        if self._effort.neighbours >= 1:
             forward = self._propagate(forward, left, right)
         backward = project(forward)
-        if self._neighbours == 2:
+        if self._effort.neighbours == 2:
             backward = self._propagate(backward, right, left)
         return PairFlow(
             forward, backward, agreement(forward, backward), agreement(backward, forward)
@@ -73,16 +73,6 @@ class Estimator:
     def _propagate(self, flow: Flow, seen: Shrunk, other: Shrunk) -> Flow:
         found = kernels.propagate(flow, seen.coarse, other.coarse, self._shifts, BIAS)
         return cv2.merge([cv2.medianBlur(part, 5) for part in cv2.split(found)])
-
-    def _enlarge(self, flow: Flow) -> Flow:
-        size = (2 * self._grid.columns, 2 * self._grid.rows)
-        return cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) * np.float32(2)
-
-    def _reduce(self, flow: Flow) -> Flow:
-        size = (self._grid.columns, self._grid.rows)
-        found = cv2.resize(flow, size, interpolation=cv2.INTER_AREA)
-        found *= np.float32(0.5)
-        return found
 
 
 def project(flow: Flow) -> Flow:

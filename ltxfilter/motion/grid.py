@@ -14,6 +14,7 @@ Flow = NDArray[Any]  # [H, W, 2] float32, x then y
 Floats = NDArray[Any]  # [H, W] float32
 Field = NDArray[Any]  # [5, H, W] int16: see kernels.warp
 
+SMALLEST = 32  # samples; a level whose shorter side is less than this has none below it
 LEAST_CELLS = 8  # per side, so that the flow image is never smaller than two patches of DIS
 SMALL_PICTURE = 250_000  # pixels; up to here flow is found at full size
 LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at a quarter
@@ -51,8 +52,12 @@ class Grid:
 class Shrunk:
     """A picture's luma at the two sizes that motion is found at."""
 
-    fine: Luma  # [2 * rows, 2 * columns], the flow image
-    coarse: Luma  # [rows, columns]
+    levels: list[Luma]  # the flow image [2 * rows, 2 * columns], the work grid, and its halves
+
+    @property
+    def coarse(self) -> Luma:
+        """Luma on the work grid, [rows, columns]."""
+        return self.levels[1]
 
 
 def choose_scale(width: int, height: int) -> int:
@@ -78,5 +83,17 @@ def shrink(luma: Array, depth: int, grid: Grid) -> Shrunk:
         fine = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     if depth > 8:
         fine = cv2.convertScaleAbs(fine, alpha=255 / ((1 << depth) - 1))
-    half = (grid.columns, grid.rows)
-    return Shrunk(fine, cv2.resize(fine, half, interpolation=cv2.INTER_AREA))
+    half = cv2.resize(fine, (grid.columns, grid.rows), interpolation=cv2.INTER_AREA)
+    return Shrunk([fine, *pyramid(half)])
+
+
+def pyramid(picture: Luma) -> list[Luma]:
+    """Return a picture and its halves, finest first."""
+    import cv2
+
+    levels = [picture]
+    while min(levels[-1].shape) >= SMALLEST:
+        rows, columns = levels[-1].shape
+        half = ((columns + 1) // 2, (rows + 1) // 2)
+        levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))
+    return levels

@@ -42,6 +42,24 @@ def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) 
     return out
 
 
+def search(seen: Array, other: Array, guesses: Array, rounds: int, steps: int) -> Array:
+    """Find where the patches of one level went, and blend their flows: [H, W, 2] float32.
+
+    seen, other: [H, W] uint8. guesses: [N, rows, columns, 2] float32, flow per patch of 8x8
+    samples every 4, samples. rounds: how often neighbours' flow is tried, from twice as far each
+    time. steps: most Gauss-Newton steps at a time. After DIS (Kroeger et al., ECCV 2016), in
+    parallel rounds in place of raster scans.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.search(seen, other, guesses, rounds, steps)
+    out = np.empty((*seen.shape, 2), np.float32)
+    guesses = np.ascontiguousarray(guesses)
+    compiled.search(seen, other, guesses, rounds, steps, out)
+    return out
+
+
 def splat(flow: Array, weight: Array) -> Array:
     """Carry every cell's way back along `flow`: summation splatting with bilinear weights.
 

@@ -42,8 +42,8 @@ def _quads(image: Array) -> Array:
 def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
     """Return the blurred difference between `seen` and what `flow` points at, 1/4096 codes."""
     rows, columns = seen.shape
-    x = np.arange(columns, dtype=np.int32) * 32 + np.rint(flow[..., 0] * 32).astype(np.int32)
-    y = np.arange(rows, dtype=np.int32)[:, None] * 32 + np.rint(flow[..., 1] * 32).astype(np.int32)
+    x = np.arange(columns, dtype=np.int32) * 32 + _fixed(flow[..., 0], 32)
+    y = np.arange(rows, dtype=np.int32)[:, None] * 32 + _fixed(flow[..., 1], 32)
     far_x, far_y = 32 * (columns - 1), 32 * (rows - 1)
     outside = (x < -16) | (x > far_x + 16) | (y < -16) | (y > far_y + 16)
     x, y = np.clip(x, 0, far_x), np.clip(y, 0, far_y)
@@ -56,6 +56,131 @@ def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
     cost = (cost + OUTSIDE_COST * outside).astype(np.float32)
     blurred = cv2.sepFilter2D(cost, -1, BLUR, BLUR, borderType=cv2.BORDER_REPLICATE)
     return blurred.astype(np.int32)
+
+
+def search(seen: Array, other: Array, guesses: Array, rounds: int, steps: int) -> Array:
+    """See kernels.search."""
+    level = _Level(seen, other)
+    flow, found = level.best_of(list(guesses))
+    flow, error = level.descend(flow, found, np.ones(flow.shape[:2], bool), steps)
+    for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
+        flow, error = level.spread(flow, error, hop, steps)
+    return level.blend(flow)
+
+
+class _Level:
+    """One level of the search: patches of 8x8 samples every 4, all looked at together."""
+
+    def __init__(self, seen: Array, other: Array) -> None:
+        self.rows, self.columns = seen.shape
+        down, across = (max(-(-(size - 8) // 4), 0) + 1 for size in seen.shape)
+        self.y, self.x = np.mgrid[:down, :across] * 4
+        padded = np.pad(seen, 24, mode="edge").astype(np.int32)
+        self.other = _windows(np.pad(other, 24, mode="edge"), 9)
+        at = self.y + 24, self.x + 24
+        clipped = np.pad(padded, 1, mode="edge")
+        self.seen = _windows(16 * padded, 8)[at]
+        self.slope_x = _windows(clipped[1:-1, 2:] - clipped[1:-1, :-2], 8)[at].astype(np.int64)
+        self.slope_y = _windows(clipped[2:, 1:-1] - clipped[:-2, 1:-1], 8)[at].astype(np.int64)
+        self._solve()
+
+    def _solve(self) -> None:
+        def product(a: Array, b: Array) -> Array:
+            return 64 * (a * b).sum((2, 3)) - a.sum((2, 3)) * b.sum((2, 3))
+
+        xx = (product(self.slope_x, self.slope_x) + 4096).astype(np.float64)
+        yy = (product(self.slope_y, self.slope_y) + 4096).astype(np.float64)
+        xy = product(self.slope_x, self.slope_y).astype(np.float64)
+        self.xx, self.xy, self.yy, self.factor = xx, xy, yy, 0.125 / (xx * yy - xy * xy)
+
+    def fine(self, flow: Array) -> tuple[Array, Array]:
+        """Return a flow per patch in 1/16 samples, kept near the picture."""
+        x = np.clip(_fixed(flow[..., 0], 16), 16 * (-self.x - 8), 16 * (self.columns - self.x))
+        y = np.clip(_fixed(flow[..., 1], 16), 16 * (-self.y - 8), 16 * (self.rows - self.y))
+        return x, y
+
+    def off(self, flow: Array) -> Array:
+        """Return [rows, columns, 8, 8], the difference of each patch in 1/16 codes."""
+        x, y = self.fine(flow)
+        quad = self.other[self.y + 24 + (y >> 4), self.x + 24 + (x >> 4)].astype(np.int32)
+        x, y = (part[..., None, None] & 15 for part in (x, y))
+        top = quad[..., :-1, :-1] * (16 - x) + quad[..., :-1, 1:] * x
+        bottom = quad[..., 1:, :-1] * (16 - x) + quad[..., 1:, 1:] * x
+        return ((top * (16 - y) + bottom * y) >> 4) - self.seen
+
+    def match(self, flow: Array) -> Array:
+        """Return [rows, columns, 4]: error, sum, and sums along the slopes, of the difference."""
+        off = self.off(flow).astype(np.int64)
+        total, square = off.sum((2, 3)), (off * off).sum((2, 3))
+        by_x, by_y = (off * self.slope_x).sum((2, 3)), (off * self.slope_y).sum((2, 3))
+        return np.stack([64 * square - total * total, total, by_x, by_y], axis=2)
+
+    def best_of(self, guesses: list[Array]) -> tuple[Array, Array]:
+        """Return the best guess of each patch, and how it matches."""
+        flow, best = guesses[0].copy(), self.match(guesses[0])
+        for guess in guesses[1:]:
+            found = self.match(guess)
+            better = found[..., 0] < best[..., 0]
+            flow[better], best[better] = guess[better], found[better]
+        return flow, best
+
+    def descend(self, flow: Array, best: Array, active: Array, steps: int) -> tuple[Array, Array]:
+        """Take Gauss-Newton steps where `active`, as long as they improve."""
+        sum_x, sum_y = self.slope_x.sum((2, 3)), self.slope_y.sum((2, 3))
+        flow, best = flow.copy(), best.copy()
+        for _ in range(steps):
+            bx = (64 * best[..., 2] - sum_x * best[..., 1]).astype(np.float64)
+            by = (64 * best[..., 3] - sum_y * best[..., 1]).astype(np.float64)
+            dx = (self.yy * bx - self.xy * by) * self.factor
+            dy = (self.xx * by - self.xy * bx) * self.factor
+            at = [(part / 16).astype(np.float32) for part in self.fine(flow)]
+            moves = [np.clip(move, -2, 2).astype(np.float32) for move in (dx, dy)]
+            target = np.stack([at[0] - moves[0], at[1] - moves[1]], axis=2)
+            found = self.match(target)
+            accepted = active & (found[..., 0] <= best[..., 0])
+            flow[accepted] = target[accepted]
+            active = accepted & (found[..., 0] < best[..., 0])
+            best[active] = found[active]
+        return flow, best[..., 0]
+
+    def spread(self, flow: Array, error: Array, hop: int, steps: int) -> tuple[Array, Array]:
+        """Try the flow of the four neighbours `hop` patches away."""
+        best = np.zeros((*error.shape, 4), np.int64)
+        best[..., 0] = error
+        chosen = flow.copy()
+        changed = np.zeros(error.shape, bool)
+        down, across = np.indices(error.shape)
+        for dx, dy in ((-hop, 0), (hop, 0), (0, -hop), (0, hop)):
+            row, column = down + dy, across + dx
+            inside = (row >= 0) & (row < error.shape[0]) & (column >= 0) & (column < error.shape[1])
+            guess = flow[np.where(inside, row, 0), np.where(inside, column, 0)]
+            found = self.match(guess)
+            better = inside & (found[..., 0] < best[..., 0])
+            chosen[better], best[better] = guess[better], found[better]
+            changed |= better
+        return self.descend(chosen, best, changed, steps)
+
+    def blend(self, flow: Array) -> Array:
+        """Return [H, W, 2]: the patches' flows, weighted by how well they fit each sample."""
+        weight = 4096 // np.maximum(np.abs(self.off(flow)) >> 4, 1)
+        sums = np.zeros((self.rows + 8, self.columns + 8, 3), np.int32)
+        ways = [np.clip(_fixed(flow[..., k] * np.float32(8), 16), -32752, 32752) for k in (0, 1)]
+        values = np.stack([weight * way[..., None, None] for way in ways] + [weight], axis=4)
+        for j in range(8):
+            for i in range(8):
+                sums[self.y + j, self.x + i] += values[:, :, j, i]
+        sums = sums[: self.rows, : self.columns].astype(np.float32)
+        return sums[..., :2] / (sums[..., 2:] * np.float32(128))
+
+
+def _windows(plane: Array, size: int) -> Array:
+    return np.lib.stride_tricks.sliding_window_view(plane, (size, size))
+
+
+def _fixed(value: Array, steps: int) -> Array:
+    """Return `value` in 1/steps, rounded half to even, as integers."""
+    scaled = np.clip(value * np.float32(steps), -1048576, 1048576)
+    return np.rint(scaled).astype(np.int32)
 
 
 def splat(flow: Array, weight: Array) -> Array:

@@ -1,0 +1,56 @@
+/* The kernels of plain.py in C: equal to it sample for sample, on every processor.
+ *
+ * Integer arithmetic, and floats only where their order is fixed (-ffp-contract=off). Loops that
+ * compilers turn into SIMD are cloned per instruction set; only the innermost loops of the warp
+ * and the search are written out. All return -1 when out of memory; callers check shapes.
+ */
+#ifndef LTXFILTER_KERNELS_H
+#define LTXFILTER_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__)
+#define CLONES __attribute__((target_clones("avx2", "default")))
+#define HAVE_AVX2 1
+#include <immintrin.h>
+#else
+#define CLONES
+#define HAVE_AVX2 0
+#endif
+
+typedef struct {
+    const void *a, *b;
+    void *out;
+    ptrdiff_t stride_a, stride_b, stride_out; /* bytes */
+    const uint8_t *still;                     /* or NULL */
+    const int8_t *taps;                       /* [16, 4] */
+    const int32_t *left;                      /* per sample, the padded cell before it */
+    const int16_t *part;                      /* per sample, how far past its centre */
+    const int16_t *row[5];                    /* the field at this row of samples */
+    int width, height, deep, most, tau;
+} Warp;
+
+int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, const int32_t *shifts,
+              int count, int32_t bias, int rows, int columns, float *out);
+int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int rounds,
+           int steps, int rows, int columns, float *out);
+int splat(const float *flow, const float *weight, int rows, int columns, float *out);
+int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
+          uint8_t *out);
+int warp(Warp *w, const int16_t *field, int rows, int columns, int cell_x, int cell_y);
+
+static inline int32_t clamp(int32_t value, int32_t low, int32_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+/* value * part / 32768, rounded half up; part up to 32767. */
+static inline int32_t share(int32_t value, int32_t part)
+{
+    return (int32_t)(((int64_t)value * part + 0x4000) >> 15);
+}
+
+#endif

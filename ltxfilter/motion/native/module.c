@@ -1,0 +1,151 @@
+/* The kernels as a Python module; it trusts the shapes and types that kernels.py checks. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include "kernels.h"
+
+/* Borrow the buffers of `count` objects; on failure none is held. */
+static int borrow(PyObject **objects, Py_buffer *views, int count, int last_writable)
+{
+    for (int i = 0; i < count; i++) {
+        int flags = PyBUF_STRIDES | (last_writable && i == count - 1 ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(objects[i], &views[i], flags) < 0) {
+            while (i--)
+                PyBuffer_Release(&views[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *give_back(Py_buffer *views, int count, int failed)
+{
+    while (count--)
+        PyBuffer_Release(&views[count]);
+    if (failed)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_propagate(PyObject *module, PyObject *args)
+{
+    PyObject *objects[5];
+    Py_buffer v[5];
+    int bias, failed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOOiO", &objects[0], &objects[1], &objects[2], &objects[3], &bias,
+                          &objects[4]) || borrow(objects, v, 5, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    failed = propagate(v[0].buf, v[1].buf, v[2].buf, v[3].buf, (int)v[3].shape[0], bias,
+                       (int)v[0].shape[0], (int)v[0].shape[1], v[4].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 5, failed);
+}
+
+static PyObject *py_search(PyObject *module, PyObject *args)
+{
+    PyObject *objects[4];
+    Py_buffer v[4];
+    int rounds, steps, failed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOiiO", &objects[0], &objects[1], &objects[2], &rounds, &steps,
+                          &objects[3]) || borrow(objects, v, 4, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    failed = search(v[0].buf, v[1].buf, v[2].buf, (int)v[2].shape[0], rounds, steps,
+                    (int)v[0].shape[0], (int)v[0].shape[1], v[3].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 4, failed);
+}
+
+static PyObject *py_splat(PyObject *module, PyObject *args)
+{
+    PyObject *objects[3];
+    Py_buffer v[3];
+    int failed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO", &objects[0], &objects[1], &objects[2]) ||
+        borrow(objects, v, 3, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    failed = splat(v[0].buf, v[1].buf, (int)v[0].shape[0], (int)v[0].shape[1], v[2].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 3, failed);
+}
+
+static PyObject *py_warp(PyObject *module, PyObject *args)
+{
+    PyObject *objects[6];
+    Py_buffer v[6];
+    int cell_x, cell_y, depth, tau, failed, masked;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOOiiiOiO", &objects[0], &objects[1], &objects[2], &objects[3],
+                          &cell_x, &cell_y, &depth, &objects[4], &tau, &objects[5]))
+        return NULL;
+    masked = objects[4] != Py_None;
+    if (!masked)
+        objects[4] = objects[3];
+    if (borrow(objects, v, 6, 1) < 0)
+        return NULL;
+    Warp w = {.a = v[0].buf, .b = v[1].buf, .out = v[5].buf, .stride_a = v[0].strides[0],
+              .stride_b = v[1].strides[0], .stride_out = v[5].strides[0],
+              .still = masked ? v[4].buf : NULL, .taps = v[3].buf, .width = (int)v[0].shape[1],
+              .height = (int)v[0].shape[0], .deep = v[0].itemsize == 2, .most = (1 << depth) - 1,
+              .tau = tau};
+    Py_BEGIN_ALLOW_THREADS
+    failed = warp(&w, v[2].buf, (int)v[2].shape[1], (int)v[2].shape[2], cell_x, cell_y);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 6, failed);
+}
+
+static PyObject *py_still(PyObject *module, PyObject *args)
+{
+    PyObject *objects[5], *planes;
+    Py_buffer v[5];
+    const uint8_t *pointers[4];
+    ptrdiff_t strides[4];
+    int found, count;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO", &planes, &objects[4]))
+        return NULL;
+    count = (int)PyTuple_Size(planes);
+    if (count < 2 || count > 4)
+        return PyErr_Format(PyExc_ValueError, "two to four planes, not %d", count);
+    for (int i = 0; i < count; i++)
+        objects[i] = PyTuple_GetItem(planes, i);
+    objects[count] = objects[4];
+    if (borrow(objects, v, count + 1, 1) < 0)
+        return NULL;
+    for (int i = 0; i < count; i++)
+        pointers[i] = v[i].buf, strides[i] = v[i].strides[0];
+    Py_BEGIN_ALLOW_THREADS
+    found = still(pointers, strides, count, (int)v[0].shape[1], (int)v[0].shape[0], v[count].buf);
+    Py_END_ALLOW_THREADS
+    PyObject *none = give_back(v, count + 1, found < 0);
+    if (!none)
+        return NULL;
+    Py_DECREF(none);
+    return PyLong_FromLong(found);
+}
+
+static PyMethodDef methods[] = {
+    {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
+    {"search", py_search, METH_VARARGS, "search(seen, other, guesses, rounds, steps, out)"},
+    {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},
+    {"warp", py_warp, METH_VARARGS,
+     "warp(a, b, field, taps, cell_x, cell_y, depth, still, tau, out)"},
+    {"still", py_still, METH_VARARGS, "still(planes, out) -> how many samples stand still"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_kernels", "plain.py, compiled: trusts shapes and types.", -1, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+    return PyModule_Create(&definition);
+}
