@@ -207,7 +207,8 @@ def _dispatch(words: list[str]) -> int:
         command, name = COMMANDS[words[0]], f"ltxfilter {words.pop(0)}"
     with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
         code: int = command.invoke(context)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed with >&-
+            sys.stdout.flush()
     return code
 
 
