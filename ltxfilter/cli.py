@@ -12,7 +12,7 @@ import click
 
 from ltxfilter import __version__
 from ltxfilter.arguments import Arguments, parse
-from ltxfilter.errors import LtxFilterError
+from ltxfilter.errors import Interrupted, LtxFilterError
 from ltxfilter.flags import FLAGS, LEVELS, Side
 from ltxfilter.terminal import Console, ProgressFile, StopSignals
 
@@ -83,6 +83,8 @@ def filter_command(arguments: Arguments) -> int:
             return _convert(arguments, console, signals)
         except LtxFilterError as error:
             console.say(str(error), LEVELS["error"])
+            if isinstance(error, Interrupted):
+                os._exit(error.exit_code)  # an encoder may take seconds to let its threads go
             return error.exit_code
 
 

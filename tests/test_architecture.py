@@ -38,7 +38,7 @@ DOORS = {  # package -> where it may be imported
     "transformers": ("engines/ltx/",),
     "ray": ("cluster.py",),
 }
-LARGEST = 300  # lines of a file; a little over where splitting would hurt
+LARGEST = 400  # lines of a file; aim for 300
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 
@@ -70,7 +70,7 @@ def test_imports_point_downwards_and_through_the_doors(path: str):
 def test_files_stay_small_and_say_what_they_are_for():
     for path in FILES:
         text = (ROOT / path).read_text()
-        assert len(text.splitlines()) <= LARGEST * 1.1, f"{path} does more than one thing"
+        assert len(text.splitlines()) <= LARGEST, f"{path} does more than one thing"
         assert (ast.get_docstring(ast.parse(text)) or "").strip(), f"{path} has no docstring"
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -177,6 +179,17 @@ def test_talking():
 def test_what_cannot_be_used_is_said(line: str, message: str):
     with pytest.raises(OptionError, match=message):
         options(line)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/pipes.md"])
+def test_the_command_lines_in_the_documents_are_understood(page: str):
+    text = (Path(__file__).parents[1] / page).read_text().replace("\\\n", " ")
+    found = re.findall(r"(?m)^(?:.*\| )?(ltxfilter(?: [^|<>\n]*)?)(?: [|<>].*)?$", text)
+    assert len(found) >= 4
+    for line in found:
+        words = shlex.split(line)[1:]
+        if words[:1] not in (["engines"], ["doctor"]):
+            parse(words[1:] if words[:1] == ["probe"] else words)
 
 
 def test_every_flag_is_explained_and_belongs_to_one_place():

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -188,6 +190,29 @@ def test_the_status_line(tmp_path: Path):
         assert process.returncode == 0, said.read_text()
     status = r"^frame= *\d+ fps=\S+ time=00:00:\d\d\.\d\d speed=\S+x \? eta=\?$"
     assert re.search(status, said.read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of its own")
+def test_the_status_line_is_redrawn_on_a_terminal(tmp_path: Path):
+    import pty
+
+    ours, theirs = pty.openpty()
+    words = [*COMMAND, *RAW, "-i", "-", "--engine", "hold", "-f", "null", "-"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        assert process.stdin is not None
+        said, deadline = b"", time.monotonic() + PATIENCE
+        while b"frame=" not in said and time.monotonic() < deadline:
+            process.stdin.write(RAW_FRAME)
+            process.stdin.flush()
+            while select.select([ours], [], [], 0.01)[0]:
+                said += os.read(ours, 4096)
+        process.communicate(timeout=PATIENCE)
+    with contextlib.suppress(OSError):  # how Linux says that a terminal has no writer left
+        while more := os.read(ours, 4096):
+            said += more
+    os.close(ours)
+    assert re.search(rb"\rframe= *\d+ fps=.*\n(.*\n)*ltxfilter: in \d+, out \d+", said)
 
 
 def test_engines_are_listed(capsys: pytest.CaptureFixture[str]):
