@@ -1,15 +1,17 @@
 """The compiled kernels, optional: without a C compiler the package falls back to NumPy."""
 
 import sys
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
+
+NATIVE = Path("ltxfilter/motion/native")
 
 flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-std=c11", "-ffp-contract=off"]
 kernels = Extension(
     "ltxfilter.motion._kernels",
-    sorted(glob("ltxfilter/motion/native/*.c")),
-    depends=["ltxfilter/motion/native/kernels.h"],
+    sorted(map(str, NATIVE.glob("*.c"))),
+    depends=[str(NATIVE / "kernels.h")],
     extra_compile_args=flags,
     py_limited_api=True,
     optional=True,

@@ -52,14 +52,9 @@ class Estimator:
         speed is one of the guesses.
         """
         prior = None if before is None else -before.backward
-        finest = self._effort.finest
-        flow = find_flow(
-            left.levels[finest:],
-            right.levels[finest:],
-            prior,
-            self._effort.rounds,
-            self._effort.steps,
-        )
+        effort = self._effort
+        levels = left.levels[effort.finest :], right.levels[effort.finest :]
+        flow = find_flow(levels, prior, effort.rounds, effort.steps)
         forward = resized(flow, left.coarse.shape)
         if self._effort.neighbours >= 1:
             forward = self._propagate(forward, left, right)
