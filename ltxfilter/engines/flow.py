@@ -125,6 +125,8 @@ class Flow:
 
         cv2.setNumThreads(1)
         scale = self._options["scale"] or choose_scale(video.width, video.height)
+        coarsest = max(max(shape.shift_x, shape.shift_y) for shape in video.layout)
+        scale = max(scale, (1 << coarsest) // 2)  # a cell holds whole samples of chroma
         self._grid = Grid(video.width, video.height, scale)
         effort = {name: self._options[name] for name in PRESETS["balanced"]}
         self._estimator = Estimator(self._grid, Effort(**effort))
