@@ -168,7 +168,7 @@ def make_video(
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if sound is not None:
-            container.mux(_sound_packets(sound, frames / rate))
+            container.mux(tone(sound, frames / rate))
     return path
 
 
@@ -207,7 +207,7 @@ def make_rich(path: Path, *, frames: int = 50, delay: Fraction = Fraction(0)) ->
             art.disposition = av.stream.Disposition.attached_pic
         container.set_chapters([_chapter(0, 0, 1000, "one"), _chapter(1, 1000, 2000, "two")])
         packets = [*_pictures(video, frames, delay), *_words(words, matroska)]
-        packets += _sound_packets(sound, Fraction(frames, 25) + delay)
+        packets += tone(sound, Fraction(frames, 25) + delay)
         if not matroska:
             container.mux(_packet(art, cover, 0, 1))
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
@@ -267,7 +267,8 @@ def _words(stream: Any, matroska: bool) -> Iterator[av.Packet[Any]]:
         yield packet
 
 
-def _sound_packets(stream: Any, seconds: Fraction) -> list[av.Packet[Any]]:
+def tone(stream: Any, seconds: Fraction) -> list[av.Packet[Any]]:
+    """Return the packets of a stereo tone at 48 kHz."""
     time = np.arange(int(48000 * seconds))
     samples = np.tile((np.sin(time / 20) * 0.3).astype(np.float32), (2, 1))
     packets: list[av.Packet[Any]] = []

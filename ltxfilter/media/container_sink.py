@@ -78,6 +78,8 @@ class ContainerSink:
         self._origin = Fraction(0)  # output seconds of the first frame
         self._first: Fraction | None = None  # its time on the source's clock
         self._pts = -1
+        self._began = False  # the header is written
+        self._broken = False  # libav failed: it crashes if it is asked for more than the end
         self._ended = False
 
     def write(self, frame: Frame) -> None:
@@ -112,16 +114,21 @@ class ContainerSink:
         if self._ended:
             return None
         self._ended = True
-        if self._out is None:
+        if not self._began:
             if self._part is not None:
                 self._part.discard()
             return None
         try:
-            self._complete(self._shown_until)
+            if self._broken:
+                self._trailer()
+            else:
+                self._complete(self._shown_until)
         except (LtxFilterError, BrokenPipeError):
-            return f"{self._part.part} holds what was written before" if self._part else None
+            self._broken = True
         if self._part is None:
             return None
+        if self._broken:
+            return f"{self._part.part} holds what was written before"
         return f"{self._part.part} holds the first {float(self._shown_until - self._origin):.3f} s"
 
     def __enter__(self) -> Self:
@@ -159,6 +166,7 @@ class ContainerSink:
         else:
             self._stream = self._add_video(out, frame)
         out.start_encoding()
+        self._began = True
 
     def _muxer_options(self) -> dict[str, str]:
         options = {"max_interleave_delta": "500000", "flush_packets": "1"}
@@ -256,12 +264,20 @@ class ContainerSink:
         try:
             self._mux(self._stream.encode(None))
             self._mux_copied(until)
+        except (av.FFmpegError, OSError) as error:
+            raise self._failed(error) from error
+        self._trailer()
+
+    def _trailer(self) -> None:
+        assert self._out is not None
+        try:
             self._out.close()
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> Exception:
-        """Return the error to raise for one of libav's."""
+        """Return the error to raise for one of libav's; nothing may be muxed after it."""
+        self._broken = True
         if isinstance(error, BrokenPipeError):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")

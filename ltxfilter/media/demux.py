@@ -143,6 +143,8 @@ def _url(path: str, named: set[str]) -> str:
 
 def _why(options: InputOptions, file: Any, error: Exception) -> str:
     """Say why a container could not be opened."""
+    if isinstance(error, av.error.EOFError):
+        return "no video frames: it ends with its header, or within"
     if isinstance(error, av.error.InvalidDataError):
         if file is None and _looks_like_mp4(options.path):
             return (

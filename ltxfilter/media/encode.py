@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
 import av.codec.codec
+import av.logging
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
@@ -33,6 +36,7 @@ QUALITY = {  # encoder -> options where the user asked for no rate and no qualit
     "av1_nvenc": {"rc": "vbr", "cq": "25", "preset": "p5"},
 }
 RATE_OPTIONS = {"crf", "b", "qp", "q", "qscale", "global_quality", "cq", "lossless"}
+REFUSED = re.compile(r"Unknown option|Error parsing option|Invalid value for")
 LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA, what -q counts in
 LOOKAHEAD = {  # frames that the preset looks ahead
     "libx264": {"ultrafast": 0, "superfast": 0, "veryfast": 10, "faster": 20, "fast": 30,
@@ -86,6 +90,13 @@ def recipe_for(options: OutputOptions, muxer: str, info: VideoInfo, rate: Fracti
         raise OptionError(f"-c:v {codec}: FFmpeg has no such encoder here") from None
     if encoder.type != "video":
         raise OptionError(f"-c:v {codec}: is not a video encoder")
+    try:
+        av.open(io.BytesIO(), "w", format=muxer).add_stream(codec)
+    except ValueError:
+        raise OutputError(
+            f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
+            "-c:v or another container such as .mkv"
+        ) from None
     recipe = Recipe(
         codec, choose_pix_fmt(encoder, info, options.pix_fmt), _merged(codec, options, info)
     )
@@ -171,7 +182,7 @@ def _merged(codec: str, options: OutputOptions, info: VideoInfo) -> dict[str, st
     merged = {**defaults, **given, **options.color}
     for name in ("q", "qscale"):
         if name in merged:
-            merged["global_quality"] = str(round(float(merged.pop(name)) * LAMBDA))
+            merged["global_quality"] = str(round(_number(name, merged.pop(name)) * LAMBDA))
             merged["flags"] = merged.get("flags", "") + "+qscale"
     if info.color.chroma_location:
         merged.setdefault("chroma_sample_location", str(info.color.chroma_location))
@@ -181,20 +192,36 @@ def _merged(codec: str, options: OutputOptions, info: VideoInfo) -> dict[str, st
     return merged
 
 
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"-{name} {text}: is not a number") from None
+
+
 def _try_open(context: av.VideoCodecContext, recipe: Recipe, options: OutputOptions) -> None:
     """Open `context`, or say which option it is that cannot be. Raises OptionError, OutputError."""
     written = {**options.encoder, **options.color}
     shown = " ".join(f"-{key} {value}" for key, value in written.items())
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
     try:
-        context.open()
+        with av.logging.Capture() as said:
+            context.open()
     except (av.FFmpegError, ValueError, OverflowError) as error:
         what = getattr(error, "strerror", None) or str(error)
+        what = "; ".join([what, *(text.strip() for _, _, text in said)])
         if written:
             raise OptionError(f"{recipe.codec} does not take {shown}: {what}") from error
         raise OutputError(
             f"{options.path}: {recipe.codec} cannot encode {context.width}x{context.height} "
             f"{recipe.pix_fmt}: {what}"
         ) from error
+    finally:
+        av.logging.set_level(level)
+    for _, _, text in said:
+        if REFUSED.match(text):  # within x264-params and its like
+            raise OptionError(f"{recipe.codec} does not take {shown}: {text.strip()}")
     unknown = set(context.options) & set(written)
     if unknown:
         raise OptionError(f"{recipe.codec} has no option {', '.join(sorted(unknown))}")
