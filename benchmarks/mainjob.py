@@ -74,7 +74,7 @@ def _through_pipe(clip: Path, target: Path, fps: str, engine: str) -> tuple[str,
     """Run ffmpeg | ltxfilter | ffmpeg with NUT, which keeps times, between the first two."""
     exe = ffmpeg_exe()
     quiet = ["-v", "error", "-nostdin"]
-    nut = ["-map", "0:v:0", "-c:v", "rawvideo", "-vsync", "passthrough", "-f", "nut", "-"]
+    nut = ["-map", "0:v:0", "-c:v", "rawvideo", "-fps_mode", "passthrough", "-f", "nut", "-"]
     first = subprocess.Popen([exe, *quiet, "-i", clip, *nut], stdout=subprocess.PIPE)
     middle = subprocess.Popen(
         _ltxfilter("--fps", fps, "--engine", engine, "-f", "yuv4mpegpipe", "-"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+import tools
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 
@@ -45,21 +44,14 @@ def clips() -> Path:
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> str:
-    """Return an ffmpeg: the one on PATH, else the static one of imageio-ffmpeg."""
-    found = shutil.which("ffmpeg")
-    if found is None:
-        import imageio_ffmpeg
-
-        found = imageio_ffmpeg.get_ffmpeg_exe()
-    return found
+    """Return the path of an ffmpeg."""
+    return tools.ffmpeg_exe()
 
 
 @pytest.fixture(scope="session")
-def clip(ffmpeg: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an mp4 of one second: 160x120, 25 frames per second, h264, with aac sound."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=1"]
     sound = ["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac"]
     video = ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
-    subprocess.run([ffmpeg, "-v", "error", *picture, *sound, *video, path], check=True)
-    return path
+    return tools.make_clip(path, *sound, *video, size="160x120")

@@ -70,7 +70,7 @@ def test_originals_are_bit_exact(tmp_path, stored, rate, fps, depth):
 @pytest.mark.parametrize("stored", ["mp4", "mkv", "nut"])
 def test_originals_of_a_variable_rate_are_bit_exact(tmp_path, stored):
     made, _ = FORMATS[stored]
-    dropped = ["-vf", "select='not(eq(mod(n,5),2))'", "-vsync", "passthrough"]
+    dropped = ["-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "passthrough"]
     clip = make_clip(tmp_path / f"in.{stored}", *dropped, *made, size=SIZE, rate="30")
     source = split(samples(clip), 8)
     progress = ltxfilter.convert(clip, tmp_path / "out.y4m", fps=60, engine="blend", cuts=False)
@@ -81,7 +81,7 @@ def test_originals_of_a_variable_rate_are_bit_exact(tmp_path, stored):
 
 
 def test_a_source_timeline_is_doubled_in_place(tmp_path):
-    dropped = ["-vf", "select='not(eq(mod(n,5),2))'", "-vsync", "passthrough"]
+    dropped = ["-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "passthrough"]
     clip = make_clip(tmp_path / "in.mkv", *dropped, "-c:v", "libx264", size=SIZE, rate="30")
     target = tmp_path / "out.mkv"
     video = {"codec": "ffv1"}

@@ -65,7 +65,7 @@ def samples(data: bytes | Path, *options: object, pix_fmt: str | None = None) ->
     """
     source, stdin = ("-", data) if isinstance(data, bytes) else (data, b"")
     convert = ["-pix_fmt", pix_fmt] if pix_fmt else []
-    command = ffmpeg(*options, "-i", source, "-vsync", "passthrough", *convert)
+    command = ffmpeg(*options, "-i", source, "-fps_mode", "passthrough", *convert)
     command.remove("-nostdin")
     done = subprocess.run(
         [*command, "-f", "rawvideo", "-"], input=stdin, capture_output=True, timeout=TIMEOUT
