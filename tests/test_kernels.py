@@ -102,6 +102,27 @@ def test_warp(
 
 @needs_compiled
 @few
+@given(sizes, seeds, st.sampled_from([0.0, 0.7, 8.0, 1e4]))
+def test_grids(size: tuple[int, int], seed: int, reach: float) -> None:
+    rng = np.random.default_rng(seed)
+    there, back = smooth(rng, *size, reach), smooth(rng, *size, reach)
+    np.testing.assert_array_equal(kernels.agree(there, back), plain.agree(there, back))
+    covered = (rng.random(size) < rng.choice([0.0, 0.02, 0.5, 1.0])).astype(np.float32)
+    weights = [rng.random(size, np.float32) * covered for _ in range(2)]
+    sums = [
+        np.dstack([way * weight[..., None], weight])
+        for way, weight in zip((there, back), weights, strict=True)
+    ]
+    np.testing.assert_array_equal(kernels.fill(sums[0]), plain.fill(sums[0]))
+    share = plain.share_of_left(*sums, 0.3, 0.7)
+    np.testing.assert_array_equal(kernels.share_of_left(*sums, 0.3, 0.7), share)
+    scales = (64.0, 128.0)
+    expected = plain.make_field(there, back, share, scales)
+    np.testing.assert_array_equal(kernels.make_field(there, back, share, scales), expected)
+
+
+@needs_compiled
+@few
 @given(sizes, seeds, st.integers(2, 4))
 def test_still_mask(size: tuple[int, int], seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
-from ltxfilter.motion.fill import fill
 from ltxfilter.motion.grid import Floats, Flow, Grid, Shrunk
 from ltxfilter.motion.pyramid import find_flow, resized
 
@@ -62,7 +60,7 @@ class Estimator:
         if self._effort.neighbours == 2:
             backward = self._propagate(backward, right, left)
         return PairFlow(
-            forward, backward, agreement(forward, backward), agreement(backward, forward)
+            forward, backward, kernels.agree(forward, backward), kernels.agree(backward, forward)
         )
 
     def _propagate(self, flow: Flow, seen: Shrunk, other: Shrunk) -> Flow:
@@ -72,30 +70,4 @@ class Estimator:
 
 def project(flow: Flow) -> Flow:
     """Return the flow back: `flow` seen from the picture that it points at, holes filled."""
-    return fill(kernels.splat(flow, np.ones(flow.shape[:2], np.float32)))
-
-
-def agreement(there: Flow, back: Flow) -> Floats:
-    """Return how surely `there` is right: 1 where `back` returns to the start, falling to 0.05.
-
-    The forward-backward check of Sundaram et al., ECCV 2010, made soft.
-    """
-    rows, columns = there.shape[:2]
-    target = there + positions(rows, columns)
-    error = there + cv2.remap(back, target, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    off = cv2.magnitude(error[..., 0], error[..., 1])
-    length = cv2.magnitude(there[..., 0], there[..., 1])
-    off /= 1 + np.float32(0.05) * length
-    np.minimum(off, 3, out=off)
-    return cv2.exp(-off)
-
-
-_positions: dict[tuple[int, int], Any] = {}
-
-
-def positions(rows: int, columns: int) -> Flow:
-    """Return [rows, columns, 2]: where each cell is, x then y. Shared: do not write."""
-    if (rows, columns) not in _positions:
-        x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
-        _positions[rows, columns] = np.dstack([x, y])
-    return _positions[rows, columns]
+    return kernels.fill(kernels.splat(flow, np.ones(flow.shape[:2], np.float32)))

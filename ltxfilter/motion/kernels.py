@@ -76,6 +76,67 @@ def splat(flow: Array, weight: Array) -> Array:
     return out
 
 
+def agree(there: Array, back: Array) -> Array:
+    """Return how surely `there` is right: 1 where `back` returns to the start, down to 1/20.
+
+    there, back: [H, W, 2] float32 cells. Returns [H, W] float32. The forward-backward check of
+    Sundaram et al., ECCV 2010, made soft.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.agree(there, back)
+    out = np.empty(there.shape[:2], np.float32)
+    compiled.agree(there, back, out)
+    return out
+
+
+def fill(sums: Array) -> Array:
+    """Divide the sums of a splat by their weight; give holes the mean of the nearest box.
+
+    sums: [H, W, 3] float32, weighted x and y, then weight; a cell with less than 0.05 is a hole.
+    Boxes grow from 5x5 by three each time until their mean weight is 0.02: normalised convolution
+    (Knutsson & Westin, CVPR 1993) in place of a pyramid. Returns [H, W, 2].
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.fill(sums)
+    out = np.empty((*sums.shape[:2], 2), np.float32)
+    compiled.fill(sums, out)
+    return out
+
+
+def share_of_left(left: Array, right: Array, near: float, far: float) -> Array:
+    """Return how much of each cell comes from the left keyframe, 0..1, [H, W] float32.
+
+    left, right: the sums of both keyframes' splats, [H, W, 3]: a keyframe that covers a cell
+    badly cannot see what is there. near, far: their shares where both see it.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.share_of_left(left, right, near, far)
+    out = np.empty(left.shape[:2], np.float32)
+    compiled.share_of_left(left, right, near, far, out)
+    return out
+
+
+def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[float, float]) -> Array:
+    """Return what `warp` reads, [5, H + 2, W + 2] int16.
+
+    to_left, to_right: [H, W, 2] float32 cells; share: [H, W] of the left; scales: 1/32 samples
+    per cell along x and y. Ways longer than 511 samples are cut off.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.make_field(to_left, to_right, share, scales)
+    out = np.empty((5, share.shape[0] + 2, share.shape[1] + 2), np.int16)
+    compiled.make_field(to_left, to_right, share, *scales, out)
+    return out
+
+
 def warp(  # noqa: PLR0917
     ends: tuple[Array, Array],
     field: Array,

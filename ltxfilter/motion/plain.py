@@ -291,3 +291,73 @@ def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
     limit = np.maximum(contrast.astype(np.uint16) * 3, 50)
     mask = (total < limit).astype(np.uint8) * np.uint8(255)
     return mask, int(cv2.countNonZero(mask))
+
+
+def agree(there: Array, back: Array) -> Array:
+    """See kernels.agree."""
+    rows, columns = there.shape[:2]
+    one = np.float32(1)
+    x = np.arange(columns, dtype=np.float32) + there[..., 0]
+    y = np.arange(rows, dtype=np.float32)[:, None] + there[..., 1]
+    x = np.minimum(np.maximum(x, np.float32(0)), np.float32(columns - 1))
+    y = np.minimum(np.maximum(y, np.float32(0)), np.float32(rows - 1))
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
+    x = (x - left.astype(np.float32))[..., None]
+    y = (y - top.astype(np.float32))[..., None]
+    above = back[top, left] + (back[top, right] - back[top, left]) * x
+    below = back[bottom, left] + (back[bottom, right] - back[bottom, left]) * x
+    off = there + (above + (below - above) * y)
+    error = off[..., 0] * off[..., 0] + off[..., 1] * off[..., 1]
+    length = there[..., 0] * there[..., 0] + there[..., 1] * there[..., 1]
+    allowed = one + np.float32(0.0025) * length
+    return one / (one + np.minimum(error / allowed, np.float32(19)))
+
+
+def fill(sums: Array) -> Array:
+    """See kernels.fill."""
+    rows, columns = sums.shape[:2]
+    hole = sums[..., 2] < np.float32(0.05)
+    out = sums[..., :2] / np.where(hole, np.float32(1), sums[..., 2])[..., None]
+    table = np.zeros((rows + 1, columns + 1, 3))
+    table[1:, 1:] = np.cumsum(np.cumsum(sums.astype(np.float64), axis=1), axis=0)
+    down, across = np.nonzero(hole)
+    reach = 2
+    while down.size:
+        top, bottom = np.maximum(down - reach, 0), np.minimum(down + reach + 1, rows)
+        left, right = np.maximum(across - reach, 0), np.minimum(across + reach + 1, columns)
+        box = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+        cells = (bottom - top) * (right - left)
+        whole = cells == rows * columns
+        enough = (box[:, 2] > 0.02 * cells) | (whole & (box[:, 2] > 1e-6))
+        done = enough | whole
+        mean = box[:, :2] / np.where(enough, box[:, 2], 1)[:, None]
+        mean[~enough] = 0
+        out[down[done], across[done]] = mean[done].astype(np.float32)
+        down, across = down[~done], across[~done]
+        reach = 3 * reach + 1
+    return out
+
+
+def share_of_left(left: Array, right: Array, near: float, far: float) -> Array:
+    """See kernels.share_of_left."""
+    a = np.float32(near) * _visibility(left)
+    b = np.float32(far) * _visibility(right)
+    return a / (a + b)
+
+
+def _visibility(sums: Array) -> Array:
+    weight = np.pad(np.minimum(sums[..., 2], np.float32(1)), 1, mode="edge")
+    three = weight[:, :-2] + weight[:, 1:-1] + weight[:, 2:]
+    nine = three[:-2] + three[1:-1] + three[2:]
+    return np.sqrt(nine / np.float32(9) + np.float32(0.01))
+
+
+def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[float, float]) -> Array:
+    """See kernels.make_field."""
+    scale = np.array(scales, np.float32)
+    parts = [(way * scale)[..., axis] for way in (to_left, to_right) for axis in (0, 1)]
+    whole = np.stack([*parts, share * np.float32(16352)])
+    whole = np.rint(np.clip(whole, -16352, 16352)).astype(np.int16)
+    whole[4] = 2 * whole[4] + 31
+    return np.pad(whole, ((0, 0), (1, 1), (1, 1)), mode="edge")

@@ -8,11 +8,8 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
-from ltxfilter.motion.estimate import PairFlow, positions
-from ltxfilter.motion.fill import fill
+from ltxfilter.motion.estimate import PairFlow
 from ltxfilter.motion.grid import Field, Floats, Flow, Grid, Shrunk
-
-REACH = 511 * 32  # longest way that a field can hold, in 1/32 samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +45,8 @@ def moment(passage: Passage, tau: float) -> Moment:
     right = travelled(pair.backward, beyond, passage.span_after, 1 - tau)
     seen_left = kernels.splat(left, pair.sure_0)
     seen_right = kernels.splat(right, pair.sure_1)
-    near = np.float32(1 - tau) * _visibility(seen_left)
-    far = np.float32(tau) * _visibility(seen_right)
-    return Moment(fill(seen_left), fill(seen_right), near / (near + far))
+    share = kernels.share_of_left(seen_left, seen_right, 1 - tau, tau)
+    return Moment(kernels.fill(seen_left), kernels.fill(seen_right), share)
 
 
 def travelled(ahead: Flow, behind: Flow | None, span: float, passed: float) -> Flow:
@@ -67,12 +63,6 @@ def travelled(ahead: Flow, behind: Flow | None, span: float, passed: float) -> F
     return way
 
 
-def _visibility(seen: Floats) -> Floats:
-    """Return how well a keyframe covers each cell: low where it cannot see what is there."""
-    weight = np.minimum(seen[..., 2], np.float32(1))
-    return np.sqrt(cv2.blur(weight, (3, 3), borderType=cv2.BORDER_REPLICATE) + np.float32(0.01))
-
-
 def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
     """Return [rows, columns]: by how many codes the two keyframes differ along the motion."""
     grid = positions(*at.share.shape)
@@ -84,11 +74,17 @@ def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
 
 
 def field(at: Moment, grid: Grid, shift_x: int, shift_y: int) -> Field:
-    """Return what `kernels.warp` reads: [5, rows + 2, columns + 2] for a plane's subsampling."""
-    parts = []
-    for way in (at.to_left, at.to_right):
-        for axis, shift in enumerate((shift_x, shift_y)):
-            parts.append(cv2.extractChannel(way, axis) * np.float32(32 * grid.cell / (1 << shift)))
-    parts.append(at.share * np.float32(32767))
-    whole = np.stack([np.pad(part, 1, mode="edge") for part in parts])
-    return np.clip(np.rint(whole), -REACH, 32767).astype(np.int16)
+    """Return what `kernels.warp` reads to draw a plane of that subsampling."""
+    scales = 32 * grid.cell / (1 << shift_x), 32 * grid.cell / (1 << shift_y)
+    return kernels.make_field(at.to_left, at.to_right, at.share, scales)
+
+
+_positions: dict[tuple[int, int], Flow] = {}
+
+
+def positions(rows: int, columns: int) -> Flow:
+    """Return [rows, columns, 2]: where each cell is, x then y. Shared: do not write."""
+    if (rows, columns) not in _positions:
+        x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+        _positions[rows, columns] = np.dstack([x, y])
+    return _positions[rows, columns]

@@ -7,6 +7,7 @@
 #ifndef LTXFILTER_KERNELS_H
 #define LTXFILTER_KERNELS_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -33,10 +34,16 @@ typedef struct {
     int width, height, deep, most, tau;
 } Warp;
 
+void agree(const float *there, const float *back, int rows, int columns, float *out);
+int fill(const float *sums, int rows, int columns, float *out);
+void make_field(const float *to_left, const float *to_right, const float *mix, float scale_x,
+                float scale_y, int rows, int columns, int16_t *out);
 int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, const int32_t *shifts,
               int count, int32_t bias, int rows, int columns, float *out);
 int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int rounds,
            int steps, int rows, int columns, float *out);
+void share_of_left(const float *left, const float *right, float near, float far, int rows,
+                   int columns, float *out);
 int splat(const float *flow, const float *weight, int rows, int columns, float *out);
 int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
           uint8_t *out);

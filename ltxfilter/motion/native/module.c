@@ -44,6 +44,65 @@ static PyObject *py_propagate(PyObject *module, PyObject *args)
     return give_back(v, 5, failed);
 }
 
+static PyObject *py_agree(PyObject *module, PyObject *args)
+{
+    PyObject *objects[3];
+    Py_buffer v[3];
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO", &objects[0], &objects[1], &objects[2]) ||
+        borrow(objects, v, 3, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    agree(v[0].buf, v[1].buf, (int)v[0].shape[0], (int)v[0].shape[1], v[2].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 3, 0);
+}
+
+static PyObject *py_fill(PyObject *module, PyObject *args)
+{
+    PyObject *objects[2];
+    Py_buffer v[2];
+    int failed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO", &objects[0], &objects[1]) || borrow(objects, v, 2, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    failed = fill(v[0].buf, (int)v[0].shape[0], (int)v[0].shape[1], v[1].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 2, failed);
+}
+
+static PyObject *py_share_of_left(PyObject *module, PyObject *args)
+{
+    PyObject *objects[3];
+    Py_buffer v[3];
+    float near, far;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOffO", &objects[0], &objects[1], &near, &far, &objects[2]) ||
+        borrow(objects, v, 3, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    share_of_left(v[0].buf, v[1].buf, near, far, (int)v[0].shape[0], (int)v[0].shape[1], v[2].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 3, 0);
+}
+
+static PyObject *py_make_field(PyObject *module, PyObject *args)
+{
+    PyObject *objects[4];
+    Py_buffer v[4];
+    float scale_x, scale_y;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOffO", &objects[0], &objects[1], &objects[2], &scale_x, &scale_y,
+                          &objects[3]) || borrow(objects, v, 4, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    make_field(v[0].buf, v[1].buf, v[2].buf, scale_x, scale_y, (int)v[0].shape[0],
+               (int)v[0].shape[1], v[3].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 4, 0);
+}
+
 static PyObject *py_search(PyObject *module, PyObject *args)
 {
     PyObject *objects[4];
@@ -131,6 +190,12 @@ static PyObject *py_still(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
+    {"agree", py_agree, METH_VARARGS, "agree(there, back, out)"},
+    {"fill", py_fill, METH_VARARGS, "fill(sums, out)"},
+    {"make_field", py_make_field, METH_VARARGS,
+     "make_field(to_left, to_right, mix, scale_x, scale_y, out)"},
+    {"share_of_left", py_share_of_left, METH_VARARGS,
+     "share_of_left(left, right, near, far, out)"},
     {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
     {"search", py_search, METH_VARARGS, "search(seen, other, guesses, rounds, steps, out)"},
     {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},

@@ -1,0 +1,158 @@
+/* Small steps on the work grid that would otherwise take many passes over it. */
+#include "kernels.h"
+
+static inline float at_most(float value, float high)
+{
+    return value < high ? value : high;
+}
+
+/* How surely `there` is right: near 1 where `back` leads to the start again. */
+CLONES void agree(const float *there, const float *back, int rows, int columns, float *out)
+{
+    const float far_x = (float)(columns - 1), far_y = (float)(rows - 1);
+    for (int row = 0; row < rows; row++)
+        for (int i = 0; i < columns; i++) {
+            const float *way = there + 2 * (row * columns + i);
+            float x = (float)i + way[0], y = (float)row + way[1];
+            x = x > 0.0f ? at_most(x, far_x) : 0.0f;
+            y = y > 0.0f ? at_most(y, far_y) : 0.0f;
+            int left = (int)x, top = (int)y;
+            int right = left + 1 < columns ? left + 1 : left, bottom = top + 1 < rows ? top + 1 : top;
+            x -= (float)left, y -= (float)top;
+            const float *a = back + 2 * (top * columns + left), *b = back + 2 * (top * columns + right);
+            const float *c = back + 2 * (bottom * columns + left);
+            const float *d = back + 2 * (bottom * columns + right);
+            float off[2];
+            for (int k = 0; k < 2; k++) {
+                float above = a[k] + (b[k] - a[k]) * x, below = c[k] + (d[k] - c[k]) * x;
+                off[k] = way[k] + (above + (below - above) * y);
+            }
+            float error = off[0] * off[0] + off[1] * off[1];
+            float length = way[0] * way[0] + way[1] * way[1];
+            float allowed = 1.0f + 0.0025f * length;
+            out[row * columns + i] = 1.0f / (1.0f + at_most(error / allowed, 19.0f));
+        }
+}
+
+/* Sums over all cells above and to the left, [rows + 1, columns + 1, 3]. */
+static double *integral(const float *sums, int rows, int columns)
+{
+    const size_t line = 3 * ((size_t)columns + 1);
+    double *table = calloc(line * (rows + 1), sizeof(double));
+    if (!table)
+        return NULL;
+    for (int row = 0; row < rows; row++) {
+        double *here = table + line * (row + 1) + 3, *above = here - line;
+        double x = 0, y = 0, weight = 0;
+        for (int i = 0; i < 3 * columns; i += 3) {
+            const float *sum = sums + 3 * row * columns + i;
+            x += sum[0], y += sum[1], weight += sum[2];
+            here[i] = above[i] + x, here[i + 1] = above[i + 1] + y, here[i + 2] = above[i + 2] + weight;
+        }
+    }
+    return table;
+}
+
+/* Give a hole the mean of the smallest box around it that holds enough. */
+static void fill_hole(const double *table, int rows, int columns, int row, int column, float *out)
+{
+    const size_t line = 3 * ((size_t)columns + 1);
+    for (int reach = 2;; reach = 3 * reach + 1) {
+        const int top = clamp(row - reach, 0, rows), bottom = clamp(row + reach + 1, 0, rows);
+        const int left = clamp(column - reach, 0, columns);
+        const int right = clamp(column + reach + 1, 0, columns);
+        const double *a = table + line * top + 3 * left, *b = table + line * top + 3 * right;
+        const double *c = table + line * bottom + 3 * left, *d = table + line * bottom + 3 * right;
+        const double weight = d[2] - b[2] - c[2] + a[2];
+        const int whole = top == 0 && left == 0 && bottom == rows && right == columns;
+        if (weight > 0.02 * (double)((bottom - top) * (right - left)) || (whole && weight > 1e-6)) {
+            out[0] = (float)((d[0] - b[0] - c[0] + a[0]) / weight);
+            out[1] = (float)((d[1] - b[1] - c[1] + a[1]) / weight);
+            return;
+        }
+        if (whole) {
+            out[0] = out[1] = 0.0f;
+            return;
+        }
+    }
+}
+
+int fill(const float *sums, int rows, int columns, float *out)
+{
+    double *table = NULL;
+    for (int row = 0; row < rows; row++)
+        for (int i = 0; i < columns; i++) {
+            const float *sum = sums + 3 * (row * columns + i);
+            float *found = out + 2 * (row * columns + i);
+            if (sum[2] >= 0.05f) {
+                found[0] = sum[0] / sum[2], found[1] = sum[1] / sum[2];
+                continue;
+            }
+            if (!table && !(table = integral(sums, rows, columns)))
+                return -1;
+            fill_hole(table, rows, columns, row, i, found);
+        }
+    free(table);
+    return 0;
+}
+
+/* Three cells' weights, each at most 1. */
+static inline float three(const float *sums, int row, int columns, int left, int here, int right)
+{
+    const float *line = sums + 3 * row * columns + 2;
+    return at_most(line[3 * left], 1.0f) + at_most(line[3 * here], 1.0f) +
+           at_most(line[3 * right], 1.0f);
+}
+
+CLONES void share_of_left(const float *left, const float *right, float near, float far, int rows,
+                          int columns, float *out)
+{
+    for (int row = 0; row < rows; row++) {
+        const int above = clamp(row - 1, 0, rows - 1), below = clamp(row + 1, 0, rows - 1);
+        for (int i = 0; i < columns; i++) {
+            const int before = i ? i - 1 : 0, after = i + 1 < columns ? i + 1 : i;
+            float a = three(left, above, columns, before, i, after) +
+                      three(left, row, columns, before, i, after) +
+                      three(left, below, columns, before, i, after);
+            float b = three(right, above, columns, before, i, after) +
+                      three(right, row, columns, before, i, after) +
+                      three(right, below, columns, before, i, after);
+            a = near * sqrtf(a / 9.0f + 0.01f), b = far * sqrtf(b / 9.0f + 0.01f);
+            out[row * columns + i] = a / (a + b);
+        }
+    }
+}
+
+static inline int16_t to_field(float value)
+{
+    value = value < -16352.0f ? -16352.0f : at_most(value, 16352.0f);
+    union { float f; int32_t i; } bits = { value + 12582912.0f }; /* round half to even */
+    return (int16_t)(bits.i - 0x4B400000);
+}
+
+static void field_row(const float *to_left, const float *to_right, const float *mix, float scale_x,
+                      float scale_y, int columns, int16_t *out, size_t plane)
+{
+    for (int i = 0; i < columns; i++) {
+        out[i] = to_field(to_left[2 * i] * scale_x);
+        out[plane + i] = to_field(to_left[2 * i + 1] * scale_y);
+        out[2 * plane + i] = to_field(to_right[2 * i] * scale_x);
+        out[3 * plane + i] = to_field(to_right[2 * i + 1] * scale_y);
+        out[4 * plane + i] = (int16_t)(2 * to_field(mix[i] * 16352.0f) + 31);
+    }
+    for (int k = 0; k < 5; k++) {
+        out[k * plane - 1] = out[k * plane];
+        out[k * plane + columns] = out[k * plane + columns - 1];
+    }
+}
+
+void make_field(const float *to_left, const float *to_right, const float *mix, float scale_x,
+                float scale_y, int rows, int columns, int16_t *out)
+{
+    const size_t line = (size_t)columns + 2, plane = line * (rows + 2);
+    for (int row = -1; row <= rows; row++) {
+        const int from = clamp(row, 0, rows - 1) * columns;
+        field_row(to_left + 2 * from, to_right + 2 * from, mix + from, scale_x, scale_y, columns,
+                  out + line * (row + 1) + 1, plane);
+    }
+}
