@@ -50,7 +50,7 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path: Path) -> None:
     assert fails(tmp_path / "no.mp4") == f"{tmp_path}/no.mp4: no such file"
     assert fails(tmp_path) == f"{tmp_path}: is a directory"
     assert fails(empty) == f"{empty}: is empty"
-    assert fails(text).startswith(f"{text}: is not a video file")
+    assert fails(text) == f"{text}: is text, not video"
 
 
 def test_sound_alone_and_covers_alone_are_not_video(tmp_path: Path) -> None:

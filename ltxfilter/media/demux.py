@@ -13,6 +13,7 @@ import av.container
 import av.stream
 
 from ltxfilter.errors import InputError
+from ltxfilter.media.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.options import InputOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ DEMUXERS = frozenset(
         "cavsvideo,avs2,avs3,rawvideo,gif,apng,swf,roq,bink,smk,flic,nuv,pmp,pva,thp,"
         "mp3,wav,w64,flac,aac,ac3,eac3,dts,dtshd,truehd,aiff,caf,au,amr,ape,tta,wv,opus",
     )
+)
+
+PLAYLIST_ADVICE = (
+    ", which opens other files; if that is meant, name its format before -i: -f hls, -f concat or "
+    "-f dash"
+)
+NO_INDEX = (
+    "incomplete mp4: its index (moov) is missing, so the recording or the copy was cut short; get "
+    "the whole file, or rebuild the index with a tool such as untrunc"
 )
 
 
@@ -145,13 +155,15 @@ def _why(options: InputOptions, file: Any, error: Exception) -> str:
     """Say why a container could not be opened."""
     if isinstance(error, av.error.EOFError):
         return "no video frames: it ends with its header, or within"
+    prefix = _prefix(options.path) if file is None else b""
+    if what := foreign(prefix):
+        return f"is {what}" + (PLAYLIST_ADVICE if what == PLAYLIST else ", not video")
     if isinstance(error, av.error.InvalidDataError):
-        if file is None and _looks_like_mp4(options.path):
-            return (
-                "incomplete mp4: its index (moov) is missing, so the recording or the copy was "
-                "cut short; get the whole file, or rebuild the index with a tool such as untrunc"
-            )
-        return "is not a video file, or its beginning is damaged"
+        return (
+            NO_INDEX
+            if identify(prefix) == "mov"
+            else "is not a video file, or damaged at its start"
+        )
     if isinstance(error, av.error.ArgumentError) and file is None:
         return (
             "is in a format that may open other files or devices; if that is meant, name the "
@@ -160,6 +172,10 @@ def _why(options: InputOptions, file: Any, error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _looks_like_mp4(path: str) -> bool:
-    with Path(path).open("rb") as file:
-        return file.read(12)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free")
+def _prefix(path: str) -> bytes:
+    """Return the first bytes of a file; nothing if it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(SNIFF_BYTES)
+    except (OSError, ValueError):
+        return b""

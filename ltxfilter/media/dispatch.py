@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -12,6 +13,7 @@ from pathlib import Path
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media import Sink, Source, peer, rawvideo, y4m
 from ltxfilter.media.bare import BareSource, log
+from ltxfilter.media.demux import DEMUXERS
 from ltxfilter.media.nut import AspectWriter
 from ltxfilter.media.pipes import (
     STDIN_NAMES,
@@ -34,6 +36,8 @@ def open_source(options: InputOptions) -> Source:
     """Open what `options` names. Raises InputError, OptionError, Stopped."""
     if options.path in STDIN_NAMES:
         return _open_stdin(replace(options, path="-"))
+    if _streams(options):
+        return _open_named_pipe(options)
     kind = _named(options.format) or _kind_of_file(options)
     if kind not in (Y4M, RAW):
         from ltxfilter.media.container import ContainerSource
@@ -104,14 +108,22 @@ def _open_stdin(options: InputOptions) -> Source:
         return source
 
 
+def _open_named_pipe(options: InputOptions) -> Source:
+    with ExitStack() as opening:
+        stream = opening.enter_context(closing(open_file(options.path)))
+        source = _open_stream(stream, options)
+        opening.pop_all()
+        return source
+
+
 def _open_stream(stream: PipeInput, options: InputOptions) -> Source:
     kind = _named(options.format)
     prefix = stream.sniff(SNIFF_BYTES, lambda data: kind is not None or identify(data))
     if not prefix:
-        raise InputError("standard input is empty")
+        raise InputError(f"{stream.name} is empty")
     kind = kind or identify(prefix)
     if kind is None and (what := foreign(prefix)):
-        raise InputError(f"standard input is {what}, not video")
+        raise InputError(f"{stream.name} is {what}, not video")
     if kind == Y4M:
         return y4m.Y4mSource(stream, options)
     if kind in (None, RAW):
@@ -160,6 +172,19 @@ def _declared(options: InputOptions, stream: PipeInput) -> rawvideo.Geometry:
 
 def _named(name: str | None) -> str | None:
     return ALIASES.get(name, name) if name else None
+
+
+def _streams(options: InputOptions) -> bool:
+    """Return True for a path that can be read only once and in order: a named pipe, a device.
+
+    Where -f names a demuxer for devices, the device is left to that.
+    """
+    try:
+        mode = os.stat(options.path).st_mode  # noqa: PTH116  (a Path raises for some names)
+    except (OSError, ValueError):
+        return False
+    ours = options.format is None or _named(options.format) in {*DEMUXERS, Y4M, RAW}
+    return stat.S_ISFIFO(mode) or (ours and stat.S_ISCHR(mode))
 
 
 def _kind_of_file(options: InputOptions) -> str | None:

@@ -28,11 +28,14 @@ BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip"
 H264_FIRST = frozenset({0x06, 0x09, 0x27, 0x47, 0x67})  # SEI, access unit delimiter, SPS
 HEVC_FIRST = frozenset({0x40, 0x42, 0x46, 0x4E})  # VPS, SPS, access unit delimiter, SEI
 
-# What people pipe by mistake -> what to call it.
+PLAYLIST = "a playlist"
+
+# What people pass by mistake -> what to call it.
 FOREIGN = (
-    (b"#EXTM3U", "a playlist"),
-    (b"ffconcat", "a playlist"),
-    (b"<MPD", "a playlist"),
+    (b"#EXTM3U", PLAYLIST),
+    (b"ffconcat", PLAYLIST),
+    (b"<MPD", PLAYLIST),
+    (b"[playlist]", PLAYLIST),
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
