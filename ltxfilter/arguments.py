@@ -16,8 +16,8 @@ from ltxfilter.options import (
     Options,
     OutputOptions,
     parse_bytes,
-    parse_count,
     parse_size,
+    parse_threads,
     parse_time,
 )
 from ltxfilter.timeline import output_rate, parse_fraction, parse_rate
@@ -203,7 +203,7 @@ def _input(given: Given) -> InputOptions:
         end=_time(text, "to"),
         hwaccel=text.get("hwaccel"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
-        threads=parse_count(text["threads"], "-threads") if "threads" in text else None,
+        threads=parse_threads(text["threads"]) if "threads" in text else None,
     )
 
 
@@ -284,7 +284,7 @@ def _drawing(given: Given) -> dict[str, Any]:
     if "engine" in text:
         found["engine"] = text["engine"]
     if "threads" in given.output:
-        found["threads"] = parse_count(given.output["threads"], "-threads")
+        found["threads"] = parse_threads(given.output["threads"])
     repeats = _choice(text, "repeats", ("report", "smooth"))
     return {**found, "cuts": text.get("cuts") != "no_cuts", "repeats": repeats}
 

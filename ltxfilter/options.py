@@ -13,6 +13,8 @@ from ltxfilter.errors import OptionError
 
 MIB = 1 << 20
 DEFAULT_MEMORY = 2 << 30  # bytes
+LEAST_SPEED = Fraction(1, 100)
+MAX_THREADS = 1024  # to draw with, or to decode with
 SIZES = {
     "vga": "640x480",
     "ntsc": "720x480",
@@ -125,10 +127,10 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def parse_count(text: str, option: str) -> int:
-    """Read a whole number of at least 1, the value of `option`. Raises OptionError."""
-    if not re.fullmatch(r"(?a)\d{1,6}", text) or int(text) < 1:
-        raise OptionError(f"{option} {text}: write a whole number of at least 1")
+def parse_threads(text: str) -> int:
+    """Read the value of -threads. Raises OptionError."""
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
+        raise OptionError(f"-threads {text}: write a whole number from 1 to {MAX_THREADS}")
     return int(text)
 
 
@@ -182,6 +184,15 @@ class Options:
     memory: int = DEFAULT_MEMORY  # bytes
     threads: int = field(default_factory=lambda: available_threads())
     strict: bool = False  # damaged input is an error
+
+    def __post_init__(self) -> None:
+        """Refuse what a program may ask for by mistake. Raises OptionError."""
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise OptionError(f"threads {self.threads}: give a number from 1 to {MAX_THREADS}")
+        if not LEAST_SPEED <= self.speed <= 1 / LEAST_SPEED:
+            raise OptionError(f"speed {self.speed}: give a number from 0.01 to 100")
+        if self.repeats not in ("report", "smooth"):
+            raise OptionError(f"repeats {self.repeats!r}: give report or smooth")
 
     @property
     def target(self) -> OutputOptions:

@@ -15,9 +15,9 @@ from ltxfilter.options import (
     available_threads,
     format_spec,
     parse_bytes,
-    parse_count,
     parse_size,
     parse_spec,
+    parse_threads,
     parse_time,
 )
 
@@ -90,7 +90,7 @@ def test_times(text: str, seconds: Fraction):
 def test_picture_sizes_and_counts():
     assert parse_size("1920x1080") == (1920, 1080)
     assert parse_size("pal") == (720, 576)
-    assert parse_count("12", "-threads") == 12
+    assert parse_threads("12") == 12
 
 
 @pytest.mark.parametrize("parser", [parse_bytes, parse_time, parse_size])
@@ -102,10 +102,10 @@ def test_what_is_no_number(parser, text: str):
         parser(text)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1025", "9" * 5000])
 def test_what_is_no_count(text: str):
-    with pytest.raises(OptionError, match="whole number of at least 1"):
-        parse_count(text, "-threads")
+    with pytest.raises(OptionError, match="whole number from 1 to"):
+        parse_threads(text)
 
 
 def test_engine_options_are_checked():
@@ -145,3 +145,11 @@ def test_every_engine_explains_its_options(name: str):
 def test_defaults():
     assert Options().threads == available_threads() >= 1
     assert Options().memory == 2 << 30
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"threads": 0}, {"threads": 10**6}, {"speed": Fraction(0)}, {"repeats": "never"}]
+)
+def test_programs_are_held_to_the_same_bounds(mistake: dict[str, object]):
+    with pytest.raises(OptionError, match=next(iter(mistake))):
+        Options(**mistake)
