@@ -248,13 +248,12 @@ def ordered(
     """
     source = chunked(items, size_of)
     crew = _Crew(source, lambda chunk: [function(item) for item in chunk[0]], stats, ahead)
-    workers = [
-        threading.Thread(target=crew.work, name=f"{stats.name}-{number}")
-        for number in range(threads)
-    ]
-    for worker in workers:
-        worker.start()
+    workers: list[threading.Thread] = []
     try:
+        for number in range(threads):
+            worker = threading.Thread(target=crew.work, name=f"{stats.name}-{number}")
+            worker.start()  # the system may refuse one
+            workers.append(worker)
         for results in crew.results():
             yield from results
     except BaseException:

@@ -177,3 +177,20 @@ def test_statistics_tell_work_from_waiting():
     assert stats.items == 1
     assert stats.elapsed >= 0.05
     assert stats.receive_wait > 0.03
+
+
+def test_a_system_without_room_for_threads_ends_it(monkeypatch: pytest.MonkeyPatch):
+    started = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "draw-2":
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    results = ordered(
+        range(100), str, stats=StageStats("draw"), size_of=lambda _: 1, threads=4, ahead=9,
+        stop=threading.Event(),
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(results)
