@@ -4,16 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 IN ?=
 OUT ?= demo.mp4
+CLIPS ?= ../shared/clips/dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo format lint type test test-all check fuzz \
-	bench-memory bench-overlap bench-overhead bench-job bench-quality bench-speed clean
+PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
+.PHONY: help install dev demo format lint type test test-all check fuzz $(PIPELINE) \
+	bench-mainjob bench-quality bench-speed clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # One stamp per kind of environment, so that nothing is installed twice.
-$(VENV)/.user: pyproject.toml constraints.txt
+$(VENV)/.user: pyproject.toml constraints.txt setup.py $(wildcard ltxfilter/motion/native/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"ltxfilter needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
@@ -51,8 +55,16 @@ check: lint type test ## lint, types and tests: run it before each commit
 fuzz: $(VENV)/.dev ## throw 10,000 broken inputs and options at it
 	$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-bench-memory bench-overlap bench-overhead bench-job bench-quality bench-speed: bench-%: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.$* $(ARGS)
+$(PIPELINE): bench-%: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.pipeline $* $(ARGS)
+
+bench-mainjob: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.mainjob $(ARGS) $(filter-out %.md,$(wildcard $(CLIPS)/*))
+
+bench-quality bench-speed: bench-%: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
+
+bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)
