@@ -290,7 +290,7 @@ def test_outputs_that_cannot_be_are_refused_at_once(
 
 def test_encoder_that_the_container_cannot_hold(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mp4")
-    with pytest.raises(OutputError, match="webm cannot hold h264"):
+    with pytest.raises(OutputError, match="webm cannot hold h264 video"):
         convert_held(path, tmp_path / "out.webm")
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 

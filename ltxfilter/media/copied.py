@@ -6,7 +6,7 @@ import io
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from threading import Lock
 from typing import Any
@@ -214,6 +214,11 @@ class CopiedStreams:
         """Take packets from `packets`; it may end for now and go on later."""
         self._packets = packets
 
+    def close(self) -> None:
+        """Stop reading."""
+        if isinstance(self._packets, Generator):
+            self._packets.close()
+
     def until(self, time: Fraction | None) -> Iterator[av.Packet[Any]]:
         """Yield packets, ready to be muxed, up to `time` seconds of output; None takes all."""
         while (packet := self._peek()) is not None:
@@ -272,7 +277,7 @@ def read_again(
     indices: list[int],
     start: Fraction | None,
     end: Fraction | None,
-) -> Iterator[av.Packet[Any]]:
+) -> Generator[av.Packet[Any]]:
     """Yield the packets of some streams of a container opened for that alone, then close it."""
     with container:
         streams = [container.streams[index] for index in indices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from ltxfilter.options import OutputOptions
 
 log = logging.getLogger("ltxfilter.media")
 
-H26X_MUXERS = {"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v", "matroska", "mpegts"}
+H265_MUXERS = {"mp4", "mov", "matroska", "mpegts"}
 MOV_FAMILY = {"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v"}
 QUALITY = {  # encoder -> options where the user asked for no rate and no quality
     "libx264": {"crf": "18", "preset": "medium"},
@@ -116,10 +117,12 @@ def default_codec(muxer: str, info: VideoInfo, path: str) -> str:
         return "rawvideo"
     if alpha and muxer in ("mov", "matroska"):
         return "prores_ks" if muxer == "mov" else "ffv1"
-    if muxer in H26X_MUXERS:
+    if muxer in H265_MUXERS:
         return "libx265" if deep or rgb else "libx264"
+    if muxer in MOV_FAMILY:
+        return "libx264"
     if muxer == "webm":
-        return "libsvtav1" if info.depth > 8 else "libvpx-vp9"
+        return "libsvtav1" if info.depth > 8 and not alpha else "libvpx-vp9"
     table = {"avi": "mpeg4", "flv": "libx264", "mpeg": "mpeg2video", "vob": "mpeg2video",
              "mxf": "mpeg2video", "h264": "libx264", "hevc": "libx265", "ivf": "libsvtav1",
              "asf": "mpeg4", "mpegvideo": "mpeg2video", "mpeg2video": "mpeg2video"}  # fmt: skip
@@ -137,6 +140,8 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
     Raises OptionError if `wanted` is not one that the encoder takes.
     """
     known = [fmt.name for fmt in encoder.video_formats or ()]
+    if encoder.name == "libx265":  # what FFmpeg lists, few builds of x265 can do
+        known = [name for name in known if not name.startswith("yuva")]
     if wanted is not None:
         if known and wanted not in known:
             raise OptionError(f"-pix_fmt {wanted}: {encoder.name} takes {', '.join(known)}")
@@ -144,11 +149,18 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
     if not known or info.pix_fmt in known:
         return info.pix_fmt
     alpha = any(shape.role == "a" for shape in info.layout)
-    plain = [name for name in known if not name.startswith("yuvj")]
-    best, _ = av.codec.codec.find_best_pix_fmt_of_list(plain, info.pix_fmt, alpha)
+    rgb = any(shape.role == "r" for shape in info.layout)
+    alike = [name for name in known if not name.startswith("yuvj") and rgb == ("b" in name)]
+    best, loss = av.codec.codec.find_best_pix_fmt_of_list(alike or known, info.pix_fmt, alpha)
     if best is None:
         raise OptionError(f"-c:v {encoder.name}: takes {', '.join(known)}, not {info.pix_fmt}")
-    log.warning("%s cannot encode %s; converted to %s", encoder.name, info.pix_fmt, best.name)
+    log.warning(
+        "%s cannot encode %s; converted to %s%s",
+        encoder.name,
+        info.pix_fmt,
+        best.name,
+        ", without its alpha" if loss & av.codec.codec.PixFmtLoss.ALPHA else "",
+    )
     return best.name
 
 
@@ -186,6 +198,8 @@ def _merged(codec: str, options: OutputOptions, info: VideoInfo) -> dict[str, st
             merged["flags"] = merged.get("flags", "") + "+qscale"
     if info.color.chroma_location:
         merged.setdefault("chroma_sample_location", str(info.color.chroma_location))
+    if codec == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to stderr by itself
     if codec == "libx265":
         quiet = [] if "log-level" in merged.get("x265-params", "") else ["log-level=error"]
         merged["x265-params"] = ":".join([*filter(None, [merged.get("x265-params")]), *quiet])

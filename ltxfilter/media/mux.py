@@ -1,0 +1,232 @@
+"""One output container: an encoded video and the streams copied beside it, merged by time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import lcm
+from typing import Any
+
+import av
+import av.container
+
+from ltxfilter.errors import OutputError
+from ltxfilter.frame import VideoInfo
+from ltxfilter.media import StreamPlan
+from ltxfilter.media.container_source import ContainerSource
+from ltxfilter.media.copied import CopiedStreams, lasting_tags, read_again
+from ltxfilter.media.demux import open_container
+from ltxfilter.media.encode import MOV_FAMILY, Recipe, configure
+from ltxfilter.media.hdr import display_matrix_of
+from ltxfilter.options import OutputOptions
+
+LEAST_CLOCK = Fraction(1, 90000)  # seconds; an output without a rate is at least as fine
+BUFFER = 1 << 20  # bytes given to a Python file at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What goes into a container, as far as it is known before the first frame."""
+
+    muxer: str  # FFmpeg's name
+    muxer_options: Mapping[str, str]  # the user's
+    recipe: Recipe
+    info: VideoInfo
+    rate: Fraction | None  # frames per second; None: their own times
+    source: ContainerSource | None  # whose other streams go along
+    plan: tuple[StreamPlan, ...]
+
+    @property
+    def nominal_rate(self) -> Fraction:
+        """The rate to tell an encoder: for a variable one, twice the source's usual."""
+        return self.rate or nominal_rate(self.info)
+
+    @property
+    def encoder_clock(self) -> Fraction:
+        """Seconds per tick of the encoder: one frame, if the rate is constant."""
+        return 1 / self.rate if self.rate else self.clock
+
+    @property
+    def clock(self) -> Fraction:
+        """Seconds per tick of the output: the source's and the output's times are whole ticks."""
+        base = LEAST_CLOCK
+        if self.source is not None and self.source.stream.time_base:
+            base = Fraction(self.source.stream.time_base)
+        if self.muxer == "avi":
+            return self.encoder_clock if self.rate else base
+        if self.rate is None:
+            return base / (2 * -(-base // LEAST_CLOCK))
+        ticks = lcm((1 / self.rate).denominator, base.denominator)
+        return Fraction(1, ticks) if ticks < 1 << 31 else base
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the muxer is told."""
+        ours = {"max_interleave_delta": "500000", "flush_packets": "1"}
+        if self.muxer in MOV_FAMILY and not self._has_cover:  # in fragments its track would stay
+            # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
+            ours |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+        return {**ours, **self.muxer_options}
+
+    @property
+    def _has_cover(self) -> bool:
+        covers = {} if self.source is None else self.source.covers
+        return any(plan.action == "copy" and plan.index in covers for plan in self.plan)
+
+
+def nominal_rate(info: VideoInfo) -> Fraction:
+    """Return about how many frames per second an output with the frames' own times has."""
+    rate = 2 / info.interval if info.interval else Fraction(60)
+    return rate.limit_denominator(1 << 30)
+
+
+class Muxer:
+    """An open container; libav's errors pass through, and nothing may be muxed after one."""
+
+    def __init__(self, layout: Layout, target: Any, picture: av.VideoFrame | None) -> None:
+        """Create the streams and write the header.
+
+        target: URL or writable file. picture: the first decoded frame, whose lasting side data
+        goes into the header.
+        """
+        self._layout = layout
+        self._copied: CopiedStreams | None = None
+        recipe = layout.recipe if picture is None else layout.recipe.with_hdr(picture)
+        self._layout = layout = replace(layout, recipe=recipe)
+        self._out = av.open(
+            target,
+            "w",
+            format=layout.muxer,
+            container_options=layout.options,
+            buffer_size=BUFFER,
+        )
+        matrix = None if picture is None else display_matrix_of(picture)
+        if layout.source is None:
+            self._video = self._add_video(matrix)
+        else:
+            self._add_all(layout.source, matrix)
+        self._out.start_encoding()
+
+    def encode(self, picture: av.VideoFrame | None, origin: Fraction) -> None:
+        """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.
+
+        origin: output seconds of the encoder's tick 0.
+        """
+        clock, base = self._layout.encoder_clock, self._layout.clock
+        for packet in self._video.encode(picture):
+            assert packet.pts is not None
+            dts = packet.pts if packet.dts is None else packet.dts
+            shown, decoded = origin + packet.pts * clock, origin + dts * clock
+            lasting = clock if self._layout.rate else (packet.duration or 0) * clock
+            packet.pts, packet.dts = round(shown / base), round(decoded / base)
+            packet.duration = round(lasting / base)
+            packet.time_base, packet.stream = base, self._video
+            self.copy(decoded)
+            self._out.mux(packet)
+
+    def copy(self, until: Fraction | None) -> None:
+        """Mux the copied packets up to `until` output seconds; None for all that are left."""
+        if self._copied is not None:
+            for packet in self._copied.until(until):
+                self._out.mux(packet)
+
+    def read_copied(self) -> None:
+        """Start reading the packets to copy: from the source's queue, or from its file again."""
+        source, copied = self._layout.source, self._copied
+        if source is None or copied is None:
+            return
+        if not source.seekable:
+            copied.read_from(source.queue)
+        elif copied.indices:
+            again = open_container(source.options, None, source.options.format)
+            copied.read_from(read_again(again, copied.indices, *source.span))
+
+    def close(self) -> None:
+        """Write the trailer."""
+        if self._copied is not None:
+            self._copied.close()
+        self._out.close()
+
+    def _add_all(self, source: ContainerSource, matrix: tuple[int, ...] | None) -> None:
+        """Add all streams in the input's order, and what belongs to the file as a whole."""
+        self._copied = CopiedStreams(source.container, self._layout.plan, source.zero, *source.span)
+        for plan in self._layout.plan:
+            if plan.action == "draw":
+                self._video = self._add_video(matrix)
+                self._video.metadata.update(lasting_tags(source.stream.metadata))
+                self._video.disposition = source.stream.disposition
+            else:
+                self._copied.add(self._out, plan.index, source.covers.get(plan.index))
+        self._out.metadata.update(lasting_tags(source.container.metadata))
+        self._out.set_chapters(_chapters(source))
+
+    def _add_video(self, matrix: tuple[int, ...] | None) -> av.VideoStream:
+        layout = self._layout
+        stream = self._out.add_stream(layout.recipe.codec, rate=layout.nominal_rate)
+        assert isinstance(stream, av.VideoStream)
+        configure(
+            stream.codec_context,
+            layout.recipe,
+            layout.info,
+            layout.encoder_clock,
+            layout.nominal_rate,
+        )
+        stream.time_base = layout.clock
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        return stream
+
+
+def check_header(layout: Layout, name: str) -> None:
+    """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
+    buffer = io.BytesIO()
+    try:
+        Muxer(layout, buffer, None).close()
+    except (av.FFmpegError, ValueError, OSError) as error:
+        kept = ", ".join(plan.codec for plan in layout.plan if plan.action == "copy")
+        raise OutputError(
+            f"{name}: {layout.muxer} cannot hold {layout.recipe.codec} {layout.recipe.pix_fmt}"
+            f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
+            "another container such as .mkv can"
+        ) from error
+
+
+def muxer_name(options: OutputOptions, given: str | None) -> str:
+    """Return FFmpeg's name of the container to write. Raises OutputError."""
+    name = given or options.format
+    if name:
+        try:
+            return av.ContainerFormat(name, "w").name
+        except ValueError:
+            raise OutputError(f"-f {name}: FFmpeg writes no such format") from None
+    try:
+        with av.open(_Named(options.path), "w") as container:
+            return container.format.name
+    except ValueError:
+        raise OutputError(
+            f"{options.path}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f"
+        ) from None
+
+
+class _Named(io.BytesIO):
+    """A file in memory with a name, from which libav guesses the format."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+def _chapters(source: ContainerSource) -> list[Any]:
+    """Return the source's chapters, moved onto the output's clock and cut to what is kept."""
+    start, end = source.span
+    kept = []
+    for chapter in source.container.chapters():
+        base = Fraction(chapter["time_base"] or 1)
+        first = max(Fraction(chapter["start"] * base), start or source.zero)
+        last = chapter["end"] * base if end is None else min(chapter["end"] * base, end)
+        if first < last:
+            begin, until = ((t - source.zero) / base for t in (first, last))
+            kept.append({**chapter, "start": round(begin), "end": round(until)})
+    return kept
