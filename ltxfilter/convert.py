@@ -88,6 +88,7 @@ class Run:
         progress = self.progress
         try:
             for frame in self._frames():
+                self._refuse_damage()
                 self.sink.write(frame)
                 _count(progress, frame)
                 self._span = (self._span or (frame.time,))[0], frame.time
@@ -96,6 +97,7 @@ class Run:
                     reported, progress.elapsed = now, now - began
                     self._gather()
                     on_progress(progress)
+            self._refuse_damage()
             if not progress.frames_out:
                 raise InputError(f"{self.source.name}: no video frames")
             self.sink.finish()
@@ -140,6 +142,11 @@ class Run:
     def _drawn_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
         return len(item.window.slots) * self.info.frame_bytes
+
+    def _refuse_damage(self) -> None:
+        """Raise InputError when the source turned out damaged and that is not allowed."""
+        if self.options.strict and self.source.counts.corrupt:
+            raise InputError(f"{self.source.name}: is damaged, which -xerror makes an error")
 
     def _gather(self) -> None:
         """Bring the counts of the parts together."""

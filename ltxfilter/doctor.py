@@ -65,6 +65,7 @@ def examine() -> Iterator[Finding]:
     yield _libraries()
     for name, (distributions, lacks, install) in PACKAGES.items():
         yield Finding(name, _version(name, distributions), f"needed for {lacks}; {install}")
+    yield _kernels()
     yield Finding("cuda", _cuda(), "no NVIDIA GPU that torch can use; engines draw on the CPU")
     yield Finding("ffmpeg", shutil.which("ffmpeg") or "", "only needed around pipes; ffmpeg.org")
     yield from _engines()
@@ -74,6 +75,13 @@ def _libraries() -> Finding:
     from ltxfilter.media.versions import encoders, library_versions
 
     return Finding("av", f"{library_versions()}; encoders {', '.join(encoders(ENCODERS))}")
+
+
+def _kernels() -> Finding:
+    from ltxfilter.motion.kernels import compiled
+
+    slow = "engine flow draws the same frames with NumPy, slower; install again with a C compiler"
+    return Finding("kernels", "" if compiled is None else "compiled", slow)
 
 
 def _memory() -> str:

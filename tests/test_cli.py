@@ -117,6 +117,22 @@ def test_errors_are_one_line_and_a_code(
     assert done.stdout == b""
 
 
+def test_damage_is_counted_and_on_request_an_error(clip: Path, tmp_path: Path):
+    data = bytearray(clip.read_bytes())
+    start = data.index(b"mdat") + len(data) // 3
+    for at in range(start, start + 2000, 50):
+        data[at] ^= 0xFF
+    (tmp_path / "in.mp4").write_bytes(data)
+    words = ["-i", tmp_path / "in.mp4", "--engine", "hold", tmp_path / "out.mkv"]
+    failed = ltxfilter("-xerror", *words)
+    assert failed.returncode == 3, failed.stderr
+    assert b"in.mp4: is damaged, which -xerror makes an error" in failed.stderr
+    assert not (tmp_path / "out.mkv").exists()
+    done = ltxfilter(*words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rb"noticed: .*corrupt \d+", done.stderr)
+
+
 BROKEN = """
 import sys
 from ltxfilter.engines import ENGINES, hold
@@ -227,7 +243,17 @@ def test_the_doctor_finds_what_is_there_and_says_how_to_get_the_rest():
     done = ltxfilter("doctor")
     text = done.stdout.decode()
     assert done.returncode == 0, done.stderr
-    for name in ("python", "cores", "memory", "av", "numpy", "cv2", "torch", "ray", "engine flow"):
+    for name in (
+        "python",
+        "cores",
+        "memory",
+        "av",
+        "numpy",
+        "cv2",
+        "torch",
+        "kernels",
+        "engine flow",
+    ):
         assert re.search(rf"^{name} +\S", text, re.MULTILINE), name
     assert "libx264" in text
     for line in text.splitlines():
