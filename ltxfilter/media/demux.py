@@ -13,6 +13,7 @@ import av.container
 import av.stream
 
 from ltxfilter.errors import InputError
+from ltxfilter.media.pyio import Reader
 from ltxfilter.media.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.options import InputOptions
 
@@ -62,7 +63,7 @@ def open_container(
         _check_readable(options.path, named)
     try:
         return av.open(
-            _url(options.path, named) if file is None else file,
+            _url(options.path, named) if file is None else Reader(file),
             "r",
             format=format_name,
             options={

@@ -24,6 +24,7 @@ from ltxfilter.media.pipes import (
     open_stdin,
     open_stdout,
 )
+from ltxfilter.media.pyio import Writer
 from ltxfilter.media.sniff import RAW, SNIFF_BYTES, Y4M, foreign, identify, moov_comes_last
 from ltxfilter.media.tags import warn_of_lost_tags
 from ltxfilter.options import InputOptions, OutputOptions
@@ -37,7 +38,7 @@ def open_source(options: InputOptions) -> Source:
     if options.path in STDIN_NAMES:
         return _open_stdin(replace(options, path="-"))
     if _streams(options):
-        return _open_named_pipe(options)
+        return _open_pipe(open_file(options.path), options)
     kind = _named(options.format) or _kind_of_file(options)
     if kind not in (Y4M, RAW):
         from ltxfilter.media.container import ContainerSource
@@ -68,9 +69,9 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         return ContainerSink(options, source, rate, format=kind)
     output = open_stdout()
     if kind != "nut":
-        return ContainerSink(options, source, rate, file=output, format=kind)
+        return ContainerSink(options, source, rate, file=Writer(output), format=kind)
     warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = AspectWriter(output, source.info.sample_aspect)
+    file = Writer(AspectWriter(output, source.info.sample_aspect))
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 
@@ -99,18 +100,17 @@ def _sink_kind(options: OutputOptions, source: Source) -> str | None:
 
 def _open_stdin(options: InputOptions) -> Source:
     """Open what arrives on standard input. Raises InputError, OptionError, Stopped."""
-    with ExitStack() as opening:
-        stream = opening.enter_context(closing(open_stdin()))
-        if path := file_behind(stream.fd):  # ltxfilter < in.mp4: a file after all, with seeking
-            return open_source(replace(options, path=path))
-        source = _open_stream(stream, options)
-        opening.pop_all()
-        return source
+    stream = open_stdin()
+    if path := file_behind(stream.fd):  # ltxfilter < in.mp4: a file after all, with seeking
+        stream.close()
+        return open_source(replace(options, path=path))
+    return _open_pipe(stream, options)
 
 
-def _open_named_pipe(options: InputOptions) -> Source:
+def _open_pipe(stream: PipeInput, options: InputOptions) -> Source:
+    """Open what arrives on `stream`, closing it if that fails. Raises like `open_source`."""
     with ExitStack() as opening:
-        stream = opening.enter_context(closing(open_file(options.path)))
+        opening.enter_context(closing(stream))
         source = _open_stream(stream, options)
         opening.pop_all()
         return source
@@ -155,12 +155,13 @@ def _declared(options: InputOptions, stream: PipeInput) -> rawvideo.Geometry:
     geometry = rawvideo.geometry_from(options)
     if geometry is not None:
         return geometry
-    found = peer.geometry(stream.fd) if options.path == "-" else None
+    found = peer.geometry(stream.fd)
     if found is None:
         raise OptionError(f"{stream.name} has no header that says what it holds. {rawvideo.ADVICE}")
     geometry = replace(found.geometry, rate=options.rate or found.geometry.rate)
     log.warning(
-        "standard input has no header; made from %s by ffmpeg: taken as -s %dx%d -pix_fmt %s -r %s",
+        "%s has no header; ffmpeg makes it from %s: taken as -s %dx%d -pix_fmt %s -r %s",
+        stream.name,
         found.name,
         geometry.width,
         geometry.height,

@@ -1,0 +1,63 @@
+"""Streams as PyAV wants them: after one error it is told of the end, for it prints the second.
+
+libav often asks again after an error. PyAV can hold one exception until libav returns; it prints
+those in excess, and a read that was cancelled would wait once more.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """What gives bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        ...
+
+
+class Writable(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take all of `data`; return its size."""
+        ...
+
+
+class Reader:
+    """A stream that has ended once reading it failed."""
+
+    def __init__(self, stream: Readable) -> None:
+        self.name = getattr(stream, "name", "")
+        self._stream = stream
+        self._failed = False
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end. Raises what the stream does, once."""
+        if self._failed:
+            return b""
+        try:
+            return self._stream.read(size)
+        except BaseException:
+            self._failed = True
+            raise
+
+
+class Writer:
+    """A stream that forgets what it is given once writing to it failed."""
+
+    def __init__(self, stream: Writable) -> None:
+        self.name = getattr(stream, "name", "")
+        self._stream = stream
+        self._failed = False
+
+    def write(self, data: bytes) -> int:
+        """Take all of `data`; return its size. Raises what the stream does, once."""
+        if not self._failed:
+            try:
+                self._stream.write(data)
+            except BaseException:
+                self._failed = True
+                raise
+        return len(data)
