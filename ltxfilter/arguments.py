@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -121,7 +122,8 @@ def _check_unknown(text: str, name: str, double: bool) -> None:
     reason = REFUSED.get(name) or REFUSED.get(base)
     if reason:
         raise OptionError(f"{text} is not supported: {reason}")
-    if double or not base.replace("-", "_").isidentifier():
+    misspelt = get_close_matches(base, OURS, n=1, cutoff=0.85)
+    if double or misspelt or not re.fullmatch(r"(?a)[\w-]*[A-Za-z][\w-]*", base):
         raise OptionError(f"no option {text}{suggestion(base)}")
 
 
@@ -311,3 +313,4 @@ def _choice(text: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
 
 
 BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, *flag.aliases)}
+OURS = [name for name, flag in BY_NAME.items() if flag.side is not Side.OUTPUT]

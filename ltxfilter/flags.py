@@ -83,7 +83,12 @@ DRAW_FLAGS = (
         Side.DRAW,
     ),
     Flag("engine", "NAME", "flow (default), or NAME:key=value; see ltxfilter engines", Side.DRAW),
-    Flag("speed", "FACTOR", "play slower (0.5) or faster (2); audio is left out", Side.DRAW),
+    Flag(
+        "speed",
+        "FACTOR",
+        "play slower (0.5) or faster (2), without sound; libvpx's own -speed is -cpu-used",
+        Side.DRAW,
+    ),
     Flag("cuts", "", "never draw across a cut between shots (default)", Side.DRAW),
     Flag("no_cuts", "", "draw across everything", Side.DRAW, ("nocuts",), group="cuts"),
     Flag(

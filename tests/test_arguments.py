@@ -88,10 +88,10 @@ def test_one_dash_or_two(dashes: str):
 def test_encoder_options_as_ffmpeg_users_write_them():
     found = options(
         "-i a -c:v libx264 -b:v 5M -profile:v high -x264-params a=1:b=2 -qscale:v 3 "
-        "-aq-mode 2 -strict -1 -tune:v:0 film out.mp4"
+        "-aq-mode 2 -8x8dct 1 -strict -1 -tune:v:0 film out.mp4"
     )
     assert found.output.encoder == {
-        "b": "5M", "profile": "high", "x264-params": "a=1:b=2", "q": "3", "aq-mode": "2",
+        "b": "5M", "profile": "high", "x264-params": "a=1:b=2", "q": "3", "aq-mode": "2", "8x8dct": "1",
         "strict": "-1", "tune": "film",
     }  # fmt: skip
 
@@ -140,6 +140,7 @@ def test_talking():
     ("line", "message"),
     [
         ("--engin flow", r"no option --engin; did you mean --engine\?"),
+        ("-i a -engin flow b.mp4", r"no option -engin; did you mean --engine\?"),
         ("-cfr 18", r"no option -cfr; did you mean -crf\?"),
         ("-wobble 3", "no option -wobble"),
         ("-i a --wobble 3 b.mp4", "no option --wobble"),
