@@ -91,8 +91,8 @@ def test_encoder_options_as_ffmpeg_users_write_them():
         "-aq-mode 2 -8x8dct 1 -strict -1 -tune:v:0 film out.mp4"
     )
     assert found.output.encoder == {
-        "b": "5M", "profile": "high", "x264-params": "a=1:b=2", "q": "3", "aq-mode": "2", "8x8dct": "1",
-        "strict": "-1", "tune": "film",
+        "b": "5M", "profile": "high", "x264-params": "a=1:b=2", "q": "3", "aq-mode": "2",
+        "8x8dct": "1", "strict": "-1", "tune": "film",
     }  # fmt: skip
 
 
