@@ -96,7 +96,7 @@ def test_rounded_times_find_their_way_back(
     tmp_path_factory, rate: Fraction, gaps: list[int]
 ) -> None:
     steps = [sum(gaps[:i]) for i in range(len(gaps))]
-    if sorted(gaps)[len(gaps) // 2] != 1:
+    if sorted(gaps[:-1])[len(gaps) // 2] != 1:
         gaps = [1] * len(gaps)
         steps = list(range(len(gaps)))
     path = tmp_path_factory.mktemp("rate") / "a.mkv"

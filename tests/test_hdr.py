@@ -93,7 +93,7 @@ def test_data_of_single_pictures_stays_behind(clips: Path, tmp_path: Path) -> No
     kinds = [
         {data.type.name for data in side_data(frame)} for frame in decoded(tmp_path / "out.mkv")
     ]
-    assert "MASTERING_DISPLAY_METADATA" in kinds[0]
+    assert "CONTENT_LIGHT_LEVEL" in kinds[0]
     held = kinds[1::2]
     assert not any("DYNAMIC_HDR_PLUS" in found for found in held)
 

@@ -36,6 +36,10 @@ QUALITY = {  # encoder -> options where the user asked for no rate and no qualit
     "hevc_nvenc": {"rc": "vbr", "cq": "21", "preset": "p5"},
     "av1_nvenc": {"rc": "vbr", "cq": "25", "preset": "p5"},
 }
+UNUSABLE = {  # formats that FFmpeg lists but encoders or players do not take
+    "libx265": ("yuva420p", "yuva420p10le"),
+    "libvpx-vp9": ("yuva422p", "yuva444p", "gbrap"),
+}
 RATE_OPTIONS = {"crf", "b", "qp", "q", "qscale", "global_quality", "cq", "lossless"}
 REFUSED = re.compile(r"Unknown option|Error parsing option|Invalid value for")
 LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA, what -q counts in
@@ -140,8 +144,7 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
     Raises OptionError if `wanted` is not one that the encoder takes.
     """
     known = [fmt.name for fmt in encoder.video_formats or ()]
-    if encoder.name == "libx265":  # what FFmpeg lists, few builds of x265 can do
-        known = [name for name in known if not name.startswith("yuva")]
+    known = [name for name in known if name not in UNUSABLE.get(encoder.name, ())]
     if wanted is not None:
         if known and wanted not in known:
             raise OptionError(f"-pix_fmt {wanted}: {encoder.name} takes {', '.join(known)}")
@@ -151,6 +154,8 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
     alpha = any(shape.role == "a" for shape in info.layout)
     rgb = any(shape.role == "r" for shape in info.layout)
     alike = [name for name in known if not name.startswith("yuvj") and rgb == ("b" in name)]
+    if len(info.layout) == 1:  # gray has no chroma to lose
+        alike = [name for name in alike if "420" in name or "gray" in name]
     best, loss = av.codec.codec.find_best_pix_fmt_of_list(alike or known, info.pix_fmt, alpha)
     if best is None:
         raise OptionError(f"-c:v {encoder.name}: takes {', '.join(known)}, not {info.pix_fmt}")

@@ -183,7 +183,7 @@ def check_header(layout: Layout, name: str) -> None:
     """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
     buffer = io.BytesIO()
     try:
-        Muxer(layout, buffer, None).close()
+        Muxer(layout, buffer, None)
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(plan.codec for plan in layout.plan if plan.action == "copy")
         raise OutputError(
@@ -191,6 +191,8 @@ def check_header(layout: Layout, name: str) -> None:
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error
+    finally:
+        buffer.close()  # so that PyAV forgets the trailer, which some muxers refuse an empty file
 
 
 def muxer_name(options: OutputOptions, given: str | None) -> str:
