@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from fractions import Fraction
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tools import TIMEOUT, ffmpeg, ltxfilter, make_clip, run_pipe, samples
+from tools import ROOT, TIMEOUT, ffmpeg, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter.errors import InputError, OutputError
 from ltxfilter.media import sniff
@@ -266,6 +267,39 @@ def test_nut_headers_that_arrive_in_pieces(clip, size, aspect):
 @functools.cache
 def run_pipe_once(clip: Path) -> bytes:
     return run_pipe(ffmpeg("-i", clip, "-f", "nut", "-c:v", "rawvideo", "-")).out
+
+
+@pytest.mark.parametrize("options", [("-f", "yuv4mpegpipe"), ("-f", "rawvideo")], ids=" ".join)
+def test_a_named_pipe_is_read_like_standard_input(options):
+    """Also what a shell makes of <(...), where the writer can be found as well."""
+    reading, writing = os.pipe()
+    with tempfile.TemporaryDirectory() as folder:
+        clip = make_clip(Path(folder) / "a.y4m", "-pix_fmt", "yuv420p", size="128x96")
+        with subprocess.Popen(ffmpeg("-i", clip, *options, "-"), stdout=writing) as writer:
+            os.close(writing)
+            command = ltxfilter("-i", f"/dev/fd/{reading}", *KEEP, "-f", "rawvideo", "-")
+            done = subprocess.run(
+                command, pass_fds=[reading], capture_output=True, timeout=TIMEOUT, cwd=ROOT
+            )
+            os.close(reading)
+            writer.kill()
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == samples(clip)
+
+
+def test_streams_beside_the_video_are_not_lost_in_silence(tmp_path):
+    clip = tmp_path / "a.mkv"
+    video = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1")
+    sound = ("-f", "lavfi", "-i", "sine=d=1")
+    subprocess.run(
+        ffmpeg(*video, *sound, "-pix_fmt", "yuv420p", "-c:a", "flac", clip),
+        check=True,
+        timeout=TIMEOUT,
+    )
+    said = "audio stream 1 (flac) is left out"
+    assert said in run_pipe(ltxfilter("-i", clip, *KEEP, "-f", "yuv4mpegpipe", "-")).err
+    assert said not in run_pipe(ltxfilter("-i", clip, *KEEP, "-an", "-f", "rawvideo", "-")).err
+    assert said not in run_pipe(ltxfilter("-i", clip, *KEEP, "-f", "nut", "-")).err
 
 
 def test_a_redirected_file_is_read_as_a_file(tmp_path):

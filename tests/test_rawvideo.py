@@ -226,3 +226,15 @@ def test_rgb_needs_another_answer_than_y4m():
     result = run_pipe(ltxfilter(*told), stdin=bytes(64 * 48 * 3 * 2))
     assert result.codes == [2]
     assert "use -f nut" in result.err
+
+
+def test_fields_are_told_apart_on_demand(tmp_path):
+    woven = np.full((5, 48, 64), 200, np.uint8)
+    woven[:, 1::2] = np.arange(0, 250, 50)[:, None, None]  # the second field moves, the first not
+    (tmp_path / "a.raw").write_bytes(woven.tobytes())
+    apart = read(options_for(tmp_path / "a.raw", "gray", deinterlace="on"))
+    assert len(apart) == 5
+    assert (apart[2].planes[0][::2] == 200).all()
+    assert (apart[2].planes[0][1::2] != woven[2, 1::2]).any()
+    kept = read(options_for(tmp_path / "a.raw", "gray"))
+    assert np.array_equal(kept[2].planes[0], woven[2])

@@ -6,6 +6,7 @@ import io
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from math import ceil
@@ -16,10 +17,14 @@ import numpy as np
 from ltxfilter.errors import InputError, OptionError, OutputError
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media import Source, SourceCounts, StreamPlan
+from ltxfilter.media.container_source import ContainerSource
+from ltxfilter.media.copied import NOT_ASKED, plan_streams
+from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
 from ltxfilter.media.demux import MAX_PIXELS
 from ltxfilter.media.packed import Arrangement
 from ltxfilter.media.partfile import PartFile
 from ltxfilter.media.pipes import STDOUT_NAMES, PipeInput, PipeOutput, open_stdout
+from ltxfilter.media.sniff import Y4M
 from ltxfilter.options import InputOptions, OutputOptions
 
 if TYPE_CHECKING:
@@ -43,17 +48,26 @@ class BareSource(ABC):
         self.info = info
         self.duration: Fraction | None = None
         self.counts = SourceCounts()
-        self.held_bytes = READ_AHEAD
         self.read = 0  # whole frames so far, those before -ss included
         self.arrangement = arrangement
+        self.bottom_first = False  # order of the fields, if frames hold two
+        self.interlaced = options.deinterlace == "on"
         self._stream = stream
         self._buffered = io.BufferedReader(stream, READ_AHEAD)
         self._first, self._stop = _trim(options)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes read ahead, and the frames that the deinterlacer holds."""
+        return READ_AHEAD + (DEINTERLACER_FRAMES * self.info.frame_bytes if self.interlaced else 0)
+
     def frames(self) -> Iterator[Frame]:
         """Yield every whole frame within -ss and -t. Raises InputError, Stopped."""
         self._stream.enlarge()
-        yield from self._timed(self.pictures())
+        pictures = self.pictures()
+        if self.interlaced:
+            pictures = deinterlaced(pictures, self.info, bottom_first=self.bottom_first)
+        yield from self._timed(pictures)
         if not self.counts.frames:
             where = f" at or after {float(self._first):g} s" if self._first else ""
             raise InputError(f"{self.name}: no video frames{where}")
@@ -124,7 +138,7 @@ class BareSink:
         Raises OutputError, OptionError.
         """
         self.held_bytes = 0
-        self.plan: tuple[StreamPlan, ...] = (StreamPlan(0, "video", "rawvideo", "draw"),)
+        self.plan = _plan(options, source)
         self._rate = rate
         self._start = header + marker
         self._marker = marker
@@ -180,6 +194,24 @@ def check_size(name: str, width: int, height: int) -> None:
         raise InputError(
             f"{name}: a picture of {width}x{height} is over the limit of {MAX_PIXELS} pixels"
         )
+
+
+def _plan(options: OutputOptions, source: Source) -> tuple[StreamPlan, ...]:
+    """Say that only the video goes on, and warn of what else was asked for."""
+    if not isinstance(source, ContainerSource):
+        return (StreamPlan(0, "video", "rawvideo", "draw"),)
+    plan = []
+    for stream in plan_streams(source.container, source.stream, options, Y4M):
+        if stream.action == "copy" or (stream.action == "drop" and stream.reason != NOT_ASKED):
+            stream = replace(stream, action="drop", reason="bare frames carry nothing else")
+            log.warning(
+                "%s stream %d (%s) is left out: bare frames carry nothing else; use -f nut",
+                stream.kind,
+                stream.index,
+                stream.codec,
+            )
+        plan.append(stream)
+    return tuple(plan)
 
 
 def output_rate(info: VideoInfo, rate: Fraction | None, kind: str) -> Fraction:

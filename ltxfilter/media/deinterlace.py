@@ -12,6 +12,8 @@ from ltxfilter.errors import InputError
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.media.avframe import from_planes, view
 
+DEINTERLACER_FRAMES = 5  # bwdif looks at three, and one goes in while one comes out
+
 
 def deinterlaced(
     pictures: Iterator[Planes], info: VideoInfo, *, bottom_first: bool

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.frame import ColorInfo, Planes, VideoInfo
+from ltxfilter.frame import ColorInfo, VideoInfo
 from ltxfilter.media import Source
 from ltxfilter.media.bare import (
     BareSink,
@@ -125,9 +124,11 @@ class Y4mSource(BareSource):
         info = _video_info(header, arrangement, options, stream.name)
         super().__init__(stream, info, arrangement, options)
         self.duration = self.duration_of(stream.size - len(line) - 1, len(MARKER))
-        self._deinterlace = options.deinterlace == "on" or self.header.interlace != "p"
-        if self.header.interlace != "p" and options.deinterlace == "off":
-            raise InputError(f"{self.name}: interlaced y4m; leave --deinterlace at auto")
+        self.bottom_first = header.interlace == "b"
+        if header.interlace != "p":
+            self.interlaced = True
+            if options.deinterlace == "off":
+                raise InputError(f"{self.name}: interlaced y4m; leave --deinterlace at auto")
 
     def read_marker(self) -> bool:
         """Consume "FRAME", its parameters and the line feed; return False at the end."""
@@ -139,15 +140,6 @@ class Y4mSource(BareSource):
         if line:
             self.partial(len(line))
         return False
-
-    def pictures(self) -> Iterator[Planes]:
-        """Yield the planes of every whole frame, deinterlaced if they hold two fields."""
-        pictures = super().pictures()
-        if not self._deinterlace:
-            return pictures
-        from ltxfilter.media.deinterlace import deinterlaced
-
-        return deinterlaced(pictures, self.info, bottom_first=self.header.interlace == "b")
 
     def partial(self, count: int) -> None:
         """Warn that the last frame is not whole."""
