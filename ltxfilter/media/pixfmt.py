@@ -63,7 +63,13 @@ def plane_shapes(name: str, width: int, height: int) -> tuple[PlaneShape, ...]:
     by_plane = sorted(zip(_roles(fmt), fmt.components, strict=True), key=lambda pair: pair[1].plane)
     one_each = [component.plane for _, component in by_plane] == list(range(len(by_plane)))
     bits = {component.bits for _, component in by_plane}
-    if not one_each or min(bits, default=0) < 8 or max(bits) > 16 or "f" in name or fmt.is_big_endian:
+    if (
+        not one_each
+        or min(bits, default=0) < 8
+        or max(bits) > 16
+        or "f" in name
+        or fmt.is_big_endian
+    ):
         raise InputError(
             f"pixel format {name} is not supported; convert it first, for example to yuv420p, "
             "yuv422p10le, yuv444p12le, gray or gbrp"
