@@ -171,6 +171,19 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Where the LTX engines find their models, and what runs them."""
+
+    checkpoint: str | None = None  # an LTX-2 checkpoint
+    spatial_upsampler: str | None = None
+    temporal_upsampler: str | None = None
+    context: str | None = None  # an encoded prompt
+    gemma: str | None = None  # folder of the text encoder
+    loras: tuple[tuple[str, float], ...] = ()  # file and strength, fused in this order
+    device: str = "auto"  # auto, cpu, cuda or cuda:N
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Everything that a run is asked to do."""
 
@@ -178,6 +191,7 @@ class Options:
     output: OutputOptions = field(default_factory=OutputOptions)
     fps: str = "auto"  # auto, source, 2x or a rate
     engine: str = "flow"  # NAME or NAME:key=value
+    models: ModelOptions = field(default_factory=ModelOptions)
     speed: Fraction = Fraction(1)  # below 1 plays slower
     cuts: bool = True
     repeats: str = "report"  # report, smooth

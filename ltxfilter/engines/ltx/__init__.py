@@ -1,0 +1,14 @@
+"""Engines that draw with LTX-2's models; importing this package imports neither torch nor them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+PACKAGES = ("torch", "safetensors", "einops", "ltx_core")
+INSTALL = 'pip install "ltxfilter[ltx]"'
+
+
+def missing_packages() -> str | None:
+    """Return what to install before a model can be loaded, or None if everything is there."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    return f"{', '.join(missing)} missing: {INSTALL}" if missing else None

@@ -1,0 +1,263 @@
+"""LTX-2's models, loaded once and resident: encode, denoise, upsample, decode in our own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Lock
+from typing import Any, Literal, TypeVar
+
+import torch
+from safetensors import safe_open
+
+from ltxfilter.engines.ltx import checkpoint as files
+from ltxfilter.engines.ltx import upstream
+from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
+from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import ModelOptions
+
+T = TypeVar("T")
+Upsampling = Literal["spatial", "temporal"]
+KINDS = {"spatial": Kind.SPATIAL, "temporal": Kind.TEMPORAL}
+NAMED = 4  # missing tensors that a message names
+
+# name in the file -> name in the model, None for one that the model does not have
+Naming = Callable[[str], str | None]
+
+
+class Models:
+    """The models of one run, each loaded when it is first asked for and kept until `close`.
+
+    Latents are [B, 128, f, h, w] for pictures [B, 3, F, H, W] in [-1, 1] with F = 8 (f - 1) + 1,
+    H = 32 h, W = 32 w. Everything goes in and comes out on `device`. May be used from several
+    threads: each model loads once.
+    """
+
+    def __init__(
+        self,
+        options: ModelOptions,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        fp8: str = "off",
+    ) -> None:
+        """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
+
+        device: None chooses by `options.device`. dtype: what the models compute in; None is
+        bfloat16 on a GPU, float32 on a CPU. fp8: rowwise, cast or off, of the transformer.
+        """
+        self.options = options
+        self.device = device or choose_device(options.device)
+        self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
+        self.fp8 = fp8
+        self._lock = Lock()
+        self._loaded: dict[str, Any] = {}
+
+    @property
+    def checkpoint(self) -> ModelFile:
+        """The checkpoint's header."""
+        return self._once("checkpoint", lambda: self._file(Kind.CHECKPOINT))
+
+    def load(self, *parts: str) -> None:
+        """Load "transformer", "encoder", "decoder", "spatial", "temporal" now. Raises."""
+        for part in parts:
+            self._module(part)
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the latents of pictures, float32. Frames must number 8k + 1, sides 32n."""
+        frames, height, width = pixels.shape[2:]
+        if frames % 8 != 1 or height % 32 or width % 32:
+            raise ValueError(f"{frames} frames of {width}x{height}: not 8k + 1 of 32n x 32m")
+        return self._run("encoder", pixels).float()
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the pictures of latents, float32, not clamped."""
+        module = self._module("decoder")
+        with torch.no_grad():
+            return upstream.decode(module, latents.to(self.device, self.dtype)).float()
+
+    def upsample(self, latents: torch.Tensor, kind: Upsampling) -> torch.Tensor:
+        """Return latents of twice the height and width, or of 2f - 1 latent frames, float32."""
+        module = self._module(kind)
+        mean, deviation = self._statistics()
+        with torch.no_grad():
+            raw = latents.to(self.device, torch.float32) * deviation + mean
+            return (module(raw.to(self.dtype)).float() - mean) / deviation
+
+    def velocity(
+        self,
+        latent: torch.Tensor,
+        sigma: torch.Tensor,
+        timesteps: torch.Tensor,
+        positions: torch.Tensor,
+        context: torch.Tensor,
+        *,
+        skipped: Sequence[int] = (),
+    ) -> torch.Tensor:
+        """Return how the latent tokens [B, T, 128] move per unit of sigma, float32.
+
+        sigma: [B] float32. timesteps: [B, T, 1] float32, each token's own sigma. positions:
+        [B, 3, T, 2] float32, begin and end of each token in seconds, rows and columns. context:
+        [1 or B, L, D]. skipped: blocks whose self-attention is left out.
+        """
+        module = self._module("transformer")
+        text = context.to(self.device, self.dtype).expand(len(latent), -1, -1)
+        with torch.no_grad():
+            return upstream.velocity(
+                module,
+                latent=latent.to(self.device, self.dtype),
+                sigma=sigma,
+                timesteps=timesteps,
+                positions=positions,
+                context=text,
+                skipped=skipped,
+            ).float()
+
+    def context(self) -> torch.Tensor:
+        """Return the text context [1, L, D] that --context names. Raises."""
+        return self._once("context", self._read_context)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the transformer has."""
+        return int(self.checkpoint.config.get("transformer", {}).get("num_layers", 48))
+
+    def close(self) -> None:
+        """Let go of every model."""
+        self._loaded.clear()
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        if name not in self._loaded:
+            found = make()
+            with self._lock:
+                self._loaded.setdefault(name, found)
+        value: T = self._loaded[name]
+        return value
+
+    def _file(self, kind: Kind) -> ModelFile:
+        """Return the header of the file of a kind. Raises EngineUnavailableError."""
+        flag = files.FLAGS[kind]
+        path = getattr(self.options, flag.removeprefix("--").replace("-", "_"))
+        if path is None:
+            raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}")
+        return files.open_file(path, kind, flag)
+
+    def _module(self, part: str) -> torch.nn.Module:
+        return self._once(part, lambda: self._build(part))
+
+    def _build(self, part: str) -> torch.nn.Module:
+        file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
+        kind = "upsampler" if part in KINDS else part
+        config = dict(file.config)
+        if part == "transformer":
+            config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
+        try:
+            module = upstream.blueprint(kind, config, file.metadata)
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineUnavailableError(
+                f"{file.path}: ltx_core cannot build its {part}: {error}"
+            ) from None
+        tensors = read_tensors(file, NAMINGS.get(part, str), self.device)
+        fill(module, {name: self._cast(value) for name, value in tensors}, file.path)
+        return module
+
+    def _cast(self, value: torch.Tensor) -> torch.Tensor:
+        return value.to(self.dtype) if value.is_floating_point() else value
+
+    def _run(self, part: str, value: torch.Tensor) -> torch.Tensor:
+        module = self._module(part)
+        with torch.no_grad():
+            found: torch.Tensor = module(value.to(self.device, self.dtype))
+        return found
+
+    def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""
+        found = self._once("statistics", self._read_statistics)
+        return found["mean-of-means"], found["std-of-means"]
+
+    def _read_statistics(self) -> dict[str, torch.Tensor]:
+        def naming(name: str) -> str | None:
+            return _after(name, files.STATISTICS)
+
+        tensors = read_tensors(self.checkpoint, naming, self.device)
+        return {name: value.float().reshape(-1, 1, 1, 1) for name, value in tensors}
+
+    def _read_context(self) -> torch.Tensor:
+        file = self._file(Kind.CONTEXT)
+        (context,) = (value for _, value in read_tensors(file, _is_context, self.device))
+        context = context.to(self.dtype).reshape(-1, *context.shape[-2:])
+        settings = self.checkpoint.config.get("transformer", {})
+        before = settings.get("caption_proj_before_connector", False)
+        width = settings.get("cross_attention_dim" if before else "caption_channels")
+        if width is not None and context.shape[-1] != width:
+            raise EngineUnavailableError(
+                f"--context {file.path}: {context.shape[-1]} values wide, and this checkpoint "
+                f"wants {width}; make it anew with ltxfilter context"
+            )
+        return context
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" is the first GPU if there is one. Raises."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise EngineUnavailableError(
+            f"--device {name}: {reason}; write auto, cpu or cuda:N"
+        ) from None
+    return device
+
+
+def read_tensors(
+    file: ModelFile, naming: Naming, device: torch.device
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors that `naming` keeps, by their new names, one at a time."""
+    with safe_open(file.path, "pt", device=str(device)) as opened:
+        for name in file.tensors:
+            if (new := naming(name)) is not None:
+                yield new, opened.get_tensor(name)
+
+
+def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
+    """Give a module without weights its weights. Raises EngineUnavailableError if any lacks."""
+    try:
+        module.load_state_dict(tensors, strict=False, assign=True)
+    except RuntimeError as error:  # shapes that differ, a line each
+        lines = str(error).splitlines()
+        raise EngineUnavailableError(f"{path}: {lines[min(1, len(lines) - 1)].strip()}") from None
+    everything = (*module.named_parameters(), *module.named_buffers())
+    missing = [name for name, value in everything if value.is_meta]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise EngineUnavailableError(f"{path}: it lacks {', '.join(missing[:NAMED])}{more}")
+
+
+def _after(name: str, prefix: str) -> str | None:
+    return name.removeprefix(prefix) if name.startswith(prefix) else None
+
+
+def _transformer_name(name: str) -> str | None:
+    new = _after(name, files.TRANSFORMER)
+    return new if new is not None and files.video_only(new) else None
+
+
+def _vae_naming(prefix: str) -> Naming:
+    def naming(name: str) -> str | None:
+        if name.startswith(files.STATISTICS):
+            return name.removeprefix("vae.")
+        return _after(name, prefix)
+
+    return naming
+
+
+def _is_context(name: str) -> str | None:
+    return name if name == files.CONTEXT else None
+
+
+NAMINGS: dict[str, Naming] = {
+    "transformer": _transformer_name,
+    "encoder": _vae_naming(files.ENCODER),
+    "decoder": _vae_naming(files.DECODER),
+}
