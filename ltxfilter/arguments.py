@@ -11,12 +11,25 @@ from fractions import Fraction
 from typing import Any
 
 from ltxfilter.errors import OptionError
-from ltxfilter.flags import COLOR, ENCODER, FLAGS, LEVELS, MUXER, REFUSED, Flag, Side, parse_level
+from ltxfilter.flags import (
+    COLOR,
+    ENCODER,
+    FLAGS,
+    LEVELS,
+    MODEL,
+    MUXER,
+    REFUSED,
+    Flag,
+    Side,
+    parse_level,
+)
 from ltxfilter.options import (
     InputOptions,
+    ModelOptions,
     Options,
     OutputOptions,
     parse_bytes,
+    parse_lora,
     parse_size,
     parse_threads,
     parse_time,
@@ -58,6 +71,7 @@ class Given:
     general: dict[str, str] = field(default_factory=dict)
     encoder: dict[str, str] = field(default_factory=dict)
     maps: list[str] = field(default_factory=list)
+    loras: list[str] = field(default_factory=list)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -72,6 +86,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         input=_input(given),
         output=_output(given),
         **_drawing(given),
+        models=_models(given),
         strict="xerror" in general,
     )
     return Arguments(
@@ -179,7 +194,9 @@ def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> Non
         given.encoder[word.name] = word.value
     elif flag.name == "map":
         given.maps.append(word.value)
-    elif side in (Side.GENERAL, Side.DRAW):
+    elif flag.name == "lora":
+        given.loras.append(word.value)
+    elif side in (Side.GENERAL, Side.DRAW, Side.MODEL):
         given.general[flag.key] = word.value or flag.name
     elif side is Side.INPUT or (side is Side.EITHER and describes_input):
         given.input[flag.key] = word.value or flag.name
@@ -289,6 +306,11 @@ def _drawing(given: Given) -> dict[str, Any]:
         found["threads"] = parse_threads(given.output["threads"])
     repeats = _choice(text, "repeats", ("report", "smooth"))
     return {**found, "cuts": text.get("cuts") != "no_cuts", "repeats": repeats}
+
+
+def _models(given: Given) -> ModelOptions:
+    named = {name: given.general[name] for name in MODEL if name in given.general}
+    return ModelOptions(**named, loras=tuple(parse_lora(text) for text in given.loras))
 
 
 def _speed(text: str) -> Fraction:

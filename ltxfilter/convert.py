@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
@@ -48,7 +48,9 @@ class Run:
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
             self.worker = own(
-                closing(Worker(options.engine, self.info, self.rate, options.threads))
+                closing(
+                    Worker(options.engine, self.info, self.rate, options.threads, options.models)
+                )
             )
             if options.target is not options.output:
                 log.warning("--speed %s: sound, subtitles, data are left out", options.speed)
@@ -84,19 +86,11 @@ class Run:
 
     def go(self, on_progress: OnProgress | None = None) -> Progress:
         """Convert everything. Raises LtxFilterError, BrokenPipeError."""
-        began = reported = perf_counter()
+        began = perf_counter()
         progress = self.progress
         try:
-            for frame in self._frames():
-                self._refuse_damage()
-                self.sink.write(frame)
-                _count(progress, frame)
-                self._span = (self._span or (frame.time,))[0], frame.time
-                now = perf_counter()
-                if on_progress and now - reported >= REPORT_SECONDS:
-                    reported, progress.elapsed = now, now - began
-                    self._gather()
-                    on_progress(progress)
+            with closing(self._frames()) as frames:  # its threads end before both ends are closed
+                self._write(frames, began, on_progress)
             self._refuse_damage()
             if not progress.frames_out:
                 raise InputError(f"{self.source.name}: no video frames")
@@ -108,7 +102,20 @@ class Run:
         progress.elapsed = perf_counter() - began
         return progress
 
-    def _frames(self) -> Iterator[Frame]:
+    def _write(self, frames: Iterable[Frame], began: float, on_progress: OnProgress | None) -> None:
+        progress, reported = self.progress, began
+        for frame in frames:
+            self._refuse_damage()
+            self.sink.write(frame)
+            _count(progress, frame)
+            self._span = (self._span or (frame.time,))[0], frame.time
+            now = perf_counter()
+            if on_progress and now - reported >= REPORT_SECONDS:
+                reported, progress.elapsed = now, now - began
+                self._gather()
+                on_progress(progress)
+
+    def _frames(self) -> Generator[Frame]:
         """Yield the output frames; decoding and drawing run ahead in threads of their own."""
         options, budget, shape = self.options, self.budget, self.worker.shape
         stages = StageStats("decode"), StageStats("motion"), StageStats("draw")

@@ -150,7 +150,7 @@ def plan(options: Options) -> Plan:
         info = source.info
         rate = output_rate(options.fps, info.rate)
         with (
-            closing(Worker(options.engine, info, rate, options.threads)) as worker,
+            closing(Worker(options.engine, info, rate, options.threads, options.models)) as worker,
             _trial(options, source, rate) as sink,
         ):
             held = (source.held_bytes, sink.held_bytes)

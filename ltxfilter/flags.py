@@ -15,6 +15,7 @@ class Side(Enum):
     INPUT = "Input"
     EITHER = "Input before -i, output after it"
     DRAW = "Drawing"
+    MODEL = "Models of the ltx engines"
     OUTPUT = "Output"
     GENERAL = "General"
     SHOW = "Instead of a run"
@@ -39,7 +40,11 @@ class Flag:
     @property
     def dashed(self) -> str:
         """How it is written: ffmpeg's own with one dash, ours with two."""
-        ours = self.side is Side.DRAW or self.name in ("help", "version", "deinterlace")
+        ours = self.side in (Side.DRAW, Side.MODEL) or self.name in (
+            "help",
+            "version",
+            "deinterlace",
+        )
         return "--" + self.name.replace("_", "-") if ours else "-" + self.name
 
 
@@ -98,6 +103,16 @@ DRAW_FLAGS = (
         Side.DRAW,
     ),
     Flag("memory", "SIZE", "use at most SIZE, such as 512M or 4G (default 2G)", Side.DRAW),
+)
+
+MODEL_FLAGS = (
+    Flag("checkpoint", "FILE", "the LTX-2 checkpoint, .safetensors", Side.MODEL),
+    Flag("spatial_upsampler", "FILE", "the spatial latent upsampler", Side.MODEL),
+    Flag("temporal_upsampler", "FILE", "the temporal latent upsampler", Side.MODEL),
+    Flag("context", "FILE", "an encoded prompt", Side.MODEL),
+    Flag("gemma", "FOLDER", "the text encoder", Side.MODEL),
+    Flag("lora", "FILE[:STRENGTH]", "add a LoRA to the transformer; repeatable", Side.MODEL),
+    Flag("device", "NAME", "what runs the models: auto (default), cpu, cuda or cuda:N", Side.MODEL),
 )
 
 ENCODER_FLAGS = (
@@ -183,12 +198,14 @@ FLAGS = (
     *INPUT_FLAGS,
     *EITHER_FLAGS,
     *DRAW_FLAGS,
+    *MODEL_FLAGS,
     *OUTPUT_FLAGS,
     *GENERAL_FLAGS,
     *SHOW_FLAGS,
 )
 
 ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
+MODEL = tuple(flag.name for flag in MODEL_FLAGS if flag.name != "lora")
 MUXER = tuple(flag.name for flag in MUXER_FLAGS)
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)
 

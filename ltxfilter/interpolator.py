@@ -10,6 +10,7 @@ from typing import Any, Self
 from ltxfilter.cuts import CutDetector
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.options import ModelOptions
 from ltxfilter.path import drawn
 from ltxfilter.pictures import ArrayPictures, FramePictures
 from ltxfilter.timeline import output_rate, parse_rate
@@ -21,9 +22,16 @@ class Path:
     """Frames in, output frames out, in this thread: the core of everything below."""
 
     def __init__(
-        self, info: VideoInfo, rate: Fraction | None, engine: str, cuts: bool, repeats: str
+        self,
+        info: VideoInfo,
+        rate: Fraction | None,
+        engine: str,
+        cuts: bool,
+        repeats: str,
+        *,
+        models: ModelOptions | None = None,
     ) -> None:
-        self._worker = Worker(engine, info, rate)
+        self._worker = Worker(engine, info, rate, models=models)
         detector = CutDetector(info, cuts=cuts)
         self._rolling = RollingWindow(self._worker.shape, rate, detector, info.interval, repeats)
 
@@ -45,7 +53,7 @@ class Interpolator:
 
     fps: "auto", "source", "2x", or a rate as int, Fraction or text. fps_in: the source's rate,
     where frames do not tell their duration. Source frames come back with untouched samples; all
-    that come back have pts counted in 1 / fps.
+    that come back have pts counted in 1 / fps. models: files for the ltx engines.
     """
 
     def __init__(
@@ -56,10 +64,12 @@ class Interpolator:
         engine: str = "flow",
         cuts: bool = True,
         repeats: str = "report",
+        models: ModelOptions | None = None,
     ) -> None:
         self._fps = str(fps)
         self._fps_in = None if fps_in is None else parse_rate(str(fps_in))
         self._drawing = engine, cuts, repeats
+        self._models = models
         self._path: Path | None = None
         self._ready: deque[Frame] = deque()
         self._ended = False
@@ -123,7 +133,7 @@ class Interpolator:
     def _open(self, frame: Any) -> Path:
         self._info = self._kind.info(frame, self._fps_in)
         self._rate = output_rate(self._fps, self._info.rate)
-        self._path = Path(self._info, self._rate, *self._drawing)
+        self._path = Path(self._info, self._rate, *self._drawing, models=self._models)
         return self._path
 
     def _time(self, frame: Any) -> Fraction:
@@ -145,12 +155,14 @@ def interpolate(
     engine: str = "flow",
     cuts: bool = True,
     repeats: str = "report",
+    models: ModelOptions | None = None,
 ) -> Iterator[Any]:
     """Yield pictures at `fps_out` from pictures at `fps_in`.
 
     frames: numpy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
     1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1. Source pictures come back as the
-    same objects, drawn ones as the same kind on the same device. Raises InputError, OptionError.
+    same objects, drawn ones as the same kind on the same device. models: files for the ltx
+    engines. Raises InputError, OptionError.
     """
     rate_in = parse_rate(str(fps_in))
     rate_out = output_rate(str(fps_out), rate_in)
@@ -161,7 +173,7 @@ def interpolate(
         for number, picture in enumerate(frames):
             if path is None or info is None:
                 info = kind.info(picture, rate_in)
-                path = Path(info, rate_out, engine, cuts, repeats)
+                path = Path(info, rate_out, engine, cuts, repeats, models=models)
             for frame in path.push(kind.frame(picture, number / rate_in, info)):
                 yield kind.picture(frame, info)
         if path is not None and info is not None:

@@ -127,6 +127,16 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_lora(text: str) -> tuple[str, float]:
+    """Read PATH or PATH:STRENGTH. Raises OptionError."""
+    path, _, tail = text.rpartition(":")
+    if not path or not re.fullmatch(r"(?a)[-+]?\d*\.?\d+", tail):
+        path, tail = text, "1"
+    if not path:
+        raise OptionError("--lora: write PATH or PATH:STRENGTH, such as style.safetensors:0.8")
+    return path, float(tail)
+
+
 def parse_threads(text: str) -> int:
     """Read the value of -threads. Raises OptionError."""
     if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
@@ -180,7 +190,7 @@ class ModelOptions:
     context: str | None = None  # an encoded prompt
     gemma: str | None = None  # folder of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # file and strength, fused in this order
-    device: str = "auto"  # auto, cpu, cuda or cuda:N
+    device: str | None = None  # auto (default), cpu, cuda or cuda:N
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

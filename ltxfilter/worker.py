@@ -18,6 +18,7 @@ from ltxfilter import engines
 from ltxfilter.engines import Drawn, Engine
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Frame, Made, Plane, Planes, VideoInfo
+from ltxfilter.options import ModelOptions
 from ltxfilter.timeline import Slot
 from ltxfilter.window import Gap, Window, WindowShape
 
@@ -44,10 +45,15 @@ class Worker:
     """Draws the windows of one stream; `prepare` in order, `draw` from any number of threads."""
 
     def __init__(
-        self, spec: str, video: VideoInfo, rate: Fraction | None, threads: int = 1
+        self,
+        spec: str,
+        video: VideoInfo,
+        rate: Fraction | None,
+        threads: int = 1,
+        models: ModelOptions | None = None,
     ) -> None:
         """Open the engine that `spec` describes. Raises OptionError, EngineError."""
-        self._engine = engines.build(spec)
+        self._engine = engines.build(spec, models)
         if reason := type(self._engine).unavailable():
             raise EngineUnavailableError(f"engine {self._engine.name}: {reason}")
         self._video = video

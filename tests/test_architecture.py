@@ -14,7 +14,7 @@ ROOT = Path(ltxfilter.__file__).parent
 RANKS = [  # a module imports only from rows below its own, freely inside one folder
     {"errors"},
     {"frame", "timeline", "options", "scheduler", "flags"},
-    {"motion"},
+    {"motion", "settings"},
     {"window"},
     {"cuts", "color"},
     {"media", "engines"},

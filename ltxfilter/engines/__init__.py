@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from ltxfilter import settings
 from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.errors import OptionError
-from ltxfilter.options import parse_spec
+from ltxfilter.options import ModelOptions, parse_spec
 
 __all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class"]
 
@@ -27,8 +28,11 @@ def engine_class(name: str) -> type[Engine]:
     return found
 
 
-def build(spec: str) -> Engine:
-    """Build the engine that "NAME:key=value" describes, not yet open. Raises OptionError."""
+def build(spec: str, models: ModelOptions | None = None) -> Engine:
+    """Build the engine that "NAME:key=value" describes, not yet open. Raises OptionError.
+
+    models: for an engine that needs any; the environment and the settings file fill its gaps.
+    """
     name, given = parse_spec(spec)
     kind = engine_class(name)
     known = {option.name: option for option in kind.options}
@@ -38,4 +42,6 @@ def build(spec: str) -> Engine:
             allowed = ", ".join(known) or "none"
             raise OptionError(f"engine {name} has no option {key!r}; it has {allowed}")
         values[key] = known[key].parse(text)
+    if hasattr(kind, "files"):  # a ModelEngine
+        values["models"] = settings.complete(models or ModelOptions())
     return kind(**values)

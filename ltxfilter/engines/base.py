@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Protocol
 
 from ltxfilter.frame import Planes, VideoInfo
-from ltxfilter.options import EngineOption
+from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.window import Window, WindowShape
 
 
@@ -58,3 +58,11 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release everything; calling it twice does nothing."""
         ...
+
+
+class ModelEngine(Engine, Protocol):
+    """An engine that draws with models from files; `build` tells it where they are."""
+
+    files: ClassVar[tuple[str, ...]]  # fields of ModelOptions that it cannot do without
+
+    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None: ...

@@ -195,9 +195,9 @@ class Models:
         return context
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device called `name`; "auto" is the first GPU if there is one. Raises."""
-    if name == "auto":
+def choose_device(name: str | None) -> torch.device:
+    """Return the device called `name`; None and "auto" are the first GPU if any. Raises."""
+    if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
