@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PRESETS = {
     "fast": {"finest": 1, "rounds": 1, "steps": 4, "neighbours": 1},
-    "balanced": {"finest": 1, "rounds": 2, "steps": 5, "neighbours": 2},
-    "best": {"finest": 0, "rounds": 2, "steps": 6, "neighbours": 2},
+    "balanced": {"finest": 1, "rounds": 3, "steps": 5, "neighbours": 2},
+    "best": {"finest": 0, "rounds": 3, "steps": 6, "neighbours": 2},
 }
 PRESET = -1  # an option's value that leaves it to the preset
 STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps

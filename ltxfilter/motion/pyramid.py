@@ -21,9 +21,10 @@ def find_flow(
     """
     flow: Flow | None = None
     for seen, other in zip(*(reversed(levels) for levels in pictures), strict=True):
+        still = np.zeros((*seen.shape, 2), np.float32)
         known = [resized(guess, seen.shape) for guess in (flow, prior) if guess is not None]
-        guesses = known or [np.zeros((*seen.shape, 2), np.float32)]
-        flow = kernels.search(seen, other, np.stack(list(map(at_patches, guesses))), rounds, steps)
+        guesses = np.stack([at_patches(guess) for guess in (*known, still)])
+        flow = kernels.search(seen, other, guesses, rounds, steps)
     assert flow is not None
     return flow
 
