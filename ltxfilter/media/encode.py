@@ -17,6 +17,7 @@ import av.logging
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.hdr import HDR_TRANSFERS, encoder_params
+from ltxfilter.media.priority import ordinary_priority
 from ltxfilter.options import OutputOptions
 
 log = logging.getLogger("ltxfilter.media")
@@ -225,7 +226,7 @@ def _try_open(context: av.VideoCodecContext, recipe: Recipe, options: OutputOpti
     level = av.logging.get_level()
     av.logging.set_level(av.logging.WARNING)
     try:
-        with av.logging.Capture() as said:
+        with av.logging.Capture() as said, ordinary_priority():
             context.open()
     except (av.FFmpegError, ValueError, OverflowError) as error:
         what = getattr(error, "strerror", None) or str(error)

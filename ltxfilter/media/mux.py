@@ -20,6 +20,7 @@ from ltxfilter.media.copied import CopiedStreams, lasting_tags, read_again
 from ltxfilter.media.demux import open_container
 from ltxfilter.media.encode import MOV_FAMILY, Recipe, configure
 from ltxfilter.media.hdr import display_matrix_of
+from ltxfilter.media.priority import ordinary_priority
 from ltxfilter.options import OutputOptions
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds; an output without a rate is at least as fine
@@ -107,7 +108,8 @@ class Muxer:
             self._video = self._add_video(matrix)
         else:
             self._add_all(layout.source, matrix)
-        self._out.start_encoding()
+        with ordinary_priority():
+            self._out.start_encoding()
 
     def encode(self, picture: av.VideoFrame | None, origin: Fraction) -> None:
         """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.

@@ -1,0 +1,29 @@
+"""Scheduling put back after a library changed it behind our back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Leave every thread of this process scheduled as the calling one was before.
+
+    SVT-AV1, opened by root, makes the thread that opens it real-time, and thereby its own threads,
+    every later one and every child process: together they starve the whole machine.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):  # the thread is gone
+                if os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR):
+                    os.sched_setscheduler(int(task.name), policy, parameters)
