@@ -1,0 +1,208 @@
+"""Which grid of latent frames draws which slots of a window, and which keyframes it sees.
+
+A grid is 8k + 1 frames at the output's own times: a latent holds one frame, each further one
+eight. Grids are as large at a shot's end as in its middle; where keyframes give out, time is
+reflected, so that a model never extrapolates and every draw of a run has one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from math import ceil, floor, gcd
+
+from ltxfilter.timeline import Slot
+from ltxfilter.window import Window
+
+CAP = Fraction(60)  # frames per second; the models know no faster, time is stretched above it
+SPAN = 8  # frames of a latent
+LEAST, MOST = 2, 6  # latents beyond the first in a grid that ends on keyframes
+USUAL = 3  # in one that cannot
+SPLIT = 2  # parts of an interval where the source's timeline is doubled in place
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A keyframe as a grid sees it."""
+
+    keyframe: int  # position in the window
+    at: Fraction  # grid frames after the earliest still or grid frame
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One draw: latent frames, the keyframes given, the slots taken."""
+
+    latents: int  # k + 1
+    offset: Fraction  # of its first frame after the earliest still, in grid frames
+    rate: Fraction  # grid frames per second
+    time: Fraction  # seconds on the source's clock of its first frame
+    stills: tuple[Still, ...]  # ascending
+    picks: tuple[tuple[Slot, int], ...]  # a slot to draw, and the frame of the grid that shows it
+
+    @property
+    def frames(self) -> int:
+        """How many frames it draws."""
+        return SPAN * (self.latents - 1) + 1
+
+    @property
+    def model_rate(self) -> Fraction:
+        """Grid frames per second as the models are told."""
+        return min(self.rate, CAP)
+
+    def moment(self, latent: int) -> Fraction:
+        """Return seconds on the source's clock where a latent frame ends."""
+        return self.time + SPAN * latent / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans the windows of one stream.
+
+    The first latents of a grid may be drawn to be thrown away (`lead`): its very first is a
+    picture of its own and no stretch of video, which shows where it meets the previous grid.
+    """
+
+    rate: Fraction | None  # output frames per second; None doubles the source's timeline in place
+    latents: int  # k, in grids of 8k + 1 frames
+    lead: int  # latents before the first slot; at least 1, the first frame itself
+    keyframes: int  # of a window
+    before: int  # keyframes of context that the lead-in looks back to
+    after: int  # keyframes of context that a grid reaches when it cannot end on the window's last
+    stills: int  # least number that a grid sees
+
+    @classmethod
+    def choose(
+        cls, rate: Fraction | None, interval: Fraction | None, latents: int = 0, lead: int = 1
+    ) -> Planner:
+        """Return the planner for a stream.
+
+        interval: usual seconds between keyframes; None is taken as 1/24. latents: 0 picks grids
+        that begin and end on keyframes, if there are any of reasonable size.
+        """
+        pace = Fraction(SPLIT) if rate is None else rate * (interval or Fraction(1, 24))
+        if not latents:
+            aligned = pace.numerator // gcd(SPAN, pace.numerator)
+            latents = aligned * ceil(Fraction(LEAST, aligned))
+            latents = latents if latents <= MOST else USUAL
+        latents = max(latents, lead)
+        drawn = SPAN * (latents - lead + 1)
+        whole = (drawn / pace).denominator == 1
+        gaps = max(floor((drawn if whole else drawn + 1) / pace), 1)
+        if whole and lead == 1:
+            stills = gaps + 1
+        elif lead == 1:
+            stills = ceil((drawn + 1) / pace) + 1
+        else:
+            stills = ceil(SPAN * latents / pace) + 2
+        return cls(
+            rate,
+            latents,
+            lead,
+            gaps + 1,
+            before=ceil(SPAN * (lead - 1) / pace),
+            after=0 if whole else max(ceil((drawn + 1) / pace) - gaps, 0),
+            stills=stills,
+        )
+
+    def plan(self, window: Window) -> tuple[Grid, ...]:
+        """Return the grids that draw every slot of `window.to_draw()` once, in order."""
+        slots = list(window.to_draw())
+        if not slots:
+            return ()
+        ruler = Ruler(window, self.rate)
+        reach = SPAN * (self.latents - self.lead + 1)
+        grids = []
+        while slots:
+            start = ruler.start(slots[0])
+            taken = [slot for slot in slots if ruler.place(slot) <= start + reach]
+            slots = slots[len(taken) :]
+            grids.append(self._grid(ruler, start - SPAN * (self.lead - 1), taken))
+        return tuple(grids)
+
+    def _grid(self, ruler: Ruler, start: Fraction, slots: Sequence[Slot]) -> Grid:
+        places = ruler.stills(start, start + SPAN * self.latents, self.stills)
+        zero = places[0][1]
+        picks = tuple((slot, int(ruler.place(slot) - start)) for slot in slots)
+        return Grid(
+            latents=self.latents + 1,
+            offset=start - zero,
+            rate=ruler.rate,
+            time=ruler.time(start),
+            stills=tuple(Still(keyframe, at - zero) for keyframe, at in places),
+            picks=picks,
+        )
+
+
+class Ruler:
+    """Measures one window in output frames: where its slots and keyframes lie."""
+
+    def __init__(self, window: Window, rate: Fraction | None) -> None:
+        """Take the shot around the window's gaps; zero lies at its first own keyframe."""
+        keys, first = window.keyframes, window.first
+        low, high = shot(window)
+        self._start = keys[first].time
+        self._first = first
+        self._doubled = rate is None
+        if rate is None:
+            span = keys[high].time - keys[low].time
+            self.rate = SPLIT * (high - low) / span
+            places = [Fraction(SPLIT * (key - first)) for key in range(low, high + 1)]
+        else:
+            self.rate = rate
+            places = [(keys[key].time - self._start) * rate for key in range(low, high + 1)]
+        self._known = list(zip(range(low, high + 1), places, strict=True))
+
+    def place(self, slot: Slot) -> Fraction:
+        """Return where a slot lies."""
+        if self._doubled:
+            return SPLIT * (slot.left - self._first + slot.tau)
+        return (slot.time - self._start) * self.rate
+
+    def start(self, slot: Slot) -> Fraction:
+        """Return where a grid should begin that draws `slot` first.
+
+        On the keyframe before it where that falls on an output time, else on the slot.
+        """
+        place = self.place(slot)
+        left = next(at for key, at in self._known if key == slot.left)
+        return left if place - left == 1 else place
+
+    def time(self, place: Fraction) -> Fraction:
+        """Return seconds on the source's clock."""
+        return self._start + place / self.rate
+
+    def stills(self, start: Fraction, end: Fraction, least: int) -> list[tuple[int, Fraction]]:
+        """Return keyframes and their places: those that enclose a stretch, at least so many."""
+        found = self._known
+        while found[0][1] > start:
+            found = [*self._reflected(found, found[0][1]), *found[1:]]
+        while found[-1][1] < end:
+            found = [*found[:-1], *self._reflected(found, found[-1][1])]
+        begin = max(n for n, (_, at) in enumerate(found) if at <= start)
+        stop = next(n for n in count(begin) if found[n][1] >= end)
+        while stop - begin + 1 < least:
+            if stop + 1 == len(found):
+                found = [*found[:-1], *self._reflected(found, found[-1][1])]
+            stop += 1
+        return found[begin : stop + 1]
+
+    def _reflected(
+        self, known: Sequence[tuple[int, Fraction]], mirror: Fraction
+    ) -> Iterator[tuple[int, Fraction]]:
+        return ((key, 2 * mirror - at) for key, at in reversed(known))
+
+
+def shot(window: Window) -> tuple[int, int]:
+    """Return the positions of the first and last keyframe that a window's drawing may see.
+
+    Gaps that are not drawn in end it; a reset ends it backwards only.
+    """
+    gaps, low, high = window.gaps, window.first, window.last
+    while low > 0 and gaps[low - 1].draws and not gaps[low].reset:
+        low -= 1
+    while high < len(gaps) and gaps[high].draws:
+        high += 1
+    return low, high
