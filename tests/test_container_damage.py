@@ -192,7 +192,7 @@ def test_pictures_over_the_limit_are_refused(tmp_path: Path) -> None:
 
 def test_reading_ends_soon_after_cancel(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    data = make_video(tmp_path / "in.mkv", 50, options=DENSE).read_bytes()
+    data = make_video(tmp_path / "in.mkv", 120, options=DENSE).read_bytes()
     os.write(writer, data[: len(data) // 2])
 
     class Silent(io.RawIOBase):

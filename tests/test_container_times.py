@@ -263,3 +263,59 @@ def test_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mp4")
     with pytest.raises(OutputError, match="is the input itself"):
         convert_held(path, path, "50", overwrite=True)
+
+
+class Pipe:
+    """Bytes that come once, without seek."""
+
+    def __init__(self, path: Path) -> None:
+        self._data = path.read_bytes()
+
+    def read(self, size: int) -> bytes:
+        piece, self._data = self._data[:size], self._data[size:]
+        return piece
+
+    def close(self) -> None:
+        self._data = b""
+
+
+@pytest.mark.parametrize("name", ["sample_with_srt.mkv", "sample_with_vorbis_audio.mkv"])
+def test_pipe_looks_ahead_for_its_rate(clips: Path, name: str) -> None:
+    """The headers of these files say 60."""
+    path = clips / "formats" / name
+    source = ContainerSource(InputOptions(path="-"), file=Pipe(path), format="matroska")
+    times = [frame.time for frame in source.frames()]
+    source.close()
+    assert source.info.rate == 30
+    assert times == [times[0] + F(i, 30) for i in range(30)]
+
+
+@pytest.mark.parametrize("rate", [None, F(50)])
+def test_streams_without_stamps_are_counted_at_a_rate(tmp_path: Path, rate: F | None) -> None:
+    path = make_video(tmp_path / "in.h264", options={"bf": "0"}, format="h264")
+    source = open_source(path, rate=rate)
+    times = [frame.time for frame in source.frames()]
+    source.close()
+    assert source.info.rate == (rate or 25)
+    assert times == [i / (rate or F(25)) for i in range(10)]
+
+
+def test_sample_aspect_goes_along_or_is_missed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=64, height=48)
+        stream.codec_context.sample_aspect_ratio = F(4, 3)
+        for index in range(5):
+            frame = ramp(index, (64, 48))
+            frame.pts, frame.time_base = index, F(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for suffix in ("mp4", "mkv", "ts", "mov"):
+        convert_held(path, tmp_path / f"out.{suffix}", "50")
+        with av.open(str(tmp_path / f"out.{suffix}")) as container:
+            assert container.streams.video[0].sample_aspect_ratio == F(4, 3)
+    assert "pixels are" not in caplog.text
+    convert_held(path, tmp_path / "out.webm", "50", codec="libvpx-vp9", encoder={"b": "1M"})
+    assert "libvpx-vp9 cannot say here that pixels are 4/3 wide" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from ltxfilter.options import OutputOptions
 
 if TYPE_CHECKING:
     from typing import Self
+
+log = logging.getLogger("ltxfilter.media")
 
 
 class ContainerSink:
@@ -53,6 +56,13 @@ class ContainerSink:
             origin.queue.want({plan.index for plan in self.plan if plan.action == "copy"})
         self._layout = Layout(muxer, options.muxer, self.recipe, self.info, rate, origin, self.plan)
         check_header(self._layout, self.name)
+        if self._layout.loses_aspect:
+            log.warning(
+                "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
+                self.name,
+                self.recipe.codec,
+                self.info.sample_aspect,
+            )
         self._file = file
         self._part = (
             PartFile(options.path, options.overwrite, source.name) if file is None else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
@@ -18,7 +20,15 @@ from ltxfilter.media.copied import PacketQueue
 from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper
 from ltxfilter.media.demux import display_name, is_cover, open_container, seek_before, video_stream
 from ltxfilter.media.pixfmt import plane_shapes
-from ltxfilter.media.probe import SHORT_SCAN, clock_zero, declared_rate, scan, trim
+from ltxfilter.media.probe import (
+    SHORT_SCAN,
+    PacketScan,
+    clock_zero,
+    declared_rate,
+    scan,
+    trim,
+    understand,
+)
 from ltxfilter.media.siting import siting
 from ltxfilter.options import InputOptions, available_threads
 from ltxfilter.scheduler import Stopped
@@ -27,6 +37,7 @@ from ltxfilter.timeline import Snap
 log = logging.getLogger("ltxfilter.media")
 
 TOLERATED_LOSS = Fraction(1, 2)  # seconds by which headers and pictures may disagree
+AHEAD_FRAMES, AHEAD_BYTES = 32, 32 << 20  # what is read of a pipe to know its rate
 MAX_THREADS = 8  # of the decoder: each one holds a frame
 
 
@@ -51,6 +62,7 @@ class ContainerSource:
         self.covers: dict[int, bytes] = {}  # stream index -> picture file
         self._file = file
         self._stopped = False
+        self._ahead: deque[av.Packet[Any]] = deque()  # read before decoding began
         known = scan(options, SHORT_SCAN) if file is None else None
         self.container = _open(options, file, format or options.format)
         self.stream = video_stream(self.container, self.name)
@@ -64,7 +76,9 @@ class ContainerSource:
         self._decoder = Decoder(self.stream, threads, self.counts)
         facts = siting(self.stream)
         self._deinterlacer = Deinterlacer(options.deinterlace, facts.interlaced, self.stream)
-        self._rate = known.rate if known else declared_rate(self.stream)
+        if file is not None:
+            known = self._look_ahead()
+        self._rate = known.rate if known else options.rate or declared_rate(self.stream)
         self._snap = known.snap if known else None
         self._pictures = self._decoded()
         self._first = next(self._pictures, None)
@@ -189,10 +203,8 @@ class ContainerSource:
 
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
         """Yield the video's packets, then None; set the others aside."""
-        covers = [stream for stream in self.container.streams.video if is_cover(stream)]
-        streams = [self.stream, *covers] if self.seekable else list(self.container.streams)
         try:
-            for packet in self.container.demux(streams):
+            for packet in chain(_drained(self._ahead), self._demux()):
                 if self._stopped:
                     raise Stopped
                 if packet.stream.index == self.stream.index:
@@ -205,6 +217,26 @@ class ContainerSource:
             log.warning("%s: reading ends early: %s", self.name, error.strerror)
             self.counts.corrupt += 1
             yield None
+
+    def _demux(self) -> Iterator[av.Packet[Any]]:
+        """Yield packets: all streams' where there is no second reading."""
+        covers = [stream for stream in self.container.streams.video if is_cover(stream)]
+        streams = [self.stream, *covers] if self.seekable else list(self.container.streams)
+        return self.container.demux(streams)
+
+    def _look_ahead(self) -> PacketScan | None:
+        """Read some packets of a pipe to know its rate: what headers declare may be wrong."""
+        ticks: list[int] = []
+        nbytes = 0
+        for packet in self._demux():
+            self._ahead.append(packet)
+            nbytes += packet.size
+            if packet.stream.index == self.stream.index and packet.pts is not None:
+                ticks.append(packet.pts)
+            if len(ticks) == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
+                break
+        shown = sorted(set(ticks))[: max(len(ticks) - REORDER, 2)]
+        return understand(shown, None, self.stream) if shown else None
 
     def _report(self, last: Fraction | None) -> None:
         """Warn of damage, and of an end well before the declared one. Raises InputError."""
@@ -222,6 +254,11 @@ class ContainerSource:
                 self.name,
                 self.counts.out_of_order,
             )
+
+
+def _drained(packets: deque[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
+    while packets:
+        yield packets.popleft()
 
 
 def _open(options: InputOptions, file: Any, format_name: str | None) -> av.container.InputContainer:

@@ -24,6 +24,8 @@ from ltxfilter.media.priority import ordinary_priority
 from ltxfilter.options import OutputOptions
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds; an output without a rate is at least as fine
+TELLING_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
+TELLING_MUXERS = {*MOV_FAMILY, "nut"}  # nut: see nut.py
 BUFFER = 1 << 20  # bytes given to a Python file at a time
 
 
@@ -70,6 +72,12 @@ class Layout:
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
             ours |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
         return {**ours, **self.muxer_options}
+
+    @property
+    def loses_aspect(self) -> bool:
+        """True if the sample aspect is lost: PyAV cannot tell muxers, so the codec has to."""
+        tells = self.recipe.codec in TELLING_CODECS or self.muxer in TELLING_MUXERS
+        return self.info.sample_aspect != 1 and not tells
 
     @property
     def _has_cover(self) -> bool:

@@ -82,7 +82,7 @@ def scan(options: InputOptions, limit: int | None = None) -> PacketScan | None:
         ticks, last_duration = _packet_times(container, stream, limit)
         if not ticks:
             return None
-        found = _understand(ticks, last_duration, stream)
+        found = understand(ticks, last_duration, stream)
         if limit is not None:
             return found
         start, end = trim(options, container)
@@ -144,10 +144,10 @@ def _between(found: PacketScan, start: Fraction | None, end: Fraction | None) ->
     )
 
 
-def _understand(
+def understand(
     ticks: Sequence[int], last_duration: Fraction | None, stream: av.VideoStream
 ) -> PacketScan:
-    """Find the rate that explains `ticks`."""
+    """Find the rate that explains `ticks`, at least one and ascending."""
     time_base = Fraction(stream.time_base or Fraction(1, av.time_base))
     deltas = sorted(b - a for a, b in pairwise(ticks))
     if not deltas:
