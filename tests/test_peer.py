@@ -87,8 +87,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tagged clip that is larger than a pipe, so that its writer stays to be looked at."""
     path = tmp_path_factory.mktemp("peer") / "a clip.mp4"
     return make_clip(
-        path, "-pix_fmt", "yuv420p", "-c:v", "mpeg4", "-q:v", "2", "-vf", "setsar=4/3",
-        "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
+        path, "-pix_fmt", "yuv420p", "-c:v", "mpeg4", "-q:v", "2",
+        "-vf", "setsar=4/3,setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709",
         size="320x180", rate="30000/1001", seconds=2,
     )  # fmt: skip
 

@@ -353,8 +353,8 @@ def test_lost_tags_are_named_once_with_their_remedy(tmp_path, caplog):
 
 def test_the_named_options_restore_the_tags(tmp_path):
     """They are read, not converted to, because they stand before -i."""
-    source = make_clip(tmp_path / "a.mkv", "-c:v", "ffv1", "-colorspace", "bt709",
-                       "-color_primaries", "bt709", "-color_trc", "bt709")  # fmt: skip
+    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    source = make_clip(tmp_path / "a.mkv", "-c:v", "ffv1", "-vf", tags)
     result = run_pipe(ltxfilter("-i", source, *KEEP, "-f", "yuv4mpegpipe", "-"))
     flags = result.err.split("before its -i: ")[1].split("\n")[0].split()
     tagged = tmp_path / "b.mkv"
