@@ -1,0 +1,121 @@
+"""Clips as planes in memory, and other filters run over the same frames by ffmpeg."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.media.pixfmt import plane_shapes
+
+LABELS = Path(__file__).parent / "labels"
+KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".ts", ".avi")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Some frames of a clip, at a nominal 25 per second."""
+
+    name: str
+    info: VideoInfo
+    frames: list[Planes]
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the videos in a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix in KINDS)
+
+
+def load(path: Path, count: int) -> Clip:
+    """Decode up to `count` frames to yuv420p, or yuv420p10le where there is more than 8 bits."""
+    width, height, pix_fmt = _probe(path)
+    kept = "yuv420p10le" if "10" in pix_fmt or "12" in pix_fmt else "yuv420p"
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-map",
+        "0:v:0",
+        "-fps_mode",
+        "passthrough",
+    ]
+    command += ["-frames:v", str(count), "-pix_fmt", kept, "-f", "rawvideo", "-"]
+    info = VideoInfo(width, height, kept, plane_shapes(kept, width, height), Fraction(25))
+    done = subprocess.run(command, capture_output=True, check=True)
+    return Clip(path.stem, info, list(_split(done.stdout, info)))
+
+
+def _probe(path: Path) -> tuple[int, int, str]:
+    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-of", "json"]
+    command += ["-show_entries", "stream=width,height,pix_fmt", str(path)]
+    text = subprocess.run(command, capture_output=True, check=True).stdout
+    stream = json.loads(text)["streams"][0]
+    return stream["width"], stream["height"], stream["pix_fmt"]
+
+
+def _split(data: bytes, info: VideoInfo) -> Iterator[Planes]:
+    for start in range(0, len(data) - info.frame_bytes + 1, info.frame_bytes):
+        planes, at = [], start
+        for shape in info.layout:
+            size = shape.width * shape.height
+            flat = np.frombuffer(data, shape.dtype, size, at)
+            planes.append(flat.reshape(shape.height, shape.width))
+            at += shape.nbytes
+        yield tuple(planes)
+
+
+def write_y4m(path: Path, frames: Iterable[Planes], info: VideoInfo, rate: Fraction) -> None:
+    """Write 8-bit 4:2:0 frames as yuv4mpegpipe."""
+    with path.open("wb") as out:
+        head = f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator}"
+        out.write(f"{head} Ip A1:1 C420mpeg2\n".encode())
+        for planes in frames:
+            out.write(b"FRAME\n")
+            for plane in planes:
+                out.write(np.ascontiguousarray(plane).data)
+
+
+def read_raw(path: Path, info: VideoInfo) -> list[Planes]:
+    """Read what `filtered` kept."""
+    return list(_split(path.read_bytes(), info))
+
+
+def filtered(clip: Clip, step: int, graph: str, cache: Path) -> list[Planes]:
+    """Run every `step`-th frame through an ffmpeg filter graph; its output is kept in `cache`.
+
+    `{rate}` in `graph` stands for the rate to draw.
+    """
+    key = hashlib.sha256(f"{clip.name} {len(clip.frames)} {step} {graph}".encode()).hexdigest()[:16]
+    kept = cache / f"{key}.yuv"
+    if not kept.exists():
+        source = cache / f"{key}-{os.getpid()}.y4m"
+        write_y4m(source, clip.frames[::step], clip.info, Fraction(25))
+        target = source.with_suffix(".part")
+        command = ["ffmpeg", "-v", "error", "-y", "-i", str(source)]
+        command += ["-vf", graph.format(rate=25 * step), "-fps_mode", "passthrough"]
+        command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", str(target)]
+        subprocess.run(command, check=True)
+        source.unlink()
+        target.rename(kept)
+    return read_raw(kept, clip.info)
+
+
+def ffmpeg_with_vmaf() -> str | None:
+    """Return an ffmpeg that has libvmaf: the static one of imageio-ffmpeg."""
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        return shutil.which("ffmpeg-vmaf")
+    path: str = imageio_ffmpeg.get_ffmpeg_exe()
+    return path
