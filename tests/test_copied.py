@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.container import ContainerSink, ContainerSource
-from ltxfilter.media.copied import PacketQueue, lasting_tags, plan_streams
+from ltxfilter.media.copied import lasting_tags, plan_streams
+from ltxfilter.media.packetqueue import PacketQueue
 from ltxfilter.options import InputOptions, OutputOptions
 
 F = Fraction

@@ -16,9 +16,9 @@ from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media import SourceCounts
 from ltxfilter.media.avframe import color_of, view
-from ltxfilter.media.copied import PacketQueue
 from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper
 from ltxfilter.media.demux import display_name, is_cover, open_container, seek_before, video_stream
+from ltxfilter.media.packetqueue import PacketQueue
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.probe import (
     SHORT_SCAN,

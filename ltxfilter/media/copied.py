@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
-from threading import Lock
 from typing import Any
 
 import av
@@ -298,45 +296,3 @@ def read_again(
                 yield packet
         except av.FFmpegError as error:
             log.warning("the streams beside the video end early: %s", error.strerror)
-
-
-class PacketQueue:
-    """Packets that a source met on its way, for a sink to take; counts their bytes."""
-
-    def __init__(self) -> None:
-        self.nbytes = 0
-        self._wanted: set[int] | None = None  # stream indices; None before anyone chose
-        self._packets: deque[av.Packet[Any]] = deque()
-        self._lock = Lock()
-
-    def want(self, indices: set[int]) -> None:
-        """Keep packets of these streams only, those that came already included."""
-        self._wanted = indices
-        early, self._packets = self._packets, deque()
-        self.nbytes = 0
-        for packet in early:
-            self.put(packet)
-
-    def start(self) -> None:
-        """Keep nothing if nobody has chosen by now."""
-        if self._wanted is None:
-            self.want(set())
-
-    def put(self, packet: av.Packet[Any]) -> None:
-        """Keep `packet` if its stream is wanted."""
-        if packet.size and (self._wanted is None or packet.stream_index in self._wanted):
-            with self._lock:
-                self.nbytes += packet.size
-            self._packets.append(packet)
-
-    def __iter__(self) -> PacketQueue:
-        return self
-
-    def __next__(self) -> av.Packet[Any]:
-        """Return the oldest packet; StopIteration means none for now."""
-        if not self._packets:
-            raise StopIteration
-        packet = self._packets.popleft()
-        with self._lock:
-            self.nbytes -= packet.size
-        return packet

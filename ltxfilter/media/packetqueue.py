@@ -1,0 +1,51 @@
+"""Packets that a source met on its way, kept for the sink that will mux them."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import Any
+
+import av
+
+
+class PacketQueue:
+    """Packets that a source met on its way, for a sink to take; counts their bytes."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._wanted: set[int] | None = None  # stream indices; None before anyone chose
+        self._packets: deque[av.Packet[Any]] = deque()
+        self._lock = Lock()
+
+    def want(self, indices: set[int]) -> None:
+        """Keep packets of these streams only, those that came already included."""
+        self._wanted = indices
+        early, self._packets = self._packets, deque()
+        self.nbytes = 0
+        for packet in early:
+            self.put(packet)
+
+    def start(self) -> None:
+        """Keep nothing if nobody has chosen by now."""
+        if self._wanted is None:
+            self.want(set())
+
+    def put(self, packet: av.Packet[Any]) -> None:
+        """Keep `packet` if its stream is wanted."""
+        if packet.size and (self._wanted is None or packet.stream_index in self._wanted):
+            with self._lock:
+                self.nbytes += packet.size
+            self._packets.append(packet)
+
+    def __iter__(self) -> PacketQueue:
+        return self
+
+    def __next__(self) -> av.Packet[Any]:
+        """Return the oldest packet; StopIteration means none for now."""
+        if not self._packets:
+            raise StopIteration
+        packet = self._packets.popleft()
+        with self._lock:
+            self.nbytes -= packet.size
+        return packet
