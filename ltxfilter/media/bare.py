@@ -144,6 +144,7 @@ class BareSink:
         self._marker = marker
         self._pack = pack
         self._frames = 0
+        self._broken = False  # what is on disk is less than what was written
         self._ended = False
         self._out: PipeOutput | PartFile
         if options.path in STDOUT_NAMES:
@@ -156,26 +157,37 @@ class BareSink:
         """Write one frame. Raises OutputError, BrokenPipeError."""
         planes = self._pack(frame.planes) if self._pack else frame.planes
         start = self._marker if self._frames else self._start
-        self._out.write_all([start, *map(np.ascontiguousarray, planes)])
+        try:
+            self._out.write_all([start, *map(np.ascontiguousarray, planes)])
+        except (OutputError, BrokenPipeError):
+            self._broken = True
+            raise
         self._frames += 1
 
     def finish(self) -> None:
         """Give a file its final name. Raises OutputError."""
         if not self._frames:
             raise OutputError(f"{self.name}: no video frames to write")
-        self._ended = True
         if isinstance(self._out, PartFile):
             self._out.complete()
+        self._ended = True
 
     def close(self) -> str | None:
         """Release everything; return where an unfinished file is and how much it holds."""
         if self._ended or not isinstance(self._out, PartFile):
             return None
         self._ended = True
-        self._out.close()
         if not self._frames:
             self._out.discard()
             return None
+        try:
+            self._out.close()
+        except (OutputError, BrokenPipeError):
+            self._broken = True
+        if self._out.direct:
+            return None
+        if self._broken:
+            return f"{self._out.part} holds what was written before"
         seconds = float(self._frames / self._rate)
         return f"{self._out.part} holds the first {seconds:.3f} s ({self._frames} frames)"
 

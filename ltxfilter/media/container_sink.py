@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from fractions import Fraction
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 log = logging.getLogger("ltxfilter.media")
+
+PATIENCE = 0.3  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
@@ -73,7 +77,8 @@ class ContainerSink:
         self._first = Fraction(0)  # its time on the source's clock
         self._ticks = -1  # of the last frame, on the encoder's clock
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
-        self._ended = False
+        self._completed = False  # drained, with its trailer, as far as that went
+        self._ended = False  # finished or closed
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises OutputError, BrokenPipeError."""
@@ -93,10 +98,10 @@ class ContainerSink:
         if self._muxer is None:
             self.close()
             raise InputError(f"{self._source.name}: no video frames")
-        self._ended = True
-        self._complete(self._muxer, None)
+        self._complete(self._muxer)
         if self._part is not None:
             self._part.complete()
+        self._ended = True
 
     def close(self) -> str | None:
         """Release everything; an unfinished file is completed, and the line says where it is."""
@@ -107,16 +112,13 @@ class ContainerSink:
             if self._part is not None:
                 self._part.discard()
             return None
-        end = self._ticks * self._layout.encoder_clock + 1 / self._layout.nominal_rate
-        try:
-            self._complete(self._muxer, self._origin + end)
-        except (LtxFilterError, BrokenPipeError):
-            self._broken = True
-        if self._part is None:
+        with suppress(LtxFilterError, BrokenPipeError):
+            self._complete(self._muxer, PATIENCE)
+        if self._part is None or self._part.direct:
             return None
         if self._broken:
             return f"{self._part.part} holds what was written before"
-        return f"{self._part.part} holds the first {float(end):.3f} s"
+        return f"{self._part.part} holds the first {float(self._end(self._muxer)):.3f} s"
 
     def __enter__(self) -> Self:
         return self
@@ -150,15 +152,27 @@ class ContainerSink:
             picture = self._copies.share(picture)  # reformatting touches the frame it reads
         return reshape(picture, self.info.width, self.info.height, self.recipe.pix_fmt)
 
-    def _complete(self, muxer: Muxer, until: Fraction | None) -> None:
-        """Drain the encoder and the copied streams (up to `until`) and write the trailer."""
+    def _complete(self, muxer: Muxer, patience: float | None = None) -> None:
+        """Drain the encoder and the copied streams, and write the trailer; only once.
+
+        patience: seconds that an early end leaves the encoder; what it still holds is lost then.
+        """
+        if self._completed:
+            return
+        self._completed = True
         try:
             if not self._broken:
-                muxer.encode(None, self._origin)
-                muxer.copy(until)
+                muxer.encode(None, self._origin, inf if patience is None else patience)
+                muxer.copy(None if patience is None else self._origin + self._end(muxer))
             muxer.close()
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
+
+    def _end(self, muxer: Muxer) -> Fraction:
+        """Return at which second from the first picture the last one that was kept ends."""
+        if muxer.lost is not None:
+            return muxer.lost * self._layout.encoder_clock
+        return self._ticks * self._layout.encoder_clock + 1 / self._layout.nominal_rate
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's."""

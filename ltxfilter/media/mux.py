@@ -6,7 +6,8 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import lcm
+from math import inf, lcm
+from time import monotonic
 from typing import Any
 
 import av
@@ -102,6 +103,7 @@ class Muxer:
         """
         self._layout = layout
         self._copied: CopiedStreams | None = None
+        self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
         recipe = layout.recipe if picture is None else layout.recipe.with_hdr(picture)
         self._layout = layout = replace(layout, recipe=recipe)
         self._out = av.open(
@@ -119,14 +121,21 @@ class Muxer:
         with ordinary_priority():
             self._out.start_encoding()
 
-    def encode(self, picture: av.VideoFrame | None, origin: Fraction) -> None:
+    def encode(
+        self, picture: av.VideoFrame | None, origin: Fraction, patience: float = inf
+    ) -> None:
         """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.
 
-        origin: output seconds of the encoder's tick 0.
+        origin: output seconds of the encoder's tick 0. patience: seconds after which no more
+        packets are asked for; see `lost`.
         """
         clock, base = self._layout.encoder_clock, self._layout.clock
-        for packet in self._video.encode(picture):
+        deadline = monotonic() + patience
+        if picture is not None and picture.pts is not None:
+            self._inside.add(picture.pts)
+        for packet in self._video.codec_context.encode_lazy(picture):
             assert packet.pts is not None
+            self._inside.discard(packet.pts)
             dts = packet.pts if packet.dts is None else packet.dts
             shown, decoded = origin + packet.pts * clock, origin + dts * clock
             lasting = clock if self._layout.rate else (packet.duration or 0) * clock
@@ -135,6 +144,13 @@ class Muxer:
             packet.time_base, packet.stream = base, self._video
             self.copy(decoded)
             self._out.mux(packet)
+            if monotonic() > deadline:
+                return
+
+    @property
+    def lost(self) -> int | None:
+        """The tick of the first picture that went in and has not come out."""
+        return min(self._inside, default=None)
 
     def copy(self, until: Fraction | None) -> None:
         """Mux the copied packets up to `until` output seconds; None for all that are left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,12 +68,15 @@ class PartFile:
         if file is not None:
             try:
                 file.close()
+            except BrokenPipeError:
+                raise
             except OSError as error:
                 raise OutputError(f"{self.name}: cannot be written: {error.strerror}") from error
 
     def discard(self) -> None:
         """Remove what was written."""
-        self.close()
+        with contextlib.suppress(OutputError, BrokenPipeError):
+            self.close()
         if not self.direct:
             self.part.unlink(missing_ok=True)
 
