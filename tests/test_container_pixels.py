@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import Copies, from_planes, side_data, view
 from ltxfilter.media.container import ContainerSink, ContainerSource
-from ltxfilter.media.decode import Shaper, reshape
+from ltxfilter.media.decode import Deinterlacer, Shaper, reshape
 from ltxfilter.media.pixfmt import PLANAR_TWINS, planar_name, plane_shapes
 from ltxfilter.media.siting import siting
 from ltxfilter.options import InputOptions, OutputOptions
@@ -228,6 +229,20 @@ def test_fields_are_made_pictures(interlaced: Path, mode: str, smooth: bool) -> 
     source.close()
     assert [frame.time for frame in frames] == [F(i, 25) for i in range(8)]
     assert all((combing(frame) < 15) is smooth for frame in frames)
+
+
+def test_fields_of_a_new_size_are_made_pictures_too() -> None:
+    with av.open(io.BytesIO(), "w", format="nut") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        deinterlacer = Deinterlacer("on", False, stream)
+        out = []
+        for index, size in enumerate([64, 64, 64, 32, 32]):
+            frame = ramp(index, (size, size))
+            frame.pts, frame.time_base = index, F(1, 25)
+            out += deinterlacer.push(frame)
+        out += deinterlacer.drain()
+    assert [frame.width for frame in out] == [64, 64, 64, 32, 32]
+    assert [frame.pts * frame.time_base for frame in out] == [F(i, 25) for i in range(5)]
 
 
 def test_progressive_video_is_left_alone(tmp_path: Path) -> None:

@@ -58,15 +58,20 @@ class Deinterlacer:
         self._expected = expected
         self._stream = stream
         self._graph: av.filter.Graph | None = None
+        self._shape = (0, 0, "")  # of the pictures that the graph takes
 
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """Yield the frames that are ready once `frame` is known."""
-        if self._graph is None:
-            if not self._needed(frame):
-                yield frame
-                return
-            log.warning("interlaced video: deinterlacing it (--deinterlace off leaves it alone)")
-            self._graph = self._build(frame)
+        if self._graph is None and not self._needed(frame):
+            yield frame
+            return
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != self._shape:
+            if self._graph is None:
+                log.warning("interlaced video: it is deinterlaced; --deinterlace off leaves it")
+            yield from self.drain()
+            self._graph, self._shape = self._build(frame), shape
+        assert self._graph is not None
         self._graph.vpush(frame)
         yield from self._pull()
 
