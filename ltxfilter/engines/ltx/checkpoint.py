@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Tensor:
     dtype: str  # the format's name: BF16, F32, F8_E4M3, ...
     shape: tuple[int, ...]
     nbytes: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
 import torch
-from safetensors import safe_open
 
 from ltxfilter.engines.ltx import checkpoint as files
-from ltxfilter.engines.ltx import upstream
+from ltxfilter.engines.ltx import fp8, upstream
 from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
+from ltxfilter.engines.ltx.lora import Lora
+from ltxfilter.engines.ltx.weights import (
+    after,
+    fill_plain,
+    fill_transformer,
+    read_tensors,
+    transformer_name,
+    vae_naming,
+)
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
 KINDS = {"spatial": Kind.SPATIAL, "temporal": Kind.TEMPORAL}
-NAMED = 4  # missing tensors that a message names
-
-# name in the file -> name in the model, None for one that the model does not have
-Naming = Callable[[str], str | None]
 
 
 class Models:
@@ -42,7 +46,8 @@ class Models:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
         device: None chooses by `options.device`. dtype: what the models compute in; None is
-        bfloat16 on a GPU, float32 on a CPU. fp8: rowwise, cast or off, of the transformer.
+        bfloat16 on a GPU, float32 on a CPU. fp8: how the
+        transformer is kept, one of fp8.MODES.
         """
         self.options = options
         self.device = device or choose_device(options.device)
@@ -145,22 +150,31 @@ class Models:
 
     def _build(self, part: str) -> torch.nn.Module:
         file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
-        kind = "upsampler" if part in KINDS else part
         config = dict(file.config)
         if part == "transformer":
             config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
         try:
+            kind = "upsampler" if part in KINDS else part
             module = upstream.blueprint(kind, config, file.metadata)
         except (ValueError, KeyError, TypeError) as error:
             raise EngineUnavailableError(
                 f"{file.path}: ltx_core cannot build its {part}: {error}"
             ) from None
-        tensors = read_tensors(file, NAMINGS.get(part, str), self.device)
-        fill(module, {name: self._cast(value) for name, value in tensors}, file.path)
+        if part == "transformer":
+            loras = [Lora(path, strength, self.device) for path, strength in self.options.loras]
+            fill_transformer(module, file, self.device, self.dtype, mode=self._mode(), loras=loras)
+        else:
+            fill_plain(module, file, NAMINGS.get(part, str), self.device, self.dtype)
         return module
 
-    def _cast(self, value: torch.Tensor) -> torch.Tensor:
-        return value.to(self.dtype) if value.is_floating_point() else value
+    def _mode(self) -> str:
+        """Return how the transformer's weights are kept."""
+        nbytes = sum(
+            2 * tensor.elements
+            for name, tensor in self.checkpoint.tensors.items()
+            if transformer_name(name)
+        )
+        return fp8.choose_mode(self.fp8, self.device, nbytes)
 
     def _run(self, part: str, value: torch.Tensor) -> torch.Tensor:
         module = self._module(part)
@@ -175,7 +189,7 @@ class Models:
 
     def _read_statistics(self) -> dict[str, torch.Tensor]:
         def naming(name: str) -> str | None:
-            return _after(name, files.STATISTICS)
+            return after(name, files.STATISTICS)
 
         tensors = read_tensors(self.checkpoint, naming, self.device)
         return {name: value.float().reshape(-1, 1, 1, 1) for name, value in tensors}
@@ -210,54 +224,8 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def read_tensors(
-    file: ModelFile, naming: Naming, device: torch.device
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors that `naming` keeps, by their new names, one at a time."""
-    with safe_open(file.path, "pt", device=str(device)) as opened:
-        for name in file.tensors:
-            if (new := naming(name)) is not None:
-                yield new, opened.get_tensor(name)
-
-
-def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
-    """Give a module without weights its weights. Raises EngineUnavailableError if any lacks."""
-    try:
-        module.load_state_dict(tensors, strict=False, assign=True)
-    except RuntimeError as error:  # shapes that differ, a line each
-        lines = str(error).splitlines()
-        raise EngineUnavailableError(f"{path}: {lines[min(1, len(lines) - 1)].strip()}") from None
-    everything = (*module.named_parameters(), *module.named_buffers())
-    missing = [name for name, value in everything if value.is_meta]
-    if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        raise EngineUnavailableError(f"{path}: it lacks {', '.join(missing[:NAMED])}{more}")
-
-
-def _after(name: str, prefix: str) -> str | None:
-    return name.removeprefix(prefix) if name.startswith(prefix) else None
-
-
-def _transformer_name(name: str) -> str | None:
-    new = _after(name, files.TRANSFORMER)
-    return new if new is not None and files.video_only(new) else None
-
-
-def _vae_naming(prefix: str) -> Naming:
-    def naming(name: str) -> str | None:
-        if name.startswith(files.STATISTICS):
-            return name.removeprefix("vae.")
-        return _after(name, prefix)
-
-    return naming
-
-
 def _is_context(name: str) -> str | None:
     return name if name == files.CONTEXT else None
 
 
-NAMINGS: dict[str, Naming] = {
-    "transformer": _transformer_name,
-    "encoder": _vae_naming(files.ENCODER),
-    "decoder": _vae_naming(files.DECODER),
-}
+NAMINGS = {"encoder": vae_naming(files.ENCODER), "decoder": vae_naming(files.DECODER)}
