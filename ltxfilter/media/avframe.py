@@ -8,6 +8,7 @@ from typing import Any, cast
 import av
 import av.filter
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 
 from ltxfilter.frame import ColorInfo, Plane, Planes, PlaneShape, VideoInfo
 
@@ -41,7 +42,10 @@ def _rows(plane: Any, shape: PlaneShape, writable: bool = False) -> Plane:
 
 
 def side_data(frame: av.VideoFrame) -> Sequence[Any]:
-    """Return the side data of a frame; PyAV's own annotation takes it for a dict."""
+    """Return the side data of a frame; PyAV's own annotation takes it for a dict.
+
+    Not for every frame of a stream: PyAV ties the frame into a reference cycle.
+    """
     return list(cast(Any, frame.side_data))
 
 
@@ -85,19 +89,15 @@ class Copies:
 
     def share(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Return another frame over the same samples."""
-        passing = tuple(
-            sorted(data.type.value for data in side_data(frame) if data.type.name not in LASTING)
-        )
         key = (
             frame.width,
             frame.height,
             frame.format.name,
             int(frame.colorspace),
             int(frame.color_range),
-            passing,
         )
         if key not in self._graphs:
-            self._graphs[key] = _pass_through(frame, passing)
+            self._graphs[key] = _pass_through(frame)
         graph = self._graphs[key]
         graph.vpush(frame)
         return graph.vpull()
@@ -112,8 +112,12 @@ class Copies:
         return copy
 
 
-def _pass_through(frame: av.VideoFrame, passing: Sequence[int]) -> av.filter.Graph:
-    """Build buffer -> delete each type of side data in `passing` -> buffersink."""
+def _pass_through(frame: av.VideoFrame) -> av.filter.Graph:
+    """Build buffer -> delete each type of side data that does not last -> buffersink.
+
+    All types, present or not, which costs nothing measurable: to look at a frame's side data makes
+    a reference cycle in PyAV, and its samples then wait for the garbage collector.
+    """
     graph = av.filter.Graph()
     last = graph.add(
         "buffer",
@@ -124,8 +128,8 @@ def _pass_through(frame: av.VideoFrame, passing: Sequence[int]) -> av.filter.Gra
         colorspace=str(int(frame.colorspace)),
         range=str(int(frame.color_range)),
     )
-    for kind in passing:
-        node = graph.add("sidedata", mode="delete", type=str(kind))
+    for kind in (kind for kind in SideDataType if kind.name not in LASTING):
+        node = graph.add("sidedata", mode="delete", type=str(kind.value))
         last.link_to(node)
         last = node
     last.link_to(graph.add("buffersink"))
