@@ -6,13 +6,20 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from ltxfilter import __version__
 from ltxfilter.arguments import Arguments, parse
-from ltxfilter.errors import Interrupted, LtxFilterError
+from ltxfilter.errors import (
+    EngineUnavailableError,
+    InputError,
+    Interrupted,
+    LtxFilterError,
+    OptionError,
+)
 from ltxfilter.flags import FLAGS, LEVELS, Side
 from ltxfilter.terminal import Console, ProgressFile, StopSignals
 
@@ -26,6 +33,7 @@ USAGE = """\
 ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
 ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
 ltxfilter engines | doctor | probe -i in.mkv --fps 50
+ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video: source frames pass through untouched, an engine draws the ones
 between. What stands before -i describes the input, what stands after it the output; no -i is
@@ -157,6 +165,52 @@ def doctor_command() -> int:
     return 0
 
 
+@click.command("context")
+@click.option("--prompt", help="What is to be seen, for the whole video.")
+@click.option("--prompt-file", help="Lines of TIME PROMPT, each from its time on.")
+@click.option("--negative", help="What guidance leads away from.")
+@click.option("--gemma", help="Folder of the text encoder.")
+@click.option("--checkpoint", help="The LTX-2 checkpoint that will draw.")
+@click.option("--device", help="auto (default), cpu, cuda or cuda:N.")
+@click.option("-o", "--output", required=True, help="The file for --context.")
+def context_command(
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+    negative: str | None,
+    gemma: str | None,
+    checkpoint: str | None,
+    device: str | None,
+    output: str,
+) -> int:
+    """Encode prompts for the ltx engines, once; what was encoded before needs no text encoder."""
+    from ltxfilter import settings
+    from ltxfilter.engines.ltx import missing_packages
+    from ltxfilter.options import ModelOptions
+
+    if (prompt is None) == (prompt_file is None):
+        raise OptionError("give --prompt or --prompt-file")
+    if missing := missing_packages():
+        raise EngineUnavailableError(missing)
+    from ltxfilter.engines.ltx import context
+
+    if prompt_file is None:
+        prompts = context.parse_schedule(f"0 {prompt}", "--prompt")
+    else:
+        prompts = context.parse_schedule(_read_text(prompt_file), prompt_file)
+    models = settings.complete(ModelOptions(checkpoint=checkpoint, gemma=gemma, device=device))
+    made = context.make(prompts, negative, models.checkpoint, models.gemma, models.device)
+    made.write(output)
+    return 0
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 @click.command("probe", cls=FfmpegStyle, help=PROBE)
 def probe_command(arguments: Arguments) -> int:
     """Print the plan of a run."""
@@ -171,6 +225,7 @@ def probe_command(arguments: Arguments) -> int:
 
 COMMANDS: dict[str, click.Command] = {
     "engines": engines_command,
+    "context": context_command,
     "doctor": doctor_command,
     "probe": probe_command,
 }

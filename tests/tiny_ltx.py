@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,70 @@ def randomize(module: torch.nn.Module, generator: torch.Generator) -> torch.nn.M
             deviation = 1 / math.sqrt(value[0].numel()) if value.ndim > 1 else 0.02
             value.data = torch.randn(value.shape, generator=generator) * deviation
     return module
+
+
+def with_text(options: ModelOptions, folder: Path) -> ModelOptions:
+    """Write a checkpoint with text layers, and a Gemma of two layers; needs transformers.
+
+    ltx_core takes Gemma's sizes from a constant of its own, which is made tiny for good.
+    """
+    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
+    from ltx_core.text_encoders.gemma import config as gemma
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    _shrink(gemma.GEMMA3_CONFIG_FOR_LTX)
+    settings = gemma.GEMMA3_CONFIG_FOR_LTX.to_dict()
+    settings["architectures"] = ["Gemma3ForConditionalGeneration"]
+    model = Gemma3ForConditionalGeneration(Gemma3Config.from_dict(settings))
+    generator = torch.Generator().manual_seed(5)
+    randomize(model, generator)
+    model.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(settings))
+    _write_tokenizer(folder)
+    tensors = read(str(options.checkpoint))
+    layers = randomize(EmbeddingsProcessorConfigurator.from_config(CONFIG), generator)
+    places = {
+        "feature_extractor.": "text_embedding_projection.",
+        "video_connector.": "model.diffusion_model.video_embeddings_connector.",
+        "audio_connector.": "model.diffusion_model.audio_embeddings_connector.",
+    }
+    for name, value in _named(layers, ""):
+        part, _, rest = name.partition(".")
+        tensors[places[part + "."] + rest] = value
+    path = folder / "checkpoint.safetensors"
+    write(path, tensors, {"config": json.dumps(CONFIG), "model_version": "2.3.0"})
+    return replace(options, checkpoint=str(path), gemma=str(folder))
+
+
+def _shrink(config: Any) -> None:
+    text = config.text_config
+    text.hidden_size, text.num_hidden_layers, text.head_dim = 32, 2, 16
+    text.num_attention_heads, text.num_key_value_heads = 2, 1
+    text.intermediate_size, text.vocab_size, text.query_pre_attn_scalar = 64, 300, 16
+    text.sliding_window = 64
+    vision = config.vision_config
+    vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads = 16, 1, 2
+    vision.intermediate_size, vision.image_size, vision.patch_size = 32, 28, 14
+    config.image_token_index, config.boi_token_index, config.eoi_token_index = 290, 291, 292
+    config.mm_tokens_per_image = 4
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of 300 words: w3, w4, ..."""
+    words = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3}
+    words |= {f"w{number}": number for number in range(4, 300)}
+    tokenizer = {
+        "version": "1.0",
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"},
+        "added_tokens": [],
+    }
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": "<pad>",
+        "eos_token": "<eos>",
+        "bos_token": "<bos>",
+        "unk_token": "<unk>",
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
@@ -11,6 +12,8 @@ import torch
 from ltxfilter.engines.ltx import checkpoint as files
 from ltxfilter.engines.ltx import fp8, upstream
 from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
+from ltxfilter.engines.ltx.context import Contexts
+from ltxfilter.engines.ltx.context import read as read_contexts
 from ltxfilter.engines.ltx.lora import Lora
 from ltxfilter.engines.ltx.weights import (
     after,
@@ -116,9 +119,13 @@ class Models:
                 skipped=skipped,
             ).float()
 
-    def context(self) -> torch.Tensor:
-        """Return the text context [1, L, D] that --context names. Raises."""
-        return self._once("context", self._read_context)
+    def context(self, time: Fraction = Fraction(0)) -> torch.Tensor:
+        """Return the text context [1, L, D] for a moment of the source, seconds. Raises."""
+        return self._contexts().at(time)
+
+    def negative_context(self) -> torch.Tensor | None:
+        """Return the context [1, L, D] that guidance leads away from, if --context has one."""
+        return self._contexts().negative
 
     @property
     def blocks(self) -> int:
@@ -194,19 +201,22 @@ class Models:
         tensors = read_tensors(self.checkpoint, naming, self.device)
         return {name: value.float().reshape(-1, 1, 1, 1) for name, value in tensors}
 
-    def _read_context(self) -> torch.Tensor:
+    def _contexts(self) -> Contexts:
+        return self._once("context", self._read_contexts)
+
+    def _read_contexts(self) -> Contexts:
         file = self._file(Kind.CONTEXT)
-        (context,) = (value for _, value in read_tensors(file, _is_context, self.device))
-        context = context.to(self.dtype).reshape(-1, *context.shape[-2:])
+        found = read_contexts(file)
         settings = self.checkpoint.config.get("transformer", {})
         before = settings.get("caption_proj_before_connector", False)
-        width = settings.get("cross_attention_dim" if before else "caption_channels")
-        if width is not None and context.shape[-1] != width:
+        wanted = settings.get("cross_attention_dim" if before else "caption_channels")
+        width = found.positive.shape[-1]
+        if wanted not in (None, width):
             raise EngineUnavailableError(
-                f"--context {file.path}: {context.shape[-1]} values wide, and this checkpoint "
-                f"wants {width}; make it anew with ltxfilter context"
+                f"--context {file.path}: {width} values wide, and this checkpoint wants {wanted}; "
+                "make it anew with ltxfilter context"
             )
-        return context
+        return found.on(self.device, self.dtype)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -222,10 +232,6 @@ def choose_device(name: str | None) -> torch.device:
             f"--device {name}: {reason}; write auto, cpu or cuda:N"
         ) from None
     return device
-
-
-def _is_context(name: str) -> str | None:
-    return name if name == files.CONTEXT else None
 
 
 NAMINGS = {"encoder": vae_naming(files.ENCODER), "decoder": vae_naming(files.DECODER)}

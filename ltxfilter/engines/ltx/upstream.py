@@ -5,7 +5,11 @@ Asks for features, not for version numbers: works with the classes of 1.0.0 and 
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -31,10 +35,10 @@ CONFIGURATORS = {
 def blueprint(kind: str, config: Mapping[str, Any], metadata: Mapping[str, str]) -> torch.nn.Module:
     """Return a model without weights (on the meta device) for a checkpoint's configuration.
 
-    kind: a key of CONFIGURATORS. Raises ValueError for a configuration that this ltx_core cannot
-    build.
+    kind: a key of CONFIGURATORS, or "text" for the layers that follow Gemma. Raises ValueError for
+    a configuration that this ltx_core cannot build.
     """
-    configurator = CONFIGURATORS[kind]
+    configurator = _text_configurator() if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
         if hasattr(configurator, "from_metadata"):  # ltx_core 1.2
             model = configurator.from_metadata({**metadata, "config": config})
@@ -79,3 +83,41 @@ def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
         return model(latents)
     generator = torch.Generator(latents.device).manual_seed(0)
     return model(latents, generator=generator)
+
+
+def _text_configurator() -> Any:
+    """Import what needs transformers only when it is asked for."""
+    stand_in_for_torchaudio()
+    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
+
+    return EmbeddingsProcessorConfigurator
+
+
+def stand_in_for_torchaudio() -> None:
+    """Let what imports torchaudio, and never uses it here, import: where it is missing or broken.
+
+    It has no build for CPUs alone, and transformers and ltx_pipelines import it unasked.
+    """
+    try:
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        package = _empty_module("torchaudio")
+        package.transforms = _empty_module("torchaudio.transforms")
+        package.functional = _empty_module("torchaudio.functional")
+
+
+def _empty_module(name: str) -> Any:
+    module: Any = ModuleType(name)
+    module.__spec__ = ModuleSpec(name, loader=None, is_package=True)
+    module.__path__ = []
+    module.__version__ = "0.0"
+    module.MelSpectrogram = _NoSound
+    sys.modules[name] = module
+    return module
+
+
+class _NoSound:
+    def __init__(self, *_: object, **__: object) -> None:
+        raise RuntimeError("torchaudio does not work here, and nothing of ltxfilter needs it")
