@@ -139,7 +139,8 @@ def _check_unknown(text: str, name: str, double: bool) -> None:
         raise OptionError(f"{text} is not supported: {reason}")
     misspelt = get_close_matches(base, OURS, n=1, cutoff=0.85)
     if double or misspelt or not re.fullmatch(r"(?a)[\w-]*[A-Za-z][\w-]*", base):
-        raise OptionError(f"no option {text}{suggestion(base)}")
+        hint = f"; a file of that name is written ./{text}" if "." in text else suggestion(base)
+        raise OptionError(f"no option {text}{hint}")
 
 
 def _check_stream(text: str, flag: Flag, stream: str) -> None:

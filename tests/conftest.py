@@ -9,6 +9,7 @@ from time import monotonic, sleep
 
 import pytest
 import tools
+from helpers_robust import bad_files  # noqa: F401  (a fixture)
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 
