@@ -41,6 +41,10 @@ standard input, no output is standard output. Options take one dash or two. An o
 listed goes to the video encoder.
 """
 
+DOCTOR = """\
+Say what this machine can run, and what each missing thing takes to install. Model files given as
+for a run are looked at too.
+"""
 PROBE = "Print the plan of a run, given as for a run, without decoding everything."
 
 
@@ -155,12 +159,12 @@ def engines_command() -> int:
     return 0
 
 
-@click.command("doctor")
-def doctor_command() -> int:
-    """Say what this machine can run, and what each missing thing takes to install."""
+@click.command("doctor", cls=FfmpegStyle, help=DOCTOR)
+def doctor_command(arguments: Arguments) -> int:
+    """Print what this machine has and lacks."""
     from ltxfilter.doctor import examine
 
-    for finding in examine():
+    for finding in examine(arguments.options.models):
         click.echo(finding.line())
     return 0
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media import Source, StreamPlan
-from ltxfilter.options import Options, available_threads
+from ltxfilter.options import ModelOptions, Options, available_threads
 from ltxfilter.progress import memory_line, rate_text
 from ltxfilter.timeline import output_rate, round_half_up
 
@@ -54,11 +54,14 @@ class Finding:
 
     def line(self) -> str:
         """Return it as a line of `ltxfilter doctor`."""
-        return f"{self.name:14} {self.found or 'missing: ' + self.missing}"
+        return f"{self.name:19} {self.found or 'missing: ' + self.missing}"
 
 
-def examine() -> Iterator[Finding]:
-    """Yield what this machine has and lacks; imports torch if it is there."""
+def examine(models: ModelOptions | None = None) -> Iterator[Finding]:
+    """Yield what this machine has and lacks; imports torch if it is there.
+
+    models: files to look at, beside those that the environment and the settings file name.
+    """
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
     yield Finding("cores", str(available_threads()))
     yield Finding("memory", _memory(), "this system does not say")
@@ -69,6 +72,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("cuda", _cuda(), "no NVIDIA GPU that torch can use; engines draw on the CPU")
     yield Finding("ffmpeg", shutil.which("ffmpeg") or "", "only needed around pipes; ffmpeg.org")
     yield from _engines()
+    yield from _model_files(models or ModelOptions())
 
 
 def _libraries() -> Finding:
@@ -109,8 +113,17 @@ def _cuda() -> str:
 
     if not torch.cuda.is_available():
         return ""
-    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return f"{torch.version.cuda}: {', '.join(names)}"
+    return f"{torch.version.cuda}: " + ", ".join(map(_gpu, range(torch.cuda.device_count())))
+
+
+def _gpu(number: int) -> str:
+    """Describe a GPU: its memory, and whether it multiplies in 8 bits."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(number)
+    eight = "with" if torch.cuda.get_device_capability(number) >= (8, 9) else "without"
+    memory = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    return f"{torch.cuda.get_device_name(number)} ({memory}, {eight} FP8)"
 
 
 def _engines() -> Iterator[Finding]:
@@ -119,6 +132,16 @@ def _engines() -> Iterator[Finding]:
     for name in ENGINES:
         missing = engine_class(name).unavailable() or ""
         yield Finding(f"engine {name}", "" if missing else "ready", missing)
+
+
+def _model_files(models: ModelOptions) -> Iterator[Finding]:
+    from ltxfilter import settings
+    from ltxfilter.engines import ENGINES, engine_class
+    from ltxfilter.engines.ltx.survey import survey
+
+    needed = {name: getattr(engine_class(name), "files", ()) for name in ENGINES}
+    for name, found, missing in survey(settings.complete(models), needed):
+        yield Finding(name.replace("_", " "), found, missing)
 
 
 @dataclass(frozen=True, slots=True)

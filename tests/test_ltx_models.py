@@ -19,7 +19,7 @@ from ltx_core.model.transformer.model_configurator import LTXModelConfigurator
 from ltx_core.model.upsampler import LatentUpsamplerConfigurator, upsample_video
 from ltx_core.model.video_vae import VAE_ENCODER_COMFY_KEYS_FILTER, VideoEncoderConfigurator
 
-from ltxfilter.engines.ltx.models import Models
+from ltxfilter.engines.ltx.models import Models, check_memory
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -231,3 +231,25 @@ def test_a_context_of_another_width_is_refused(options: ModelOptions, tmp_path: 
 def test_a_device_that_is_not_there(options: ModelOptions, name: str):
     with pytest.raises(EngineUnavailableError, match=f"--device {name}"):
         Models(replace(options, device=name))
+
+
+def test_memory_is_counted_before_loading(options: ModelOptions):
+    plain, small = Models(options), Models(options, fp8="rowwise")
+    for part in ("transformer", "encoder", "decoder", "spatial"):
+        module = plain._module(part)
+        held = (*module.parameters(), *module.buffers())
+        assert plain.nbytes(part) == sum(value.nbytes for value in held)
+    module = small._module("transformer")
+    held = [*module.parameters(), *(v for n, v in module.named_buffers() if "_scale" not in n)]
+    assert small.nbytes("transformer") == sum(value.nbytes for value in held)
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"), [("off", "choose fp8=rowwise or fp8=cast"), ("", "choose another --device")]
+)
+def test_too_little_memory_is_said_before_loading(mode: str, hint: str):
+    check_memory(10, 10, torch.device("cuda:1"), mode)
+    with pytest.raises(EngineUnavailableError) as caught:
+        check_memory(26_200_000_000, 24 << 30, torch.device("cuda:1"), mode)
+    assert "cuda:1 has 25.8 GB free and the models take 26.2 GB" in str(caught.value)
+    assert hint in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -91,7 +92,7 @@ def replace_linears(model: nn.Module, mode: str) -> frozenset[str]:
     chosen = [
         (name, layer)
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear) and chosen_layer(name, *layer.weight.shape)
+        if isinstance(layer, nn.Linear) and chosen_layer(name, layer.weight.shape)
     ]
     for name, layer in chosen:
         empty = KINDS[mode](layer.out_features, layer.in_features, layer.bias is not None)
@@ -99,7 +100,7 @@ def replace_linears(model: nn.Module, mode: str) -> frozenset[str]:
     return frozenset(name for name, _ in chosen)
 
 
-def chosen_layer(name: str, outputs: int, inputs: int) -> bool:
-    """Return True for a layer that is kept in 8 bits."""
-    fits = outputs % MULTIPLE == 0 and inputs % MULTIPLE == 0
+def chosen_layer(name: str, shape: Sequence[int]) -> bool:
+    """Return True for a layer, weights of `shape`, that is kept in 8 bits."""
+    fits = len(shape) == 2 and all(length % MULTIPLE == 0 for length in shape)
     return fits and CHOSEN.fullmatch(name) is not None

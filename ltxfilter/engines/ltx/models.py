@@ -16,6 +16,7 @@ from ltxfilter.engines.ltx.context import Contexts
 from ltxfilter.engines.ltx.context import read as read_contexts
 from ltxfilter.engines.ltx.lora import Lora
 from ltxfilter.engines.ltx.weights import (
+    Naming,
     after,
     fill_plain,
     fill_transformer,
@@ -65,9 +66,29 @@ class Models:
         return self._once("checkpoint", lambda: self._file(Kind.CHECKPOINT))
 
     def load(self, *parts: str) -> None:
-        """Load "transformer", "encoder", "decoder", "spatial", "temporal" now. Raises."""
+        """Load "transformer", "encoder", "decoder", "spatial", "temporal" now.
+
+        Raises EngineUnavailableError, before anything is loaded if the device cannot hold it.
+        """
+        needed = sum(self.nbytes(part) for part in parts if part not in self._loaded)
+        if self.device.type == "cuda":
+            free = torch.cuda.mem_get_info(self.device)[0]
+            check_memory(needed, free, self.device, self._mode() if "transformer" in parts else "")
         for part in parts:
             self._module(part)
+
+    def nbytes(self, part: str) -> int:
+        """Return how much of the device's memory a part's weights take. Raises."""
+        file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
+        naming = NAMINGS.get(part, str)
+        small = part == "transformer" and self._mode() != "off"
+        total = 0
+        for name, tensor in file.tensors.items():
+            if (new := naming(name)) is not None:
+                layer = new.removesuffix(".weight")
+                eight = small and new != layer and fp8.chosen_layer(layer, tensor.shape)
+                total += tensor.elements * (1 if eight else self.dtype.itemsize)
+        return total
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the latents of pictures, float32. Frames must number 8k + 1, sides 32n."""
@@ -234,4 +255,24 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-NAMINGS = {"encoder": vae_naming(files.ENCODER), "decoder": vae_naming(files.DECODER)}
+def check_memory(needed: int, free: int, device: torch.device, mode: str) -> None:
+    """Refuse to load what the device cannot hold. Raises EngineUnavailableError.
+
+    mode: how the transformer would be kept; "" if it is not among what is loaded.
+    """
+    if needed <= free:
+        return
+    hint = "another --device"
+    if mode == "off":
+        hint = "fp8=rowwise or fp8=cast, which halve the transformer, or " + hint
+    raise EngineUnavailableError(
+        f"{device} has {free / 1e9:.1f} GB free and the models take {needed / 1e9:.1f} GB; "
+        f"choose {hint}"
+    )
+
+
+NAMINGS: dict[str, Naming] = {
+    "transformer": transformer_name,
+    "encoder": vae_naming(files.ENCODER),
+    "decoder": vae_naming(files.DECODER),
+}
