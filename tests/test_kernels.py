@@ -110,7 +110,7 @@ def test_grids(size: tuple[int, int], seed: int, reach: float) -> None:
     covered = (rng.random(size) < rng.choice([0.0, 0.02, 0.5, 1.0])).astype(np.float32)
     weights = [rng.random(size, np.float32) * covered for _ in range(2)]
     sums = [
-        np.dstack([way * weight[..., None], weight])
+        np.stack([way[..., 0] * weight, way[..., 1] * weight, weight])
         for way, weight in zip((there, back), weights, strict=True)
     ]
     np.testing.assert_array_equal(kernels.fill(sums[0]), plain.fill(sums[0]))

@@ -63,7 +63,7 @@ def search(seen: Array, other: Array, guesses: Array, rounds: int, steps: int) -
 def splat(flow: Array, weight: Array) -> Array:
     """Carry every cell's way back along `flow`: summation splatting with bilinear weights.
 
-    flow: [H, W, 2] float32 cells. weight: [H, W] float32 >= 0. Returns [H, W, 3] float32: the
+    flow: [H, W, 2] float32 cells. weight: [H, W] float32 >= 0. Returns [3, H, W] float32: the
     sums of weighted -flow, x then y, and of weights. After softmax splatting (Niklaus & Liu, CVPR
     2020).
     """
@@ -71,7 +71,7 @@ def splat(flow: Array, weight: Array) -> Array:
         from ltxfilter.motion import plain
 
         return plain.splat(flow, weight)
-    out = np.empty((*weight.shape, 3), np.float32)
+    out = np.empty((3, *weight.shape), np.float32)
     compiled.splat(np.ascontiguousarray(flow), np.ascontiguousarray(weight), out)
     return out
 
@@ -94,7 +94,7 @@ def agree(there: Array, back: Array) -> Array:
 def fill(sums: Array) -> Array:
     """Divide the sums of a splat by their weight; give holes the mean of the nearest box.
 
-    sums: [H, W, 3] float32, weighted x and y, then weight; a cell with less than 0.05 is a hole.
+    sums: [3, H, W] float32, weighted x and y, then weight; a cell with less than 0.05 is a hole.
     Boxes grow from 5x5 by three each time until their mean weight is 0.02: normalised convolution
     (Knutsson & Westin, CVPR 1993) in place of a pyramid. Returns [H, W, 2].
     """
@@ -102,7 +102,7 @@ def fill(sums: Array) -> Array:
         from ltxfilter.motion import plain
 
         return plain.fill(sums)
-    out = np.empty((*sums.shape[:2], 2), np.float32)
+    out = np.empty((*sums.shape[1:], 2), np.float32)
     compiled.fill(sums, out)
     return out
 
@@ -110,14 +110,14 @@ def fill(sums: Array) -> Array:
 def share_of_left(left: Array, right: Array, near: float, far: float) -> Array:
     """Return how much of each cell comes from the left keyframe, 0..1, [H, W] float32.
 
-    left, right: the sums of both keyframes' splats, [H, W, 3]: a keyframe that covers a cell
+    left, right: the sums of both keyframes' splats, [3, H, W]: a keyframe that covers a cell
     badly cannot see what is there. near, far: their shares where both see it.
     """
     if compiled is None:
         from ltxfilter.motion import plain
 
         return plain.share_of_left(left, right, near, far)
-    out = np.empty(left.shape[:2], np.float32)
+    out = np.empty(left.shape[1:], np.float32)
     compiled.share_of_left(left, right, near, far, out)
     return out
 

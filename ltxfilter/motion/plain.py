@@ -204,7 +204,7 @@ def splat(flow: Array, weight: Array) -> Array:
         np.bincount(targets, (shares * value).ravel(), width * (rows + 2)).reshape(rows + 2, width)
         for value in values
     ]
-    return np.stack([plane[1:-1, 1:-1].astype(np.float32) for plane in planes], axis=2)
+    return np.stack([plane[1:-1, 1:-1].astype(np.float32) for plane in planes])
 
 
 def warp(  # noqa: PLR0917
@@ -301,13 +301,8 @@ def agree(there: Array, back: Array) -> Array:
     y = np.arange(rows, dtype=np.float32)[:, None] + there[..., 1]
     x = np.minimum(np.maximum(x, np.float32(0)), np.float32(columns - 1))
     y = np.minimum(np.maximum(y, np.float32(0)), np.float32(rows - 1))
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
-    x = (x - left.astype(np.float32))[..., None]
-    y = (y - top.astype(np.float32))[..., None]
-    above = back[top, left] + (back[top, right] - back[top, left]) * x
-    below = back[bottom, left] + (back[bottom, right] - back[bottom, left]) * x
-    off = there + (above + (below - above) * y)
+    half = np.float32(0.5)
+    off = there + back[(y + half).astype(np.int32), (x + half).astype(np.int32)]
     error = off[..., 0] * off[..., 0] + off[..., 1] * off[..., 1]
     length = there[..., 0] * there[..., 0] + there[..., 1] * there[..., 1]
     allowed = one + np.float32(0.0025) * length
@@ -316,6 +311,7 @@ def agree(there: Array, back: Array) -> Array:
 
 def fill(sums: Array) -> Array:
     """See kernels.fill."""
+    sums = sums.transpose(1, 2, 0)
     rows, columns = sums.shape[:2]
     hole = sums[..., 2] < np.float32(0.05)
     out = sums[..., :2] / np.where(hole, np.float32(1), sums[..., 2])[..., None]
@@ -347,9 +343,9 @@ def share_of_left(left: Array, right: Array, near: float, far: float) -> Array:
 
 
 def _visibility(sums: Array) -> Array:
-    weight = np.pad(np.minimum(sums[..., 2], np.float32(1)), 1, mode="edge")
-    three = weight[:, :-2] + weight[:, 1:-1] + weight[:, 2:]
-    nine = three[:-2] + three[1:-1] + three[2:]
+    weight = np.pad(np.minimum(sums[2], np.float32(1)), 1, mode="edge")
+    three = weight[:-2] + weight[1:-1] + weight[2:]
+    nine = three[:, :-2] + three[:, 1:-1] + three[:, 2:]
     return np.sqrt(nine / np.float32(9) + np.float32(0.01))
 
 

@@ -55,12 +55,10 @@ def travelled(ahead: Flow, behind: Flow | None, span: float, passed: float) -> F
     ahead: flow over the pair; behind: flow to the keyframe on the other side, `span` pair lengths
     away. With position b p + a p^2: a + b = ahead and a span^2 - b span = behind.
     """
-    way = ahead * np.float32(passed)
-    if behind is not None:
-        bend = np.float32((passed * passed - passed) / (span * (span + 1)))
-        way += behind * bend
-        way += ahead * (bend * np.float32(span))
-    return way
+    if behind is None:
+        return ahead * np.float32(passed)
+    bend = (passed * passed - passed) / (span * (span + 1))
+    return cv2.addWeighted(ahead, passed + bend * span, behind, bend, 0)
 
 
 def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:

@@ -16,17 +16,8 @@ CLONES void agree(const float *there, const float *back, int rows, int columns, 
             float x = (float)i + way[0], y = (float)row + way[1];
             x = x > 0.0f ? at_most(x, far_x) : 0.0f;
             y = y > 0.0f ? at_most(y, far_y) : 0.0f;
-            int left = (int)x, top = (int)y;
-            int right = left + 1 < columns ? left + 1 : left, bottom = top + 1 < rows ? top + 1 : top;
-            x -= (float)left, y -= (float)top;
-            const float *a = back + 2 * (top * columns + left), *b = back + 2 * (top * columns + right);
-            const float *c = back + 2 * (bottom * columns + left);
-            const float *d = back + 2 * (bottom * columns + right);
-            float off[2];
-            for (int k = 0; k < 2; k++) {
-                float above = a[k] + (b[k] - a[k]) * x, below = c[k] + (d[k] - c[k]) * x;
-                off[k] = way[k] + (above + (below - above) * y);
-            }
+            const float *then = back + 2 * ((int)(y + 0.5f) * columns + (int)(x + 0.5f));
+            const float off[2] = {way[0] + then[0], way[1] + then[1]};
             float error = off[0] * off[0] + off[1] * off[1];
             float length = way[0] * way[0] + way[1] * way[1];
             float allowed = 1.0f + 0.0025f * length;
@@ -37,17 +28,17 @@ CLONES void agree(const float *there, const float *back, int rows, int columns, 
 /* Sums over all cells above and to the left, [rows + 1, columns + 1, 3]. */
 static double *integral(const float *sums, int rows, int columns)
 {
-    const size_t line = 3 * ((size_t)columns + 1);
+    const size_t line = 3 * ((size_t)columns + 1), cells = (size_t)rows * columns;
     double *table = calloc(line * (rows + 1), sizeof(double));
     if (!table)
         return NULL;
     for (int row = 0; row < rows; row++) {
         double *here = table + line * (row + 1) + 3, *above = here - line;
         double x = 0, y = 0, weight = 0;
-        for (int i = 0; i < 3 * columns; i += 3) {
-            const float *sum = sums + 3 * row * columns + i;
-            x += sum[0], y += sum[1], weight += sum[2];
-            here[i] = above[i] + x, here[i + 1] = above[i + 1] + y, here[i + 2] = above[i + 2] + weight;
+        for (int i = 0; i < columns; i++, here += 3, above += 3) {
+            const float *sum = sums + row * columns + i;
+            x += sum[0], y += sum[cells], weight += sum[2 * cells];
+            here[0] = above[0] + x, here[1] = above[1] + y, here[2] = above[2] + weight;
         }
     }
     return table;
@@ -79,48 +70,59 @@ static void fill_hole(const double *table, int rows, int columns, int row, int c
 
 int fill(const float *sums, int rows, int columns, float *out)
 {
+    const int cells = rows * columns;
+    const float *x = sums, *y = sums + cells, *weight = sums + 2 * (size_t)cells;
     double *table = NULL;
-    for (int row = 0; row < rows; row++)
-        for (int i = 0; i < columns; i++) {
-            const float *sum = sums + 3 * (row * columns + i);
-            float *found = out + 2 * (row * columns + i);
-            if (sum[2] >= 0.05f) {
-                found[0] = sum[0] / sum[2], found[1] = sum[1] / sum[2];
-                continue;
-            }
-            if (!table && !(table = integral(sums, rows, columns)))
-                return -1;
-            fill_hole(table, rows, columns, row, i, found);
+    for (int i = 0; i < cells; i++) {
+        float *found = out + 2 * i;
+        if (weight[i] >= 0.05f) {
+            found[0] = x[i] / weight[i], found[1] = y[i] / weight[i];
+            continue;
         }
+        if (!table && !(table = integral(sums, rows, columns)))
+            return -1;
+        fill_hole(table, rows, columns, i / columns, i % columns, found);
+    }
     free(table);
     return 0;
 }
 
-/* Three cells' weights, each at most 1. */
-static inline float three(const float *sums, int row, int columns, int left, int here, int right)
+/* Three rows' weights, each at most 1, added up along y; out is padded by one on both sides. */
+CLONES static void three_rows(const float *restrict above, const float *restrict here,
+                              const float *restrict below, float *restrict out, int columns)
 {
-    const float *line = sums + 3 * row * columns + 2;
-    return at_most(line[3 * left], 1.0f) + at_most(line[3 * here], 1.0f) +
-           at_most(line[3 * right], 1.0f);
+    for (int i = 0; i < columns; i++)
+        out[i + 1] = (at_most(above[i], 1.0f) + at_most(here[i], 1.0f)) + at_most(below[i], 1.0f);
+    out[0] = out[1], out[columns + 1] = out[columns];
 }
 
-CLONES void share_of_left(const float *left, const float *right, float near, float far, int rows,
-                          int columns, float *out)
+CLONES static void share_row(const float *restrict a, const float *restrict b, float near,
+                             float far, float *restrict out, int columns)
 {
-    for (int row = 0; row < rows; row++) {
-        const int above = clamp(row - 1, 0, rows - 1), below = clamp(row + 1, 0, rows - 1);
-        for (int i = 0; i < columns; i++) {
-            const int before = i ? i - 1 : 0, after = i + 1 < columns ? i + 1 : i;
-            float a = three(left, above, columns, before, i, after) +
-                      three(left, row, columns, before, i, after) +
-                      three(left, below, columns, before, i, after);
-            float b = three(right, above, columns, before, i, after) +
-                      three(right, row, columns, before, i, after) +
-                      three(right, below, columns, before, i, after);
-            a = near * sqrtf(a / 9.0f + 0.01f), b = far * sqrtf(b / 9.0f + 0.01f);
-            out[row * columns + i] = a / (a + b);
-        }
+    for (int i = 0; i < columns; i++) {
+        float left = near * sqrtf(((a[i] + a[i + 1]) + a[i + 2]) / 9.0f + 0.01f);
+        float right = far * sqrtf(((b[i] + b[i + 1]) + b[i + 2]) / 9.0f + 0.01f);
+        out[i] = left / (left + right);
     }
+}
+
+int share_of_left(const float *left, const float *right, float near, float far, int rows,
+                  int columns, float *out)
+{
+    const size_t weights = 2 * (size_t)rows * columns;
+    float *a = malloc(2 * ((size_t)columns + 2) * sizeof(float)), *b = a + columns + 2;
+    if (!a)
+        return -1;
+    left += weights, right += weights;
+    for (int row = 0; row < rows; row++) {
+        const int above = clamp(row - 1, 0, rows - 1) * columns, here = row * columns;
+        const int below = clamp(row + 1, 0, rows - 1) * columns;
+        three_rows(left + above, left + here, left + below, a, columns);
+        three_rows(right + above, right + here, right + below, b, columns);
+        share_row(a, b, near, far, out + here, columns);
+    }
+    free(a);
+    return 0;
 }
 
 static inline int16_t to_field(float value)
@@ -130,7 +132,7 @@ static inline int16_t to_field(float value)
     return (int16_t)(bits.i - 0x4B400000);
 }
 
-static void field_row(const float *to_left, const float *to_right, const float *mix, float scale_x,
+CLONES static void field_row(const float *to_left, const float *to_right, const float *mix, float scale_x,
                       float scale_y, int columns, int16_t *out, size_t plane)
 {
     for (int i = 0; i < columns; i++) {

@@ -42,8 +42,8 @@ int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, cons
               int count, int32_t bias, int rows, int columns, float *out);
 int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int rounds,
            int steps, int rows, int columns, float *out);
-void share_of_left(const float *left, const float *right, float near, float far, int rows,
-                   int columns, float *out);
+int share_of_left(const float *left, const float *right, float near, float far, int rows,
+                  int columns, float *out);
 int splat(const float *flow, const float *weight, int rows, int columns, float *out);
 int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
           uint8_t *out);

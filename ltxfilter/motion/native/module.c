@@ -67,7 +67,7 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO", &objects[0], &objects[1]) || borrow(objects, v, 2, 1) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    failed = fill(v[0].buf, (int)v[0].shape[0], (int)v[0].shape[1], v[1].buf);
+    failed = fill(v[0].buf, (int)v[0].shape[1], (int)v[0].shape[2], v[1].buf);
     Py_END_ALLOW_THREADS
     return give_back(v, 2, failed);
 }
@@ -77,14 +77,16 @@ static PyObject *py_share_of_left(PyObject *module, PyObject *args)
     PyObject *objects[3];
     Py_buffer v[3];
     float near, far;
+    int failed;
     (void)module;
     if (!PyArg_ParseTuple(args, "OOffO", &objects[0], &objects[1], &near, &far, &objects[2]) ||
         borrow(objects, v, 3, 1) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    share_of_left(v[0].buf, v[1].buf, near, far, (int)v[0].shape[0], (int)v[0].shape[1], v[2].buf);
+    failed = share_of_left(v[0].buf, v[1].buf, near, far, (int)v[0].shape[1], (int)v[0].shape[2],
+                           v[2].buf);
     Py_END_ALLOW_THREADS
-    return give_back(v, 3, 0);
+    return give_back(v, 3, failed);
 }
 
 static PyObject *py_make_field(PyObject *module, PyObject *args)

@@ -27,21 +27,34 @@ CLONES static void column_row(const uint8_t *const change[5], const uint8_t *con
     }
 }
 
-/* sum, high, low: padded by two on both sides. */
-CLONES static int still_row(const uint16_t *restrict sum, const uint8_t *restrict high,
-                            const uint8_t *restrict low, uint8_t *restrict out, int width)
+/* The local contrast: largest minus smallest of five neighbours. high, low: padded by two. */
+CLONES static void contrast_row(const uint8_t *restrict high, const uint8_t *restrict low,
+                                uint8_t *restrict out, int width)
+{
+    for (int x = 0; x < width; x++) {
+        uint8_t a = high[x] > high[x + 1] ? high[x] : high[x + 1];
+        uint8_t b = high[x + 2] > high[x + 3] ? high[x + 2] : high[x + 3];
+        a = a > b ? a : b;
+        out[x] = a > high[x + 4] ? a : high[x + 4];
+    }
+    for (int x = 0; x < width; x++) {
+        uint8_t a = low[x] < low[x + 1] ? low[x] : low[x + 1];
+        uint8_t b = low[x + 2] < low[x + 3] ? low[x + 2] : low[x + 3];
+        a = a < b ? a : b;
+        out[x] = (uint8_t)(out[x] - (a < low[x + 4] ? a : low[x + 4]));
+    }
+}
+
+/* sum: padded by two on both sides. */
+CLONES static int still_row(const uint16_t *restrict sum, const uint8_t *restrict contrast,
+                            uint8_t *restrict out, int width)
 {
     int count = 0;
     for (int x = 0; x < width; x++) {
-        uint16_t total = (uint16_t)(sum[x] + sum[x + 1] + sum[x + 2] + sum[x + 3] + sum[x + 4]);
-        uint8_t top = high[x], bottom = low[x];
-        top = high[x + 1] > top ? high[x + 1] : top, bottom = low[x + 1] < bottom ? low[x + 1] : bottom;
-        top = high[x + 2] > top ? high[x + 2] : top, bottom = low[x + 2] < bottom ? low[x + 2] : bottom;
-        top = high[x + 3] > top ? high[x + 3] : top, bottom = low[x + 3] < bottom ? low[x + 3] : bottom;
-        top = high[x + 4] > top ? high[x + 4] : top, bottom = low[x + 4] < bottom ? low[x + 4] : bottom;
-        uint16_t limit = (uint16_t)(3 * (uint16_t)(uint8_t)(top - bottom));
+        int16_t total = (int16_t)(sum[x] + sum[x + 1] + sum[x + 2] + sum[x + 3] + sum[x + 4]);
+        int16_t limit = (int16_t)(3 * contrast[x]);
         limit = limit > 50 ? limit : 50;
-        out[x] = total < limit ? 255 : 0;
+        out[x] = (uint8_t)-(total < limit);
     }
     for (int x = 0; x < width; x++)
         count += out[x] & 1;
@@ -58,11 +71,12 @@ int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int
                  int height, uint8_t *out)
 {
     const size_t line = (size_t)width + 64;
-    char *memory = malloc(line * 9);
+    char *memory = malloc(line * 10);
     if (!memory)
         return -1;
     uint16_t *sum = (uint16_t *)memory;
-    uint8_t *high = (uint8_t *)(sum + line), *low = high + line, *ring = low + line;
+    uint8_t *high = (uint8_t *)(sum + line), *low = high + line;
+    uint8_t *contrast = low + line, *ring = contrast + line;
     int found = 0, ready = 0;
     for (int y = 0; y < height; y++) {
         const uint8_t *change[5], *light[5];
@@ -79,7 +93,8 @@ int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int
         sum[0] = sum[1] = sum[2];
         sum[width + 2] = sum[width + 3] = sum[width + 1];
         pad8(high, width), pad8(low, width);
-        found += still_row(sum, high, low, out + (ptrdiff_t)y * width, width);
+        contrast_row(high, low, contrast, width);
+        found += still_row(sum, contrast, out + (ptrdiff_t)y * width, width);
     }
     free(memory);
     return found;

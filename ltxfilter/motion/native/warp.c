@@ -128,28 +128,40 @@ AVX2 static inline __m256i grow16(const Tables *t, const int16_t *row, int first
     return _mm256_add_epi16(left, _mm256_mulhrs_epi16(_mm256_sub_epi16(right, left), t->part));
 }
 
-/* The smallest and largest of each half's eight 16-bit numbers. */
-typedef struct { int low[2], high[2]; } Range;
-
-AVX2 static inline Range range16(__m256i values)
+/* The smallest of each half's eight 16-bit numbers, in every place of that half. */
+AVX2 static inline __m256i least(__m256i values, int low[2])
 {
-    const __m256i flip = _mm256_set1_epi16((short)0x8000), turn = _mm256_set1_epi16(0x7fff);
-    __m256i up = _mm256_xor_si256(values, flip), down = _mm256_xor_si256(values, turn);
-    Range r;
+    const __m256i flip = _mm256_set1_epi16((short)0x8000);
+    __m256i up = _mm256_xor_si256(values, flip);
     __m128i a = _mm_minpos_epu16(_mm256_castsi256_si128(up));
     __m128i b = _mm_minpos_epu16(_mm256_extracti128_si256(up, 1));
-    __m128i c = _mm_minpos_epu16(_mm256_castsi256_si128(down));
-    __m128i d = _mm_minpos_epu16(_mm256_extracti128_si256(down, 1));
-    r.low[0] = (int)(_mm_cvtsi128_si32(a) & 0xffff) - 0x8000;
-    r.low[1] = (int)(_mm_cvtsi128_si32(b) & 0xffff) - 0x8000;
-    r.high[0] = 0x7fff - (int)(_mm_cvtsi128_si32(c) & 0xffff);
-    r.high[1] = 0x7fff - (int)(_mm_cvtsi128_si32(d) & 0xffff);
-    return r;
+    low[0] = (int16_t)(_mm_cvtsi128_si32(a) ^ 0x8000);
+    low[1] = (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi16((short)low[0])),
+                                   _mm_set1_epi16((short)low[1]), 1);
+}
+
+AVX2 static inline int exceeds(__m256i values, int limit)
+{
+    __m256i over = _mm256_cmpgt_epi16(values, _mm256_set1_epi16((short)limit));
+    return !_mm256_testz_si256(over, over);
+}
+
+/* Copy both windows of 16 columns and `rows` rows, repeating the plane's border. */
+static void copy_windows(const Warp *w, const uint8_t *plane, ptrdiff_t stride,
+                         const int columns[2], const int tops[2], int rows, uint8_t *copy)
+{
+    for (int half = 0; half < 2; half++)
+        for (int row = 0; row < rows; row++) {
+            const uint8_t *line = plane + stride * clamp(tops[half] + row, 0, w->height - 1);
+            for (int i = 0; i < 16; i++)
+                copy[32 * row + 16 * half + i] = line[clamp(columns[half] + i, 0, w->width - 1)];
+        }
 }
 
 enum { SPREAD = 4 }; /* rows that eight neighbours' displacements may differ by */
 
-/* Filter 16 samples displaced by (dx, dy) in 1/32; 0 if they lie too far apart or outside. */
+/* Filter 16 samples displaced by (dx, dy) in 1/32; 0 if eight neighbours lie too far apart. */
 AVX2 static inline int fetch16x8(const Warp *w, const Tables *t, const uint8_t *plane,
                                  ptrdiff_t stride, int x, int y, __m256i dx, __m256i dy,
                                  __m256i *found)
@@ -160,25 +172,24 @@ AVX2 static inline int fetch16x8(const Warp *w, const Tables *t, const uint8_t *
     dy = _mm256_srai_epi16(_mm256_add_epi16(dy, one), 1);
     __m256i off = _mm256_add_epi16(_mm256_srai_epi16(dx, 4), lanes);
     __m256i down = _mm256_srai_epi16(dy, 4);
-    Range across = range16(off), along = range16(down);
-    int spread = 0;
+    int low_x[2], low_y[2], columns[2], tops[2], inside = 1;
+    off = _mm256_sub_epi16(off, least(off, low_x));
+    const __m256i level = _mm256_sub_epi16(down, least(down, low_y));
+    if (exceeds(off, 12) || exceeds(level, SPREAD))
+        return 0;
+    const int spread = !exceeds(level, 0) ? 0 : !exceeds(level, 1) ? 1 : SPREAD;
     const uint8_t *base[2];
+    uint8_t copy[32 * (4 + SPREAD)];
     for (int half = 0; half < 2; half++) {
-        int column = x + 8 * half + across.low[half] - 1, row = y + along.low[half] - 1;
-        int rows = along.high[half] - along.low[half];
-        if (across.high[half] - across.low[half] > 12 || rows > SPREAD || column < 0 ||
-            column + 16 > w->width || row < 0)
-            return 0;
-        spread = rows > spread ? rows : spread;
-        base[half] = plane + stride * row + column;
+        columns[half] = x + 8 * half + low_x[half] - 1, tops[half] = y + low_y[half] - 1;
+        inside &= columns[half] >= 0 && columns[half] + 16 <= w->width && tops[half] >= 0 &&
+                  tops[half] + 4 + spread <= w->height;
+        base[half] = plane + stride * tops[half] + columns[half];
     }
-    for (int half = 0; half < 2; half++)
-        if (y + along.low[half] + 2 + spread >= w->height)
-            return 0;
-    const __m256i low_x = _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_set1_epi16((short)across.low[0])),
-        _mm_set1_epi16((short)across.low[1]), 1);
-    off = _mm256_sub_epi16(off, low_x);
+    if (!inside) {
+        copy_windows(w, plane, stride, columns, tops, 4 + spread, copy);
+        base[0] = copy, base[1] = copy + 16, stride = 32;
+    }
     __m256i pick01 = _mm256_add_epi16(_mm256_or_si256(off, _mm256_slli_epi16(off, 8)),
                                       _mm256_set1_epi16(0x0100));
     __m256i pick23 = _mm256_add_epi16(pick01, _mm256_set1_epi16(0x0202));
@@ -194,13 +205,7 @@ AVX2 static inline int fetch16x8(const Warp *w, const Tables *t, const uint8_t *
     odd = _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(dy, phases), 8), low_zero);
     for (int k = 0; k < 4; k++)
         height[k] = _mm256_srai_epi16(_mm256_shuffle_epi8(t->taps[k], odd), 1);
-    __m256i total = _mm256_setzero_si256(), level = total;
-    if (spread) {
-        const __m256i low_y = _mm256_inserti128_si256(
-            _mm256_castsi128_si256(_mm_set1_epi16((short)along.low[0])),
-            _mm_set1_epi16((short)along.low[1]), 1);
-        level = _mm256_sub_epi16(down, low_y);
-    }
+    __m256i total = _mm256_setzero_si256();
     for (int row = 0; row < 4 + spread; row++) {
         __m256i line = load_pair(base[0] + stride * row, base[1] + stride * row);
         __m256i sum = _mm256_add_epi16(

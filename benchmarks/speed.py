@@ -1,0 +1,158 @@
+"""Speed: CPU seconds and wall time per drawn frame, whole processes, beside minterpolate.
+
+python -m benchmarks.speed --clips FOLDER [--sizes 720p 1080p] [--cores 1 2]; results/speed.json
+Both read and write yuv4mpegpipe, the output going to /dev/null; the start of a process is timed on
+a clip of two frames and listed apart. Machines are noisy: trust ratios within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clips import Clip, files, load
+from benchmarks.record import table, write
+from ltxfilter.frame import Frame
+from ltxfilter.interpolator import Path as Drawer
+from ltxfilter.motion import kernels
+
+SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080), "4k": (3840, 2160)}
+FRAMES = {"480p": 150, "720p": 150, "1080p": 75, "4k": 15}
+FILTERED = {"480p": 40, "720p": 25, "1080p": 13, "4k": 5}  # minterpolate is slow and steady
+ENGINES = ("flow:preset=fast", "flow", "flow:preset=best")
+PEERS = {
+    "minterpolate": "minterpolate=fps=50",
+    "minterpolate-best": "minterpolate=fps=50:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:vsbmc=1",
+}
+Row = dict[str, Any]
+
+
+def make_clip(source: Path, size: str, frames: int, target: Path) -> None:
+    """Write a clip of that size as y4m at 25 per second, forth and back until long enough."""
+    width, height = SIZES[size]
+    graph = f"scale={width}:{height},format=yuv420p"
+    graph += ",split[a][b];[b]reverse[r];[a][r]concat,loop=-1:size=400,setpts=N/(25*TB)"
+    command = ["ffmpeg", "-v", "error", "-y", "-t", "2", "-i", str(source), "-vf", graph]
+    command += ["-frames:v", str(frames), "-r", "25", "-f", "yuv4mpegpipe", str(target)]
+    subprocess.run(command, check=True)
+
+
+def timed(command: list[str], cores: int) -> tuple[float, float, float]:
+    """Run a command on so many cores; return wall s, CPU s (user and system) and peak MB."""
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    began = time.perf_counter()
+    with Path(os.devnull).open("w") as nothing:
+        process = subprocess.Popen(
+            command, stdout=nothing, preexec_fn=lambda: os.sched_setaffinity(0, allowed)
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    if status:
+        raise RuntimeError(f"{command} failed")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def command_for(method: str, path: Path) -> list[str]:
+    """Return the command line that doubles a clip's rate."""
+    if method in PEERS:
+        head = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", PEERS[method]]
+        return [*head, "-f", "yuv4mpegpipe", "-"]
+    head = [sys.executable, "-m", "ltxfilter", "-loglevel", "error", "--engine", method]
+    return [*head, "-i", str(path), "--fps", "50", "-f", "yuv4mpegpipe", "-"]
+
+
+def measure(method: str, size: str, cores: int, clips: dict[int, Path]) -> Row:
+    """Time a method on the clip of its length and on two frames."""
+    frames = (FILTERED if method in PEERS else FRAMES)[size]
+    whole = timed(command_for(method, clips[frames]), cores)
+    start = timed(command_for(method, clips[2]), cores)
+    drawn = frames - (3 if method in PEERS else 1)  # minterpolate leaves out the last two pairs
+    return {
+        "size": size,
+        "cores": cores,
+        "method": method,
+        "frames": frames,
+        "wall ms": 1000 * whole[0] / drawn,
+        "cpu ms": 1000 * whole[1] / drawn,
+        "start s": start[0],
+        "peak MB": whole[2],
+    }
+
+
+def ratios(rows: list[Row]) -> None:
+    """Add how many times less than minterpolate's default each row takes."""
+    for row in rows:
+        same = [r for r in rows if r["size"] == row["size"] and r["cores"] == row["cores"]]
+        base = next((r for r in same if r["method"] == "minterpolate"), None)
+        for key in ("wall", "cpu"):
+            row[f"{key} ratio"] = base[f"{key} ms"] / row[f"{key} ms"] if base else None
+
+
+def steps(clip: Clip, engine: str) -> Row:
+    """Return CPU milliseconds per drawn frame of each kernel, and of everything, in one thread."""
+    spent: dict[str, float] = defaultdict(float)
+    names = ("search", "propagate", "splat", "fill", "agree", "share_of_left", "make_field", "warp")
+    kept = {name: getattr(kernels, name) for name in (*names, "still_mask")}
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            began = time.thread_time()
+            result = function(*args)
+            spent[name] += time.thread_time() - began
+            return result
+
+        return call
+
+    for name, function in kept.items():
+        setattr(kernels, name, counted(name, function))
+    drawer = Drawer(clip.info, Fraction(50), engine, True, "report")
+    began = time.thread_time()
+    for k, planes in enumerate(clip.frames):
+        list(drawer.push(Frame(Fraction(k, 25), planes)))
+    list(drawer.finish())
+    total = time.thread_time() - began
+    for name, function in kept.items():
+        setattr(kernels, name, function)
+    drawn = len(clip.frames) - 1
+    found = {name: 1000 * seconds / drawn for name, seconds in spent.items()}
+    return {"engine": engine, **found, "everything": 1000 * total / drawn}
+
+
+def main() -> None:
+    """Measure, print tables, write results/speed.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--clip", default="bed720", help="beginning of the name of the clip to use")
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES))
+    parser.add_argument("--cores", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--methods", nargs="*", default=[*PEERS, *ENGINES])
+    parser.add_argument("--name", default="speed")
+    args = parser.parse_args()
+    source = next(path for path in files(args.clips) if path.name.startswith(args.clip))
+    rows, parts = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in args.sizes:
+            clips = {n: Path(folder, f"{n}.y4m") for n in (2, FRAMES[size], FILTERED[size])}
+            for frames, path in clips.items():
+                make_clip(source, size, frames, path)
+            for cores in args.cores:
+                rows += [measure(method, size, cores, clips) for method in args.methods]
+            clip = load(clips[FILTERED[size]], FILTERED[size])
+            engines = [method for method in args.methods if method not in PEERS]
+            parts += [{"size": size, **steps(clip, engine)} for engine in engines]
+    ratios(rows)
+    print(table(rows), table(parts), sep="\n\n")
+    print(write(args.name, rows, steps=parts, clip=source.name))
+
+
+if __name__ == "__main__":
+    main()
