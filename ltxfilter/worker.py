@@ -128,7 +128,9 @@ class Worker:
             yield picture if self._plausible(picture, *ends) else self._redraw(window, slot, *ends)
 
     def _plausible(self, picture: Drawn, left: Levels, right: Levels) -> bool:
-        """Return False for pictures whose mean leaves its two keyframes' range: black, green."""
+        """Return False for a picture whose mean leaves its two keyframes' range: black, green."""
+        if not picture.planes:
+            return False
         means = zip(mean_levels(picture.planes), left, right, strict=True)
         return all(
             min(a, b) - margin <= level <= max(a, b) + margin

@@ -16,7 +16,7 @@ from ltxfilter.window import Window, WindowShape
 class Drawn:
     """A drawn picture: planes in the stream's own format, and how good the engine thinks it is."""
 
-    planes: Planes
+    planes: Planes  # empty if the engine could not draw it: a fallback will
     psnr_db: float | None = None  # estimated PSNR of luma; None if the engine has no idea
 
 
