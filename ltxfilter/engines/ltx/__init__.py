@@ -11,4 +11,4 @@ INSTALL = 'pip install "ltxfilter[ltx]"'
 def missing_packages() -> str | None:
     """Return what to install before a model can be loaded, or None if everything is there."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
-    return f"{', '.join(missing)} missing: {INSTALL}" if missing else None
+    return f"needs {', '.join(missing)}; {INSTALL}" if missing else None

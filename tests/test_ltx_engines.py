@@ -1,0 +1,247 @@
+"""The LTX engines, on a random tiny checkpoint: the contract of engines, and the whole path."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction as F
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
+pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
+
+import tiny_ltx
+from test_engines import FORMATS, Same, moving, video
+from tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
+
+from ltxfilter import engines
+from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.frame import Made
+from ltxfilter.path import drawn as drawn_path
+from ltxfilter.path import windows as window_path
+from ltxfilter.timeline import round_half_up
+from ltxfilter.window import Gap, Join, RollingWindow, Window
+from ltxfilter.worker import Worker
+
+NAMES = ["ltx-temporal"]
+EVERY = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    torch.set_num_threads(1)
+    return tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
+
+
+def flags(models):
+    return [
+        "--checkpoint", models.checkpoint, "--temporal-upsampler", models.temporal_upsampler,
+        "--spatial-upsampler", models.spatial_upsampler, "--context", models.context,
+        "--device", "cpu",
+    ]  # fmt: skip
+
+
+def windows(frames, shape, rate=F(50), shots=None):
+    rolling = RollingWindow(shape, rate, shots or Same(), F(1, 25))
+    return list(window_path(frames, rolling))
+
+
+def drawings(spec, models, info, frames, rate=F(50)):
+    engine = engines.build(spec, models)
+    shape = engine.open(info, rate)
+    found = [
+        (window, list(engine.draw(window, engine.prepare(window))))
+        for window in windows(frames, shape, rate)
+    ]
+    engine.close()
+    engine.close()
+    return found
+
+
+def equal(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+@EVERY
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_pictures_have_the_streams_format(name, models, fmt):
+    info = video(fmt, 70, 50)
+    for window, drawn in drawings(name, models, info, moving(info, 4)):
+        assert len(drawn) == len(list(window.to_draw()))
+        for picture in drawn:
+            assert [(p.shape, p.dtype) for p in picture.planes] == [
+                ((s.height, s.width), s.dtype) for s in info.layout
+            ]
+            assert max(int(p.max()) for p in picture.planes) < 1 << info.depth
+
+
+@EVERY
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (17, 33), (130, 7)])
+@pytest.mark.parametrize("rate", [F(50), F(60), None])
+def test_any_size_and_rate_will_do(name, models, size, rate):
+    info = video("yuv420p", *size)
+    frames = moving(info, 4)
+    found = [p for _, pictures in drawings(name, models, info, frames, rate) for p in pictures]
+    assert len(found) == {F(50): 3, F(60): 7, None: 3}[rate]
+
+
+@EVERY
+def test_a_second_time_and_from_several_threads_alike(name, models):
+    info = video(width=64, height=64)
+    frames = moving(info, 40)
+    engine = engines.build(name, models)
+    shape = engine.open(info, F(50), threads=4)
+    work = [(window, engine.prepare(window)) for window in windows(frames, shape)]
+    assert len([window for window, _ in work if window.slots]) > 2
+
+    def draw(item):
+        return [p.planes for p in engine.draw(*item)]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(draw, work))
+        again = list(pool.map(draw, reversed(work)))[::-1]
+    alone = [[p.planes for p in drawn] for _, drawn in drawings(name, models, info, frames)]
+    engine.close()
+    for a, b, c in zip(together, again, alone, strict=True):
+        assert all(equal(x, y) and equal(x, z) for x, y, z in zip(a, b, c, strict=True))
+
+
+@EVERY
+def test_a_run_from_a_reset_draws_alike(name, models):
+    info = video(width=32, height=32)
+    frames = moving(info, 290)
+
+    def late(source):
+        return [
+            [p.planes for p in drawn]
+            for window, drawn in drawings(name, models, info, source)
+            if drawn and window.keyframes[window.first].time >= 10
+        ]
+
+    whole, part = late(frames), late(frames[250:])
+    assert sum(map(len, whole)) == 39
+    for a, b in zip(whole, part, strict=True):
+        assert all(equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@EVERY
+def test_keyframes_are_left_alone_and_padded_rows_are_no_trouble(name, models):
+    info = video(width=48, height=40)
+    frames = moving(info, 5)
+    padded = [
+        replace(
+            frame,
+            planes=tuple(
+                np.pad(p, ((0, 0), (0, 13)), constant_values=9)[:, :-13] for p in frame.planes
+            ),
+        )
+        for frame in frames
+    ]
+    for frame in padded:
+        for p in frame.planes:
+            p.flags.writeable = False
+    pairs = zip(
+        drawings(name, models, info, frames), drawings(name, models, info, padded), strict=True
+    )
+    for (_, a), (_, b) in pairs:
+        assert all(equal(x.planes, y.planes) for x, y in zip(a, b, strict=True))
+
+
+@EVERY
+def test_a_window_that_only_holds_draws_nothing(name, models):
+    info = video(width=32, height=32)
+    frames = tuple(moving(info, 2))
+    engine = engines.build(name, models)
+    engine.open(info, F(60))
+    held = Window(0, frames, 0, 1, (Gap(Join.CUT, True),), ())
+    end = Window(1, frames[1:], 0, 0, (), ())
+    for window in (held, end):
+        assert list(engine.draw(window, engine.prepare(window))) == []
+    engine.close()
+
+
+@EVERY
+def test_drawn_frames_keep_their_keyframes_tone(name, models):
+    info = video("yuv444p", 128, 96)
+    frames = moving(info, 6, speed=0.0)
+
+    def tone(spec):
+        means = [
+            [plane.mean() for plane in picture.planes]
+            for _, drawn in drawings(spec, models, info, frames)
+            for picture in drawn
+        ]
+        return np.abs(np.array(means) - [p.mean() for p in frames[0].planes]).max()
+
+    assert tone(name) < tone(f"{name}:match=0") / 1.5
+
+
+@EVERY
+def test_what_the_model_cannot_draw_falls_back(name, models, tmp_path, caplog):
+    broken = tiny_ltx.read(models.checkpoint)
+    for key in broken:
+        if key.startswith("vae.decoder.") and key.endswith("conv_out.conv.weight"):
+            broken[key].fill_(float("nan"))
+    header = {"config": tiny_ltx.json.dumps(tiny_ltx.CONFIG), "model_version": "2.3.0"}
+    tiny_ltx.write(tmp_path / "nan.safetensors", broken, header)
+    info = video(width=64, height=64)
+    worker = Worker(
+        name, info, F(50), models=replace(models, checkpoint=str(tmp_path / "nan.safetensors"))
+    )
+    rolling = RollingWindow(worker.shape, F(50), Same(), F(1, 25))
+    frames = list(drawn_path(window_path(moving(info, 6), rolling), worker))
+    worker.close()
+    assert worker.fallbacks == 5 == sum(frame.made is Made.DRAWN for frame in frames)
+    assert len([r for r in caplog.records if "NaN" in r.message]) == 1
+
+
+@EVERY
+@pytest.mark.parametrize("lacking", ["checkpoint", "temporal_upsampler"])
+def test_a_missing_file_is_named(name, models, lacking):
+    engine = engines.build(name, replace(models, **{lacking: None}))
+    if lacking in engine.files:
+        with pytest.raises(EngineUnavailableError, match=f"--{lacking.replace('_', '-')} FILE"):
+            engine.open(video(), F(50))
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("source", "target", "step"),
+    [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],
+)
+def test_from_the_command_line_by_pipe_originals_untouched(
+    name, models, tmp_path, source, target, step
+):
+    """Every `step`-th output is a source frame, as many source frames apart as the rates say."""
+    clip = make_clip(tmp_path / "in.mkv", "-c:v", "ffv1", size="64x48", rate=source, seconds=1.2)
+    result = run_pipe(
+        ffmpeg("-i", clip, "-f", "yuv4mpegpipe", "-"),
+        ltxfilter("--engine", name, "--fps", target, *flags(models)),
+    )
+    assert result.codes == [0, 0], result.err
+    assert "0 by a fallback" in result.err or "fallback" not in result.err
+    size = 64 * 48 * 3 // 2
+    before, after = samples(clip), samples(result.out)
+    count = len(after) // size
+    assert count == round_half_up(len(before) // size * F(target) / F(source))
+    apart = round(step * F(source) / F(target))
+    originals = [before[n * size : (n + 1) * size] for n in range(0, len(before) // size, apart)]
+    shown = [after[n * size : (n + 1) * size] for n in range(0, count, step)]
+    assert shown == originals[: len(shown)]
+    assert len(set(shown)) > 3
+
+
+@EVERY
+def test_from_the_command_line_file_to_file(name, models, tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", size="64x48", rate="25", seconds=1)
+    out = tmp_path / "out.mkv"
+    arguments = ["-i", clip, "--engine", name, *flags(models), "-c:v", "ffv1", out]
+    result = run_pipe(ltxfilter(*arguments))
+    assert result.codes == [0], result.err
+    size = 64 * 48 * 3 // 2
+    before, after = samples(clip), samples(out)
+    assert len(after) == 2 * len(before)
+    for n in range(25):
+        assert after[2 * n * size : (2 * n + 1) * size] == before[n * size : (n + 1) * size]
