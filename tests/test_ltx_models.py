@@ -253,3 +253,23 @@ def test_too_little_memory_is_said_before_loading(mode: str, hint: str):
         check_memory(26_200_000_000, 24 << 30, torch.device("cuda:1"), mode)
     assert "cuda:1 has 25.8 GB free and the models take 26.2 GB" in str(caught.value)
     assert hint in str(caught.value)
+
+
+def test_pictures_can_be_decoded_in_tiles(models: Models, options: ModelOptions):
+    latents = models.encode(random(1, 3, 9, 64, 160).clamp(-1, 1))
+    tiled = Models(options, tile=128)
+    found, whole = tiled.decode(latents), models.decode(latents)
+    assert found.shape == whole.shape
+    assert torch.equal(found, tiled.decode(latents))
+    assert not torch.equal(found, whole)
+    assert torch.equal(Models(options, tile=160).decode(latents), whole)
+
+
+def test_models_in_memory_are_adopted(models: Models):
+    latents = random(1, 128, 2, 2, 2)
+    adopted = Models(ModelOptions(device="cpu"))
+    adopted.adopt("decoder", models._module("decoder"))
+    adopted.adopt("temporal", models._module("temporal"))
+    adopted.adopt("statistics", models._module("encoder"))
+    assert torch.equal(adopted.decode(latents), models.decode(latents))
+    assert torch.equal(adopted.upsample(latents, "temporal"), models.upsample(latents, "temporal"))

@@ -15,6 +15,7 @@ from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
 from ltxfilter.engines.ltx.context import Contexts
 from ltxfilter.engines.ltx.context import read as read_contexts
 from ltxfilter.engines.ltx.lora import Lora
+from ltxfilter.engines.ltx.tiles import decode_tiled
 from ltxfilter.engines.ltx.weights import (
     Naming,
     after,
@@ -46,17 +47,20 @@ class Models:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
         fp8: str = "off",
+        tile: int = 0,
     ) -> None:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
         device: None chooses by `options.device`. dtype: what the models compute in; None is
         bfloat16 on a GPU, float32 on a CPU. fp8: how the
-        transformer is kept, one of fp8.MODES.
+        transformer is kept, one of fp8.MODES. tile: side in pixels of what is decoded at a time;
+        0 decodes whole pictures.
         """
         self.options = options
         self.device = device or choose_device(options.device)
         self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
         self.fp8 = fp8
+        self.tile = tile
         self._lock = Lock()
         self._loaded: dict[str, Any] = {}
 
@@ -76,6 +80,20 @@ class Models:
             check_memory(needed, free, self.device, self._mode() if "transformer" in parts else "")
         for part in parts:
             self._module(part)
+
+    def adopt(self, part: str, module: torch.nn.Module) -> None:
+        """Draw with a model that is in memory already, in place of one from a file.
+
+        For "statistics", which upsampling needs beside the upsampler, give the encoder.
+        """
+        if part == "statistics":
+            found = dict(module.per_channel_statistics.named_buffers())
+            self._loaded[part] = {
+                name: found[name].float().reshape(-1, 1, 1, 1)
+                for name in ("mean-of-means", "std-of-means")
+            }
+        else:
+            self._loaded[part] = module
 
     def nbytes(self, part: str) -> int:
         """Return how much of the device's memory a part's weights take. Raises."""
@@ -100,8 +118,13 @@ class Models:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the pictures of latents, float32, not clamped."""
         module = self._module("decoder")
+        given = latents.to(self.device, self.dtype)
+
+        def decoded(part: torch.Tensor) -> torch.Tensor:
+            return upstream.decode(module, part).float()
+
         with torch.no_grad():
-            return upstream.decode(module, latents.to(self.device, self.dtype)).float()
+            return decode_tiled(decoded, given, self.tile) if self.tile else decoded(given)
 
     def upsample(self, latents: torch.Tensor, kind: Upsampling) -> torch.Tensor:
         """Return latents of twice the height and width, or of 2f - 1 latent frames, float32."""
