@@ -137,6 +137,20 @@ def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[floa
     return out
 
 
+def travel(ahead: Array, behind: Array, sure: Array, steps: tuple[float, float, float]) -> Array:
+    """Return ahead * passed + (ahead * span + behind) * bend * sure, [H, W, 2] float32.
+
+    ahead, behind: [H, W, 2]; sure: [H, W]; steps: passed, span, bend.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.travel(ahead, behind, sure, steps)
+    out = np.empty(ahead.shape, np.float32)
+    compiled.travel(ahead, behind, sure, *steps, out)
+    return out
+
+
 def warp(  # noqa: PLR0917
     ends: tuple[Array, Array],
     field: Array,

@@ -357,3 +357,9 @@ def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[floa
     whole = np.rint(np.clip(whole, -16352, 16352)).astype(np.int16)
     whole[4] = 2 * whole[4] + 31
     return np.pad(whole, ((0, 0), (1, 1), (1, 1)), mode="edge")
+
+
+def travel(ahead: Array, behind: Array, sure: Array, steps: tuple[float, float, float]) -> Array:
+    """See kernels.travel."""
+    passed, span, bend = (np.float32(step) for step in steps)
+    return ahead * passed + (ahead * span + behind) * (bend * sure)[..., None]

@@ -38,27 +38,28 @@ def moment(passage: Passage, tau: float) -> Moment:
     Each keyframe's cells follow a parabola through three pictures where the neighbour is known
     (Xu et al., NeurIPS 2019, eq. 2), else a line, and are splatted to where they are at tau.
     """
-    pair = passage.pair
-    behind = passage.before.backward if passage.before else None
-    beyond = passage.after.forward if passage.after else None
-    left = travelled(pair.forward, behind, passage.span_before, tau)
-    right = travelled(pair.backward, beyond, passage.span_after, 1 - tau)
+    pair, before, after = passage.pair, passage.before, passage.after
+    behind = (before.backward, before.sure_1, passage.span_before) if before else None
+    beyond = (after.forward, after.sure_0, passage.span_after) if after else None
+    left, right = travelled(pair.forward, behind, tau), travelled(pair.backward, beyond, 1 - tau)
     seen_left = kernels.splat(left, pair.sure_0)
     seen_right = kernels.splat(right, pair.sure_1)
     share = kernels.share_of_left(seen_left, seen_right, 1 - tau, tau)
     return Moment(kernels.fill(seen_left), kernels.fill(seen_right), share)
 
 
-def travelled(ahead: Flow, behind: Flow | None, span: float, passed: float) -> Flow:
+def travelled(ahead: Flow, behind: tuple[Flow, Floats, float] | None, passed: float) -> Flow:
     """Return how far a keyframe's cells have come when `passed` (0..1) of the pair has.
 
-    ahead: flow over the pair; behind: flow to the keyframe on the other side, `span` pair lengths
-    away. With position b p + a p^2: a + b = ahead and a span^2 - b span = behind.
+    ahead: flow over the pair; behind: flow to the keyframe on the other side, how sure it is, and
+    how many pair lengths away that is. With position b p + a p^2: a + b = ahead and
+    a span^2 - b span = behind; an unsure flow bends the line less.
     """
     if behind is None:
         return ahead * np.float32(passed)
+    flow, sure, span = behind
     bend = (passed * passed - passed) / (span * (span + 1))
-    return cv2.addWeighted(ahead, passed + bend * span, behind, bend, 0)
+    return kernels.travel(ahead, flow, sure, (passed, span, bend))
 
 
 def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:

@@ -125,6 +125,19 @@ int share_of_left(const float *left, const float *right, float near, float far, 
     return 0;
 }
 
+/* How far cells have come: ahead * passed + (ahead * span + behind) * bend * sure. */
+CLONES void travel(const float *restrict ahead, const float *restrict behind,
+                   const float *restrict sure, float passed, float span, float bend, int cells,
+                   float *restrict out)
+{
+    for (int i = 0; i < cells; i++) {
+        const float turn = bend * sure[i];
+        for (int k = 0; k < 2; k++)
+            out[2 * i + k] = ahead[2 * i + k] * passed +
+                             (ahead[2 * i + k] * span + behind[2 * i + k]) * turn;
+    }
+}
+
 static inline int16_t to_field(float value)
 {
     value = value < -16352.0f ? -16352.0f : at_most(value, 16352.0f);

@@ -47,6 +47,8 @@ int share_of_left(const float *left, const float *right, float near, float far, 
 int splat(const float *flow, const float *weight, int rows, int columns, float *out);
 int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
           uint8_t *out);
+void travel(const float *ahead, const float *behind, const float *sure, float passed, float span,
+            float bend, int cells, float *out);
 int warp(Warp *w, const int16_t *field, int rows, int columns, int cell_x, int cell_y);
 
 static inline int32_t clamp(int32_t value, int32_t low, int32_t high)

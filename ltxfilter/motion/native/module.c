@@ -136,6 +136,22 @@ static PyObject *py_splat(PyObject *module, PyObject *args)
     return give_back(v, 3, failed);
 }
 
+static PyObject *py_travel(PyObject *module, PyObject *args)
+{
+    PyObject *objects[4];
+    Py_buffer v[4];
+    float passed, span, bend;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOfffO", &objects[0], &objects[1], &objects[2], &passed, &span,
+                          &bend, &objects[3]) || borrow(objects, v, 4, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    travel(v[0].buf, v[1].buf, v[2].buf, passed, span, bend,
+           (int)(v[2].shape[0] * v[2].shape[1]), v[3].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 4, 0);
+}
+
 static PyObject *py_warp(PyObject *module, PyObject *args)
 {
     PyObject *objects[6];
@@ -201,6 +217,7 @@ static PyMethodDef methods[] = {
     {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
     {"search", py_search, METH_VARARGS, "search(seen, other, guesses, rounds, steps, out)"},
     {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},
+    {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,
      "warp(a, b, field, taps, cell_x, cell_y, depth, still, tau, out)"},
     {"still", py_still, METH_VARARGS, "still(planes, out) -> how many samples stand still"},
