@@ -1,0 +1,94 @@
+"""How fast the LTX engines' models run at their published size, with random weights, on a GPU.
+
+Every row is a window of an engine: each of its steps is timed on its own and counted as often as
+the window takes it. --tiny runs the same code with tiny models, on a CPU if need be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import ltx_sizes as sizes
+from benchmarks import record
+from benchmarks.gpu_windows import ROWS, Row, Step
+from ltxfilter.engines.ltx import missing_packages
+
+if TYPE_CHECKING:
+    from benchmarks.gpu_models import Bench
+
+LARGE = 8192  # side of the matrix products that the ceiling is measured with
+
+
+def measure(bench: Bench, mode: str, top: float, pattern: str) -> Iterator[dict[str, Any]]:
+    """Yield a line of the table per row whose name holds `pattern`."""
+    for row in ROWS:
+        if pattern in row.name:
+            found = [(step, count, bench.time(step)) for step, count in row.steps]
+            yield {"row": row.name, "precision": "bf16" if mode == "off" else "fp8"} | _line(
+                row, found, top
+            )
+
+
+def _line(row: Row, found: list[tuple[Step, int, Any]], top: float) -> dict[str, Any]:
+    failed = next((f"{step.part}: {t}" for step, _, t in found if isinstance(t, str)), None)
+    if failed:
+        return {"failed": failed}
+    drawing = [entry for entry in found if entry[0].part == "transformer"]
+    spent = sum(count * timing.seconds for _, count, timing in drawing)
+    total = sum(count * timing.seconds for _, count, timing in found)
+    graphs = sum(count * (timing.graph_seconds or timing.seconds) for _, count, timing in found)
+    flops = sum(count * step.flops for step, count, _ in drawing)
+    return {
+        "tokens": max((step.tokens for step, _, _ in drawing), default=0),
+        "ms per frame": 1000 * total / row.out,
+        "with graphs": 1000 * graphs / row.out,
+        "of that transformer": 1000 * spent / row.out,
+        "TFLOP": sum(count * step.flops for step, count, _ in found) / sizes.TERA,
+        "TFLOP/s in transformer": flops / spent / sizes.TERA if spent else 0.0,
+        "of ceiling": flops / spent / top if spent else 0.0,
+        "peak GB": max((timing.peak_bytes or 0) for _, _, timing in found) / 1e9,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print a table, and write results/gpu.json on a GPU."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiny", action="store_true", help="tiny models, on a CPU if need be")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    asked = parser.parse_args(argv)
+    if missing := missing_packages():
+        print(f"nothing is measured: {missing}")
+        return 0
+    import torch
+
+    from benchmarks.gpu_models import Bench, ceiling
+
+    cuda = torch.cuda.is_available()
+    if not cuda and not asked.tiny:
+        print("no CUDA device: nothing is measured; --tiny runs the same code on a CPU")
+        return 0
+    device = torch.device("cuda" if cuda else "cpu")
+    lines: list[dict[str, Any]] = []
+    tops: dict[str, float] = {}
+    for mode in ("off", "rowwise"):
+        tops[mode] = ceiling(device, mode, 256 if asked.tiny else LARGE)
+        bench = Bench(device, mode, asked.tiny)
+        lines += measure(bench, mode, tops[mode], asked.only)
+        bench.models.close()
+    for line in lines:
+        print(", ".join(f"{key} {_text(value)}" for key, value in line.items()))
+    if cuda and not asked.tiny:
+        name = torch.cuda.get_device_name(device)
+        print(record.write("gpu", lines, device=name, ceilings=tops))
+    return 0
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

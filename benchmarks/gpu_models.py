@@ -1,0 +1,187 @@
+"""The LTX models at their published size, with random weights, and how long their calls take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import ltx_sizes as sizes
+from benchmarks.gpu_windows import Step
+from ltxfilter.engines.ltx import fp8, upstream
+from ltxfilter.engines.ltx.models import Models
+from ltxfilter.options import ModelOptions
+
+SECONDS = 1.0  # that each call is repeated for, after it ran twice
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one step took."""
+
+    seconds: float
+    graph_seconds: float | None  # replayed as a CUDA graph; None where it cannot be captured
+    peak_bytes: int | None  # of the device's memory, models included
+
+
+class Bench:
+    """The models with random weights in one precision, and what was measured with them."""
+
+    def __init__(self, device: torch.device, mode: str, tiny: bool) -> None:
+        self.device = device
+        self._tiny = tiny
+        self._known: dict[Step, Timing | str] = {}
+        self.models = random_models(device, mode, tiny)
+        self._context = torch.randn(
+            (1, 128, sizes_of(tiny)["transformer"]["cross_attention_dim"])
+            if tiny
+            else sizes.CONTEXT,
+            device=device,
+        )
+
+    def time(self, step: Step) -> Timing | str:
+        """Return what a step takes, or why it could not run."""
+        if self._tiny:
+            step = replace(step, cells=(2, 3))
+        if step not in self._known:
+            try:
+                self._known[step] = self._measure(self._call(step))
+            except torch.cuda.OutOfMemoryError:
+                self._known[step] = "out of memory"
+        return self._known[step]
+
+    def _call(self, step: Step) -> Callable[[], torch.Tensor]:
+        (height, width), device = step.cells, self.device
+        if step.part == "transformer":
+            tokens = torch.randn(1, step.tokens, 128, device=device)
+            sigma = torch.full((1,), 0.7, device=device)
+            levels = sigma.expand(1, step.tokens, 1)
+            positions = torch.rand(1, 3, step.tokens, 2, device=device)
+            return lambda: self.models.velocity(tokens, sigma, levels, positions, self._context)
+        if step.part == "encoder":
+            size = (1, 3, step.length, 32 * height, 32 * width)
+            pictures = torch.rand(size, device=device, dtype=self.models.dtype)
+            return lambda: self.models.encode(pictures)
+        length = (step.length - 1) // 8 + 1 if step.part == "decoder" else step.length
+        latents = torch.randn(1, 128, length, height, width, device=device)
+        if step.part == "decoder":
+            return lambda: self.models.decode(latents)
+        kind: Any = step.part
+        return lambda: self.models.upsample(latents, kind)
+
+    def _measure(self, call: Callable[[], torch.Tensor]) -> Timing:
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        seconds = per_call(call, self.device)
+        peak = torch.cuda.max_memory_allocated(self.device) if cuda else None
+        replay = captured(call) if cuda else None
+        return Timing(seconds, replay and per_call(replay, self.device), peak)
+
+
+def sizes_of(tiny: bool) -> dict[str, Any]:
+    """Return a checkpoint's configuration."""
+    if not tiny:
+        return sizes.CONFIG
+    small = {"num_attention_heads": 2, "attention_head_dim": 24, "num_layers": 2}
+    vae = {
+        "encoder_blocks": [
+            [f"compress_{axes}_res", {"multiplier": 1}] for axes in ("space", "time", "all", "all")
+        ],
+        "decoder_blocks": [
+            ["compress_space", {"multiplier": 2}],
+            ["compress_time", {"multiplier": 2}],
+            ["compress_all", {"multiplier": 1}],
+            ["compress_all", {"multiplier": 2}],
+        ],
+        "decoder_base_channels": 4,
+    }
+    transformer = sizes.TRANSFORMER | small | {"cross_attention_dim": 48}
+    return {"transformer": transformer, "vae": sizes.VAE | vae}
+
+
+def random_models(device: torch.device, mode: str, tiny: bool) -> Models:
+    """Build every model without a file."""
+    models = Models(ModelOptions(), device=device, dtype=torch.bfloat16, fp8=mode)
+    config = sizes_of(tiny)
+    small = {"mid_channels": 32, "num_blocks_per_stage": 1} if tiny else {}
+    parts = {
+        "transformer": ("transformer", config),
+        "encoder": ("encoder", config),
+        "decoder": ("decoder", config),
+        "spatial": ("upsampler", sizes.SPATIAL | small),
+        "temporal": ("upsampler", sizes.TEMPORAL | small),
+    }
+    for part, (kind, settings) in parts.items():
+        module = upstream.blueprint(kind, settings, {})
+        if part == "transformer" and mode != "off":
+            fp8.replace_linears(module, mode)
+        randomize(module, device)
+        models.adopt(part, module)
+        if part == "encoder":
+            models.adopt("statistics", module)
+    return models
+
+
+def randomize(module: nn.Module, device: torch.device) -> None:
+    """Give a module on the meta device small random numbers, a layer at a time."""
+    for layer in module.modules():
+        if isinstance(layer, fp8.Fp8Linear):
+            random = torch.randn(layer.weight.shape, device=device) * 0.02
+            layer.weight, scale = fp8.quantize_rows(random)
+            layer.weight_scale = scale.t().contiguous()
+        for own in (layer._parameters, layer._buffers):
+            for name, value in own.items():
+                if value is not None and value.is_meta:
+                    own[name] = _like(name, value, device, isinstance(value, nn.Parameter))
+
+
+def _like(name: str, value: torch.Tensor, device: torch.device, trained: bool) -> torch.Tensor:
+    ones = value.ndim <= 1 and name in ("weight", "std-of-means")
+    made = torch.ones(value.shape) if ones else torch.randn(value.shape, device=device) * 0.02
+    made = made.to(device, torch.bfloat16)
+    return nn.Parameter(made, requires_grad=False) if trained else made
+
+
+def per_call(call: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of one call, of many in a row."""
+    for _ in range(2):
+        call()
+    count, begin = 0, _now(device)
+    while (passed := _now(device) - begin) < SECONDS or not count:
+        call()
+        count += 1
+    return passed / count
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter()
+
+
+def captured(call: Callable[[], object]) -> Callable[[], None] | None:
+    """Return the call as a CUDA graph, or None if it does something that a graph cannot hold."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            call()
+    except RuntimeError:
+        torch.cuda.synchronize()
+        return None
+    return graph.replay
+
+
+def ceiling(device: torch.device, mode: str, side: int) -> float:
+    """Return operations per second of one large matrix product."""
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    if mode == "off":
+        return 2 * side**3 / per_call(lambda: left @ right, device)
+    rows, scale = fp8.quantize_rows(left)
+    columns, other = fp8.quantize_rows(right)
+    layer = {"scale_a": scale, "scale_b": other.t().contiguous(), "out_dtype": torch.bfloat16}
+    return 2 * side**3 / per_call(lambda: torch._scaled_mm(rows, columns.t(), **layer), device)

@@ -1,0 +1,61 @@
+"""The GPU benchmark's arithmetic, and its code on tiny models."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
+pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+
+from benchmarks import gpu, gpu_models, ltx_sizes
+from ltxfilter.engines.ltx import upstream
+
+
+def test_rows_have_the_tokens_that_were_planned():
+    tokens = {
+        row.name: [step.tokens for step, _ in row.steps if step.part == "transformer"]
+        for row in gpu.ROWS
+    }
+    assert tokens["keyframe 2x, 8 + 3"] == [5610, 22440]
+    assert tokens["keyframe 2.4x, 8 + 3"] == [7140, 28560]
+    assert tokens["temporal 2x, refined 4"] == [14280]
+    assert tokens["motion 448x256, 1"] == [1232]
+    assert tokens["motion 768x448, 4"] == [3696]
+    assert len(tokens) == len(gpu.ROWS)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tera"), [(336, 11.4), (1232, 33.7), (6144, 178.7), (22440, 932)]
+)
+def test_operations_are_counted_as_torch_counts_them(tokens: int, tera: float):
+    assert ltx_sizes.transformer_flops(tokens) / 1e12 == pytest.approx(tera, rel=0.01)
+
+
+def test_the_published_size():
+    def numbers(kind: str, config: dict) -> float:
+        module = upstream.blueprint(kind, config, {})
+        return sum(value.numel() for value in module.parameters()) / 1e6
+
+    assert numbers("transformer", ltx_sizes.CONFIG) == pytest.approx(13_120, rel=0.002)
+    assert numbers("encoder", ltx_sizes.CONFIG) == pytest.approx(318.9, rel=0.002)
+    assert numbers("decoder", ltx_sizes.CONFIG) == pytest.approx(407.2, rel=0.002)
+    assert numbers("upsampler", ltx_sizes.TEMPORAL) == pytest.approx(130.968, rel=1e-4)
+
+
+def test_every_step_runs_on_tiny_models(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(gpu_models, "SECONDS", 0.0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main(["--tiny", "--only", "2x"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS)
+    assert not any("failed" in line for line in lines)
+
+
+def test_without_a_gpu_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main([]) == 0
+    assert "no CUDA device" in capsys.readouterr().out
