@@ -27,6 +27,7 @@ from ltxfilter.worker import Prepared, Worker
 log = logging.getLogger("ltxfilter.convert")
 
 REPORT_SECONDS = 0.1  # between calls of on_progress
+OBJECTS = 1024  # bytes of a frame besides its samples; bounds how many tiny ones travel together
 
 OnProgress = Callable[[Progress], None]
 
@@ -148,7 +149,7 @@ class Run:
 
     def _drawn_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
-        return len(item.window.slots) * self.info.frame_bytes
+        return len(item.window.slots) * (self.info.frame_bytes + OBJECTS)
 
     def _refuse_damage(self) -> None:
         """Raise InputError when the source turned out damaged and that is not allowed."""
@@ -174,7 +175,7 @@ class Run:
 
 
 def _frame_bytes(frame: Frame) -> int:
-    return frame.nbytes
+    return frame.nbytes + OBJECTS
 
 
 def _count(progress: Progress, frame: Frame) -> None:

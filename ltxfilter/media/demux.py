@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,8 +121,16 @@ def seek_before(
 ) -> None:
     """Go to an I-frame shown at or before `time`, seconds on the container's clock.
 
-    Containers without an index land anywhere, so that the place is looked at and left again.
+    Containers without an index land anywhere, so that the place is looked at and left again. Where
+    libav cannot seek, reading goes on from where it is, which is the beginning.
     """
+    with suppress(av.FFmpegError):
+        _seek_before(container, stream, time)
+
+
+def _seek_before(
+    container: av.container.InputContainer, stream: av.VideoStream, time: Fraction
+) -> None:
     base = Fraction(stream.time_base or Fraction(1, av.time_base))
     zero = Fraction(container.start_time or 0, av.time_base)
     back = Fraction(0)
