@@ -26,7 +26,7 @@ from ltxfilter.options import MIB, InputOptions, Options, OutputOptions
 
 MEMORY = 192 * MIB  # what a run may take
 SLACK = 64 * MIB  # and what it may be off by: the allocator's, the decoder's first frame
-PATIENCE = 4.0  # seconds after which a run is asked to stop, as a user would
+PATIENCE = 2.0  # seconds after which a run is asked to stop, as a user would
 MADE = "-f lavfi -i testsrc2=s=64x48:r=25:d=0.6 -f lavfi -i sine=d=0.6 -fflags +bitexact"
 SEEDS = {  # file -> ffmpeg's output options
     "a.mp4": "-c:v libx264 -g 5 -pix_fmt yuv420p -c:a aac",
@@ -119,7 +119,7 @@ class Case:
 
     def _raw(self) -> str:
         path = self.folder / "in.yuv"
-        path.write_bytes(self.random.randbytes(self.random.randrange(40000)))
+        path.write_bytes(self.random.randbytes(self.random.randrange(6000)))
         side = (1, 2, 3, 7, 16, 33, 64, 640, 9999, 99999)
         options = InputOptions(
             path=str(path),
