@@ -17,7 +17,7 @@ from test_engines import FORMATS, Same, moving, video
 from tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter import engines
-from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import Made
 from ltxfilter.path import drawn as drawn_path
 from ltxfilter.path import windows as window_path
@@ -25,7 +25,7 @@ from ltxfilter.timeline import round_half_up
 from ltxfilter.window import Gap, Join, RollingWindow, Window
 from ltxfilter.worker import Worker
 
-NAMES = ["ltx-temporal"]
+NAMES = ["ltx-keyframe", "ltx-temporal"]
 EVERY = pytest.mark.parametrize("name", NAMES)
 
 
@@ -198,12 +198,55 @@ def test_what_the_model_cannot_draw_falls_back(name, models, tmp_path, caplog):
 
 
 @EVERY
-@pytest.mark.parametrize("lacking", ["checkpoint", "temporal_upsampler"])
-def test_a_missing_file_is_named(name, models, lacking):
-    engine = engines.build(name, replace(models, **{lacking: None}))
-    if lacking in engine.files:
+def test_a_missing_file_is_named(name, models):
+    for lacking in engines.engine_class(name).files:
+        engine = engines.build(name, replace(models, **{lacking: None}))
         with pytest.raises(EngineUnavailableError, match=f"--{lacking.replace('_', '-')} FILE"):
             engine.open(video(), F(50))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "stages=1",
+        "steps=1:refine=1",
+        "steps=4:sampler=ancestral",
+        "stages=1:steps=5:sampler=gradient",
+        "stages=1:steps=3:sampler=res-2s",
+        "stages=1:mode=guided:steps=3:cfg=1:skip_step=1:stg_block=0",
+        "append=1:lead=2:strength=0.9",
+        "stages=1:latents=1",
+        "stages=1:seed=1",
+        "stages=1:fp8=rowwise",
+        "stages=1:tile=128",
+    ],
+)
+def test_options_change_what_is_drawn_and_nothing_else_does(models, options):
+    info = video(width=64, height=64)
+    frames = moving(info, 6)
+
+    def pictures(spec):
+        return [
+            picture.planes
+            for _, drawn in drawings(spec, models, info, frames, F(60))
+            for picture in drawn
+        ]
+
+    plain = "ltx-keyframe:stages=1" if "stages=1:" in options else "ltx-keyframe"
+    first, again = pictures(f"ltx-keyframe:{options}"), pictures(f"ltx-keyframe:{options}")
+    assert len(first) == 11
+    assert all(equal(a, b) for a, b in zip(first, again, strict=True))
+    if not options.endswith("tile=128"):  # larger than the picture
+        assert not any(equal(a, b) for a, b in zip(first, pictures(plain), strict=True))
+
+
+def test_guidance_without_a_negative_prompt_is_refused(models):
+    engine = engines.build("ltx-keyframe:mode=guided", models)
+    with pytest.raises(EngineUnavailableError, match="no negative prompt"):
+        engine.open(video(), F(50))
+    engine = engines.build("ltx-keyframe:mode=guided:cfg=1:stg_block=2", models)
+    with pytest.raises(OptionError, match="has 2 blocks"):
+        engine.open(video(), F(50))
 
 
 @EVERY

@@ -16,6 +16,7 @@ ENGINES = {  # name -> module:class
     "flow": "ltxfilter.engines.flow:Flow",
     "blend": "ltxfilter.engines.blend:Blend",
     "hold": "ltxfilter.engines.hold:Hold",
+    "ltx-keyframe": "ltxfilter.engines.ltx.keyframe:Keyframe",
     "ltx-temporal": "ltxfilter.engines.ltx.temporal:Temporal",
 }
 

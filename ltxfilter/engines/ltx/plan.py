@@ -52,6 +52,17 @@ class Grid:
         """Grid frames per second as the models are told."""
         return min(self.rate, CAP)
 
+    def around(self, frame: int) -> tuple[Fraction, Fraction]:
+        """Return the places, in its own frames, of the stills before and after one of them."""
+        at = frame + self.offset
+        later = next(n for n, still in enumerate(self.stills) if still.at > at)
+        left, right = self.stills[later - 1 : later + 1]
+        return left.at - self.offset, right.at - self.offset
+
+    def time_of(self, still: Still) -> Fraction:
+        """Return seconds on the source's clock where a still is seen."""
+        return self.time + (still.at - self.offset) / self.rate
+
     def moment(self, latent: int) -> Fraction:
         """Return seconds on the source's clock where a latent frame ends."""
         return self.time + SPAN * latent / self.rate

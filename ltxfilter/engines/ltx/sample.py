@@ -21,6 +21,7 @@ FEW = {
     3: (1.0, 0.909375, 0.421875, 0.0),
     4: (1.0, *REFINING),
 }
+SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")
 LEAST_SIGMA = 0.0011  # where res_2s ends before its last step: its logarithms end at 0
 REFINED_STEP = 0.5  # res_2s finds its anchor anew in steps smaller than this, of log sigma,
 REFINED_SIGMA = 0.03  # above this sigma,
@@ -89,7 +90,7 @@ class Denoiser:
     ) -> Tensor:
         own = self.tokens.mask * sigma  # a given token has no noise, and is told so
         whole = torch.full((len(noisy),), sigma, dtype=torch.float32, device=noisy.device)
-        moving = self.velocity(noisy, whole, own, self.tokens.positions, context, skipped)
+        moving = self.velocity(noisy, whole, own, self.tokens.positions, context, skipped=skipped)
         return noisy - moving * own
 
 
@@ -112,6 +113,18 @@ def scheduled(
     shifted = [shift / (shift + (1 / sigma - 1)) for sigma in even]
     stretch = (1 - shifted[-1]) / (1 - end) or 1.0
     return (*(1 - (1 - sigma) / stretch for sigma in shifted), 0.0)
+
+
+def follow(
+    sampler: str, denoiser: Denoiser, start: Tensor, sigmas: Sequence[float], noise: Noise
+) -> Tensor:
+    """Denoise from noisy tokens; sampler: one of SAMPLERS."""
+    keep = denoiser.tokens.keep_given
+    if sampler == "ancestral":
+        return ancestral(start, sigmas, denoiser, noise, keep)
+    if sampler == "res-2s":
+        return res_2s(start, sigmas, denoiser, noise, keep)
+    return (gradient_estimating if sampler == "gradient" else euler)(start, sigmas, denoiser)
 
 
 def euler(noisy: Tensor, sigmas: Sequence[float], predict: Predict) -> Tensor:

@@ -1,0 +1,140 @@
+"""The engine `ltx-keyframe`: LTX-2 draws what lies between keyframes, given as latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.ltx import missing_packages
+from ltxfilter.engines.ltx.plan import Grid, Planner
+from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.frame import VideoInfo
+from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.window import Window, WindowShape
+
+if TYPE_CHECKING:
+    from ltxfilter.engines.ltx.models import Models
+    from ltxfilter.engines.ltx.sample import Guidance
+
+CELL = 32  # pixels of a latent's side
+WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it takes host memory
+SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")  # as sample.SAMPLERS, which needs torch
+MODES = ("auto", "rowwise", "cast", "off")  # as fp8.MODES
+GUIDING_BLOCKS = (29, 28)  # whose attention is left out: of LTX-2, of LTX-2.3
+
+
+class Keyframe:
+    """Draws a grid of frames at half size, raises it to full size and refines it there."""
+
+    name: ClassVar[str] = "ltx-keyframe"
+    summary: ClassVar[str] = "LTX-2: draw what lies between frames with the whole model"
+    files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
+    options: ClassVar[tuple[EngineOption, ...]] = (
+        EngineOption("stages", 2, "2: half size, then full size; 1: full size", low=1, high=2),
+        EngineOption(
+            "mode", "distilled", "few trained steps, or many guided ones", ("distilled", "guided")
+        ),
+        EngineOption("steps", 0, "of the first stage; 0 goes by the mode", low=0, high=100),
+        EngineOption("refine", 3, "steps of the second stage", low=1, high=3),
+        EngineOption("sampler", "euler", "how the first stage follows the model", SAMPLERS),
+        EngineOption("cfg", 3.0, "guided: away from the negative prompt; 1 off", low=0, high=20),
+        EngineOption("stg", 1.0, "guided: away from less attention; 0 off", low=0, high=20),
+        EngineOption("stg_block", -1, "guided: block without attention; -1 as trained", low=-1),
+        EngineOption("rescale", 0.7, "guided: how far contrast is brought back", low=0, high=1),
+        EngineOption("skip_step", 0, "guided: unguided steps after each guided one", low=0),
+        EngineOption("latents", 0, "of 8 frames drawn at a time; 0 by the rates", low=0, high=32),
+        EngineOption("lead", 1, "latents shared with the window before", low=1, high=4),
+        EngineOption("strength", 1.0, "how fixed keyframes are in the latents", low=0, high=1),
+        EngineOption("append", False, "a keyframe at a grid's start is given beside it, not in it"),
+        EngineOption("seed", 0, "of the noise"),
+        EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
+        EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
+        EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
+    )
+
+    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
+        self._options = {option.name: option.default for option in self.options} | options
+        if 0 < self._options["tile"] < 4 * CELL:
+            raise OptionError(f"option tile={self._options['tile']}: 0, or at least {4 * CELL}")
+        self._files = models or ModelOptions()
+        self._lock = Lock()
+        self._models: Models | None = None
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Return which packages to install."""
+        return missing_packages()
+
+    def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
+        """Load the models; ask for windows that a grid of latents fills."""
+        from ltxfilter.engines.ltx.canvas import Canvas
+        from ltxfilter.engines.ltx.models import Models
+        from ltxfilter.engines.ltx.stages import Stages
+
+        self.close()
+        options = self._options
+        two = options["stages"] == 2
+        models = Models(self._files, fp8=options["fp8"], tile=options["tile"])
+        models.context()  # before what takes long to load
+        guidance = self._guidance(models)
+        models.load("transformer", "encoder", "decoder", *(("spatial",) if two else ()))
+        self._models = models
+        canvas = Canvas(video, models.device, CELL * options["stages"])
+        self._planner = Planner.choose(rate, video.interval, options["latents"], options["lead"])
+        self._stages = Stages(models, canvas, options, guidance)
+        frames = 8 * self._planner.latents + 1
+        on_host = models.device.type == "cpu"
+        return WindowShape(
+            keyframes=self._planner.keyframes,
+            before=self._planner.before,
+            after=self._planner.after,
+            slots=0,
+            work_bytes=WORKING * canvas.width * canvas.height * frames if on_host else 0,
+            draw_bytes=frames * video.frame_bytes,
+        )
+
+    def prepare(self, window: Window) -> tuple[Grid, ...]:
+        """Return the grids of latents that the window takes."""
+        return self._planner.plan(window)
+
+    def draw(self, window: Window, motion: tuple[Grid, ...]) -> Iterator[Drawn]:
+        """Yield the picture of each slot."""
+        for grid in motion:
+            with self._lock:  # one grid on the device at a time
+                drawn = self._stages.draw(window, grid)
+            yield from drawn
+
+    def close(self) -> None:
+        """Let go of the models."""
+        if self._models is not None:
+            self._models.close()
+            self._models = None
+
+    def _guidance(self, models: Models) -> Guidance:
+        """Return the guidance asked for. Raises EngineUnavailableError if its prompt is missing."""
+        from ltxfilter.engines.ltx.sample import UNGUIDED, Guidance
+
+        options = self._options
+        if options["mode"] != "guided":
+            return UNGUIDED
+        if options["cfg"] != 1 and models.negative_context() is None:
+            raise EngineUnavailableError(
+                f"--context {self._files.context}: it has no negative prompt to guide away from; "
+                "make it with ltxfilter context --negative, or draw with cfg=1"
+            )
+        block = options["stg_block"]
+        if block >= models.blocks:
+            raise OptionError(f"option stg_block={block}: the model has {models.blocks} blocks")
+        if block < 0:
+            later = models.checkpoint.config["transformer"].get("cross_attention_adaln", False)
+            block = min(GUIDING_BLOCKS[bool(later)], models.blocks - 1)
+        return Guidance(
+            cfg=options["cfg"],
+            stg=options["stg"],
+            blocks=(block,),
+            rescale=options["rescale"],
+            skip=options["skip_step"],
+        )
