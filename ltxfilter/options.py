@@ -153,7 +153,7 @@ class InputOptions:
     width: int | None = None  # pixels, of headerless video
     height: int | None = None
     pix_fmt: str | None = None  # of headerless video
-    rate: Fraction | None = None  # frames per second, of video without timestamps
+    rate: Fraction | None = None  # frames per second; stamps in the file are not believed then
     start: Fraction | None = None  # -ss, seconds
     duration: Fraction | None = None  # -t, seconds
     end: Fraction | None = None  # -to, seconds

@@ -93,6 +93,21 @@ def test_a_source_timeline_is_doubled_in_place(tmp_path):
     assert times[::2] == pytest.approx(expected, abs=0.0011)
 
 
+def test_a_rate_before_the_input_stamps_frames_anew(tmp_path, caplog):
+    hasty = ["-vf", "settb=1/1000,setpts=2*N", "-fps_mode", "passthrough", "-c:v", "libx264"]
+    clip = make_clip(tmp_path / "in.mkv", *hasty, "-enc_time_base", "1/1000", size=SIZE)
+    ltxfilter.convert(clip, tmp_path / "hasty.mkv", engine="hold", fps=50)
+    assert "2.0 ms apart; if that is wrong" in caplog.text
+    options = Options(
+        input=InputOptions(path=str(clip), rate=F(25)),
+        output=OutputOptions(path=str(tmp_path / "out.mkv")),
+        engine="hold",
+        cuts=False,
+    )
+    progress = run(options)
+    assert (progress.passed, progress.frames_out, progress.rate) == (25, 50, 50)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_handful_of_frames_is_enough(tmp_path, count):
     clip = make_clip(tmp_path / "in.mp4", "-frames:v", count, "-c:v", "libx264", size=SIZE)

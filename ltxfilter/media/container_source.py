@@ -39,6 +39,7 @@ log = logging.getLogger("ltxfilter.media")
 TOLERATED_LOSS = Fraction(1, 2)  # seconds by which headers and pictures may disagree
 AHEAD_FRAMES, AHEAD_BYTES = 32, 32 << 20  # what is read of a pipe to know its rate
 MAX_THREADS = 8  # of the decoder: each one holds a frame
+HASTE = Fraction(1, 300)  # seconds; frames that follow each other faster have doubtful stamps
 
 
 class ContainerSource:
@@ -78,6 +79,8 @@ class ContainerSource:
         self._deinterlacer = Deinterlacer(options.deinterlace, facts.interlaced, self.stream)
         if file is not None:
             known = self._look_ahead()
+        if options.rate is not None:
+            known = None  # the stamps are not to be believed
         self._rate = known.rate if known else options.rate or declared_rate(self.stream)
         self._snap = known.snap if known else None
         self._pictures = self._decoded()
@@ -97,6 +100,13 @@ class ContainerSource:
             sample_aspect=Fraction(self.stream.sample_aspect_ratio or 1),
         )
         self.held_bytes = (threads + REORDER) * self.info.frame_bytes
+        if self.info.interval is not None and self.info.interval < HASTE:
+            log.warning(
+                "%s: its frames are stamped %.1f ms apart; if that is wrong, give their rate "
+                "before -i: -r 25 stamps them anew",
+                self.name,
+                1000 * self.info.interval,
+            )
 
     @property
     def span(self) -> tuple[Fraction | None, Fraction | None]:
@@ -171,7 +181,12 @@ class ContainerSource:
         )
 
     def _time(self, picture: av.VideoFrame, last: Fraction | None) -> Fraction:
-        """Return when `picture` is shown; without a stamp it is counted up at the rate."""
+        """Return when `picture` is shown.
+
+        Without a stamp it is counted up at the rate, and with -r every one after the first is.
+        """
+        if self.options.rate is not None and last is not None:
+            return last + 1 / self.options.rate
         if picture.pts is None:
             step = 1 / (self.options.rate or self._rate or Fraction(25))
             return self.zero if last is None else last + step
@@ -182,6 +197,8 @@ class ContainerSource:
 
     def _duration_of(self, picture: av.VideoFrame) -> Fraction | None:
         """Return the duration that a frame declares, put back onto the rate like its time."""
+        if self.options.rate is not None:
+            return 1 / self.options.rate
         if not picture.duration:
             return None
         duration = picture.duration * Fraction(picture.time_base or self._base)

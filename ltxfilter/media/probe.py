@@ -83,6 +83,9 @@ def scan(options: InputOptions, limit: int | None = None) -> PacketScan | None:
         if not ticks:
             return None
         found = understand(ticks, last_duration, stream)
+        if options.rate is not None:  # -r: the stamps are not to be believed
+            span = 1 / options.rate
+            found = PacketScan(range(len(ticks)), span, options.rate, span, span)
         if limit is not None:
             return found
         start, end = trim(options, container)
