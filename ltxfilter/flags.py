@@ -72,7 +72,7 @@ EITHER_FLAGS = (
     Flag(
         "r",
         "RATE",
-        "frames per second of input without timestamps; after -i the same as --fps",
+        "frames per second of the input, whatever its stamps say; after -i the same as --fps",
         Side.EITHER,
         ("framerate",),
     ),
@@ -112,6 +112,12 @@ MODEL_FLAGS = (
     Flag("context", "FILE", "an encoded prompt", Side.MODEL),
     Flag("gemma", "FOLDER", "the text encoder", Side.MODEL),
     Flag("lora", "FILE[:STRENGTH]", "add a LoRA to the transformer; repeatable", Side.MODEL),
+    Flag(
+        "distilled_lora",
+        "FILE[:STRENGTH]",
+        "add it for the last steps alone, where the checkpoint is no distilled one",
+        Side.MODEL,
+    ),
     Flag("device", "NAME", "what runs the models: auto (default), cpu, cuda or cuda:N", Side.MODEL),
 )
 
@@ -205,7 +211,7 @@ FLAGS = (
 )
 
 ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
-MODEL = tuple(flag.name for flag in MODEL_FLAGS if flag.name != "lora")
+MODEL = tuple(flag.name for flag in MODEL_FLAGS if "lora" not in flag.name)
 MUXER = tuple(flag.name for flag in MUXER_FLAGS)
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)
 
