@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from typing import Any
@@ -245,13 +246,14 @@ class ContainerSource:
         """Read some packets of a pipe to know its rate: what headers declare may be wrong."""
         ticks: list[int] = []
         nbytes = 0
-        for packet in self._demux():
-            self._ahead.append(packet)
-            nbytes += packet.size
-            if packet.stream.index == self.stream.index and packet.pts is not None:
-                ticks.append(packet.pts)
-            if len(ticks) == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
-                break
+        with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
+            for packet in self._demux():
+                self._ahead.append(packet)
+                nbytes += packet.size
+                if packet.stream.index == self.stream.index and packet.pts is not None:
+                    ticks.append(packet.pts)
+                if len(ticks) == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
+                    break
         shown = sorted(set(ticks))[: max(len(ticks) - REORDER, 2)]
         return understand(shown, None, self.stream) if shown else None
 
