@@ -311,7 +311,12 @@ def _drawing(given: Given) -> dict[str, Any]:
 
 def _models(given: Given) -> ModelOptions:
     named = {name: given.general[name] for name in MODEL if name in given.general}
-    return ModelOptions(**named, loras=tuple(parse_lora(text) for text in given.loras))
+    distilled = given.general.get("distilled_lora")
+    return ModelOptions(
+        **named,
+        loras=tuple(parse_lora(text) for text in given.loras),
+        distilled_lora=None if distilled is None else parse_lora(distilled),
+    )
 
 
 def _speed(text: str) -> Fraction:

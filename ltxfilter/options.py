@@ -190,6 +190,7 @@ class ModelOptions:
     context: str | None = None  # an encoded prompt
     gemma: str | None = None  # folder of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # file and strength, fused in this order
+    distilled_lora: tuple[str, float] | None = None  # fused too, for the last steps alone
     device: str | None = None  # auto (default), cpu, cuda or cuda:N
 
 

@@ -42,6 +42,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         text = environment.get(PREFIX + name.upper())
         if text and name == "lora":
             found["loras"] = tuple(parse_lora(part) for part in text.split(","))
+        elif text and name == "distilled_lora":
+            found[name] = parse_lora(text)
         elif text:
             found[name] = text
     return found
@@ -70,9 +72,10 @@ def _entry(path: Path, name: str, value: Any) -> tuple[str, Any]:
     values = value if key == "lora" and isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in values):
         raise OptionError(f"{path}: {name} = {value!r} is not a text")
-    if key == "lora":
-        loras = (parse_lora(text) for text in values)
-        return "loras", tuple((_beside(path, file), strength) for file, strength in loras)
+    if key in ("lora", "distilled_lora"):
+        given = (parse_lora(text) for text in values)
+        loras = tuple((_beside(path, file), strength) for file, strength in given)
+        return ("loras", loras) if key == "lora" else (key, loras[0])
     return key, value if key == "device" else _beside(path, value)
 
 

@@ -19,7 +19,8 @@ from ltx_core.model.transformer.model_configurator import LTXModelConfigurator
 from ltx_core.model.upsampler import LatentUpsamplerConfigurator, upsample_video
 from ltx_core.model.video_vae import VAE_ENCODER_COMFY_KEYS_FILTER, VideoEncoderConfigurator
 
-from ltxfilter.engines.ltx.models import Models, check_memory
+from ltxfilter.engines.ltx.device import check_memory
+from ltxfilter.engines.ltx.models import Models
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 

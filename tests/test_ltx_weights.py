@@ -217,3 +217,21 @@ def test_half_a_lora(options: ModelOptions, tmp_path: Path):
     tiny_ltx.write(path, {f"diffusion_model.{LAYER}.lora_A.weight": random(4, 48)}, {})
     with pytest.raises(EngineUnavailableError, match=r"lacks .*lora_B"):
         Models(replace(options, loras=((str(path), 1.0),))).load("transformer")
+
+
+def test_the_distilled_lora_is_for_refining_alone(options: ModelOptions, tmp_path: Path):
+    path = lora(tmp_path / "lora.safetensors", LAYER)
+    models = Models(replace(options, distilled_lora=(path, 0.5)))
+    models.load("transformer", models.refiner)
+    assert torch.equal(weight(models), weight(Models(options)))
+    refining = models._module("refiner").get_submodule(LAYER).weight
+    assert torch.allclose(refining, weight(Models(options)) + 0.5 * CHANGE, atol=1e-5)
+    sigma = torch.ones(1)
+    given = random(1, 6, 128), sigma, sigma.expand(1, 6, 1), random(1, 3, 6, 2).abs()
+    plain = models.velocity(*given, models.context())
+    assert not torch.equal(models.velocity(*given, models.context(), refining=True), plain)
+
+
+def test_without_one_the_transformer_refines(options: ModelOptions):
+    models = Models(options)
+    assert models.refiner == "transformer"

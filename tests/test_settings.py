@@ -25,7 +25,7 @@ def nothing(tmp_path: Path) -> dict[str, str]:
 
 def test_the_command_line_names_everything():
     line = "--checkpoint a --spatial-upsampler b -temporal_upsampler c --context d --gemma e "
-    line += "--lora f:0.5 --lora g --device cuda:1 -i in.mp4 out.mp4"
+    line += "--lora f:0.5 --lora g --distilled-lora h:0.6 --device cuda:1 -i in.mp4 out.mp4"
     assert parse(line.split()).options.models == ModelOptions(
         checkpoint="a",
         spatial_upsampler="b",
@@ -33,6 +33,7 @@ def test_the_command_line_names_everything():
         context="d",
         gemma="e",
         loras=(("f", 0.5), ("g", 1.0)),
+        distilled_lora=("h", 0.6),
         device="cuda:1",
     )
 
@@ -55,10 +56,12 @@ def test_the_environment_goes_before_the_file(tmp_path: Path):
 
 
 def test_files_are_found_beside_the_settings_file(tmp_path: Path):
-    text = 'temporal-upsampler = "up.safetensors"\nlora = ["one:0.25", "/two"]'
+    text = 'temporal-upsampler = "up.safetensors"\nlora = ["one:0.25", "/two"]\n'
+    text += 'distilled-lora = "three"'
     found = settings.complete(ModelOptions(), from_file(tmp_path, text))
     assert found.temporal_upsampler == str(tmp_path / "up.safetensors")
     assert found.loras == ((str(tmp_path / "one"), 0.25), ("/two", 1.0))
+    assert found.distilled_lora == (str(tmp_path / "three"), 1.0)
 
 
 def test_the_settings_file_has_a_usual_place(nothing: dict[str, str], tmp_path: Path):

@@ -12,7 +12,7 @@ import torch
 from ltxfilter.engines.ltx import INSTALL, upstream
 from ltxfilter.engines.ltx import checkpoint as files
 from ltxfilter.engines.ltx.checkpoint import ModelFile
-from ltxfilter.engines.ltx.models import choose_device
+from ltxfilter.engines.ltx.device import choose_device
 from ltxfilter.engines.ltx.weights import fill_plain
 from ltxfilter.errors import EngineUnavailableError
 

@@ -14,6 +14,7 @@ from ltxfilter.engines.ltx import fp8, upstream
 from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
 from ltxfilter.engines.ltx.context import Contexts
 from ltxfilter.engines.ltx.context import read as read_contexts
+from ltxfilter.engines.ltx.device import check_memory, choose_device
 from ltxfilter.engines.ltx.lora import Lora
 from ltxfilter.engines.ltx.tiles import decode_tiled
 from ltxfilter.engines.ltx.weights import (
@@ -30,6 +31,7 @@ from ltxfilter.options import ModelOptions
 
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
+TRANSFORMERS = ("transformer", "refiner")
 KINDS = {"spatial": Kind.SPATIAL, "temporal": Kind.TEMPORAL}
 
 
@@ -70,11 +72,11 @@ class Models:
         return self._once("checkpoint", lambda: self._file(Kind.CHECKPOINT))
 
     def load(self, *parts: str) -> None:
-        """Load "transformer", "encoder", "decoder", "spatial", "temporal" now.
+        """Load "transformer", `refiner`, "encoder", "decoder", "spatial", "temporal" now.
 
         Raises EngineUnavailableError, before anything is loaded if the device cannot hold it.
         """
-        needed = sum(self.nbytes(part) for part in parts if part not in self._loaded)
+        needed = sum(self.nbytes(part) for part in {*parts} if part not in self._loaded)
         if self.device.type == "cuda":
             free = torch.cuda.mem_get_info(self.device)[0]
             check_memory(needed, free, self.device, self._mode() if "transformer" in parts else "")
@@ -99,7 +101,7 @@ class Models:
         """Return how much of the device's memory a part's weights take. Raises."""
         file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
         naming = NAMINGS.get(part, str)
-        small = part == "transformer" and self._mode() != "off"
+        small = part in TRANSFORMERS and self._mode() != "off"
         total = 0
         for name, tensor in file.tensors.items():
             if (new := naming(name)) is not None:
@@ -143,14 +145,16 @@ class Models:
         context: torch.Tensor,
         *,
         skipped: Sequence[int] = (),
+        refining: bool = False,
     ) -> torch.Tensor:
         """Return how the latent tokens [B, T, 128] move per unit of sigma, float32.
 
         sigma: [B] float32. timesteps: [B, T, 1] float32, each token's own sigma. positions:
         [B, 3, T, 2] float32, begin and end of each token in seconds, rows and columns. context:
-        [1 or B, L, D]. skipped: blocks whose self-attention is left out.
+        [1 or B, L, D]. skipped: blocks whose self-attention is left out. refining: with the
+        distilled LoRA, where there is one.
         """
-        module = self._module("transformer")
+        module = self._module(self.refiner if refining else "transformer")
         text = context.to(self.device, self.dtype).expand(len(latent), -1, -1)
         with torch.no_grad():
             return upstream.velocity(
@@ -170,6 +174,11 @@ class Models:
     def negative_context(self) -> torch.Tensor | None:
         """Return the context [1, L, D] that guidance leads away from, if --context has one."""
         return self._contexts().negative
+
+    @property
+    def refiner(self) -> str:
+        """The part that refines: the transformer, or one with the distilled LoRA beside it."""
+        return "refiner" if self.options.distilled_lora else "transformer"
 
     @property
     def blocks(self) -> int:
@@ -202,21 +211,28 @@ class Models:
     def _build(self, part: str) -> torch.nn.Module:
         file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
         config = dict(file.config)
-        if part == "transformer":
+        if part in TRANSFORMERS:
             config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
         try:
-            kind = "upsampler" if part in KINDS else part
+            kind = "upsampler" if part in KINDS else part.replace("refiner", "transformer")
             module = upstream.blueprint(kind, config, file.metadata)
         except (ValueError, KeyError, TypeError) as error:
             raise EngineUnavailableError(
                 f"{file.path}: ltx_core cannot build its {part}: {error}"
             ) from None
-        if part == "transformer":
-            loras = [Lora(path, strength, self.device) for path, strength in self.options.loras]
-            fill_transformer(module, file, self.device, self.dtype, mode=self._mode(), loras=loras)
+        if part in TRANSFORMERS:
+            fill_transformer(
+                module, file, self.device, self.dtype, mode=self._mode(), loras=self._loras(part)
+            )
         else:
             fill_plain(module, file, NAMINGS.get(part, str), self.device, self.dtype)
         return module
+
+    def _loras(self, part: str) -> list[Lora]:
+        named = [*self.options.loras]
+        if part == "refiner" and self.options.distilled_lora:
+            named.append(self.options.distilled_lora)
+        return [Lora(path, strength, self.device) for path, strength in named]
 
     def _mode(self) -> str:
         """Return how the transformer's weights are kept."""
@@ -263,39 +279,8 @@ class Models:
         return found.on(self.device, self.dtype)
 
 
-def choose_device(name: str | None) -> torch.device:
-    """Return the device called `name`; None and "auto" are the first GPU if any. Raises."""
-    if name in (None, "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise EngineUnavailableError(
-            f"--device {name}: {reason}; write auto, cpu or cuda:N"
-        ) from None
-    return device
-
-
-def check_memory(needed: int, free: int, device: torch.device, mode: str) -> None:
-    """Refuse to load what the device cannot hold. Raises EngineUnavailableError.
-
-    mode: how the transformer would be kept; "" if it is not among what is loaded.
-    """
-    if needed <= free:
-        return
-    hint = "another --device"
-    if mode == "off":
-        hint = "fp8=rowwise or fp8=cast, which halve the transformer, or " + hint
-    raise EngineUnavailableError(
-        f"{device} has {free / 1e9:.1f} GB free and the models take {needed / 1e9:.1f} GB; "
-        f"choose {hint}"
-    )
-
-
 NAMINGS: dict[str, Naming] = {
-    "transformer": transformer_name,
+    **dict.fromkeys(TRANSFORMERS, transformer_name),
     "encoder": vae_naming(files.ENCODER),
     "decoder": vae_naming(files.DECODER),
 }

@@ -34,7 +34,7 @@ def survey(
         elif served:
             wanted = f"{flag} FILE or LTXFILTER_{field.upper()}"
             yield field, "", f"{kind.value}, for {', '.join(served)}; {wanted}"
-    for path, strength in models.loras:
+    for path, strength in filter(None, (*models.loras, models.distilled_lora)):
         found, wrong = _look(path, Kind.LORA, "--lora")
         yield "lora", found and f"{found}, strength {strength:g}", wrong
 
