@@ -80,7 +80,9 @@ class Keyframe:
         models = Models(self._files, fp8=options["fp8"], tile=options["tile"])
         models.context()  # before what takes long to load
         guidance = self._guidance(models)
-        models.load("transformer", "encoder", "decoder", *(("spatial",) if two else ()))
+        models.load(
+            "transformer", "encoder", "decoder", *(("spatial", models.refiner) if two else ())
+        )
         self._models = models
         canvas = Canvas(video, models.device, CELL * options["stages"])
         self._planner = Planner.choose(rate, video.interval, options["latents"], options["lead"])

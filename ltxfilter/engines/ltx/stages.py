@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class Stages:
         raised = self.models.upsample(self._first(grid, halves), "spatial")
         tokens = self._tokens(grid, keyframes, raised)
         sigmas = sample.REFINING[-self.options["refine"] - 1 :]
-        return self._denoised(grid, tokens, sigmas, UNGUIDED, "euler")
+        return self._denoised(grid, tokens, sigmas, UNGUIDED, "euler", refining=True)
 
     def _first(self, grid: Grid, keyframes: Pictures) -> Tensor:
         options = self.options
@@ -99,10 +100,12 @@ class Stages:
         sigmas: Sequence[float],
         guidance: Guidance,
         sampler: str,
+        *,
+        refining: bool = False,
     ) -> Tensor:
         noise = self._noise(grid, tokens)
         denoiser = Denoiser(
-            self.models.velocity,
+            partial(self.models.velocity, refining=refining),
             tokens,
             self.models.context(grid.time),
             self.models.negative_context(),
