@@ -40,18 +40,28 @@ def test_propagate(size: tuple[int, int], seed: int, reach: float) -> None:
 
 @needs_compiled
 @few
-@given(sizes, seeds, st.sampled_from([0.0, 1.5, 30.0]), st.integers(0, 3), st.integers(0, 4))
-def test_search(size: tuple[int, int], seed: int, reach: float, rounds: int, steps: int) -> None:
+@given(
+    sizes,
+    seeds,
+    st.sampled_from([0.0, 1.5, 30.0]),
+    st.sampled_from([4, 8]),
+    st.integers(0, 3),
+    st.integers(0, 4),
+)
+def test_search(
+    size: tuple[int, int], seed: int, reach: float, step: int, rounds: int, steps: int
+) -> None:
     rng = np.random.default_rng(seed)
     picture = cv2.GaussianBlur(rng.integers(0, 256, (60, 90), dtype=np.uint8), (0, 0), 2)
     picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
     move = rng.integers(0, 6, 2)
     seen = np.ascontiguousarray(picture[6 : 6 + size[0], 6 : 6 + size[1]])
     other = np.ascontiguousarray(picture[move[0] :, move[1] :][: size[0], : size[1]])
-    patches = [max(-(-(side - 8) // 4), 0) + 1 for side in size]
+    patches = [max(-(-(side - 8) // step), 0) + 1 for side in size]
     guesses = np.stack([smooth(rng, *patches, reach) for _ in range(2)])
-    expected = plain.search(seen, other, guesses, rounds, steps)
-    np.testing.assert_array_equal(kernels.search(seen, other, guesses, rounds, steps), expected)
+    expected = plain.search((seen, other), guesses, step, rounds, steps)
+    found = kernels.search((seen, other), guesses, step, rounds, steps)
+    np.testing.assert_array_equal(found, expected)
 
 
 @needs_compiled

@@ -15,14 +15,14 @@ from ltxfilter.options import EngineOption
 from ltxfilter.window import Join, Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.motion.estimate import PairFlow
+    from ltxfilter.motion.estimate import Estimator, PairFlow
     from ltxfilter.motion.grid import Shrunk
     from ltxfilter.motion.trajectory import Passage
 
 PRESETS = {
-    "fast": {"finest": 1, "rounds": 1, "steps": 4, "neighbours": 1},
-    "balanced": {"finest": 1, "rounds": 3, "steps": 5, "neighbours": 2},
-    "best": {"finest": 0, "rounds": 3, "steps": 6, "neighbours": 2},
+    "fast": {"finest": 1, "step": 4, "rounds": 1, "steps": 4, "neighbours": 1},
+    "balanced": {"finest": 0, "step": 8, "rounds": 2, "steps": 5, "neighbours": 2},
+    "best": {"finest": 0, "step": 4, "rounds": 3, "steps": 6, "neighbours": 2},
 }
 PRESET = -1  # an option's value that leaves it to the preset
 STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps
@@ -82,6 +82,7 @@ class Flow:
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
         EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half", low=-1, high=1),
+        EngineOption("step", PRESET, "samples from patch to patch there: 4, 8", low=-1, high=8),
         EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
         EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),
         EngineOption("neighbours", PRESET, "directions cells try neighbours'", low=-1, high=2),
@@ -95,8 +96,10 @@ class Flow:
         for name, value in PRESETS[values["preset"]].items():
             if values[name] == PRESET:
                 values[name] = value
-        if values["scale"] not in (0, 1, 2, 4, 8):
-            raise OptionError(f"option scale={values['scale']}: not 0, 1, 2, 4 or 8")
+        for name, allowed in {"scale": (0, 1, 2, 4, 8), "step": (4, 8)}.items():
+            if values[name] not in allowed:
+                listed = ", ".join(map(str, allowed))
+                raise OptionError(f"option {name}={values[name]}: not one of {listed}")
         self._options = values
         self._shrunk: dict[int, tuple[Frame, Shrunk]] = {}
         self._last: Between | None = None
@@ -120,7 +123,6 @@ class Flow:
         import cv2
 
         from ltxfilter.motion.drawing import Drawing
-        from ltxfilter.motion.estimate import Effort, Estimator
         from ltxfilter.motion.grid import Grid, choose_scale
 
         cv2.setNumThreads(1)
@@ -128,8 +130,7 @@ class Flow:
         coarsest = max(max(shape.shift_x, shape.shift_y) for shape in video.layout)
         scale = max(scale, (1 << coarsest) // 2)  # a cell holds whole samples of chroma
         self._grid = Grid(video.width, video.height, scale)
-        effort = {name: self._options[name] for name in PRESETS["balanced"]}
-        self._estimator = Estimator(self._grid, Effort(**effort))
+        self._estimator = self._make_estimator()
         self._drawing = Drawing(video, self._grid)
         self.close()
         cells = self._grid.columns * self._grid.rows
@@ -139,6 +140,15 @@ class Flow:
             work_bytes=200 * cells,
             draw_bytes=200 * cells + 3 * video.width * video.height,
         )
+
+    def _make_estimator(self) -> Estimator:
+        from ltxfilter.motion.estimate import Estimator
+        from ltxfilter.motion.pyramid import Effort
+
+        chosen = self._options
+        finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"])
+        efforts = [finest, Effort(4, max(chosen["rounds"], 2), chosen["steps"])]
+        return Estimator(self._grid, chosen["finest"], efforts, chosen["neighbours"])
 
     def prepare(self, window: Window) -> Motion | None:
         """Find the motion of the pair and, for its curve, of the next one."""

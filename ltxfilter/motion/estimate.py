@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -9,20 +10,10 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Floats, Flow, Grid, Shrunk
-from ltxfilter.motion.pyramid import find_flow, resized
+from ltxfilter.motion.pyramid import Effort, find_flow, resized
 
 NEIGHBOURS = ((3, 0), (-3, 0), (0, 3), (0, -3), (6, 0), (-6, 0), (0, 6), (0, -6))  # cells
 BIAS = 4096  # a neighbour's flow must match one code better
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How hard to look for motion."""
-
-    finest: int = 1  # the finest level searched: 0 the flow image, 1 the work grid
-    rounds: int = 2  # how often patches try their neighbours' flow
-    steps: int = 5  # most Gauss-Newton steps at a time
-    neighbours: int = 2  # directions whose cells try their neighbours': 0, 1 (forward), 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +29,16 @@ class PairFlow:
 class Estimator:
     """Finds the flow of pairs of pictures; one thread at a time."""
 
-    def __init__(self, grid: Grid, effort: Effort) -> None:
+    def __init__(self, grid: Grid, finest: int, efforts: Sequence[Effort], neighbours: int) -> None:
+        """Look on levels from `finest` on (0 the flow image, 1 the work grid) with `efforts`.
+
+        neighbours: in how many directions cells then try their neighbours' flow: 0, 1 (forward)
+        or 2.
+        """
         self._grid = grid
-        self._effort = effort
+        self._finest = finest
+        self._efforts = efforts
+        self._neighbours = neighbours
         self._shifts = np.array(NEIGHBOURS, np.int32)
 
     def pair(self, left: Shrunk, right: Shrunk, before: PairFlow | None) -> PairFlow:
@@ -50,14 +48,13 @@ class Estimator:
         speed is one of the guesses.
         """
         prior = None if before is None else -before.backward
-        effort = self._effort
-        levels = left.levels[effort.finest :], right.levels[effort.finest :]
-        flow = find_flow(levels, prior, effort.rounds, effort.steps)
+        levels = left.levels[self._finest :], right.levels[self._finest :]
+        flow = find_flow(levels, prior, self._efforts)
         forward = resized(flow, left.coarse.shape)
-        if self._effort.neighbours >= 1:
+        if self._neighbours >= 1:
             forward = self._propagate(forward, left, right)
         backward = project(forward)
-        if self._effort.neighbours == 2:
+        if self._neighbours == 2:
             backward = self._propagate(backward, right, left)
         return PairFlow(
             forward, backward, kernels.agree(forward, backward), kernels.agree(backward, forward)

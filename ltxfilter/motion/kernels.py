@@ -42,21 +42,22 @@ def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) 
     return out
 
 
-def search(seen: Array, other: Array, guesses: Array, rounds: int, steps: int) -> Array:
+def search(
+    pictures: tuple[Array, Array], guesses: Array, step: int, rounds: int, steps: int
+) -> Array:
     """Find where the patches of one level went, and blend their flows: [H, W, 2] float32.
 
-    seen, other: [H, W] uint8. guesses: [N, rows, columns, 2] float32, flow per patch of 8x8
-    samples every 4, samples. rounds: how often neighbours' flow is tried, from twice as far each
-    time. steps: most Gauss-Newton steps at a time. After DIS (Kroeger et al., ECCV 2016), in
+    pictures: two [H, W] uint8. guesses: [N, rows, columns, 2] float32, flow in samples per patch
+    of 8x8 samples every `step`. rounds: how often neighbours' flow is tried, from twice as far
+    each time. steps: most Gauss-Newton steps at a time. After DIS (Kroeger et al., ECCV 2016), in
     parallel rounds in place of raster scans.
     """
     if compiled is None:
         from ltxfilter.motion import plain
 
-        return plain.search(seen, other, guesses, rounds, steps)
-    out = np.empty((*seen.shape, 2), np.float32)
-    guesses = np.ascontiguousarray(guesses)
-    compiled.search(seen, other, guesses, rounds, steps, out)
+        return plain.search(pictures, guesses, step, rounds, steps)
+    out = np.empty((*pictures[0].shape, 2), np.float32)
+    compiled.search(*pictures, np.ascontiguousarray(guesses), step, rounds, steps, out)
     return out
 
 
@@ -180,8 +181,9 @@ def warp(  # noqa: PLR0917
 def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
     """Find what stands still over consecutive lumas, such as burned-in text.
 
-    planes: two to four [H, W] uint8. Returns a mask, 255 where the mean difference over 5x5 stays
-    below 12 % of the local contrast (at least 2 codes), and how many samples that is.
+    planes: two to four [H, W] uint8. Returns a mask, 255 where there is detail (a contrast of 60
+    codes over 5x5) that changes by no more than 10 codes or 12 % of it, as do eight of the 5x5
+    around; and how many samples that is.
     """
     if compiled is None:
         from ltxfilter.motion import plain

@@ -58,9 +58,11 @@ def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
     return blurred.astype(np.int32)
 
 
-def search(seen: Array, other: Array, guesses: Array, rounds: int, steps: int) -> Array:
+def search(
+    pictures: tuple[Array, Array], guesses: Array, step: int, rounds: int, steps: int
+) -> Array:
     """See kernels.search."""
-    level = _Level(seen, other)
+    level = _Level(*pictures, step)
     flow, found = level.best_of(list(guesses))
     flow, error = level.descend(flow, found, np.ones(flow.shape[:2], bool), steps)
     for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
@@ -69,12 +71,12 @@ def search(seen: Array, other: Array, guesses: Array, rounds: int, steps: int) -
 
 
 class _Level:
-    """One level of the search: patches of 8x8 samples every 4, all looked at together."""
+    """One level of the search: patches of 8x8 samples, all looked at together."""
 
-    def __init__(self, seen: Array, other: Array) -> None:
+    def __init__(self, seen: Array, other: Array, step: int) -> None:
         self.rows, self.columns = seen.shape
-        down, across = (max(-(-(size - 8) // 4), 0) + 1 for size in seen.shape)
-        self.y, self.x = np.mgrid[:down, :across] * 4
+        down, across = (max(-(-(size - 8) // step), 0) + 1 for size in seen.shape)
+        self.y, self.x = np.mgrid[:down, :across] * step
         padded = np.pad(seen, 24, mode="edge").astype(np.int32)
         self.other = _windows(np.pad(other, 24, mode="edge"), 9)
         at = self.y + 24, self.x + 24
@@ -281,15 +283,12 @@ def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
     most = cv2.absdiff(planes[0], planes[1])
     for left, right in pairwise(planes[1:]):
         cv2.max(most, cv2.absdiff(left, right), dst=most)
-    total = cv2.boxFilter(
-        most, cv2.CV_16U, (5, 5), normalize=False, borderType=cv2.BORDER_REPLICATE
-    )
     square = np.ones((5, 5), np.uint8)
-    contrast = cv2.morphologyEx(
-        planes[0], cv2.MORPH_GRADIENT, square, borderType=cv2.BORDER_REPLICATE
-    )
-    limit = np.maximum(contrast.astype(np.uint16) * 3, 50)
-    mask = (total < limit).astype(np.uint8) * np.uint8(255)
+    contrast = cv2.morphologyEx(planes[0], cv2.MORPH_GRADIENT, square)
+    limit = np.maximum(3 * contrast.astype(np.int32), 250)
+    candidate = ((contrast >= 60) & (25 * most.astype(np.int32) <= limit)).astype(np.uint8)
+    near = cv2.boxFilter(candidate, -1, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    mask = candidate * (near >= 8).astype(np.uint8) * np.uint8(255)
     return mask, int(cv2.countNonZero(mask))
 
 

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Array, Flow, Luma
 
-PATCH, STRIDE = 8, 4  # samples, as kernels.search has them
+PATCH = 8  # samples, as kernels.search has it
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to look on one level; see kernels.search."""
+
+    step: int = 4
+    rounds: int = 3
+    steps: int = 5
 
 
 def find_flow(
-    pictures: tuple[list[Luma], list[Luma]], prior: Flow | None, rounds: int, steps: int
+    pictures: tuple[list[Luma], list[Luma]], prior: Flow | None, efforts: Sequence[Effort]
 ) -> Flow:
     """Return flow [H, W, 2] in samples of the finest level, from the first picture to the second.
 
     pictures: two pyramids, finest first. prior: a first guess at any size whose unit is its own
-    sample. rounds, steps: see kernels.search.
+    sample. efforts: one per level, finest first; the last one serves all that are left.
     """
     flow: Flow | None = None
-    for seen, other in zip(*(reversed(levels) for levels in pictures), strict=True):
-        still = np.zeros((*seen.shape, 2), np.float32)
-        known = [resized(guess, seen.shape) for guess in (flow, prior) if guess is not None]
-        guesses = np.stack([at_patches(guess) for guess in (*known, still)])
-        flow = kernels.search(seen, other, guesses, rounds, steps)
+    for depth in reversed(range(len(pictures[0]))):
+        pair = pictures[0][depth], pictures[1][depth]
+        effort = efforts[min(depth, len(efforts) - 1)]
+        places = patch_places(pair[0].shape, effort.step)
+        known = [at(guess, pair[0].shape, places) for guess in (flow, prior) if guess is not None]
+        still = np.zeros((len(places[0]), len(places[1]), 2), np.float32)
+        guesses = np.stack([*known, still])
+        flow = kernels.search(pair, guesses, effort.step, effort.rounds, effort.steps)
     assert flow is not None
     return flow
 
@@ -41,16 +56,21 @@ def resized(flow: Flow, shape: tuple[int, ...]) -> Flow:
     return found
 
 
-def at_patches(flow: Flow) -> Array:
-    """Return the flow at the centre of every patch: [rows, columns, 2]."""
-    rows, columns = flow.shape[:2]
+def at(flow: Flow, shape: tuple[int, ...], places: tuple[Array, Array]) -> Flow:
+    """Return `flow`, of any size, at places of a picture of `shape`, in its samples."""
+    if shape[0] < flow.shape[0]:
+        flow = resized(flow, shape)
     y, x = (
-        np.minimum(np.arange(patches_over(side)) * STRIDE + PATCH // 2, side - 1)
-        for side in (rows, columns)
+        place * had // has for place, had, has in zip(places, flow.shape[:2], shape, strict=True)
     )
-    return flow[y[:, None], x]
+    scale = np.float32(2.0 ** round(np.log2(shape[0] / flow.shape[0])))
+    return flow[y[:, None], x] * scale
 
 
-def patches_over(samples: int) -> int:
-    """Return how many patches cover so many samples in a row."""
-    return max(-(-(samples - PATCH) // STRIDE), 0) + 1
+def patch_places(shape: tuple[int, ...], step: int) -> tuple[Array, Array]:
+    """Return the rows and the columns of the centres of patches over a picture."""
+    y, x = (
+        np.minimum(np.arange(max(-(-(side - PATCH) // step), 0) + 1) * step + PATCH // 2, side - 1)
+        for side in shape
+    )
+    return y, x

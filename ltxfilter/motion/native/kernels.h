@@ -40,8 +40,8 @@ void make_field(const float *to_left, const float *to_right, const float *mix, f
                 float scale_y, int rows, int columns, int16_t *out);
 int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, const int32_t *shifts,
               int count, int32_t bias, int rows, int columns, float *out);
-int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int rounds,
-           int steps, int rows, int columns, float *out);
+int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
+           int rounds, int steps, int rows, int columns, float *out);
 int share_of_left(const float *left, const float *right, float near, float far, int rows,
                   int columns, float *out);
 int splat(const float *flow, const float *weight, int rows, int columns, float *out);

@@ -109,13 +109,13 @@ static PyObject *py_search(PyObject *module, PyObject *args)
 {
     PyObject *objects[4];
     Py_buffer v[4];
-    int rounds, steps, failed;
+    int step, rounds, steps, failed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOiiO", &objects[0], &objects[1], &objects[2], &rounds, &steps,
-                          &objects[3]) || borrow(objects, v, 4, 1) < 0)
+    if (!PyArg_ParseTuple(args, "OOOiiiO", &objects[0], &objects[1], &objects[2], &step, &rounds,
+                          &steps, &objects[3]) || borrow(objects, v, 4, 1) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    failed = search(v[0].buf, v[1].buf, v[2].buf, (int)v[2].shape[0], rounds, steps,
+    failed = search(v[0].buf, v[1].buf, v[2].buf, (int)v[2].shape[0], step, rounds, steps,
                     (int)v[0].shape[0], (int)v[0].shape[1], v[3].buf);
     Py_END_ALLOW_THREADS
     return give_back(v, 4, failed);
@@ -215,7 +215,7 @@ static PyMethodDef methods[] = {
     {"share_of_left", py_share_of_left, METH_VARARGS,
      "share_of_left(left, right, near, far, out)"},
     {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
-    {"search", py_search, METH_VARARGS, "search(seen, other, guesses, rounds, steps, out)"},
+    {"search", py_search, METH_VARARGS, "search(seen, other, guesses, step, rounds, steps, out)"},
     {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},
     {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,

@@ -3,13 +3,13 @@
 
 enum {
     PATCH = 8,   /* samples */
-    STRIDE = 4,  /* samples from patch to patch */
     BORDER = 24, /* samples around the padded planes */
     FINE = 16,   /* positions per sample that patches are compared at */
 };
 
 typedef struct {
     int rows, columns;         /* of the level */
+    int step; /* samples from patch to patch */
     int patch_rows, patch_columns;
     int stride;                /* of the padded planes */
     uint8_t *other;            /* padded */
@@ -129,7 +129,7 @@ static Normal normal_equations(const Level *l, int x, int y)
     return n;
 }
 
-static inline float step(double value)
+static inline float limited(double value)
 {
     return (float)(value < -2.0 ? -2.0 : value > 2.0 ? 2.0 : value);
 }
@@ -145,8 +145,8 @@ static Match descend(const Level *l, int x, int y, Match best, int steps, float 
         double by = (double)((int64_t)64 * best.y - (int64_t)n.sum_y * best.sum);
         double dx = n.yy * bx, dy = n.xx * by;
         double cross_x = n.xy * by, cross_y = n.xy * bx;
-        float to_x = best.at_x - step((dx - cross_x) * n.factor);
-        float to_y = best.at_y - step((dy - cross_y) * n.factor);
+        float to_x = best.at_x - limited((dx - cross_x) * n.factor);
+        float to_y = best.at_y - limited((dy - cross_y) * n.factor);
         Match next = match(l, x, y, to_x, to_y);
         if (next.error > best.error)
             break;
@@ -161,7 +161,7 @@ static Match descend(const Level *l, int x, int y, Match best, int steps, float 
 static void start_patch(Level *l, const float *guesses, int count, int steps, int row, int column)
 {
     const int patches = l->patch_rows * l->patch_columns, index = row * l->patch_columns + column;
-    const int x = STRIDE * column, y = STRIDE * row;
+    const int x = l->step * column, y = l->step * row;
     float *way = l->flow + 2 * index;
     Match best;
     for (int k = 0; k < count; k++) {
@@ -180,7 +180,7 @@ static void try_neighbours(Level *l, const float *flow, int hop, int steps, int 
 {
     static const int across[4] = {-1, 1, 0, 0}, along[4] = {0, 0, -1, 1};
     const int index = row * l->patch_columns + column;
-    const int x = STRIDE * column, y = STRIDE * row;
+    const int x = l->step * column, y = l->step * row;
     float *way = l->flow + 2 * index;
     Match best = {l->error[index], 0, 0, 0, 0.0f, 0.0f};
     int changed = 0;
@@ -207,7 +207,7 @@ static void blend_patches(const Level *l, int32_t *sums, float *out)
     for (int row = 0; row < l->patch_rows; row++)
         for (int column = 0; column < l->patch_columns; column++) {
             const float *way = l->flow + 2 * (row * l->patch_columns + column);
-            const int x = STRIDE * column, y = STRIDE * row;
+            const int x = l->step * column, y = l->step * row;
             int32_t ignored[4];
             uint16_t apart[64];
             compare(l, x, y, to_fine(way[0], -x - PATCH, l->columns - x),
@@ -232,34 +232,54 @@ static void blend_patches(const Level *l, int32_t *sums, float *out)
         }
 }
 
+CLONES static void prepare_row(const uint8_t *restrict line, const uint8_t *restrict above,
+                               const uint8_t *restrict below, int16_t *restrict seen,
+                               int16_t *restrict slope_x, int16_t *restrict slope_y, int columns)
+{
+    for (int x = 0; x < columns; x++) {
+        seen[x] = (int16_t)(16 * line[x]);
+        slope_y[x] = (int16_t)(below[x] - above[x]);
+    }
+    for (int x = 1; x < columns - 1; x++)
+        slope_x[x] = (int16_t)(line[x + 1] - line[x - 1]);
+    slope_x[0] = (int16_t)(line[columns > 1] - line[0]);
+    if (columns > 1)
+        slope_x[columns - 1] = (int16_t)(line[columns - 1] - line[columns - 2]);
+}
+
+/* Prepare both pictures; beyond the border samples repeat and their slopes along x vanish. */
 static void pad_level(Level *l, const uint8_t *seen, const uint8_t *other)
 {
+    const int columns = l->columns, far = columns - 1;
     for (int y = -BORDER; y < l->rows + BORDER; y++) {
         const int row = clamp(y, 0, l->rows - 1), at = (y + BORDER) * l->stride + BORDER;
-        const uint8_t *line = seen + row * l->columns;
-        const uint8_t *above = seen + clamp(y - 1, 0, l->rows - 1) * l->columns;
-        const uint8_t *below = seen + clamp(y + 1, 0, l->rows - 1) * l->columns;
-        for (int x = -BORDER; x < l->columns + BORDER; x++) {
-            const int here = clamp(x, 0, l->columns - 1);
-            l->other[at + x] = other[row * l->columns + here];
-            l->seen[at + x] = (int16_t)(16 * line[here]);
-            l->slope_x[at + x] = (int16_t)(line[clamp(x + 1, 0, l->columns - 1)] -
-                                           line[clamp(x - 1, 0, l->columns - 1)]);
-            l->slope_y[at + x] = (int16_t)(below[here] - above[here]);
+        const uint8_t *line = seen + row * columns;
+        uint8_t *copy = l->other + at;
+        prepare_row(line, seen + clamp(y - 1, 0, l->rows - 1) * columns,
+                    seen + clamp(y + 1, 0, l->rows - 1) * columns, l->seen + at, l->slope_x + at,
+                    l->slope_y + at, columns);
+        memcpy(copy, other + row * columns, (size_t)columns);
+        memset(copy - BORDER, copy[0], BORDER);
+        memset(copy + columns, copy[far], BORDER);
+        for (int x = 1; x <= BORDER; x++) {
+            l->seen[at - x] = l->seen[at], l->seen[at + far + x] = l->seen[at + far];
+            l->slope_x[at - x] = 0, l->slope_x[at + far + x] = 0;
+            l->slope_y[at - x] = l->slope_y[at], l->slope_y[at + far + x] = l->slope_y[at + far];
         }
     }
 }
 
-static int patches_over(int samples)
+static int patches_over(int samples, int step)
 {
-    return samples <= PATCH ? 1 : (samples - PATCH + STRIDE - 1) / STRIDE + 1;
+    return samples <= PATCH ? 1 : (samples - PATCH + step - 1) / step + 1;
 }
 
-int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int rounds,
-           int steps, int rows, int columns, float *out)
+int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
+           int rounds, int steps, int rows, int columns, float *out)
 {
-    Level l = {.rows = rows, .columns = columns, .patch_rows = patches_over(rows),
-               .patch_columns = patches_over(columns), .stride = columns + 2 * BORDER};
+    Level l = {.rows = rows, .columns = columns, .step = step,
+               .patch_rows = patches_over(rows, step),
+               .patch_columns = patches_over(columns, step), .stride = columns + 2 * BORDER};
     const size_t padded = (size_t)l.stride * (rows + 2 * BORDER);
     const size_t patches = (size_t)l.patch_rows * l.patch_columns;
     char *memory = malloc(patches * 24 + padded * 19 + 64);

@@ -10,15 +10,12 @@ CLONES static void change_row(const uint8_t *restrict a, const uint8_t *restrict
     }
 }
 
-CLONES static void column_row(const uint8_t *const change[5], const uint8_t *const light[5],
-                              uint16_t *restrict sum, uint8_t *restrict high,
-                              uint8_t *restrict low, int width)
+/* The largest and smallest of five rows. */
+CLONES static void extreme_row(const uint8_t *const rows[5], uint8_t *restrict high,
+                               uint8_t *restrict low, int width)
 {
-    const uint8_t *restrict a = change[0], *restrict b = change[1], *restrict c = change[2];
-    const uint8_t *restrict d = change[3], *restrict e = change[4];
-    for (int x = 0; x < width; x++)
-        sum[x] = (uint16_t)(a[x] + b[x] + c[x] + d[x] + e[x]);
-    a = light[0], b = light[1], c = light[2], d = light[3], e = light[4];
+    const uint8_t *restrict a = rows[0], *restrict b = rows[1], *restrict c = rows[2];
+    const uint8_t *restrict d = rows[3], *restrict e = rows[4];
     for (int x = 0; x < width; x++) {
         uint8_t top = a[x] > b[x] ? a[x] : b[x], bottom = a[x] < b[x] ? a[x] : b[x];
         top = top > c[x] ? top : c[x], bottom = bottom < c[x] ? bottom : c[x];
@@ -45,16 +42,29 @@ CLONES static void contrast_row(const uint8_t *restrict high, const uint8_t *res
     }
 }
 
-/* sum: padded by two on both sides. */
-CLONES static int still_row(const uint16_t *restrict sum, const uint8_t *restrict contrast,
-                            uint8_t *restrict out, int width)
+/* 1 where there is detail and it hardly changes. */
+CLONES static void candidate_row(const uint8_t *restrict change, const uint8_t *restrict contrast,
+                                 uint8_t *restrict out, int width)
 {
-    int count = 0;
     for (int x = 0; x < width; x++) {
-        int16_t total = (int16_t)(sum[x] + sum[x + 1] + sum[x + 2] + sum[x + 3] + sum[x + 4]);
-        int16_t limit = (int16_t)(3 * contrast[x]);
-        limit = limit > 50 ? limit : 50;
-        out[x] = (uint8_t)-(total < limit);
+        int16_t most = (int16_t)(3 * contrast[x]), moved = (int16_t)(25 * change[x]);
+        most = most > 250 ? most : 250;
+        out[x] = (contrast[x] >= 60) & (moved <= most);
+    }
+}
+
+/* Keep candidates that have company: eight of the 5x5 around them. rows: padded by two. */
+CLONES static int company_row(const uint8_t *const rows[5], uint8_t *restrict sum,
+                              uint8_t *restrict out, int width)
+{
+    const uint8_t *restrict a = rows[0], *restrict b = rows[1], *restrict c = rows[2];
+    const uint8_t *restrict d = rows[3], *restrict e = rows[4];
+    int count = 0;
+    for (int x = 0; x < width + 4; x++)
+        sum[x] = (uint8_t)(a[x] + b[x] + c[x] + d[x] + e[x]);
+    for (int x = 0; x < width; x++) {
+        uint8_t near = (uint8_t)(sum[x] + sum[x + 1] + sum[x + 2] + sum[x + 3] + sum[x + 4]);
+        out[x] = (uint8_t)-(c[x + 2] & (near >= 8));
     }
     for (int x = 0; x < width; x++)
         count += out[x] & 1;
@@ -67,34 +77,46 @@ static void pad8(uint8_t *line, int width)
     line[width + 2] = line[width + 3] = line[width + 1];
 }
 
-int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width,
-                 int height, uint8_t *out)
+/* Rows that are worked on; all but the first two and the last are padded by two. */
+typedef struct {
+    uint8_t *change, *contrast, *high, *low, *ring[5], *none;
+} Lines;
+
+static void candidates(const Lines *l, const uint8_t *const *planes, const ptrdiff_t *strides,
+                       int count, int width, int height, int y)
+{
+    const uint8_t *around[5];
+    for (int k = 0; k + 1 < count; k++)
+        change_row(planes[k] + strides[k] * y, planes[k + 1] + strides[k + 1] * y, l->change, width,
+                   k == 0);
+    for (int k = 0; k < 5; k++)
+        around[k] = planes[0] + strides[0] * clamp(y + k - 2, 0, height - 1);
+    extreme_row(around, l->high + 2, l->low + 2, width);
+    pad8(l->high, width), pad8(l->low, width);
+    contrast_row(l->high, l->low, l->contrast, width);
+    candidate_row(l->change, l->contrast, l->ring[y % 5] + 2, width);
+}
+
+int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
+          uint8_t *out)
 {
     const size_t line = (size_t)width + 64;
-    char *memory = malloc(line * 10);
+    uint8_t *memory = calloc(line, 10);
     if (!memory)
         return -1;
-    uint16_t *sum = (uint16_t *)memory;
-    uint8_t *high = (uint8_t *)(sum + line), *low = high + line;
-    uint8_t *contrast = low + line, *ring = contrast + line;
+    Lines l = {memory, memory + line, memory + 2 * line, memory + 3 * line, {NULL}, memory + 9 * line};
+    for (int k = 0; k < 5; k++)
+        l.ring[k] = memory + (4 + k) * line;
     int found = 0, ready = 0;
     for (int y = 0; y < height; y++) {
-        const uint8_t *change[5], *light[5];
+        const uint8_t *around[5];
         for (; ready < height && ready <= y + 2; ready++)
-            for (int k = 0; k + 1 < count; k++)
-                change_row(planes[k] + strides[k] * ready, planes[k + 1] + strides[k + 1] * ready,
-                           ring + line * (ready % 5), width, k == 0);
+            candidates(&l, planes, strides, count, width, height, ready);
         for (int k = 0; k < 5; k++) {
-            int row = clamp(y + k - 2, 0, height - 1);
-            change[k] = ring + line * (row % 5);
-            light[k] = planes[0] + strides[0] * row;
+            const int row = y + k - 2;
+            around[k] = row < 0 || row >= height ? l.none : l.ring[row % 5];
         }
-        column_row(change, light, sum + 2, high + 2, low + 2, width);
-        sum[0] = sum[1] = sum[2];
-        sum[width + 2] = sum[width + 3] = sum[width + 1];
-        pad8(high, width), pad8(low, width);
-        contrast_row(high, low, contrast, width);
-        found += still_row(sum, contrast, out + (ptrdiff_t)y * width, width);
+        found += company_row(around, l.high, out + (ptrdiff_t)y * width, width);
     }
     free(memory);
     return found;
