@@ -17,7 +17,7 @@ from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media import SourceCounts
 from ltxfilter.media.avframe import color_of, view
-from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper
+from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper, Timed, ascending
 from ltxfilter.media.demux import display_name, is_cover, open_container, seek_before, video_stream
 from ltxfilter.media.packetqueue import PacketQueue
 from ltxfilter.media.pixfmt import plane_shapes
@@ -118,21 +118,14 @@ class ContainerSource:
         """Yield every frame once, times ascending. Raises InputError, Stopped."""
         self.queue.start()
         last: Fraction | None = None
-        spliced_before = False
-        for picture, spliced in self._with_first():
-            time = self._time(picture, last)
-            spliced_before |= spliced
-            if last is not None and time <= last:
-                self.counts.out_of_order += 1
-                continue
+        for time, picture, spliced in ascending(self._timed(), self.counts):
             last = time
             if self._start is not None and time < self._start:
                 continue
             if self._end is not None and time >= self._end:
                 break
-            yield self._frame(picture, time, spliced_before)
+            yield self._frame(picture, time, spliced)
             self.counts.frames += 1
-            spliced_before = False
         self._report(last)
 
     def cancel(self) -> None:
@@ -168,6 +161,12 @@ class ContainerSource:
             yield self._first
             self._first = None
         yield from self._pictures
+
+    def _timed(self) -> Iterator[Timed]:
+        last: Fraction | None = None
+        for picture, spliced in self._with_first():
+            last = self._time(picture, last)
+            yield last, picture, spliced
 
     def _frame(self, picture: av.VideoFrame, time: Fraction, spliced: bool) -> Frame:
         corrupt = picture.is_corrupt or picture.pts in self._decoder.damaged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -16,6 +16,9 @@ from ltxfilter.media.pixfmt import planar_name
 log = logging.getLogger("ltxfilter.media")
 
 REORDER = 4  # frames a decoder holds to put them in order
+LEAP = 10  # seconds; a frame this far from the one before is looked at twice
+
+Timed = tuple[Fraction, av.VideoFrame, bool]  # seconds, picture, whether it begins a splice
 
 
 class Decoder:
@@ -143,6 +146,36 @@ class Shaper:
             return frame, spliced
         width, height, pix_fmt = self._shape
         return reshape(frame, width, height, pix_fmt), spliced
+
+
+def ascending(frames: Iterable[Timed], counts: SourceCounts) -> Iterator[Timed]:
+    """Yield the frames whose time advances; drop and count the others.
+
+    A leap that the next frame takes back was a damaged stamp: then it is the leap that is dropped,
+    and not everything after it. The mark of a splice moves on to the next frame.
+    """
+    last: Fraction | None = None
+    leap: Timed | None = None
+    spliced_before = False
+    for time, picture, spliced in frames:
+        spliced_before |= spliced
+        if leap is not None:
+            if last is None or not last < time < leap[0]:
+                yield leap
+                last, spliced_before = leap[0], spliced
+            else:
+                counts.out_of_order += 1
+                spliced_before |= leap[2]
+            leap = None
+        if last is not None and time <= last:
+            counts.out_of_order += 1
+        elif last is not None and time - last > LEAP:
+            leap, spliced_before = (time, picture, spliced_before), False
+        else:
+            yield time, picture, spliced_before
+            last, spliced_before = time, False
+    if leap is not None:
+        yield leap
 
 
 def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
