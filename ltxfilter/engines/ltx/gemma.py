@@ -74,7 +74,9 @@ def load_gemma(folder: str, device: torch.device) -> tuple[Any, Any]:
     """Return the tokenizer and the model in a folder. Raises EngineUnavailableError."""
     upstream.stand_in_for_torchaudio()
     from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     if not (Path(folder) / "config.json").is_file():
         raise EngineUnavailableError(f"--gemma {folder}: no config.json there")
     try:

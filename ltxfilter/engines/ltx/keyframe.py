@@ -89,12 +89,13 @@ class Keyframe:
         self._stages = Stages(models, canvas, options, guidance)
         frames = 8 * self._planner.latents + 1
         on_host = models.device.type == "cpu"
+        working = WORKING * canvas.width * canvas.height * frames if on_host else 0
         return WindowShape(
             keyframes=self._planner.keyframes,
             before=self._planner.before,
             after=self._planner.after,
             slots=0,
-            work_bytes=WORKING * canvas.width * canvas.height * frames if on_host else 0,
+            work_bytes=working + models.host_bytes,
             draw_bytes=frames * video.frame_bytes,
         )
 

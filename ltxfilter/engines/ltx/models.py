@@ -27,11 +27,15 @@ from ltxfilter.engines.ltx.weights import (
     vae_naming,
 )
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.options import ModelOptions
+from ltxfilter.options import MIB, ModelOptions
 
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
 TRANSFORMERS = ("transformer", "refiner")
+HOST_BYTES = {  # of torch itself: on a CPU measured, beside a GPU what is usual for a context
+    "cpu": 400 * MIB,
+    "cuda": 1500 * MIB,
+}
 KINDS = {"spatial": Kind.SPATIAL, "temporal": Kind.TEMPORAL}
 
 
@@ -82,6 +86,17 @@ class Models:
             check_memory(needed, free, self.device, self._mode() if "transformer" in parts else "")
         for part in parts:
             self._module(part)
+
+    @property
+    def host_bytes(self) -> int:
+        """How much of the host's memory torch and the models that are loaded take."""
+        if self.device.type != "cpu":
+            return HOST_BYTES["cuda"]
+        modules = [
+            module for module in self._loaded.values() if isinstance(module, torch.nn.Module)
+        ]
+        values = (v for m in modules for v in (*m.parameters(), *m.buffers()))
+        return HOST_BYTES["cpu"] + sum(value.nbytes for value in values)
 
     def adopt(self, part: str, module: torch.nn.Module) -> None:
         """Draw with a model that is in memory already, in place of one from a file.

@@ -79,7 +79,7 @@ class Temporal:
             keyframes=SPAN * self._latents - self._lead + 1,
             before=self._lead,
             slots=0,
-            work_bytes=flow.work_bytes + working,
+            work_bytes=flow.work_bytes + working + self._models.host_bytes,
             draw_bytes=flow.draw_bytes + frames * video.frame_bytes,
         )
 
