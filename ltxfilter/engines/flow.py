@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ltxfilter.motion.trajectory import Passage
 
 PRESETS = {
-    "fast": {"finest": 1, "step": 4, "rounds": 1, "steps": 4, "neighbours": 1},
+    "fast": {"finest": 0, "step": 8, "rounds": 0, "steps": 3, "neighbours": 1},
     "balanced": {"finest": 0, "step": 8, "rounds": 2, "steps": 5, "neighbours": 2},
     "best": {"finest": 0, "step": 4, "rounds": 3, "steps": 6, "neighbours": 2},
 }
@@ -81,7 +81,7 @@ class Flow:
         EngineOption(
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
-        EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half", low=-1, high=1),
+        EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half, 2", low=-1, high=2),
         EngineOption("step", PRESET, "samples from patch to patch there: 4, 8", low=-1, high=8),
         EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
         EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),

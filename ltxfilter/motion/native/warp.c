@@ -154,12 +154,31 @@ static void copy_windows(const Warp *w, const uint8_t *plane, ptrdiff_t stride,
     for (int half = 0; half < 2; half++)
         for (int row = 0; row < rows; row++) {
             const uint8_t *line = plane + stride * clamp(tops[half] + row, 0, w->height - 1);
-            for (int i = 0; i < 16; i++)
-                copy[32 * row + 16 * half + i] = line[clamp(columns[half] + i, 0, w->width - 1)];
+            uint8_t *to = copy + 32 * row + 16 * half;
+            const int before = clamp(-columns[half], 0, 16);
+            const int after = clamp(columns[half] + 16 - w->width, 0, 16);
+            if (!before && !after) {
+                memcpy(to, line + columns[half], 16);
+                continue;
+            }
+            memset(to, line[0], (size_t)before);
+            if (before + after < 16)
+                memcpy(to + before, line + columns[half] + before, (size_t)(16 - before - after));
+            memset(to + 16 - after, line[w->width - 1], (size_t)after);
         }
 }
 
 enum { SPREAD = 4 }; /* rows that eight neighbours' displacements may differ by */
+
+/* Filter one row of both windows along x. */
+AVX2 static inline __m256i filter_row(const uint8_t *const base[2], ptrdiff_t offset,
+                                      __m256i pick01, __m256i pick23, __m256i taps01,
+                                      __m256i taps23)
+{
+    __m256i line = load_pair(base[0] + offset, base[1] + offset);
+    return _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_shuffle_epi8(line, pick01), taps01),
+                            _mm256_maddubs_epi16(_mm256_shuffle_epi8(line, pick23), taps23));
+}
 
 /* Filter 16 samples displaced by (dx, dy) in 1/32; 0 if eight neighbours lie too far apart. */
 AVX2 static inline int fetch16x8(const Warp *w, const Tables *t, const uint8_t *plane,
@@ -206,20 +225,20 @@ AVX2 static inline int fetch16x8(const Warp *w, const Tables *t, const uint8_t *
     for (int k = 0; k < 4; k++)
         height[k] = _mm256_srai_epi16(_mm256_shuffle_epi8(t->taps[k], odd), 1);
     __m256i total = _mm256_setzero_si256();
+    if (!spread) {
+        for (int row = 0; row < 4; row++) {
+            __m256i sum = filter_row(base, stride * row, pick01, pick23, taps01, taps23);
+            total = _mm256_add_epi16(total, _mm256_mulhrs_epi16(sum, height[row]));
+        }
+        *found = total;
+        return 1;
+    }
     for (int row = 0; row < 4 + spread; row++) {
-        __m256i line = load_pair(base[0] + stride * row, base[1] + stride * row);
-        __m256i sum = _mm256_add_epi16(
-            _mm256_maddubs_epi16(_mm256_shuffle_epi8(line, pick01), taps01),
-            _mm256_maddubs_epi16(_mm256_shuffle_epi8(line, pick23), taps23));
-        __m256i tap;
-        if (!spread) {
-            tap = height[row];
-        } else {
-            tap = _mm256_setzero_si256();
-            for (int k = row < spread ? 0 : row - spread; k < 4 && k <= row; k++) {
-                __m256i here = _mm256_cmpeq_epi16(level, _mm256_set1_epi16((short)(row - k)));
-                tap = _mm256_or_si256(tap, _mm256_and_si256(here, height[k]));
-            }
+        __m256i sum = filter_row(base, stride * row, pick01, pick23, taps01, taps23);
+        __m256i tap = _mm256_setzero_si256();
+        for (int k = row < spread ? 0 : row - spread; k < 4 && k <= row; k++) {
+            __m256i here = _mm256_cmpeq_epi16(level, _mm256_set1_epi16((short)(row - k)));
+            tap = _mm256_or_si256(tap, _mm256_and_si256(here, height[k]));
         }
         total = _mm256_add_epi16(total, _mm256_mulhrs_epi16(sum, tap));
     }
