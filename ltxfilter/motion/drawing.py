@@ -90,12 +90,12 @@ class Drawing:
 class Calibration:
     """PSNR as a linear function of the logarithm of the keyframes' RMS disagreement."""
 
-    at_one: float = 50.5  # dB at a disagreement of one code
-    slope: float = 9.15  # dB lost per factor e
+    at_one: float = 49.9  # dB at a disagreement of one code
+    slope: float = 9.12  # dB lost per factor e
 
 
 def estimate_psnr(difference: Floats) -> float:
     """Return the PSNR in dB to expect of a picture from how its two keyframes differ, in codes."""
     rms = sqrt(float(np.square(difference).mean()))
     fit = Calibration()
-    return fit.at_one - fit.slope * log(rms + 0.01)
+    return fit.at_one - fit.slope * log(rms + 0.05)
