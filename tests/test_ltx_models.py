@@ -21,6 +21,7 @@ from ltx_core.model.video_vae import VAE_ENCODER_COMFY_KEYS_FILTER, VideoEncoder
 
 from ltxfilter.engines.ltx.device import check_memory
 from ltxfilter.engines.ltx.models import Models
+from ltxfilter.engines.ltx.stream import SLOTS, BlockStream
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -246,7 +247,12 @@ def test_memory_is_counted_before_loading(options: ModelOptions):
 
 
 @pytest.mark.parametrize(
-    ("mode", "hint"), [("off", "choose fp8=rowwise or fp8=cast"), ("", "choose another --device")]
+    ("mode", "hint"),
+    [
+        ("off", "choose fp8=rowwise or fp8=cast"),
+        ("rowwise", "choose offload=1"),
+        ("", "choose another --device"),
+    ],
 )
 def test_too_little_memory_is_said_before_loading(mode: str, hint: str):
     check_memory(10, 10, torch.device("cuda:1"), mode)
@@ -274,3 +280,27 @@ def test_models_in_memory_are_adopted(models: Models):
     adopted.adopt("statistics", models._module("encoder"))
     assert torch.equal(adopted.decode(latents), models.decode(latents))
     assert torch.equal(adopted.upsample(latents, "temporal"), models.upsample(latents, "temporal"))
+
+
+@pytest.mark.parametrize("fp8", ["off", "rowwise"])
+def test_a_transformer_in_host_memory_computes_the_same(options: ModelOptions, fp8: str):
+    resident, streamed = Models(options, fp8=fp8), Models(options, fp8=fp8, offload=True)
+    for _ in range(2):
+        assert torch.equal(step(streamed), step(resident))
+    assert streamed.nbytes("transformer") <= resident.nbytes("transformer")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_blocks_take_turns_on_the_device(count: int):
+    torch.manual_seed(0)
+    blocks = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(count)).requires_grad_(False)
+    value = random(1, 4)
+    expected = torch.nn.Sequential(*blocks)(value)
+    homes = [block.weight.data_ptr() for block in blocks]
+    stream = BlockStream(blocks, CPU)
+    for _ in range(3):
+        assert torch.equal(torch.nn.Sequential(*blocks)(value), expected)
+    assert [block.weight.data_ptr() for block in blocks] == homes
+    places = {place.data_ptr() for slot in stream._slots for place in slot}
+    assert len(places) == 2 * SLOTS  # weights and biases
+    assert places.isdisjoint(homes)

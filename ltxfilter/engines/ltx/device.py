@@ -30,8 +30,10 @@ def check_memory(needed: int, free: int, device: torch.device, mode: str) -> Non
     if needed <= free:
         return
     hint = "another --device"
+    if mode:
+        hint = "offload=1, which keeps the transformer in host memory, or " + hint
     if mode == "off":
-        hint = "fp8=rowwise or fp8=cast, which halve the transformer, or " + hint
+        hint = "fp8=rowwise or fp8=cast, which halve the transformer, " + hint
     raise EngineUnavailableError(
         f"{device} has {free / 1e9:.1f} GB free and the models take {needed / 1e9:.1f} GB; "
         f"choose {hint}"

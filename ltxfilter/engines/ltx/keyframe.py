@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +24,13 @@ WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it take
 SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")  # as sample.SAMPLERS, which needs torch
 MODES = ("auto", "rowwise", "cast", "off")  # as fp8.MODES
 GUIDING_BLOCKS = (29, 28)  # whose attention is left out: of LTX-2, of LTX-2.3
+GUIDING = (
+    EngineOption("cfg", 3.0, "away from the negative prompt; 1 off", low=0, high=20),
+    EngineOption("stg", 1.0, "away from less attention; 0 off", low=0, high=20),
+    EngineOption("stg_block", -1, "block without attention; -1 as trained", low=-1),
+    EngineOption("rescale", 0.7, "how far contrast is brought back", low=0, high=1),
+    EngineOption("skip_step", 0, "unguided steps after each guided one", low=0),
+)
 
 
 class Keyframe:
@@ -40,11 +47,7 @@ class Keyframe:
         EngineOption("steps", 0, "of the first stage; 0 goes by the mode", low=0, high=100),
         EngineOption("refine", 3, "steps of the second stage", low=1, high=3),
         EngineOption("sampler", "euler", "how the first stage follows the model", SAMPLERS),
-        EngineOption("cfg", 3.0, "guided: away from the negative prompt; 1 off", low=0, high=20),
-        EngineOption("stg", 1.0, "guided: away from less attention; 0 off", low=0, high=20),
-        EngineOption("stg_block", -1, "guided: block without attention; -1 as trained", low=-1),
-        EngineOption("rescale", 0.7, "guided: how far contrast is brought back", low=0, high=1),
-        EngineOption("skip_step", 0, "guided: unguided steps after each guided one", low=0),
+        *GUIDING,
         EngineOption("latents", 0, "of 8 frames drawn at a time; 0 by the rates", low=0, high=32),
         EngineOption("lead", 1, "latents shared with the window before", low=1, high=4),
         EngineOption("strength", 1.0, "how fixed keyframes are in the latents", low=0, high=1),
@@ -52,6 +55,7 @@ class Keyframe:
         EngineOption("seed", 0, "of the noise"),
         EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
         EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
+        EngineOption("offload", False, "keep the transformer in host memory; slow"),
         EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
     )
 
@@ -72,14 +76,18 @@ class Keyframe:
         """Load the models; ask for windows that a grid of latents fills."""
         from ltxfilter.engines.ltx.canvas import Canvas
         from ltxfilter.engines.ltx.models import Models
+        from ltxfilter.engines.ltx.sample import UNGUIDED
         from ltxfilter.engines.ltx.stages import Stages
 
         self.close()
         options = self._options
         two = options["stages"] == 2
-        models = Models(self._files, fp8=options["fp8"], tile=options["tile"])
+        models = Models(
+            self._files, fp8=options["fp8"], tile=options["tile"], offload=options["offload"]
+        )
         models.context()  # before what takes long to load
-        guidance = self._guidance(models)
+        guided = options["mode"] == "guided"
+        guidance = choose_guidance(models, options) if guided else UNGUIDED
         models.load(
             "transformer", "encoder", "decoder", *(("spatial", models.refiner) if two else ())
         )
@@ -116,28 +124,29 @@ class Keyframe:
             self._models.close()
             self._models = None
 
-    def _guidance(self, models: Models) -> Guidance:
-        """Return the guidance asked for. Raises EngineUnavailableError if its prompt is missing."""
-        from ltxfilter.engines.ltx.sample import UNGUIDED, Guidance
 
-        options = self._options
-        if options["mode"] != "guided":
-            return UNGUIDED
-        if options["cfg"] != 1 and models.negative_context() is None:
-            raise EngineUnavailableError(
-                f"--context {self._files.context}: it has no negative prompt to guide away from; "
-                "make it with ltxfilter context --negative, or draw with cfg=1"
-            )
-        block = options["stg_block"]
-        if block >= models.blocks:
-            raise OptionError(f"option stg_block={block}: the model has {models.blocks} blocks")
-        if block < 0:
-            later = models.checkpoint.config["transformer"].get("cross_attention_adaln", False)
-            block = min(GUIDING_BLOCKS[bool(later)], models.blocks - 1)
-        return Guidance(
-            cfg=options["cfg"],
-            stg=options["stg"],
-            blocks=(block,),
-            rescale=options["rescale"],
-            skip=options["skip_step"],
+def choose_guidance(models: Models, options: Mapping[str, Any]) -> Guidance:
+    """Return the guidance that options ask for.
+
+    Raises EngineUnavailableError if the prompt to guide away from is missing, OptionError.
+    """
+    from ltxfilter.engines.ltx.sample import Guidance
+
+    if options["cfg"] != 1 and models.negative_context() is None:
+        raise EngineUnavailableError(
+            f"--context {models.options.context}: it has no negative prompt to guide away from; "
+            "make it with ltxfilter context --negative, or draw with cfg=1"
         )
+    block = options["stg_block"]
+    if block >= models.blocks:
+        raise OptionError(f"option stg_block={block}: the model has {models.blocks} blocks")
+    if block < 0:
+        later = models.checkpoint.config["transformer"].get("cross_attention_adaln", False)
+        block = min(GUIDING_BLOCKS[bool(later)], models.blocks - 1)
+    return Guidance(
+        cfg=options["cfg"],
+        stg=options["stg"],
+        blocks=(block,),
+        rescale=options["rescale"],
+        skip=options["skip_step"],
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from threading import Lock
+from threading import RLock
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -16,12 +16,14 @@ from ltxfilter.engines.ltx.context import Contexts
 from ltxfilter.engines.ltx.context import read as read_contexts
 from ltxfilter.engines.ltx.device import check_memory, choose_device
 from ltxfilter.engines.ltx.lora import Lora
+from ltxfilter.engines.ltx.stream import SLOTS, stream_blocks
 from ltxfilter.engines.ltx.tiles import decode_tiled
 from ltxfilter.engines.ltx.weights import (
     Naming,
     after,
     fill_plain,
     fill_transformer,
+    loaded_bytes,
     read_tensors,
     transformer_name,
     vae_naming,
@@ -52,22 +54,25 @@ class Models:
         options: ModelOptions,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
+        *,
         fp8: str = "off",
         tile: int = 0,
+        offload: bool = False,
     ) -> None:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
         device: None chooses by `options.device`. dtype: what the models compute in; None is
-        bfloat16 on a GPU, float32 on a CPU. fp8: how the
-        transformer is kept, one of fp8.MODES. tile: side in pixels of what is decoded at a time;
-        0 decodes whole pictures.
+        bfloat16 on a GPU, float32 on a CPU. fp8: how the transformer is kept, one of fp8.MODES.
+        tile: side in pixels of what is decoded at a time; 0 decodes whole pictures. offload: leave
+        the transformer's blocks in host memory, and bring each to the device when it runs.
         """
         self.options = options
         self.device = device or choose_device(options.device)
         self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
         self.fp8 = fp8
         self.tile = tile
-        self._lock = Lock()
+        self.offload = offload
+        self._lock = RLock()  # making one thing may ask for another
         self._loaded: dict[str, Any] = {}
 
     @property
@@ -83,20 +88,18 @@ class Models:
         needed = sum(self.nbytes(part) for part in {*parts} if part not in self._loaded)
         if self.device.type == "cuda":
             free = torch.cuda.mem_get_info(self.device)[0]
-            check_memory(needed, free, self.device, self._mode() if "transformer" in parts else "")
+            can_shrink = "transformer" in parts and not self.offload
+            check_memory(needed, free, self.device, self._mode() if can_shrink else "")
         for part in parts:
             self._module(part)
 
     @property
     def host_bytes(self) -> int:
         """How much of the host's memory torch and the models that are loaded take."""
-        if self.device.type != "cpu":
-            return HOST_BYTES["cuda"]
-        modules = [
-            module for module in self._loaded.values() if isinstance(module, torch.nn.Module)
-        ]
-        values = (v for m in modules for v in (*m.parameters(), *m.buffers()))
-        return HOST_BYTES["cpu"] + sum(value.nbytes for value in values)
+        loaded = [part for part in self._loaded.values() if isinstance(part, torch.nn.Module)]
+        values = (value for part in loaded for value in (*part.parameters(), *part.buffers()))
+        there = sum(value.nbytes for value in values if value.device.type == "cpu")
+        return HOST_BYTES["cpu" if self.device.type == "cpu" else "cuda"] + there
 
     def adopt(self, part: str, module: torch.nn.Module) -> None:
         """Draw with a model that is in memory already, in place of one from a file.
@@ -115,15 +118,11 @@ class Models:
     def nbytes(self, part: str) -> int:
         """Return how much of the device's memory a part's weights take. Raises."""
         file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
-        naming = NAMINGS.get(part, str)
-        small = part in TRANSFORMERS and self._mode() != "off"
-        total = 0
-        for name, tensor in file.tensors.items():
-            if (new := naming(name)) is not None:
-                layer = new.removesuffix(".weight")
-                eight = small and new != layer and fp8.chosen_layer(layer, tensor.shape)
-                total += tensor.elements * (1 if eight else self.dtype.itemsize)
-        return total
+        naming, size = NAMINGS.get(part, str), self.dtype.itemsize
+        if part not in TRANSFORMERS:
+            return loaded_bytes(file, naming, size)
+        share = Fraction(min(SLOTS, self.blocks), self.blocks) if self.offload else Fraction(1)
+        return loaded_bytes(file, naming, size, eight=self._mode() != "off", share=share)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the latents of pictures, float32. Frames must number 8k + 1, sides 32n."""
@@ -205,11 +204,10 @@ class Models:
         self._loaded.clear()
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
-        if name not in self._loaded:
-            found = make()
-            with self._lock:
-                self._loaded.setdefault(name, found)
-        value: T = self._loaded[name]
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = make()
+            value: T = self._loaded[name]
         return value
 
     def _file(self, kind: Kind) -> ModelFile:
@@ -236,18 +234,21 @@ class Models:
                 f"{file.path}: ltx_core cannot build its {part}: {error}"
             ) from None
         if part in TRANSFORMERS:
+            home = torch.device("cpu") if self.offload else self.device
             fill_transformer(
-                module, file, self.device, self.dtype, mode=self._mode(), loras=self._loras(part)
+                module, file, home, self.dtype, mode=self._mode(), loras=self._loras(part, home)
             )
+            if self.offload:
+                stream_blocks(module, self.device)
         else:
             fill_plain(module, file, NAMINGS.get(part, str), self.device, self.dtype)
         return module
 
-    def _loras(self, part: str) -> list[Lora]:
+    def _loras(self, part: str, device: torch.device) -> list[Lora]:
         named = [*self.options.loras]
         if part == "refiner" and self.options.distilled_lora:
             named.append(self.options.distilled_lora)
-        return [Lora(path, strength, self.device) for path, strength in named]
+        return [Lora(path, strength, device) for path, strength in named]
 
     def _mode(self) -> str:
         """Return how the transformer's weights are kept."""

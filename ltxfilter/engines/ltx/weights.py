@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 
 import torch
 from safetensors import safe_open
@@ -28,6 +29,28 @@ def read_tensors(file: ModelFile, naming: Naming, device: torch.device) -> Tenso
         for name in file.tensors:
             if (new := naming(name)) is not None:
                 yield new, opened.get_tensor(name)
+
+
+def loaded_bytes(
+    file: ModelFile,
+    naming: Naming,
+    itemsize: int,
+    *,
+    eight: bool = False,
+    share: Fraction = Fraction(1),
+) -> int:
+    """Return how many bytes on the device the tensors that `naming` keeps will take.
+
+    eight: large layers are kept in 8 bits. share: how much of the blocks is there at a time.
+    """
+    total = Fraction(0)
+    for name, tensor in file.tensors.items():
+        if (new := naming(name)) is not None:
+            layer = new.removesuffix(".weight")
+            small = eight and layer != new and fp8.chosen_layer(layer, tensor.shape)
+            size = tensor.elements * (1 if small else itemsize)
+            total += size * share if new.startswith("transformer_blocks.") else size
+    return int(total)
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
