@@ -18,7 +18,14 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media import SourceCounts
 from ltxfilter.media.avframe import color_of, view
 from ltxfilter.media.decode import REORDER, Decoder, Deinterlacer, Shaper, Timed, ascending
-from ltxfilter.media.demux import display_name, is_cover, open_container, seek_before, video_stream
+from ltxfilter.media.demux import (
+    display_name,
+    is_cover,
+    open_container,
+    packets_of,
+    seek_before,
+    video_stream,
+)
 from ltxfilter.media.packetqueue import PacketQueue
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.probe import (
@@ -239,7 +246,7 @@ class ContainerSource:
         """Yield packets: all streams' where there is no second reading."""
         covers = [stream for stream in self.container.streams.video if is_cover(stream)]
         streams = [self.stream, *covers] if self.seekable else list(self.container.streams)
-        return self.container.demux(streams)
+        return packets_of(self.container, *streams)
 
     def _look_ahead(self) -> PacketScan | None:
         """Read some packets of a pipe to know its rate: what headers declare may be wrong."""

@@ -12,10 +12,12 @@ from typing import Any
 import av
 import av.container
 import av.stream
+from av.bitstream import BitStreamFilterContext
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media import StreamPlan
-from ltxfilter.media.demux import is_cover
+from ltxfilter.media.demux import is_cover, packets_of
+from ltxfilter.media.encode import MOV_FAMILY
 from ltxfilter.options import OutputOptions
 
 log = logging.getLogger("ltxfilter.media")
@@ -179,6 +181,8 @@ class CopiedStreams:
         self._wanted = {plan.index for plan in plans if plan.action == "copy"}
         self._zero, self._start, self._end = zero, start, end
         self._outputs: dict[int, Any] = {}
+        self._filters: dict[int, BitStreamFilterContext] = {}
+        self.damaged = 0  # packets that had to be left out
         self._last: dict[int, int] = {}  # dts
         self._next: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] = iter(())
@@ -202,6 +206,8 @@ class CopiedStreams:
         added.metadata.update(lasting_tags(stream.metadata))
         added.disposition = stream.disposition
         self._outputs[index] = added
+        if out.format.name in MOV_FAMILY and _is_adts(stream):
+            self._filters[index] = BitStreamFilterContext("aac_adtstoasc", stream)
 
     @property
     def indices(self) -> list[int]:
@@ -213,7 +219,10 @@ class CopiedStreams:
         self._packets = packets
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and say what was damaged."""
+        if self.damaged:
+            log.warning("%d damaged packets beside the video are left out", self.damaged)
+            self.damaged = 0
         if isinstance(self._packets, Generator):
             self._packets.close()
 
@@ -237,8 +246,14 @@ class CopiedStreams:
         return self._next
 
     def _placed(self, packet: av.Packet[Any]) -> av.Packet[Any] | None:
-        """Return the packet on the output's clock, or None if it is cut off."""
+        """Return the packet on the output's clock, or None if it is cut off or damaged."""
         index, base = packet.stream_index, packet.time_base
+        if index in self._filters:
+            try:
+                [packet] = self._filters[index].filter(packet)
+            except (av.error.InvalidDataError, ValueError):
+                self.damaged += 1
+                return None
         last = self._last.get(index)
         if packet.pts is None and packet.dts is None:
             packet.pts = packet.dts = 0  # a cover picture has no time
@@ -265,6 +280,14 @@ class CopiedStreams:
         return before or (self._end is not None and time >= self._end)
 
 
+def _is_adts(stream: av.stream.Stream) -> bool:
+    """Return True for AAC whose packets carry their own headers, as in a transport stream.
+
+    mp4 knows none; libav's muxer takes them off itself, but not while it delays its index.
+    """
+    return codec_name(stream) == "aac" and not stream.codec_context.extradata
+
+
 def _is_filler(packet: av.Packet[Any]) -> bool:
     """Return True for the empty text that fills a gap in an mp4; its muxer adds them itself."""
     return packet.size == 2 and bytes(packet) == b"\0\0" and codec_name(packet.stream) == "mov_text"
@@ -284,7 +307,7 @@ def read_again(
         if start is not None:
             container.seek(int(max(start - LOOK_BACK, Fraction(0)) * av.time_base))
         try:
-            for packet in container.demux(*streams):
+            for packet in packets_of(container, *streams):
                 if (
                     packet.pts is not None
                     and end is not None

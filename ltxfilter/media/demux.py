@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -116,6 +117,14 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
+def packets_of(
+    container: av.container.InputContainer, *streams: av.stream.Stream
+) -> Iterator[av.Packet[Any]]:
+    """Yield the packets of some streams, at last an empty one for each to drain its decoder."""
+    with suppress(IndexError):  # PyAV's, at the end, where more streams appeared on the way
+        yield from container.demux(*streams)
+
+
 def seek_before(
     container: av.container.InputContainer, stream: av.VideoStream, time: Fraction
 ) -> None:
@@ -138,7 +147,9 @@ def _seek_before(
         target = max(time - back, zero)
         container.seek(int(target / base), stream=stream)
         shown = (
-            p.pts * base for p in container.demux(stream) if p.is_keyframe and p.pts is not None
+            p.pts * base
+            for p in packets_of(container, stream)
+            if p.is_keyframe and p.pts is not None
         )
         if next(shown, time + 1) <= time or target == zero:
             container.seek(int(target / base), stream=stream)

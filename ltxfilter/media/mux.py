@@ -156,7 +156,10 @@ class Muxer:
         """Mux the copied packets up to `until` output seconds; None for all that are left."""
         if self._copied is not None:
             for packet in self._copied.until(until):
-                self._out.mux(packet)
+                try:
+                    self._out.mux(packet)
+                except av.error.InvalidDataError:  # libav's own filters found it damaged
+                    self._copied.damaged += 1
 
     def read_copied(self) -> None:
         """Start reading the packets to copy: from the source's queue, or from its file again."""

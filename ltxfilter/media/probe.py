@@ -12,7 +12,7 @@ from itertools import pairwise
 import av
 import av.container
 
-from ltxfilter.media.demux import display_name, open_container, video_stream
+from ltxfilter.media.demux import display_name, open_container, packets_of, video_stream
 from ltxfilter.options import InputOptions
 from ltxfilter.timeline import MAX_RATE, NTSC, Snap, round_half_up
 
@@ -116,7 +116,7 @@ def _packet_times(
 ) -> tuple[array[int], Fraction | None]:
     """Return the sorted distinct times of packets that are shown, and the last one's duration."""
     found: dict[int, int] = {}
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while limit is None or len(found) < limit:
         try:
             packet = next(packets)
