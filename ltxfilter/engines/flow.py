@@ -25,6 +25,7 @@ PRESETS = {
     "best": {"finest": 0, "step": 4, "rounds": 3, "steps": 6, "neighbours": 2},
 }
 PRESET = -1  # an option's value that leaves it to the preset
+WORK_PER_CELL = 270  # bytes: search 140; three pairs of flows 72; four pictures' pyramids 22; spare
 STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps
 
 
@@ -133,12 +134,11 @@ class Flow:
         self._estimator = self._make_estimator()
         self._drawing = Drawing(video, self._grid)
         self.close()
-        cells = self._grid.columns * self._grid.rows
         return WindowShape(
             before=1,
             after=1,
-            work_bytes=200 * cells,
-            draw_bytes=200 * cells + 3 * video.width * video.height,
+            work_bytes=WORK_PER_CELL * self._grid.columns * self._grid.rows,
+            draw_bytes=self._drawing.draw_bytes,
         )
 
     def _make_estimator(self) -> Estimator:
