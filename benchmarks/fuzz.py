@@ -134,7 +134,7 @@ def judge(seed: int, number: int, seeds: Path, scratch: Path) -> Result:
 
 
 def _our_threads() -> set[str]:
-    """Return the names of threads that Python started; libav's own, once logged from, are dummies."""
+    """Return the names of the threads that Python started; those of libav are dummies to it."""
     return {t.name for t in threading.enumerate() if not t.name.startswith("Dummy")}
 
 

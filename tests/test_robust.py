@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import pytest
 from helpers_robust import pictures, run
 
@@ -105,6 +106,21 @@ def test_what_is_made_of_damaged_input(name: str, bad_files: Path, tmp_path: Pat
     assert not warning or any(warning in line for line in ended.warnings), ended.said
     assert least <= pictures(tmp_path / "out.mkv") <= most
     assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
+
+
+@pytest.mark.parametrize("name", ["good.ts", "damaged_good.ts"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "ts"])
+def test_sound_of_a_transport_stream_goes_anywhere(
+    name: str, suffix: str, bad_files: Path, tmp_path: Path
+):
+    """Its AAC packets carry headers that mp4 does not know, some of them damaged."""
+    out = tmp_path / f"out.{suffix}"
+    ended = run("-i", bad_files / name, "--fps", "50", out)
+    assert ended.code == 0, ended.said
+    with av.open(str(out)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+    assert len(packets) > 30
+    assert name != "good.ts" or ended.said == []
 
 
 def test_damage_is_an_error_where_that_is_asked_for(bad_files: Path, tmp_path: Path):
