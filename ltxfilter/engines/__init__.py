@@ -17,6 +17,7 @@ ENGINES = {  # name -> module:class
     "blend": "ltxfilter.engines.blend:Blend",
     "hold": "ltxfilter.engines.hold:Hold",
     "ltx-keyframe": "ltxfilter.engines.ltx.keyframe:Keyframe",
+    "ltx-reference": "ltxfilter.engines.ltx.reference:Reference",
     "ltx-temporal": "ltxfilter.engines.ltx.temporal:Temporal",
 }
 

@@ -36,21 +36,9 @@ class Stages:
 
     def draw(self, window: Window, grid: Grid) -> list[Drawn]:
         """Return the pictures of a grid's slots."""
-        used = {still.keyframe for still in grid.stills}
-        keyframes = {key: self.canvas.read(window.keyframes[key]) for key in used}
+        keyframes = read_keyframes(self.canvas, window, grid)
         pictures = self.models.decode(self._latents(grid, keyframes))[0]
-        tone = Tone(pictures) if self.options["match"] else None
-        found = []
-        for slot, number in grid.picks:
-            keys = slot.left, slot.left + 1
-            picture = pictures[:, number]
-            if tone is not None:
-                places = grid.around(number)
-                known = [(float(at), keyframes[key]) for at, key in zip(places, keys, strict=True)]
-                picture = tone.match(picture, float(slot.tau), known)
-            ends = window.keyframes[keys[0]], window.keyframes[keys[1]]
-            found.append(self.canvas.paint(picture, ends, float(slot.tau)))
-        return found
+        return shown(self.canvas, window, grid, keyframes, pictures, match=self.options["match"])
 
     def _latents(self, grid: Grid, keyframes: Pictures) -> Tensor:
         """Return what the stages make of a grid, [1, 128, k + 1, h, w]."""
@@ -129,3 +117,33 @@ class Stages:
             return torch.cat(parts)[None].to(self.models.device)
 
         return noise
+
+
+def read_keyframes(canvas: Canvas, window: Window, grid: Grid) -> dict[int, Tensor]:
+    """Return the keyframes that a grid sees, by their position in the window."""
+    used = {still.keyframe for still in grid.stills}
+    return {key: canvas.read(window.keyframes[key]) for key in sorted(used)}
+
+
+def shown(
+    canvas: Canvas,
+    window: Window,
+    grid: Grid,
+    keyframes: Pictures,
+    pictures: Tensor,
+    *,
+    match: bool,
+) -> list[Drawn]:
+    """Return the frames of a grid's slots, from all that it drew, [3, F, height, width]."""
+    tone = Tone(pictures) if match else None
+    found = []
+    for slot, number in grid.picks:
+        keys = slot.left, slot.left + 1
+        picture = pictures[:, number]
+        if tone is not None:
+            places = grid.around(number)
+            known = [(float(at), keyframes[key]) for at, key in zip(places, keys, strict=True)]
+            picture = tone.match(picture, float(slot.tau), known)
+        ends = window.keyframes[keys[0]], window.keyframes[keys[1]]
+        found.append(canvas.paint(picture, ends, float(slot.tau)))
+    return found

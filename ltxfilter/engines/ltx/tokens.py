@@ -149,6 +149,10 @@ def seeded_noise(shape: Sequence[int], *key: object) -> Tensor:
 
     key: whatever names the draw: the seed, what it is for, the moment in time.
     """
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed_of(*key)))
+
+
+def seed_of(*key: object) -> int:
+    """Return a seed of 63 bits for what `key` names, the same in every run."""
     digest = hashlib.blake2b(repr(tuple(map(str, key))).encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-    return torch.randn(*shape, generator=generator)
+    return int.from_bytes(digest, "little") >> 1
