@@ -182,14 +182,14 @@ def test_what_cannot_be_used_is_said(line: str, message: str):
         options(line)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/pipes.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/pipes.md", "docs/ltx.md"])
 def test_the_command_lines_in_the_documents_are_understood(page: str):
     text = (Path(__file__).parents[1] / page).read_text().replace("\\\n", " ")
     found = re.findall(r"(?m)^(?:.*\| )?(ltxfilter(?: [^|<>\n]*)?)(?: [|<>].*)?$", text)
     assert len(found) >= 4
     for line in found:
         words = shlex.split(line)[1:]
-        if words[:1] not in (["engines"], ["doctor"]):
+        if words[:1] not in (["engines"], ["doctor"], ["context"]):
             parse(words[1:] if words[:1] == ["probe"] else words)
 
 
