@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -76,20 +77,25 @@ class Judge:
         process.stdin.flush()
         line = _line_within(process.stdout.fileno(), self._watchdog)
         if line is None:
-            self.close()
+            self._end()
             return Result(number, "hang", f"no end within {self._watchdog:g} s")
         if not line:
             code = process.wait()
-            self._process = None
+            self._end()
             return Result(number, "crash", f"exit code {code}: {self._last_words()}")
         return Result(**json.loads(line))
 
     def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-        self._process = None
+        """End the process, for good."""
+        self._end()
+        self._errors.close()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with suppress(BrokenPipeError):
+                process.communicate()
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = process = subprocess.Popen(

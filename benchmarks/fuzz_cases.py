@@ -95,14 +95,14 @@ class Case:
 
     def _container(self) -> str:
         path = self._mutated(self.random.choice([name for name in SEEDS if "y4m" not in name]))
-        return self._convert(InputOptions(path=str(path), **self._trim()))
+        return self.convert(InputOptions(path=str(path), **self._trim()))
 
     def _pipe(self) -> str:
         path = self._mutated(self.random.choice(list(SEEDS)))
         pipe = self.folder / "pipe"
         os.mkfifo(pipe)
         with _fed(pipe, path.read_bytes()):
-            return self._convert(InputOptions(path=str(pipe), rate=Fraction(25)))
+            return self.convert(InputOptions(path=str(pipe), rate=Fraction(25)))
 
     def _y4m(self) -> str:
         name = self.random.choice([name for name in SEEDS if "y4m" in name])
@@ -115,7 +115,7 @@ class Case:
         path = self.folder / "in.y4m"
         path.write_bytes(b" ".join(words) + b"\n" + mutate(self.random, frames, 0.1))
         self.recipe += f"{name}: {b' '.join(words)!r}"
-        return self._convert(InputOptions(path=str(path)))
+        return self.convert(InputOptions(path=str(path)))
 
     def _raw(self) -> str:
         path = self.folder / "in.yuv"
@@ -130,7 +130,7 @@ class Case:
             rate=self.random.choice([Fraction(25), Fraction(24000, 1001), Fraction(1, 7)]),
         )
         self.recipe += str(options)
-        return self._convert(options)
+        return self.convert(options)
 
     def _words(self) -> str:
         names = [flag.name for flag in FLAGS] + ["", "x", "c:a:0", "vf", "engin"]
@@ -165,7 +165,7 @@ class Case:
         self.recipe += name
         return path
 
-    def _convert(self, source: InputOptions) -> str:
+    def convert(self, source: InputOptions) -> str:
         """Convert; check what is left on disk and how much memory it took."""
         suffix = self.random.choice([".y4m", ".y4m", ".mkv", ".mp4"])
         out = self.folder / f"out{suffix}"
