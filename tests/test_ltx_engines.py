@@ -240,6 +240,28 @@ def test_options_change_what_is_drawn_and_nothing_else_does(models, options):
         assert not any(equal(a, b) for a, b in zip(first, pictures(plain), strict=True))
 
 
+@pytest.mark.parametrize(
+    "options", ["refine=4", "refine=1:seed=3", "lead=1", "latents=1:lead=1", "rounds=2", "rounds=3"]
+)
+def test_temporal_options_change_what_is_drawn(models, options):
+    info = video(width=64, height=64)
+    frames = moving(info, 6)
+
+    def pictures(spec):
+        return [p.planes for _, drawn in drawings(spec, models, info, frames) for p in drawn]
+
+    found, again = (pictures(f"ltx-temporal:{options}") for _ in range(2))
+    assert len(found) == 5
+    assert all(equal(a, b) for a, b in zip(found, again, strict=True))
+    assert not any(equal(a, b) for a, b in zip(found, pictures("ltx-temporal"), strict=True))
+
+
+def test_refining_without_a_context_is_refused(models):
+    engine = engines.build("ltx-temporal:refine=2", replace(models, context=None))
+    with pytest.raises(EngineUnavailableError, match="--context FILE"):
+        engine.open(video(), F(50))
+
+
 def test_guidance_without_a_negative_prompt_is_refused(models):
     engine = engines.build("ltx-keyframe:mode=guided", models)
     with pytest.raises(EngineUnavailableError, match="no negative prompt"):
