@@ -10,7 +10,8 @@ from pathlib import Path
 
 import av
 import pytest
-from helpers_robust import pictures, run
+from helpers_robust import AUDIO, pictures, run
+from tools import make_clip
 
 NO_HEADER = "standard input has no header that says what it holds"
 
@@ -201,3 +202,17 @@ def test_an_unreadable_file(bad_files: Path, tmp_path: Path):
         pytest.skip("the superuser reads everything")
     ended = run("-i", locked, tmp_path / "out.mkv")
     assert (ended.code, ended.error) == (3, f"{locked}: Permission denied")
+
+
+def test_one_damaged_stamp_beside_the_video_costs_one_packet(tmp_path: Path):
+    """Sound that leaps 24 days ahead for one packet: libav's mp4 muxer would abort."""
+    clip = make_clip(tmp_path / "a.flv", *AUDIO, "-c:v", "flv1", seconds=1)
+    data = bytearray(clip.read_bytes())
+    tags = [match.start() for match in re.finditer(rb"\x08\0..\0..\0\0\0\0\xaf\x01", data, re.S)]
+    data[tags[len(tags) // 2] + 7] = 0x7F  # the highest byte of the time, milliseconds
+    clip.write_bytes(data)
+    ended = run("-i", clip, tmp_path / "out.mp4")
+    assert ended.code == 0, ended.said
+    assert "1 damaged packets beside the video are left out" in ended.warnings[-1]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(packet.size > 0 for packet in container.demux(audio=0)) >= len(tags) - 1

@@ -38,6 +38,7 @@ COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 NOT_ASKED = "not asked for"
 CHAPTER_TITLES = "chapter titles, written anew"
+LONGEST_GAP = 3600  # seconds between two packets of sound
 LOOK_BACK = 2  # seconds before -ss at which reading starts: streams are loosely interleaved
 
 
@@ -268,6 +269,10 @@ class CopiedStreams:
                 packet.dts = packet.pts if last is None else min(packet.pts, last + 1)
             else:
                 packet.dts -= shift
+        longest = LONGEST_GAP * (1 if self._outputs[index].type == "audio" else 24)
+        if (packet.dts - (last or 0)) * base > longest:  # a damaged stamp; mp4's muxer would abort
+            self.damaged += 1
+            return None
         if last is not None and packet.dts <= last:
             packet.dts = last + 1  # no muxer takes time that stands still
             packet.pts = max(packet.pts, packet.dts)
