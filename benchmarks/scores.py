@@ -79,6 +79,8 @@ def overlay(frames: list[Planes], depth: int) -> Plane | None:
 
     None where there is none worth scoring.
     """
+    if len(frames) < 40:
+        return None
     lumas = [planes[0] for planes in frames]
     low, high = lumas[0].copy(), lumas[0].copy()
     for luma in lumas[1:]:

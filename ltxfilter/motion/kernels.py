@@ -181,9 +181,9 @@ def warp(  # noqa: PLR0917
 def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
     """Find what stands still over consecutive lumas, such as burned-in text.
 
-    planes: two to four [H, W] uint8. Returns a mask, 255 where there is detail (a contrast of 60
-    codes over 5x5) that changes by no more than 10 codes or 12 % of it, as do eight of the 5x5
-    around; and how many samples that is.
+    planes: two to four [H, W] uint8. Returns a mask, 255 where detail does not change, as little
+    as in eight of the 5x5 around; and how many samples that is. Detail of 60 codes (over 5x5) may
+    change by 10 codes or 12 %, detail of 24 by 2 codes.
     """
     if compiled is None:
         from ltxfilter.motion import plain

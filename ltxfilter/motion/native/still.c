@@ -49,7 +49,7 @@ CLONES static void candidate_row(const uint8_t *restrict change, const uint8_t *
     for (int x = 0; x < width; x++) {
         int16_t most = (int16_t)(3 * contrast[x]), moved = (int16_t)(25 * change[x]);
         most = most > 250 ? most : 250;
-        out[x] = (contrast[x] >= 60) & (moved <= most);
+        out[x] = ((contrast[x] >= 60) & (moved <= most)) | ((contrast[x] >= 24) & (change[x] <= 2));
     }
 }
 
