@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction as F
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +30,7 @@ from ltxfilter.window import Gap, Join, RollingWindow, Window
 from ltxfilter.worker import Worker
 
 NAMES = ["ltx-keyframe", "ltx-temporal"]
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}  # its threads would outnumber the cores
 EVERY = pytest.mark.parametrize("name", NAMES)
 
 
@@ -269,6 +274,64 @@ def test_guidance_without_a_negative_prompt_is_refused(models):
     engine = engines.build("ltx-keyframe:mode=guided:cfg=1:stg_block=2", models)
     with pytest.raises(OptionError, match="has 2 blocks"):
         engine.open(video(), F(50))
+
+
+def test_guidance_needs_the_negative_prompt_and_heeds_it(models, tmp_path):
+    tensors = tiny_ltx.read(models.context)
+    info = video(width=64, height=64)
+    frames = moving(info, 4)
+
+    def pictures(seed, options):
+        generator = torch.Generator().manual_seed(seed)
+        shape = tensors["video_context"].shape
+        path = tmp_path / f"{seed}.safetensors"
+        both = {**tensors, "negative_context": torch.randn(shape, generator=generator)}
+        tiny_ltx.write(path, both, {})
+        spec = f"ltx-keyframe:stages=1:mode=guided:steps=2:{options}"
+        found = drawings(spec, replace(models, context=str(path)), info, frames)
+        return [picture.planes for _, drawn in found for picture in drawn]
+
+    one, other = pictures(1, "cfg=5"), pictures(2, "cfg=5")
+    assert not any(equal(a, b) for a, b in zip(one, other, strict=True))
+    one, other = pictures(1, "cfg=1"), pictures(2, "cfg=1")
+    assert all(equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+MEMORY = """
+import resource, sys
+from fractions import Fraction as F
+sys.path.insert(0, {tests!r})
+from test_engines import Same, moving, video
+from ltxfilter.options import ModelOptions
+from ltxfilter.path import drawn, windows
+from ltxfilter.window import RollingWindow
+from ltxfilter.worker import Worker
+from dataclasses import replace
+
+info = video(width=32, height=32)
+worker = Worker({name!r}, info, F(50), models={models!r})
+rolling = RollingWindow(worker.shape, F(50), Same(), F(1, 25))
+pictures = moving(info, 50)
+frames = (replace(pictures[n % 50], time=F(n, 25)) for n in range(2000))
+peaks = {{}}
+for number, frame in enumerate(drawn(windows(frames, rolling), worker)):
+    peaks[number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(number + 1, peaks[800], peaks[number])
+"""
+
+
+@EVERY
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_memory_stays_flat_over_two_thousand_frames(name, models):
+    script = MEMORY.format(tests=str(Path(__file__).parent), name=name, models=models)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=SINGLE, check=False
+    )
+    assert not done.returncode, done.stderr
+    count, early, late = map(int, done.stdout.split())  # frames, MiB, MiB
+    assert count == 4000
+    assert late - early < 24
 
 
 @EVERY

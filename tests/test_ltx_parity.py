@@ -231,3 +231,21 @@ def test_guidance_equals_upstreams():
     assert [ours.at(step) for step in steps] == [
         not theirs.should_skip_step(step) for step in steps
     ]
+
+
+def test_windows_together_are_as_alone(models, stills):
+    """Matrix products of another size round otherwise: nearly equal is all that can be."""
+    noise = torch.randn(2, 20, 128, generator=torch.Generator().manual_seed(3))
+    pairs = [torch.cat([still, still.flip(-1)]) for still in stills]
+
+    def drawn(number):
+        ours = tokens.empty_grid(SIZE, RATE, start=torch.zeros(len(number), 128, *SIZE))
+        for pair, at in zip(pairs, KEYFRAMES, strict=True):
+            ours = ours.with_still(pair[number], at, RATE)
+        denoiser = sample.Denoiser(models.velocity, ours, models.context())
+        begin = ours.noisy(noise[number], 1.0)
+        return ours.latents(sample.euler(begin, sample.DISTILLED, denoiser))
+
+    alone = torch.cat([drawn([0]), drawn([1])])
+    torch.testing.assert_close(drawn([0, 1]), alone, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(alone[0], alone[1], atol=1e-2)
