@@ -17,7 +17,7 @@ from ltxfilter.errors import InputError, Interrupted, OptionError
 from ltxfilter.frame import Frame, Made
 from ltxfilter.media import Sink, Source, open_sink, open_source
 from ltxfilter.options import InputOptions, Options, OutputOptions
-from ltxfilter.path import prepared, retimed, windows
+from ltxfilter.path import at_speed, prepared, retimed, windows
 from ltxfilter.progress import Progress
 from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered, timed
 from ltxfilter.timeline import output_rate
@@ -48,10 +48,9 @@ class Run:
             self.source: Source = own(closing(open_source(options.input)))
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
+            shown = at_speed(self.info, options.speed)
             self.worker = own(
-                closing(
-                    Worker(options.engine, self.info, self.rate, options.threads, options.models)
-                )
+                closing(Worker(options.engine, shown, self.rate, options.threads, options.models))
             )
             if options.target is not options.output:
                 log.warning("--speed %s: sound, subtitles, data are left out", options.speed)
@@ -59,7 +58,7 @@ class Run:
             opening.callback(self._close_sink)
             self.budget = divide(
                 options.memory,
-                self.info,
+                shown,
                 self.rate,
                 self.worker.shape,
                 held=(self.source.held_bytes, self.sink.held_bytes),
@@ -121,12 +120,11 @@ class Run:
         options, budget, shape = self.options, self.budget, self.worker.shape
         stages = StageStats("decode"), StageStats("motion"), StageStats("draw")
         self.progress.stages = stages
-        interval = self.info.interval
         self._rolling = rolling = RollingWindow(
             shape,
             self.rate,
             CutDetector(self.info, cuts=options.cuts),
-            interval / options.speed if interval is not None else None,
+            at_speed(self.info, options.speed).interval,
             options.repeats,
         )
         with ExitStack() as stack:

@@ -167,18 +167,20 @@ def plan(options: Options) -> Plan:
     """
     from ltxfilter.budget import divide
     from ltxfilter.media import open_source
+    from ltxfilter.path import at_speed
     from ltxfilter.worker import Worker
 
     with closing(open_source(options.input)) as source:
         info = source.info
         rate = output_rate(options.fps, info.rate)
+        shown = at_speed(info, options.speed)
         with (
-            closing(Worker(options.engine, info, rate, options.threads, options.models)) as worker,
+            closing(Worker(options.engine, shown, rate, options.threads, options.models)) as worker,
             _trial(options, source, rate) as sink,
         ):
             held = (source.held_bytes, sink.held_bytes)
             budget = divide(
-                options.memory, info, rate, worker.shape, held=held, threads=options.threads
+                options.memory, shown, rate, worker.shape, held=held, threads=options.threads
             )
             engine, streams = worker.engine, sink.plan
         times, duration = _times(options, source)

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from ltxfilter.frame import Frame
+from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.window import RollingWindow, Window
 from ltxfilter.worker import Prepared, Worker
 
@@ -21,6 +21,13 @@ def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
         start = frame.time if start is None else start
         duration = frame.duration / speed if frame.duration is not None else None
         yield replace(frame, time=start + (frame.time - start) / speed, duration=duration)
+
+
+def at_speed(info: VideoInfo, speed: Fraction) -> VideoInfo:
+    """Return what `retimed` frames have in common: their intervals are stretched too."""
+    if speed == 1 or info.interval is None:
+        return info
+    return replace(info, interval=info.interval / speed)
 
 
 def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction as F
 
 import av
@@ -11,6 +12,7 @@ import pytest
 from tools import make_clip, samples
 
 import ltxfilter
+from ltxfilter import doctor
 from ltxfilter.convert import Run, run
 from ltxfilter.errors import InputError, Interrupted, OptionError, OutputError
 from ltxfilter.options import MIB, InputOptions, Options, OutputOptions
@@ -126,6 +128,15 @@ def test_flow_draws_and_counts_add_up(tmp_path):
     assert progress.duration == 1
     assert {stage.name for stage in progress.stages} == {"decode", "motion", "draw"}
     assert sum(progress.memory.values()) > 0
+
+
+def test_engines_hear_of_the_stretched_intervals(clip):
+    options = Options(input=InputOptions(path=str(clip)), output=OutputOptions(path="a.mkv"))
+    heard = []
+    for speed in (F(1), F(1, 2)):
+        plan = doctor.plan(replace(options, fps="50", speed=speed))
+        heard.append(plan.memory["draw"])
+    assert heard[1] > heard[0]  # twice the slots between two keyframes
 
 
 def test_speed_lasts_longer_and_drops_the_sound(tmp_path, clip, caplog):
