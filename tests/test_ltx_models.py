@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from ltx_core.model.transformer.model_configurator import LTXModelConfigurator
 from ltx_core.model.upsampler import LatentUpsamplerConfigurator, upsample_video
 from ltx_core.model.video_vae import VAE_ENCODER_COMFY_KEYS_FILTER, VideoEncoderConfigurator
 
+from ltxfilter import engines
 from ltxfilter.engines.ltx.device import check_memory
 from ltxfilter.engines.ltx.models import Models
 from ltxfilter.engines.ltx.stream import SLOTS, BlockStream
-from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
 
 CPU = torch.device("cpu")
@@ -304,3 +306,22 @@ def test_blocks_take_turns_on_the_device(count: int):
     places = {place.data_ptr() for slot in stream._slots for place in slot}
     assert len(places) == 2 * SLOTS  # weights and biases
     assert places.isdisjoint(homes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch compiles for CPUs with a C++ compiler")
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own making
+def test_a_compiled_transformer_computes_the_same(
+    options: ModelOptions, models: Models, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its thread would outlive the test
+    compiled = Models(options, compiled=True)
+    for skipped in ((), (1,)):
+        found = step(compiled, skipped=skipped)
+        assert torch.allclose(found, step(models, skipped=skipped), atol=1e-5)
+
+
+def test_streamed_blocks_are_not_compiled():
+    with pytest.raises(OptionError, match="exclude each other"):
+        engines.build("ltx-keyframe:offload=1:compile=1", ModelOptions())

@@ -56,6 +56,7 @@ class Keyframe:
         EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
         EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
         EngineOption("offload", False, "keep the transformer in host memory; slow"),
+        EngineOption("compile", False, "compile the transformer: minutes at first, then faster"),
         EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
     )
 
@@ -63,6 +64,8 @@ class Keyframe:
         self._options = {option.name: option.default for option in self.options} | options
         if 0 < self._options["tile"] < 4 * CELL:
             raise OptionError(f"option tile={self._options['tile']}: 0, or at least {4 * CELL}")
+        if self._options["offload"] and self._options["compile"]:
+            raise OptionError("options offload=1 and compile=1 exclude each other")
         self._files = models or ModelOptions()
         self._lock = Lock()
         self._models: Models | None = None
@@ -83,7 +86,11 @@ class Keyframe:
         options = self._options
         two = options["stages"] == 2
         models = Models(
-            self._files, fp8=options["fp8"], tile=options["tile"], offload=options["offload"]
+            self._files,
+            fp8=options["fp8"],
+            tile=options["tile"],
+            offload=options["offload"],
+            compiled=options["compile"],
         )
         models.context()  # before what takes long to load
         guided = options["mode"] == "guided"

@@ -58,6 +58,7 @@ class Models:
         fp8: str = "off",
         tile: int = 0,
         offload: bool = False,
+        compiled: bool = False,
     ) -> None:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
@@ -65,6 +66,7 @@ class Models:
         bfloat16 on a GPU, float32 on a CPU. fp8: how the transformer is kept, one of fp8.MODES.
         tile: side in pixels of what is decoded at a time; 0 decodes whole pictures. offload: leave
         the transformer's blocks in host memory, and bring each to the device when it runs.
+        compiled: let torch compile the blocks when they first run, which takes minutes.
         """
         self.options = options
         self.device = device or choose_device(options.device)
@@ -72,6 +74,7 @@ class Models:
         self.fp8 = fp8
         self.tile = tile
         self.offload = offload
+        self.compiled = compiled
         self._lock = RLock()  # making one thing may ask for another
         self._loaded: dict[str, Any] = {}
 
@@ -240,6 +243,9 @@ class Models:
             )
             if self.offload:
                 stream_blocks(module, self.device)
+            elif self.compiled:
+                for block in module.transformer_blocks:
+                    block.compile()
         else:
             fill_plain(module, file, NAMINGS.get(part, str), self.device, self.dtype)
         return module
