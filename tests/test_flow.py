@@ -10,6 +10,7 @@ from test_cuts import scene
 
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame, PlaneShape, VideoInfo
+from ltxfilter.motion import kernels
 from ltxfilter.timeline import Slot
 from ltxfilter.window import Gap, Join, Window
 
@@ -204,6 +205,18 @@ def test_rows_may_be_padded() -> None:
             planes.append(wide[:, : plane.shape[1]])
         loose.append(Frame(frame.time, tuple(planes)))
     for a, b in zip(draw(video, windows(tight)), draw(video, windows(loose)), strict=True):
+        for one, other in zip(a[0].planes, b[0].planes, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(kernels.compiled is None, reason="kernels are not compiled")
+@pytest.mark.parametrize("depth", [8, 10])
+def test_plain_kernels_draw_the_same(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = info(depth)
+    made = windows(sequence(video, [0, 5, 12, 20]))
+    compiled = draw(video, made)
+    monkeypatch.setattr(kernels, "compiled", None)
+    for a, b in zip(compiled, draw(video, made), strict=True):
         for one, other in zip(a[0].planes, b[0].planes, strict=True):
             np.testing.assert_array_equal(one, other)
 
