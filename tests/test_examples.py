@@ -37,13 +37,6 @@ def test_custom_engine(clip: Path, tmp_path: Path):
     assert out.stat().st_size
 
 
-def test_generated_video(tmp_path: Path):
-    pytest.importorskip("torch", reason="the LTX extra is not installed")
-    out = tmp_path / "out.mp4"
-    assert example("generated_video.py", out) == "50 frames\n"
-    assert out.stat().st_size
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the pipe's writer in /proc")
 def test_pipe(clip: Path, tmp_path: Path, ffmpeg: str):
     (tmp_path / "ffmpeg").symlink_to(ffmpeg)
