@@ -218,7 +218,8 @@ class Models:
         flag = files.FLAGS[kind]
         path = getattr(self.options, flag.removeprefix("--").replace("-", "_"))
         if path is None:
-            raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}")
+            hint = "; make one with ltxfilter context" if kind is Kind.CONTEXT else ""
+            raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}{hint}")
         return files.open_file(path, kind, flag)
 
     def _module(self, part: str) -> torch.nn.Module:
