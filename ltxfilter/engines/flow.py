@@ -147,7 +147,7 @@ class Flow:
 
         chosen = self._options
         finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"])
-        efforts = [finest, Effort(4, max(chosen["rounds"], 2), chosen["steps"])]
+        efforts = [finest, Effort(4, max(chosen["rounds"], 1), chosen["steps"])]
         return Estimator(self._grid, chosen["finest"], efforts, chosen["neighbours"])
 
     def prepare(self, window: Window) -> Motion | None:
