@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -64,17 +65,24 @@ def velocity(
     video = Modality(
         latent=latent, sigma=sigma, timesteps=timesteps, positions=positions, context=context
     )
-    found: torch.Tensor = model(video=video, audio=None, perturbations=_skip(skipped, len(latent)))[
-        0
-    ]
+    found: torch.Tensor = model(
+        video=video, audio=None, perturbations=_skip(skipped, model, latent)
+    )[0]
     return found
 
 
-def _skip(blocks: Sequence[int], batch: int) -> BatchedPerturbationConfig | None:
+def _skip(
+    blocks: Sequence[int], model: torch.nn.Module, latent: torch.Tensor
+) -> BatchedPerturbationConfig | None:
     if not blocks:
         return None
     skip = Perturbation(PerturbationType.SKIP_VIDEO_SELF_ATTN, list(blocks))
-    return BatchedPerturbationConfig([PerturbationConfig([skip])] * batch)
+    each = [PerturbationConfig([skip])] * len(latent)
+    if "num_blocks" not in signature(BatchedPerturbationConfig).parameters:
+        return BatchedPerturbationConfig(each)
+    return BatchedPerturbationConfig(  # ltx_core 1.2
+        each, len(model.transformer_blocks), latent.device, latent.dtype
+    )
 
 
 def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
