@@ -267,6 +267,31 @@ def test_refining_without_a_context_is_refused(models):
         engine.open(video(), F(50))
 
 
+@pytest.mark.parametrize("scale", ["1", "2"])
+def test_an_ic_lora_is_given_the_source_as_video(models, tmp_path, scale):
+    layer, width = "diffusion_model.transformer_blocks.0.attn1.to_q", tiny_ltx.WIDTH
+    down, up = torch.randn(2, 4, width, generator=torch.Generator().manual_seed(2)) / 4
+    lora = {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up.T.contiguous()}
+    path = tmp_path / "ic.safetensors"
+    tiny_ltx.write(path, lora, {"reference_downscale_factor": scale})
+    info = video(width=60, height=64)
+    frames = moving(info, 6)
+    given = replace(models, loras=((str(path), 1.0),))
+
+    def pictures(spec):
+        return [p.planes for _, drawn in drawings(spec, given, info, frames) for p in drawn]
+
+    found, again = (pictures("ltx-keyframe:reference=1") for _ in range(2))
+    assert all(equal(a, b) for a, b in zip(found, again, strict=True))
+    assert not any(equal(a, b) for a, b in zip(found, pictures("ltx-keyframe"), strict=True))
+
+
+def test_a_reference_without_a_lora_is_refused(models):
+    engine = engines.build("ltx-keyframe:reference=1", models)
+    with pytest.raises(OptionError, match="--lora"):
+        engine.open(video(), F(50))
+
+
 def test_guidance_without_a_negative_prompt_is_refused(models):
     engine = engines.build("ltx-keyframe:mode=guided", models)
     with pytest.raises(EngineUnavailableError, match="no negative prompt"):

@@ -23,6 +23,7 @@ from ltx_core.components.guiders import MultiModalGuider, MultiModalGuiderParams
 from ltx_core.components.noisers import GaussianNoiser
 from ltx_core.components.schedulers import LTX2Scheduler
 from ltx_core.conditioning import VideoConditionByKeyframeIndex, VideoConditionByLatentIndex
+from ltx_core.conditioning.types.reference_video_cond import VideoConditionByReferenceLatent
 from ltx_core.types import LatentState, VideoPixelShape
 from ltx_pipelines.utils import samplers
 from ltx_pipelines.utils.constants import DISTILLED_SIGMA_VALUES, STAGE_2_DISTILLED_SIGMA_VALUES
@@ -102,6 +103,18 @@ def test_positions_equal_upstreams(stills):
     ]
     state, _ = upstream_state(items)
     ours = our_tokens(stills, OLD_SPANS)
+    torch.testing.assert_close(ours.positions, state.positions, atol=1e-6, rtol=0)
+    assert torch.equal(ours.mask, state.denoise_mask)
+    assert torch.equal(ours.clean, state.clean_latent)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_clip_for_an_ic_lora_equals_upstreams(models, scale):
+    side = 64 // scale
+    pixels = torch.rand(1, 3, 9, side, side, generator=torch.Generator().manual_seed(6)) * 2 - 1
+    clip = models.encode(pixels)
+    state, _ = upstream_state([VideoConditionByReferenceLatent(clip, scale, 1.0)])
+    ours = tokens.empty_grid(SIZE, RATE).with_clip(clip, RATE, scale=scale)
     torch.testing.assert_close(ours.positions, state.positions, atol=1e-6, rtol=0)
     assert torch.equal(ours.mask, state.denoise_mask)
     assert torch.equal(ours.clean, state.clean_latent)

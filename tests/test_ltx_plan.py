@@ -156,3 +156,10 @@ def test_a_run_from_a_reset_plans_alike():
     whole = plans(times)
     assert len(whole) > 20
     assert whole == plans([time for time in times if time >= 10])
+
+
+def test_what_a_player_would_show_at_a_grids_frames():
+    planner = Planner.choose(F(50), F(1, 25))
+    window = next(stream([F(n, 25) for n in range(30)], planner, F(50), F(1, 25)))
+    (grid,) = planner.plan(window)
+    assert list(grid.held()) == [frame // 2 for frame in range(17)]

@@ -52,6 +52,7 @@ class Keyframe:
         EngineOption("lead", 1, "latents shared with the window before", low=1, high=4),
         EngineOption("strength", 1.0, "how fixed keyframes are in the latents", low=0, high=1),
         EngineOption("append", False, "a keyframe at a grid's start is given beside it, not in it"),
+        EngineOption("reference", False, "give the source as video too; needs an IC-LoRA (--lora)"),
         EngineOption("seed", 0, "of the noise"),
         EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
         EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
@@ -99,9 +100,10 @@ class Keyframe:
             "transformer", "encoder", "decoder", *(("spatial", models.refiner) if two else ())
         )
         self._models = models
-        canvas = Canvas(video, models.device, CELL * options["stages"])
+        reference = reference_scale(self._files) if options["reference"] else 0
+        canvas = Canvas(video, models.device, CELL * options["stages"] * max(reference, 1))
         self._planner = Planner.choose(rate, video.interval, options["latents"], options["lead"])
-        self._stages = Stages(models, canvas, options, guidance)
+        self._stages = Stages(models, canvas, options, guidance, reference)
         frames = 8 * self._planner.latents + 1
         on_host = models.device.type == "cpu"
         working = WORKING * canvas.width * canvas.height * frames if on_host else 0
@@ -157,3 +159,16 @@ def choose_guidance(models: Models, options: Mapping[str, Any]) -> Guidance:
         rescale=options["rescale"],
         skip=options["skip_step"],
     )
+
+
+def reference_scale(models: ModelOptions) -> int:
+    """Return how much smaller than the picture the IC-LoRA wants the video that it is given.
+
+    Raises OptionError where no LoRA is named, EngineUnavailableError for one that cannot be read.
+    """
+    from ltxfilter.engines.ltx.checkpoint import Kind, open_file
+
+    if not models.loras:
+        raise OptionError("option reference=1: name an IC-LoRA by --lora FILE")
+    files = [open_file(path, Kind.LORA, "--lora") for path, _ in models.loras]
+    return max(int(file.metadata.get("reference_downscale_factor", 1)) for file in files)

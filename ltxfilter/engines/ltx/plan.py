@@ -59,6 +59,13 @@ class Grid:
         left, right = self.stills[later - 1 : later + 1]
         return left.at - self.offset, right.at - self.offset
 
+    def held(self) -> Iterator[int]:
+        """Yield for each of its frames the keyframe that a player would show then."""
+        at = self.offset
+        for _ in range(self.frames):
+            yield next(still.keyframe for still in reversed(self.stills) if still.at <= at)
+            at += 1
+
     def time_of(self, still: Still) -> Fraction:
         """Return seconds on the source's clock where a still is seen."""
         return self.time + (still.at - self.offset) / self.rate

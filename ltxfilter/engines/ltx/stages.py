@@ -33,6 +33,7 @@ class Stages:
     canvas: Canvas
     options: Mapping[str, Any]  # of the engine
     guidance: Guidance  # of the first stage
+    reference: int = 0  # times that a clip given to an IC-LoRA is smaller; 0: none is given
 
     def draw(self, window: Window, grid: Grid) -> list[Drawn]:
         """Return the pictures of a grid's slots."""
@@ -53,12 +54,21 @@ class Stages:
     def _first(self, grid: Grid, keyframes: Pictures) -> Tensor:
         options = self.options
         tokens = self._tokens(grid, keyframes, None)
+        if self.reference:
+            clip = self._clip(grid, keyframes)
+            rate, offset = float(grid.model_rate), float(grid.offset)
+            tokens = tokens.with_clip(clip, rate, offset, self.reference)
         steps = options["steps"] or STEPS[options["mode"]]
         if options["mode"] == "guided":
             sigmas = sample.scheduled(steps)
         else:
             sigmas = sample.distilled(min(steps, STEPS["distilled"]))
         return self._denoised(grid, tokens, sigmas, self.guidance, options["sampler"])
+
+    def _clip(self, grid: Grid, keyframes: Pictures) -> Tensor:
+        """Return the source as a clip of the grid's length, every frame held till the next."""
+        small = {key: avg_pool2d(picture, self.reference) for key, picture in keyframes.items()}
+        return self.models.encode(torch.stack([small[key] for key in grid.held()], 1)[None])
 
     def _tokens(self, grid: Grid, keyframes: Pictures, start: Tensor | None) -> Tokens:
         """Return a grid's tokens, its keyframes given; start: latents to begin from."""
@@ -113,7 +123,8 @@ class Stages:
         def noise(purpose: str, step: int) -> Tensor:
             key = self.options["seed"], f"{rows}x{columns}", purpose, step
             parts = [seeded_noise(shape, *key, moment) for moment in moments[:given]]
-            parts += [torch.zeros(shape)] * (len(moments) - given)  # fixed stills take none
+            rest = tokens.clean.shape[1] - given * shape[0]  # what is given as it is takes none
+            parts.append(torch.zeros(rest, shape[1]))
             return torch.cat(parts)[None].to(self.models.device)
 
         return noise

@@ -72,6 +72,23 @@ class Tokens:
             positions=torch.cat([self.positions, positions.expand(len(tokens), -1, -1, -1)], 2),
         )
 
+    def with_clip(self, clip: Tensor, rate: float, offset: float = 0.0, scale: int = 1) -> Tokens:
+        """Return the tokens with a whole clip [B, 128, f, h, w] appended, given as it is.
+
+        rate, offset: as of a grid. scale: times that the clip is smaller than the grid's pictures.
+        """
+        tokens = patchify(clip.float())
+        frames, rows, columns = clip.shape[2:]
+        positions = grid_positions((frames, rows, columns), rate, offset).to(self.positions)
+        positions[:, 1:] *= scale
+        return replace(
+            self,
+            clean=torch.cat([self.clean, tokens], 1),
+            start=torch.cat([self.start, tokens], 1),
+            mask=torch.cat([self.mask, torch.zeros_like(tokens[..., :1])], 1),
+            positions=torch.cat([self.positions, positions.expand(len(tokens), -1, -1, -1)], 2),
+        )
+
     def with_first(self, still: Tensor, strength: float = 1.0) -> Tokens:
         """Return the tokens with the grid's first latent replaced by a still; costs no token."""
         tokens = patchify(still.float())
