@@ -189,6 +189,13 @@ AVX2 static inline int fetch16x8(const Warp *w, const Tables *t, const uint8_t *
     const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
     dx = _mm256_srai_epi16(_mm256_add_epi16(dx, one), 1);
     dy = _mm256_srai_epi16(_mm256_add_epi16(dy, one), 1);
+    const __m256i way = _mm256_or_si256(dx, dy);
+    if (_mm256_testz_si256(way, way)) { /* what stands still needs no filter */
+        const uint8_t *here = plane + stride * y + x;
+        *found = _mm256_slli_epi16(
+            _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)here)), 4);
+        return 1;
+    }
     __m256i off = _mm256_add_epi16(_mm256_srai_epi16(dx, 4), lanes);
     __m256i down = _mm256_srai_epi16(dy, 4);
     int low_x[2], low_y[2], columns[2], tops[2], inside = 1;
