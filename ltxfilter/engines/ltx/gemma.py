@@ -38,7 +38,7 @@ class Encoder:
         self._folder = folder
         self._tokenizer, self._gemma = load_gemma(folder, self._device)
         try:
-            self._layers = upstream.blueprint("text", file.config, file.metadata)
+            self._layers = upstream.blueprint("text", file.config, file.metadata, folder)
         except (ValueError, KeyError, NotImplementedError) as error:
             raise EngineUnavailableError(
                 f"{file.path}: ltx_core cannot build its text layers: {error}"

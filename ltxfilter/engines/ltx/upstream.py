@@ -33,13 +33,15 @@ CONFIGURATORS = {
 }
 
 
-def blueprint(kind: str, config: Mapping[str, Any], metadata: Mapping[str, str]) -> torch.nn.Module:
+def blueprint(
+    kind: str, config: Mapping[str, Any], metadata: Mapping[str, str], gemma: str = ""
+) -> torch.nn.Module:
     """Return a model without weights (on the meta device) for a checkpoint's configuration.
 
-    kind: a key of CONFIGURATORS, or "text" for the layers that follow Gemma. Raises ValueError for
-    a configuration that this ltx_core cannot build.
+    kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder in folder
+    `gemma`. Raises ValueError for a configuration that this ltx_core cannot build.
     """
-    configurator = _text_configurator() if kind == "text" else CONFIGURATORS[kind]
+    configurator = _text_configurator(gemma) if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
         if hasattr(configurator, "from_metadata"):  # ltx_core 1.2
             model = configurator.from_metadata({**metadata, "config": config})
@@ -93,12 +95,14 @@ def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
     return model(latents, generator=generator)
 
 
-def _text_configurator() -> Any:
+def _text_configurator(gemma: str) -> Any:
     """Import what needs transformers only when it is asked for."""
     stand_in_for_torchaudio()
-    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
+    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator as Configurator
 
-    return EmbeddingsProcessorConfigurator
+    if hasattr(Configurator, "with_gemma_model_path"):  # ltx_core 1.2
+        return Configurator.with_gemma_model_path(gemma)
+    return Configurator
 
 
 def stand_in_for_torchaudio() -> None:
