@@ -161,14 +161,19 @@ class Flow:
             return None
         before = self._last
         pair = self._between(window, first, before)
-        after = None
-        if first + 2 < len(window.keyframes) and window.gaps[first + 1].draws:
-            after = self._between(window, first + 1, None if window.gaps[first + 1].reset else pair)
+        after = self._next(window, pair) if self._options["curved"] else None
         self._last, self._ahead = pair, after
         self._forget(window)
         if not self._options["curved"] or before is None or before.right is not pair.left:
             before = None
-        return Motion(pair, before, after if self._options["curved"] else None)
+        return Motion(pair, before, after)
+
+    def _next(self, window: Window, pair: Between) -> Between | None:
+        """Return the motion of the gap after the pair, if it can be looked across."""
+        position = window.first + 1
+        if position + 1 >= len(window.keyframes) or not window.gaps[position].draws:
+            return None
+        return self._between(window, position, None if window.gaps[position].reset else pair)
 
     def _between(self, window: Window, position: int, before: Between | None) -> Between:
         """Return the motion in a gap of the window, found now or when it was the next one."""
