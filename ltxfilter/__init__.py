@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         OutputError,
     )
     from ltxfilter.interpolator import Interpolator, interpolate
+    from ltxfilter.options import ModelOptions
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "Interpolator",
     "Interrupted",
     "LtxFilterError",
+    "ModelOptions",
     "OptionError",
     "OutputError",
     "__version__",
@@ -36,7 +38,12 @@ __all__ = [
     "interpolate",
 ]
 
-_HOMES = {"convert": "convert", "Interpolator": "interpolator", "interpolate": "interpolator"}
+_HOMES = {  # where names come from that are no errors
+    "convert": "convert",
+    "Interpolator": "interpolator",
+    "interpolate": "interpolator",
+    "ModelOptions": "options",
+}
 
 
 class _Package(ModuleType):

@@ -12,6 +12,7 @@ pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 
 import tiny_ltx
 
+import ltxfilter
 from examples import after_generation
 
 
@@ -42,3 +43,15 @@ def test_generated_frames_are_interpolated_and_encoded(
     assert len(means) == 34
     assert means == sorted(means) or engine != "flow"
     assert means[-1] - means[0] > 15
+
+
+def test_models_are_named_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    models = tiny_ltx.build(tmp_path)
+    pictures = [picture for chunk in chunks(9, 9) for picture in chunk]
+    found = list(ltxfilter.interpolate(pictures, 24, 48, engine="ltx-temporal", models=models))
+    assert len(found) == 18
+    assert all(kept is given for kept, given in zip(found[::2], pictures, strict=True))
+    assert all(picture.shape == (64, 96, 3) for picture in found)
+    with pytest.raises(ltxfilter.EngineUnavailableError, match="--checkpoint FILE is needed"):
+        list(ltxfilter.interpolate(pictures, 24, 48, engine="ltx-temporal"))
