@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,10 @@ CELL = 32  # pixels of a latent's side
 WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it takes host memory
 SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")  # as sample.SAMPLERS, which needs torch
 MODES = ("auto", "rowwise", "cast", "off")  # as fp8.MODES
+ADVICE = (
+    "draw with tile=512, fewer latents or stages=1, keep the transformer smaller with fp8=rowwise "
+    "or out of it with offload=1"
+)
 GUIDING_BLOCKS = (29, 28)  # whose attention is left out: of LTX-2, of LTX-2.3
 GUIDING = (
     EngineOption("cfg", 3.0, "away from the negative prompt; 1 off", low=0, high=20),
@@ -107,7 +112,7 @@ class Keyframe:
         frames = 8 * self._planner.latents + 1
         on_host = models.device.type == "cpu"
         working = WORKING * canvas.width * canvas.height * frames if on_host else 0
-        return WindowShape(
+        shape = WindowShape(
             keyframes=self._planner.keyframes,
             before=self._planner.before,
             after=self._planner.after,
@@ -115,6 +120,18 @@ class Keyframe:
             work_bytes=working + models.host_bytes,
             draw_bytes=frames * video.frame_bytes,
         )
+        if not on_host:
+            self.rehearse(video, rate, shape)
+        return shape
+
+    def rehearse(self, video: VideoInfo, rate: Fraction | None, shape: WindowShape) -> None:
+        """Draw one window in a step or two. Raises EngineUnavailableError if memory is short."""
+        from ltxfilter.engines.ltx.rehearsal import rehearse
+
+        stages = self._stages
+        self._stages = replace(stages, options={**stages.options, "steps": 1, "refine": 1})
+        rehearse(self, video, rate, shape, ADVICE)
+        self._stages = stages
 
     def prepare(self, window: Window) -> tuple[Grid, ...]:
         """Return the grids of latents that the window takes."""
@@ -122,8 +139,10 @@ class Keyframe:
 
     def draw(self, window: Window, motion: tuple[Grid, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
+        from ltxfilter.engines.ltx.rehearsal import enough_memory
+
         for grid in motion:
-            with self._lock:  # one grid on the device at a time
+            with self._lock, enough_memory(self.name, ADVICE):  # one grid on the device at a time
                 drawn = self._stages.draw(window, grid)
             yield from drawn
 

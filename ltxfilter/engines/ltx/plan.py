@@ -52,6 +52,11 @@ class Grid:
         """Grid frames per second as the models are told."""
         return min(self.rate, CAP)
 
+    @property
+    def scene(self) -> Fraction:
+        """Seconds on the source's clock whose prompt holds: of the first slot, not of the lead."""
+        return self.picks[0][0].time if self.picks else self.time
+
     def around(self, frame: int) -> tuple[Fraction, Fraction]:
         """Return the places, in its own frames, of the stills before and after one of them."""
         at = frame + self.offset

@@ -95,7 +95,7 @@ class Reference:
 
         options, models = self._options, self._models
         keyframes = read_keyframes(self._canvas, window, grid)
-        context = models.context(grid.time)
+        context = models.context(grid.scene)
         negative = models.negative_context()
         pictures = self._official.draw(
             self._stills(grid, keyframes),

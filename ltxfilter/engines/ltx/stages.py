@@ -105,7 +105,7 @@ class Stages:
         denoiser = Denoiser(
             partial(self.models.velocity, refining=refining),
             tokens,
-            self.models.context(grid.time),
+            self.models.context(grid.scene),
             self.models.negative_context(),
             guidance,
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ltxfilter.engines.ltx.models import Models
 
 MOST_ROUNDS = 3
+ADVICE = "draw with tile=512, fewer latents or fewer rounds, or a smaller lead"
 
 
 class Temporal:
@@ -61,6 +62,7 @@ class Temporal:
         from ltxfilter.engines.ltx.canvas import Canvas
         from ltxfilter.engines.ltx.doubling import Doubler
         from ltxfilter.engines.ltx.models import Models
+        from ltxfilter.engines.ltx.rehearsal import rehearse
 
         self.close()
         pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
@@ -78,13 +80,16 @@ class Temporal:
         frames = SPAN * self._latents * 2**rounds + 1
         on_host = models.device.type == "cpu"
         working = WORKING * canvas.width * canvas.height * frames if on_host else 0
-        return WindowShape(
+        shape = WindowShape(
             keyframes=SPAN * self._latents - self._lead + 1,
             before=self._lead,
             slots=0,
             work_bytes=flow.work_bytes + working + models.host_bytes,
             draw_bytes=flow.draw_bytes + frames * video.frame_bytes,
         )
+        if not on_host:
+            rehearse(self, video, rate, shape, ADVICE)
+        return shape
 
     def prepare(self, window: Window) -> tuple[int, ...]:
         """Return the positions of the keyframes to encode: time turns round where they give out."""
@@ -95,10 +100,12 @@ class Temporal:
 
     def draw(self, window: Window, motion: tuple[int, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
+        from ltxfilter.engines.ltx.rehearsal import enough_memory
+
         slots = list(window.to_draw())
         if not slots:
             return
-        with self._lock:  # one window on the device at a time
+        with self._lock, enough_memory(self.name, ADVICE):  # one window on the device at a time
             doubled = self._doubler.double(window, motion)
             drawn = [doubled.at(slot) for slot in slots]
         yield from drawn
