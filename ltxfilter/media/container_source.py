@@ -71,6 +71,7 @@ class ContainerSource:
         self.covers: dict[int, bytes] = {}  # stream index -> picture file
         self._file = file
         self._stopped = False
+        self._jumps = 0  # of the container's clock
         self._ahead: deque[av.Packet[Any]] = deque()  # read before decoding began
         known = scan(options, SHORT_SCAN) if file is None else None
         self.container = _open(options, file, format or options.format)
@@ -85,6 +86,7 @@ class ContainerSource:
         self._decoder = Decoder(self.stream, threads, self.counts)
         facts = siting(self.stream)
         self._deinterlacer = Deinterlacer(options.deinterlace, facts.interlaced, self.stream)
+        self._demuxed = self._demux()  # nothing is read yet
         if file is not None:
             known = self._look_ahead()
         if options.rate is not None:
@@ -228,7 +230,7 @@ class ContainerSource:
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
         """Yield the video's packets, then None; set the others aside."""
         try:
-            for packet in chain(_drained(self._ahead), self._demux()):
+            for packet in chain(_drained(self._ahead), self._demuxed):
                 if self._stopped:
                     raise Stopped
                 if packet.stream.index == self.stream.index:
@@ -246,14 +248,19 @@ class ContainerSource:
         """Yield packets: all streams' where there is no second reading."""
         covers = [stream for stream in self.container.streams.video if is_cover(stream)]
         streams = [self.stream, *covers] if self.seekable else list(self.container.streams)
-        return packets_of(self.container, *streams)
+        return packets_of(self.container, *streams, on_jump=self._jumped)
+
+    def _jumped(self, time: Fraction) -> None:
+        if not self._jumps:
+            log.warning("%s: its clock jumps at %.3f s; joined without a gap", self.name, time)
+        self._jumps += 1
 
     def _look_ahead(self) -> PacketScan | None:
         """Read some packets of a pipe to know its rate: what headers declare may be wrong."""
         ticks: list[int] = []
         nbytes = 0
         with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
-            for packet in self._demux():
+            for packet in self._demuxed:
                 self._ahead.append(packet)
                 nbytes += packet.size
                 if packet.stream.index == self.stream.index and packet.pts is not None:
@@ -267,8 +274,9 @@ class ContainerSource:
         """Warn of damage, and of an end well before the declared one. Raises InputError."""
         if not self.counts.frames:
             raise InputError(f"{self.name}: no video frames between -ss and the end asked for")
-        if last is not None and self._end is None and self._declared_end is not None:
-            missing = self._declared_end - last - (self.info.interval or 0)
+        declared = self._declared_end if not self._jumps else None
+        if last is not None and self._end is None and declared is not None:
+            missing = declared - last - (self.info.interval or 0)
             if missing > TOLERATED_LOSS:
                 log.warning("%s: the video ends %.3f s before its declared end", self.name, missing)
         if self.counts.corrupt:

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
@@ -273,8 +274,9 @@ class CopiedStreams:
         if (packet.dts - (last or 0)) * base > longest:  # a damaged stamp; mp4's muxer would abort
             self.damaged += 1
             return None
+        tick = ceil((self._outputs[index].time_base or base) / base)  # the output's may be coarser
         if last is not None and packet.dts <= last:
-            packet.dts = last + 1  # no muxer takes time that stands still
+            packet.dts = last + tick  # no muxer takes time that stands still
             packet.pts = max(packet.pts, packet.dts)
         self._last[index] = packet.dts
         packet.stream = self._outputs[index]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ import av.stream
 
 from ltxfilter.errors import InputError
 from ltxfilter.media.pyio import Reader
+from ltxfilter.media.restarts import RESTARTING, Restarts
 from ltxfilter.media.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.options import InputOptions
 
@@ -118,11 +119,24 @@ def check_size(width: int, height: int, name: str) -> None:
 
 
 def packets_of(
-    container: av.container.InputContainer, *streams: av.stream.Stream
+    container: av.container.InputContainer,
+    *streams: av.stream.Stream,
+    on_jump: Callable[[Fraction], None] | None = None,
 ) -> Iterator[av.Packet[Any]]:
-    """Yield the packets of some streams, at last an empty one for each to drain its decoder."""
+    """Yield the packets of some streams, at last an empty one for each to drain its decoder.
+
+    on_jump: called with the seconds at which the container's clock started anew.
+    """
     with suppress(IndexError):  # PyAV's, at the end, where more streams appeared on the way
-        yield from container.demux(*streams)
+        if container.format.name not in RESTARTING:
+            yield from container.demux(*streams)
+            return
+        wanted = {stream.index for stream in streams}
+        restarts = Restarts(on_jump)
+        for packet in container.demux():
+            restarts.place(packet)
+            if packet.stream_index in wanted:
+                yield packet
 
 
 def seek_before(
