@@ -325,3 +325,20 @@ def test_a_compiled_transformer_computes_the_same(
 def test_streamed_blocks_are_not_compiled():
     with pytest.raises(OptionError, match="exclude each other"):
         engines.build("ltx-keyframe:offload=1:compile=1", ModelOptions())
+
+
+def test_the_first_generation(tmp_path: Path):
+    options = tiny_ltx.build(tmp_path, config=tiny_ltx.FIRST)
+    models = Models(options)
+    assert models.context().shape == (1, tiny_ltx.TOKENS, tiny_ltx.CAPTION)
+    joint = upstream_module(LTXModelConfigurator, options.checkpoint, LTXV_MODEL_COMFY_RENAMING_MAP)
+    sigma = torch.full((1,), 0.7)
+    video = Modality(
+        latent=random(1, 12, 128),
+        sigma=sigma,
+        timesteps=sigma.expand(1, 12, 1),
+        positions=random(1, 3, 12, 2, seed=1).abs(),
+        context=models.context(),
+    )
+    assert torch.equal(step(models), joint(video=video, audio=None, perturbations=None)[0])
+    assert models.upsample(models.encode(torch.zeros(1, 3, 9, 64, 64)), "temporal").shape[2] == 3

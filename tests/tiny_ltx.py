@@ -136,22 +136,35 @@ TEMPORAL = UPSAMPLER | {
     "rational_resampler": True,
 }
 CONFIG = {"transformer": TRANSFORMER, "vae": VAE}
+LATER = (  # what LTX-2 has not, and LTX-2.3 has
+    "apply_gated_attention",
+    "cross_attention_adaln",
+    "caption_projection_first_linear",
+    "caption_projection_second_linear",
+    "caption_proj_input_norm",
+    "caption_proj_before_connector",
+)
+CAPTION = 40  # width of LTX-2's context, which its transformer projects itself
+FIRST = CONFIG | {
+    "transformer": {k: v for k, v in TRANSFORMER.items() if k not in LATER}
+    | {"caption_channels": CAPTION}
+}
 
 
-def build(folder: Path, seed: int = 0) -> ModelOptions:
+def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> ModelOptions:
     """Write a checkpoint with sound, both upsamplers and a context; return where they are."""
     generator = torch.Generator().manual_seed(seed)
     write(
         folder / "checkpoint.safetensors",
-        dict(_checkpoint(generator)),
-        {"config": json.dumps(CONFIG), "model_version": "2.3.0"},
+        dict(_checkpoint(config, generator)),
+        {"config": json.dumps(config), "model_version": "2.0.0" if config is FIRST else "2.3.0"},
     )
-    for name, config in (("spatial", SPATIAL), ("temporal", TEMPORAL)):
-        module = randomize(LatentUpsamplerConfigurator.from_config(config), generator)
-        write(
-            folder / f"{name}.safetensors", dict(_named(module, "")), {"config": json.dumps(config)}
-        )
-    context = torch.randn(1, TOKENS, WIDTH, generator=generator)
+    for name, sizes in (("spatial", SPATIAL), ("temporal", TEMPORAL)):
+        module = randomize(LatentUpsamplerConfigurator.from_config(sizes), generator)
+        path = folder / f"{name}.safetensors"
+        write(path, dict(_named(module, "")), {"config": json.dumps(sizes)})
+    width = CAPTION if config is FIRST else WIDTH
+    context = torch.randn(1, TOKENS, width, generator=generator)
     write(folder / "context.safetensors", {"video_context": context}, {})
     return ModelOptions(
         checkpoint=str(folder / "checkpoint.safetensors"),
@@ -172,14 +185,16 @@ def read(path: str) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
-def _checkpoint(generator: torch.Generator) -> Iterator[tuple[str, torch.Tensor]]:
+def _checkpoint(
+    config: dict[str, Any], generator: torch.Generator
+) -> Iterator[tuple[str, torch.Tensor]]:
     parts = (
         (LTXModelConfigurator, "model.diffusion_model."),
         (VideoEncoderConfigurator, "vae.encoder."),
         (VideoDecoderConfigurator, "vae.decoder."),
     )
     for configurator, prefix in parts:
-        module = randomize(configurator.from_config(CONFIG), generator)
+        module = randomize(configurator.from_config(config), generator)
         for name, value in _named(module, prefix):  # statistics lie one level up in real files
             yield (
                 name.replace(f"{prefix}per_channel_statistics.", "vae.per_channel_statistics."),
@@ -195,6 +210,8 @@ def _named(module: torch.nn.Module, prefix: str) -> Iterator[tuple[str, torch.Te
 @torch.no_grad()
 def randomize(module: torch.nn.Module, generator: torch.Generator) -> torch.nn.Module:
     """Fill a module with numbers that keep its activations near one."""
+    if any(value.is_meta for value in module.parameters()):
+        module.to_empty(device="cpu")
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if name.endswith("std-of-means") or ("norm" in name and value.ndim == 1):
             value.data = torch.ones_like(value)
