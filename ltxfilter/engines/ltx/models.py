@@ -177,9 +177,9 @@ class Models:
             return upstream.velocity(
                 module,
                 latent=latent.to(self.device, self.dtype),
-                sigma=sigma,
-                timesteps=timesteps,
-                positions=positions,
+                sigma=sigma.to(self.device),
+                timesteps=timesteps.to(self.device),
+                positions=positions.to(self.device),
                 context=text,
                 skipped=skipped,
             ).float()
