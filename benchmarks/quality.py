@@ -135,6 +135,8 @@ def main() -> None:
             if args.only and not path.name.startswith(tuple(args.only)):
                 continue
             clip = load(path, args.frames)
+            if len(clip.frames) <= (LOST + 1) * args.step:
+                continue  # nothing is left to score
             for method in args.methods:
                 if method in FILTERS and clip.info.depth > 8:
                     continue  # minterpolate has no 10 bits
