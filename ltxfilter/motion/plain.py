@@ -231,7 +231,7 @@ def warp(  # noqa: PLR0917
     if still is not None:
         a16, b16 = 16 * a.astype(wide), 16 * b.astype(wide)
         mixed = np.where(still != 0, a16 + _share(b16 - a16, tau), mixed)
-    out[:] = np.clip((mixed + 8) >> 4, 0, (1 << depth) - 1)
+    out[:] = np.clip((mixed + 7 + ((mixed >> 4) & 1)) >> 4, 0, (1 << depth) - 1)  # halves to even
 
 
 def _share(value: Any, part: Any) -> Any:

@@ -71,7 +71,7 @@ static void warp_samples(const Warp *w, int y, int begin, int end)
             }
             mixed = from_b + share(from_a - from_b, grown(w, 4, x));
         }
-        mixed = clamp((mixed + 8) >> 4, 0, w->most);
+        mixed = clamp((mixed + 7 + ((mixed >> 4) & 1)) >> 4, 0, w->most); /* halves to even */
         char *out = (char *)w->out + w->stride_out * y;
         if (w->deep)
             ((uint16_t *)out)[x] = (uint16_t)mixed;
@@ -257,7 +257,8 @@ AVX2 static void warp_row_avx2(const Warp *w, const Tables *t, int y)
 {
     const uint8_t *a = (const uint8_t *)w->a, *b = (const uint8_t *)w->b;
     uint8_t *out = (uint8_t *)w->out + w->stride_out * y;
-    const __m256i tau = _mm256_set1_epi16((short)w->tau), half = _mm256_set1_epi16(8);
+    const __m256i tau = _mm256_set1_epi16((short)w->tau);
+    const __m256i seven = _mm256_set1_epi16(7), one = _mm256_set1_epi16(1);
     int x = 0;
     for (; x + 16 <= w->width; x += 16) {
         const int first = w->left[x], second = w->left[x + 8];
@@ -284,7 +285,8 @@ AVX2 static void warp_row_avx2(const Warp *w, const Tables *t, int y)
                 mixed = _mm256_blendv_epi8(mixed, left, keep);
             }
         }
-        mixed = _mm256_srai_epi16(_mm256_add_epi16(mixed, half), 4);
+        __m256i odd = _mm256_and_si256(_mm256_srai_epi16(mixed, 4), one);
+        mixed = _mm256_srai_epi16(_mm256_add_epi16(_mm256_add_epi16(mixed, seven), odd), 4);
         _mm_storeu_si128((__m128i *)(out + x),
                          _mm_packus_epi16(_mm256_castsi256_si128(mixed),
                                           _mm256_extracti128_si256(mixed, 1)));
