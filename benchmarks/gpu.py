@@ -19,6 +19,7 @@ from ltxfilter.engines.ltx import missing_packages
 if TYPE_CHECKING:
     from benchmarks.gpu_models import Bench
 
+LAYER = (5610, 4096)  # tokens and width of the linear layer that is timed on its own
 LARGE = 8192  # side of the matrix products that the ceiling is measured with
 
 
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     import torch
 
-    from benchmarks.gpu_models import Bench, ceiling
+    from benchmarks.gpu_models import Bench, ceiling, linear_seconds
 
     cuda = torch.cuda.is_available()
     if not cuda and not asked.tiny:
@@ -73,16 +74,19 @@ def main(argv: list[str] | None = None) -> int:
     device = torch.device("cuda" if cuda else "cpu")
     lines: list[dict[str, Any]] = []
     tops: dict[str, float] = {}
+    linears: dict[str, float] = {}
     for mode in ("off", "rowwise"):
         tops[mode] = ceiling(device, mode, 256 if asked.tiny else LARGE)
+        linears[mode] = linear_seconds(device, mode, *((64, 64) if asked.tiny else LAYER))
         bench = Bench(device, mode, asked.tiny)
         lines += measure(bench, mode, tops[mode], asked.only)
         bench.models.close()
     for line in lines:
         print(", ".join(f"{key} {_text(value)}" for key, value in line.items()))
+    print(f"one linear layer in 8 bits: {linears['off'] / linears['rowwise']:.2f} times as fast")
     if cuda and not asked.tiny:
         name = torch.cuda.get_device_name(device)
-        print(record.write("gpu", lines, device=name, ceilings=tops))
+        print(record.write("gpu", lines, device=name, ceilings=tops, linears=linears))
     return 0
 
 

@@ -185,3 +185,13 @@ def ceiling(device: torch.device, mode: str, side: int) -> float:
     columns, other = fp8.quantize_rows(right)
     layer = {"scale_a": scale, "scale_b": other.t().contiguous(), "out_dtype": torch.bfloat16}
     return 2 * side**3 / per_call(lambda: torch._scaled_mm(rows, columns.t(), **layer), device)
+
+
+def linear_seconds(device: torch.device, mode: str, tokens: int, width: int) -> float:
+    """Return what one linear layer takes, `width` to four times as much, its scaling included."""
+    layer: nn.Module = nn.Linear(width, 4 * width, bias=False, dtype=torch.bfloat16, device="meta")
+    if mode != "off":
+        layer = fp8.KINDS[mode](4 * width, width, False)
+    randomize(layer, device)
+    value = torch.randn(tokens, width, device=device, dtype=torch.bfloat16)
+    return per_call(lambda: layer(value), device)

@@ -49,7 +49,8 @@ def test_every_step_runs_on_tiny_models(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.main(["--tiny", "--only", "2x"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS)
+    assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS) + 1
+    assert lines[-1].startswith("one linear layer in 8 bits: ")
     assert not any("failed" in line for line in lines)
 
 
