@@ -8,7 +8,7 @@ CLIPS ?= ../shared/clips/dev
 
 .DEFAULT_GOAL := help
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
-.PHONY: help install dev demo format lint type test test-all check fuzz $(PIPELINE) \
+.PHONY: help install dev demo format lint type test test-ltx test-all check fuzz $(PIPELINE) \
 	bench-mainjob bench-quality bench-speed bench-gpu clean
 
 help: ## list the targets
@@ -24,6 +24,13 @@ $(VENV)/.user: pyproject.toml constraints.txt setup.py $(wildcard ltxfilter/moti
 
 $(VENV)/.dev: $(VENV)/.user
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# Without their dependency torchaudio, of which there is no CPU build: it is never used.
+$(VENV)/.ltx: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt \
+		torch safetensors einops scipy tqdm pillow transformers
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ltx-core ltx-pipelines
 	@touch $@
 
 install: $(VENV)/.user ## create .venv and install ltxfilter into it
@@ -49,6 +56,10 @@ test: $(VENV)/.dev ## run the tests
 
 test-all: $(VENV)/.dev ## run the tests, the slow ones too
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+test-ltx: $(VENV)/.ltx ## run the tests that need torch and the LTX packages, which it installs
+	$(BIN)/python -m pytest tests/test_ltx_*.py tests/test_color.py tests/test_interpolator.py \
+		tests/test_examples.py $(ARGS)
 
 check: lint type test ## lint, types and tests: run it before each commit
 
