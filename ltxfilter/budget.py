@@ -13,7 +13,7 @@ from ltxfilter.options import MIB
 from ltxfilter.window import WindowShape
 
 BASE_BYTES = 100 * MIB  # interpreter and libraries, measured by benchmarks/memory.py
-LEAST_WAITING = 1 << 18  # bytes; several groups of thumbnails
+LEAST_WAITING = 1 << 19  # bytes; several groups of thumbnails
 IN_HAND = 2  # frames that stages hold while they pass them on
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 POLL = 0.05  # seconds between looks at the stop event
-CHUNK = 1 << 16  # bytes; smaller items change threads together, or waking would cost more than they
+CHUNK = 1 << 17  # bytes; smaller items change threads together, or waking would cost more than they
 
 
 class ChannelClosed(Exception):

@@ -225,7 +225,7 @@ class RollingWindow:
         self._run.clear()
         self._long_run = False
         self._keys.append(frame)
-        self._gaps.append(Gap(gap.join, reset))
+        self._gaps.append(gap if reset == gap.reset else Gap(gap.join, reset))
 
     def _complete(self, *, final: bool) -> Iterator[Window]:
         """Yield every window whose keyframes and context are there."""

@@ -113,7 +113,7 @@ def test_stop_frees_a_sender_without_a_reader():
 def test_small_items_travel_together_and_large_ones_alone():
     stats = StageStats("small")
     assert list(ahead(range(1000), 10**9, stats=stats, size_of=lambda _: 700)) == [*range(1000)]
-    assert stats.items == 11  # groups of at least 64 KiB
+    assert stats.items == 6  # groups of at least 128 KiB
     stats = StageStats("large")
     assert list(ahead(range(20), 10**9, stats=stats, size_of=lambda _: CHUNK)) == [*range(20)]
     assert stats.items == 20

@@ -13,8 +13,6 @@ from ltxfilter.frame import Plane, VideoInfo
 from ltxfilter.options import EngineOption
 from ltxfilter.window import Window, WindowShape
 
-ONE = 1 << 15  # fixed-point weight of a whole keyframe
-
 
 class Blend:
     """Cross-fades the two keyframes around a slot."""
@@ -51,10 +49,7 @@ def cross_fade(left: Plane, right: Plane, tau: float) -> Plane:
 
     uint8 or uint16 in and out. Halves up would brighten noise by a quarter of a code.
     """
-    weight = round(tau * ONE)
-    total = left.astype(np.uint32)
-    total *= ONE - weight
-    total += right.astype(np.uint32) * np.uint32(weight)
-    total += ((total >> 15) & 1) + (ONE // 2 - 1)
-    total >>= 15
+    total = np.multiply(left, np.float32(1 - tau), dtype=np.float32)
+    total += np.multiply(right, np.float32(tau), dtype=np.float32)
+    np.rint(total, out=total)
     return total.astype(left.dtype)
