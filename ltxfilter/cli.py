@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ltxfilter.progress import Progress
 
 BROKEN_PIPE = 141  # what a shell reports for a filter whose reader left
+M_ARENA_MAX = -8  # glibc's name for how many heaps there may be
 USAGE = """\
 \b
 ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
@@ -83,6 +85,7 @@ class FfmpegStyle(click.Command):
 @click.command("ltxfilter", cls=FfmpegStyle, help=USAGE)
 def filter_command(arguments: Arguments) -> int:
     """Run the filter; return the exit code."""
+    _share_one_heap()
     to_stdout = arguments.options.output.path == "-"
     console = Console(arguments.level, arguments.stats)
     with StopSignals(exit_at_once=to_stdout) as signals:
@@ -98,6 +101,17 @@ def filter_command(arguments: Arguments) -> int:
             if isinstance(error, Interrupted):
                 os._exit(error.exit_code)  # an encoder may take seconds to let its threads go
             return error.exit_code
+
+
+def _share_one_heap() -> None:
+    """Let all threads allocate from one heap, where what one of them freed serves the next.
+
+    glibc gives each thread a heap of its own; at 1080p that kept 10 MB of frames idle.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries know no such thing
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
