@@ -134,14 +134,16 @@ def _sheet(clip: Path, path: Path, folder: Path) -> None:
     """Write a PNG of three drawn frames of `path`, each between its neighbours."""
     import cv2
 
-    with av.open(str(path)) as container:
-        frames = [
-            frame.to_ndarray(format="rgb24")
+    count, _ = _presented(path)
+    picks = [min(count - 2, count * part // 4 | 1) for part in (1, 2, 3)]
+    wanted = {n + step for n in picks for step in (-1, 0, 1)}
+    with av.open(str(path)) as container:  # few are kept: a child's peak memory counts its parent's
+        frames = {
+            number: frame.to_ndarray(format="rgb24")[::2, ::2]
             for number, frame in enumerate(container.decode(video=0))
-            if number < 240
-        ]
-    picks = [len(frames) * part // 4 | 1 for part in (1, 2, 3)]
-    rows = [np.hstack(frames[n - 1 : n + 2])[::2, ::2] for n in picks if n + 1 < len(frames)]
+            if number in wanted
+        }
+    rows = [np.hstack([frames[n - 1], frames[n], frames[n + 1]]) for n in picks]
     cv2.imwrite(str(folder / f"{clip.stem}.png"), np.vstack(rows)[..., ::-1])
 
 
