@@ -13,11 +13,22 @@ from ltxfilter.window import Window, WindowShape
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of its engines an engine that owns engines let draw a picture, and why."""
+
+    engine: str  # name of the engine whose picture was taken, wholly or in most blocks
+    difficulty: float  # of the window, 0 (nothing moves) to 1
+    tried: str | None = None  # the engine that the gate compared it with, if it did
+    share: float = 0.0  # of the blocks that come from `tried`, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """A drawn picture: planes in the stream's own format, and how good the engine thinks it is."""
 
     planes: Planes  # empty if the engine could not draw it: a fallback will
     psnr_db: float | None = None  # estimated PSNR of luma; None if the engine has no idea
+    choice: Choice | None = None  # set by an engine that owns engines
 
 
 class Engine(Protocol):

@@ -145,10 +145,7 @@ def _matching(container: av.container.InputContainer, text: str, spec: str) -> I
 def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
     """Warn of streams that are dropped for want of room. Raises OutputError for audio."""
     for plan in plans:
-        if plan.action != "drop" or plan.reason in (
-            "not asked for",
-            "chapter titles, written anew",
-        ):
+        if plan.action != "drop" or plan.reason in (NOT_ASKED, CHAPTER_TITLES):
             continue
         if plan.kind == "audio":
             raise OutputError(
