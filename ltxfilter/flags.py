@@ -110,6 +110,7 @@ MODEL_FLAGS = (
     Flag("spatial_upsampler", "FILE", "the spatial latent upsampler", Side.MODEL),
     Flag("temporal_upsampler", "FILE", "the temporal latent upsampler", Side.MODEL),
     Flag("context", "FILE", "an encoded prompt", Side.MODEL),
+    Flag("tiny_vae", "FILE", "a tiny autoencoder, for ltx-motion:vae=tiny", Side.MODEL),
     Flag("gemma", "FOLDER", "the text encoder", Side.MODEL),
     Flag("lora", "FILE[:STRENGTH]", "add a LoRA to the transformer; repeatable", Side.MODEL),
     Flag(

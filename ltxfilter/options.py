@@ -11,6 +11,8 @@ from typing import Any
 
 from ltxfilter.errors import OptionError
 
+Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not including, the second
+
 MIB = 1 << 20
 DEFAULT_MEMORY = 2 << 30  # bytes
 LEAST_SPEED = Fraction(1, 100)
@@ -119,6 +121,26 @@ def parse_time(text: str) -> Fraction:
     return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
 
 
+def parse_spans(text: str) -> tuple[Span, ...]:
+    """Read 1.5:3.5, or 0:01:30-0:01:32; several are separated by commas. Raises OptionError.
+
+    Both ends are written as `parse_time` reads them; between two with colons a dash is clearer,
+    but a colon will do where both have as many fields.
+    """
+    return tuple(_span(part) for part in text.split(","))
+
+
+def _span(text: str) -> Span:
+    ends = text.split("-")
+    if len(ends) == 1:
+        fields = text.split(":")
+        half = len(fields) // 2
+        ends = [":".join(fields[:half]), ":".join(fields[half:])]
+    if len(ends) != 2 or not all(ends):
+        raise OptionError(f"span {text!r}: write BEGIN:END in seconds, or HH:MM:SS-HH:MM:SS")
+    return parse_time(ends[0]), parse_time(ends[1])
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read a picture size in pixels: 1920x1080, or FFmpeg's name for one. Raises OptionError."""
     match = re.fullmatch(r"(?a)(\d{1,6})x(\d{1,6})", SIZES.get(text, text))
@@ -188,6 +210,7 @@ class ModelOptions:
     spatial_upsampler: str | None = None
     temporal_upsampler: str | None = None
     context: str | None = None  # an encoded prompt
+    tiny_vae: str | None = None  # a small autoencoder for the checkpoint's latents
     gemma: str | None = None  # folder of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # file and strength, fused in this order
     distilled_lora: tuple[str, float] | None = None  # fused too, for the last steps alone
@@ -206,6 +229,8 @@ class Options:
     speed: Fraction = Fraction(1)  # below 1 plays slower
     cuts: bool = True
     repeats: str = "report"  # report, smooth
+    redraw: tuple[Span, ...] = ()  # of the input, on -ss's clock: frames to draw anew
+    conceal: bool = True  # draw source frames anew that the decoder calls damaged
     memory: int = DEFAULT_MEMORY  # bytes
     threads: int = field(default_factory=lambda: available_threads())
     strict: bool = False  # damaged input is an error

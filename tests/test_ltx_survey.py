@@ -21,6 +21,7 @@ TENSORS = {
     Kind.TEMPORAL: ["initial_conv.weight", "upsampler.0.weight"],
     Kind.LORA: ["diffusion_model.patchify_proj.lora_A.weight"],
     Kind.CONTEXT: ["video_context"],
+    Kind.TINY_VAE: ["encoder.0.weight", "decoder.1.weight"],
     Kind.OTHER: ["weight"],
 }
 CONFIGS = {
@@ -88,6 +89,14 @@ def test_a_newer_generation(tmp_path: Path):
     config = {"transformer": {"ff_bias": False}}
     path = write(tmp_path / "c.safetensors", Kind.CHECKPOINT, config=config)
     assert "LTX-2.5" in found(ModelOptions(checkpoint=path))["checkpoint"][1]
+
+
+def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
+    path = write(tmp_path / "t.safetensors", Kind.TINY_VAE)
+    good, bad = found(ModelOptions(tiny_vae=path))["tiny_vae"]
+    assert not good
+    assert "reads taeltx_2 and taeltx2_3" in bad
+    assert "tiny_vae" not in found(ModelOptions())  # nothing lacks without it
 
 
 def test_truncated_and_missing(tmp_path: Path):

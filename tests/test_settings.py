@@ -25,12 +25,14 @@ def nothing(tmp_path: Path) -> dict[str, str]:
 
 def test_the_command_line_names_everything():
     line = "--checkpoint a --spatial-upsampler b -temporal_upsampler c --context d --gemma e "
+    line += "--tiny-vae i "
     line += "--lora f:0.5 --lora g --distilled-lora h:0.6 --device cuda:1 -i in.mp4 out.mp4"
     assert parse(line.split()).options.models == ModelOptions(
         checkpoint="a",
         spatial_upsampler="b",
         temporal_upsampler="c",
         context="d",
+        tiny_vae="i",
         gemma="e",
         loras=(("f", 0.5), ("g", 1.0)),
         distilled_lora=("h", 0.6),

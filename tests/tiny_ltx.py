@@ -15,6 +15,7 @@ from ltx_core.model.upsampler import LatentUpsamplerConfigurator
 from ltx_core.model.video_vae import VideoDecoderConfigurator, VideoEncoderConfigurator
 from safetensors.torch import load_file, save_file
 
+from ltxfilter.engines.ltx import tinyvae
 from ltxfilter.options import ModelOptions
 
 HEADS = 2
@@ -173,6 +174,17 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
         context=str(folder / "context.safetensors"),
         device="cpu",
     )
+
+
+def with_tiny_vae(options: ModelOptions, folder: Path) -> ModelOptions:
+    """Write a tiny autoencoder of the published size, of 24 MB; return where it is, too."""
+    generator = torch.Generator().manual_seed(7)
+    tensors: dict[str, torch.Tensor] = {}
+    for part in tinyvae.PARTS:
+        tensors |= _named(randomize(tinyvae.blueprint(part), generator), "")
+    path = folder / "tiny_vae.safetensors"
+    write(path, tensors, {})
+    return replace(options, tiny_vae=str(path))
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:

@@ -22,6 +22,8 @@ DECODER = "vae.decoder."
 STATISTICS = "vae.per_channel_statistics."
 TEXT = "text_embedding_projection."
 CONTEXT = "video_context"  # the tensor of a context file
+# Of the tiny autoencoders, which all share their tensors' names, those that fit LTX's latents.
+TINY_VAE = {"encoder.0.weight": (64, 48, 3, 3), "decoder.1.weight": (256, 128, 3, 3)}
 # What only models with sound have, after the transformer's prefix; and inside one of its blocks.
 SOUND = ("audio_", "av_ca_", "video_embeddings_connector.", "audio_embeddings_connector.")
 SOUND_IN_BLOCK = ("audio_", "video_to_audio_attn.", "scale_shift_table_a2v_ca_")
@@ -35,6 +37,7 @@ class Kind(Enum):
     TEMPORAL = "a temporal upsampler"
     LORA = "a LoRA"
     CONTEXT = "a text context"
+    TINY_VAE = "a tiny autoencoder"
     OTHER = "none of the files that ltxfilter knows"
 
 
@@ -90,6 +93,8 @@ def open_file(path: str, expected: Kind, flag: str) -> ModelFile:
         )
     if expected is Kind.CHECKPOINT:
         _check_generation(found)
+    if expected is Kind.TINY_VAE:
+        _check_tiny_vae(found)
     return found
 
 
@@ -137,6 +142,8 @@ def _kind(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kind:
         return Kind.TEMPORAL if temporal else Kind.SPATIAL
     if any(name.endswith((".lora_A.weight", ".lora_down.weight")) for name in tensors):
         return Kind.LORA
+    if all(name in tensors for name in TINY_VAE):
+        return Kind.TINY_VAE
     return Kind.CONTEXT if CONTEXT in tensors else Kind.OTHER
 
 
@@ -146,6 +153,7 @@ FLAGS = {
     Kind.TEMPORAL: "--temporal-upsampler",
     Kind.LORA: "--lora",
     Kind.CONTEXT: "--context",
+    Kind.TINY_VAE: "--tiny-vae",
 }
 
 
@@ -164,6 +172,15 @@ def _check_generation(found: ModelFile) -> None:
         raise EngineUnavailableError(
             f"--checkpoint {found.path}: its transformer takes {channels[0]} channels and its VAE "
             f"makes {channels[1]}"
+        )
+
+
+def _check_tiny_vae(found: ModelFile) -> None:
+    """Refuse tiny autoencoders of other models' latents, and wider ones. Raises."""
+    if any(found.tensors[name].shape != shape for name, shape in TINY_VAE.items()):
+        raise EngineUnavailableError(
+            f"--tiny-vae {found.path}: made for another model or size; "
+            "ltxfilter reads taeltx_2 and taeltx2_3"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from ltxfilter.engines.ltx import checkpoint as files
-from ltxfilter.engines.ltx import fp8, upstream
+from ltxfilter.engines.ltx import fp8, tinyvae, upstream
 from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
 from ltxfilter.engines.ltx.context import Contexts
 from ltxfilter.engines.ltx.context import read as read_contexts
@@ -59,6 +59,7 @@ class Models:
         tile: int = 0,
         offload: bool = False,
         compiled: bool = False,
+        tiny: bool = False,
     ) -> None:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
@@ -66,7 +67,8 @@ class Models:
         bfloat16 on a GPU, float32 on a CPU. fp8: how the transformer is kept, one of fp8.MODES.
         tile: side in pixels of what is decoded at a time; 0 decodes whole pictures. offload: leave
         the transformer's blocks in host memory, and bring each to the device when it runs.
-        compiled: let torch compile the blocks when they first run, which takes minutes.
+        compiled: let torch compile the blocks when they first run, which takes minutes. tiny:
+        encode and decode with the tiny autoencoder in place of the checkpoint's.
         """
         self.options = options
         self.device = device or choose_device(options.device)
@@ -75,6 +77,7 @@ class Models:
         self.tile = tile
         self.offload = offload
         self.compiled = compiled
+        self.tiny = tiny
         self._lock = RLock()  # making one thing may ask for another
         self._loaded: dict[str, Any] = {}
 
@@ -120,8 +123,8 @@ class Models:
 
     def nbytes(self, part: str) -> int:
         """Return how much of the device's memory a part's weights take. Raises."""
-        file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
-        naming, size = NAMINGS.get(part, str), self.dtype.itemsize
+        file, naming = self._stored(part)
+        size = self.dtype.itemsize
         if part not in TRANSFORMERS:
             return loaded_bytes(file, naming, size)
         share = Fraction(min(SLOTS, self.blocks), self.blocks) if self.offload else Fraction(1)
@@ -222,21 +225,19 @@ class Models:
             raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}{hint}")
         return files.open_file(path, kind, flag)
 
+    def _stored(self, part: str) -> tuple[ModelFile, Naming]:
+        """Return the header of the file that holds a part, and how its tensors are named."""
+        if self.tiny and part in tinyvae.PARTS:
+            return self._file(Kind.TINY_VAE), lambda name: name if name.startswith(part) else None
+        file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
+        return file, NAMINGS.get(part, str)
+
     def _module(self, part: str) -> torch.nn.Module:
         return self._once(part, lambda: self._build(part))
 
     def _build(self, part: str) -> torch.nn.Module:
-        file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
-        config = dict(file.config)
-        if part in TRANSFORMERS:
-            config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
-        try:
-            kind = "upsampler" if part in KINDS else part.replace("refiner", "transformer")
-            module = upstream.blueprint(kind, config, file.metadata)
-        except (ValueError, KeyError, TypeError) as error:
-            raise EngineUnavailableError(
-                f"{file.path}: ltx_core cannot build its {part}: {error}"
-            ) from None
+        file, naming = self._stored(part)
+        module = self._blueprint(part, file)
         if part in TRANSFORMERS:
             home = torch.device("cpu") if self.offload else self.device
             fill_transformer(
@@ -248,8 +249,23 @@ class Models:
                 for block in module.transformer_blocks:
                     block.compile()
         else:
-            fill_plain(module, file, NAMINGS.get(part, str), self.device, self.dtype)
+            fill_plain(module, file, naming, self.device, self.dtype)
         return module
+
+    def _blueprint(self, part: str, file: ModelFile) -> torch.nn.Module:
+        """Return a part without weights. Raises EngineUnavailableError."""
+        if file.kind is Kind.TINY_VAE:
+            return tinyvae.blueprint(part)
+        config = dict(file.config)
+        if part in TRANSFORMERS:
+            config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
+        try:
+            kind = "upsampler" if part in KINDS else part.replace("refiner", "transformer")
+            return upstream.blueprint(kind, config, file.metadata)
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineUnavailableError(
+                f"{file.path}: ltx_core cannot build its {part}: {error}"
+            ) from None
 
     def _loras(self, part: str, device: torch.device) -> list[Lora]:
         named = [*self.options.loras]

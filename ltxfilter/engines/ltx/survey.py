@@ -15,6 +15,7 @@ EXPECTED = {  # field of ModelOptions -> what the file should be
     "spatial_upsampler": Kind.SPATIAL,
     "temporal_upsampler": Kind.TEMPORAL,
     "context": Kind.CONTEXT,
+    "tiny_vae": Kind.TINY_VAE,
 }
 
 
