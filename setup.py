@@ -7,7 +7,7 @@ from setuptools import Extension, setup
 
 NATIVE = Path("ltxfilter/motion/native")
 
-flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-std=c11", "-ffp-contract=off"]
+flags = ["/O2"] if sys.platform == "win32" else ["-O3", "-std=c11", "-fno-wrapv", "-ffp-contract=off"]
 kernels = Extension(
     "ltxfilter.motion._kernels",
     sorted(map(str, NATIVE.glob("*.c"))),
