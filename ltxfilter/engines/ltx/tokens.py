@@ -122,6 +122,13 @@ def empty_grid(
     )
 
 
+def joined(parts: Sequence[Tokens]) -> Tokens:
+    """Return the tokens of several draws of one size as a batch."""
+    fields = ("clean", "start", "mask", "positions")
+    together = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
+    return Tokens(**together, size=parts[0].size)
+
+
 def grid_positions(size: Size, rate: float, offset: float = 0.0) -> Tensor:
     """Return where a grid's tokens lie, [1, 3, T, 2] float32.
 
