@@ -91,7 +91,7 @@ def test_help_lists_every_flag(capsys: pytest.CaptureFixture[str]):
     [
         (["--engin", "flow"], 2, "ltxfilter: no option --engin; did you mean --engine?"),
         (["engines", "--wobble"], 2, "--wobble"),
-        (["-i", "{clip}", "--engine", "x", "{out}"], 2, "no engine 'x'; there are flow"),
+        (["-i", "{clip}", "--engine", "x", "{out}"], 2, "no engine 'x'; there are auto"),
         (["-i", "{clip}", "--memory", "1M", "{out}"], 2, "this job needs at least"),
         (["-i", "nothing.mp4", "{out}"], 3, "nothing.mp4"),
         (["probe", "-i", "nothing.mp4"], 3, "nothing.mp4"),

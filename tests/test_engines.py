@@ -15,7 +15,7 @@ from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.window import Gap, Join, RollingWindow, Window
 
 FORMATS = ["yuv420p", "yuv422p10le", "yuv444p12le", "gray", "gray16le", "yuva420p", "gbrp"]
-NAMES = [name for name in engines.ENGINES if not hasattr(engines.engine_class(name), "files")]
+NAMES = [name for name in engines.ENGINES if not getattr(engines.engine_class(name), "files", ())]
 EVERY = pytest.mark.parametrize("name", NAMES)  # those with model files: see test_ltx_engines.py
 
 

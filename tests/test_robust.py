@@ -37,7 +37,7 @@ REFUSED = {  # words; exit code; how the error line begins
     "a null device": ("-i /dev/null", 3, "/dev/null is empty"),
     "no such format": ("-f wobble -i good.mp4", 3, "good.mp4: no container format 'wobble'"),
     "past the end": ("-ss 100 -i good.mkv", 3, "good.mkv: no video frames between -ss and"),
-    "no such engine": ("-i good.mp4 --engine x", 2, "no engine 'x'; there are flow"),
+    "no such engine": ("-i good.mp4 --engine x", 2, "no engine 'x'; there are auto"),
     "no such engine option": ("-i good.mp4 --engine flow:x=1", 2, "engine flow has no option 'x'"),
     "a bad engine option": ("-i good.mp4 --engine flow:preset=x", 2, "option preset=x: not one of"),
     "an engine misspelt": ("-i good.mp4 --engine Flow:", 2, "engine 'Flow:': write NAME or NAME:"),

@@ -13,6 +13,7 @@ from ltxfilter.options import ModelOptions, parse_spec
 __all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class"]
 
 ENGINES = {  # name -> module:class
+    "auto": "ltxfilter.engines.auto:Auto",
     "flow": "ltxfilter.engines.flow:Flow",
     "blend": "ltxfilter.engines.blend:Blend",
     "hold": "ltxfilter.engines.hold:Hold",

@@ -20,6 +20,7 @@ class Choice:
     difficulty: float  # of the window, 0 (nothing moves) to 1
     tried: str | None = None  # the engine that the gate compared it with, if it did
     share: float = 0.0  # of the blocks that come from `tried`, 0 to 1
+    failed: bool = False  # `tried` drew nothing that could be compared
 
 
 @dataclass(frozen=True, slots=True)

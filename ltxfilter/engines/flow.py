@@ -15,8 +15,9 @@ from ltxfilter.options import EngineOption
 from ltxfilter.window import Join, Window, WindowShape
 
 if TYPE_CHECKING:
+    from ltxfilter.motion.acceptance import Outlook
     from ltxfilter.motion.estimate import Estimator, PairFlow
-    from ltxfilter.motion.grid import Shrunk
+    from ltxfilter.motion.grid import Grid, Shrunk
     from ltxfilter.motion.trajectory import Passage
 
 PRESETS = {
@@ -211,6 +212,23 @@ class Flow:
             at = self._drawing.moment(passage, tau)
             planes = self._drawing.draw(left, right, at, still, tau)
             yield Drawn(planes, self._drawing.psnr(at, *motion.pair.small))
+
+    @property
+    def grid(self) -> Grid:
+        """The grids that motion lives on, once open."""
+        return self._grid
+
+    def outlook(self, motion: Motion, tau: float) -> Outlook:
+        """Return what the picture at `tau` would be drawn from, without drawing it; pure."""
+        from ltxfilter.motion.acceptance import Outlook
+
+        return Outlook(self._drawing.moment(motion.passage(), tau), *motion.pair.small)
+
+    def shrunk(self, planes: Planes) -> Shrunk:
+        """Return a picture as motion is found in it; pure."""
+        from ltxfilter.motion.grid import shrink
+
+        return shrink(self._drawing.luma(planes), self._drawing.luma_depth, self._grid)
 
     def close(self) -> None:
         """Forget everything about the stream."""

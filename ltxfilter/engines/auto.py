@@ -1,0 +1,246 @@
+"""The engine `auto`: flow, and where that is hard an LTX engine, as far as it draws better."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ltxfilter import engines
+from ltxfilter.engines.base import Choice, Drawn, Engine
+from ltxfilter.engines.flow import Flow
+from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
+from ltxfilter.frame import VideoInfo
+from ltxfilter.options import EngineOption, ModelOptions, parse_spec
+from ltxfilter.timeline import Slot
+from ltxfilter.window import Window, WindowShape
+
+if TYPE_CHECKING:
+    from ltxfilter.engines.flow import Motion
+
+log = logging.getLogger("ltxfilter.engines")
+
+PREFERENCE = ("ltx-keyframe", "ltx-temporal")  # the best first
+NO_EFFORT, UTMOST = 50.0, 20.0  # dB that flow expects of itself: difficulty 0, difficulty 1
+HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
+HYSTERESIS = 0.04  # of difficulty, so that the look does not change to and fro
+MIDDLE = 0.5  # tau at which a gap is judged: where flow knows least
+GATE_BYTES = 64  # per pixel: float32 planes to mix, and the gate's maps on the work grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One gap of a window: flow's motion in it, how hard it is, and who is asked."""
+
+    first: int  # position in the window of the keyframe it begins with
+    motion: Motion | None
+    difficulty: float = 0.0
+    hard: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What drawing a window takes."""
+
+    gaps: tuple[Part, ...]
+    asked: Any = None  # what the partner prepared for its view of the window
+    failed: bool = False  # the partner could not prepare it
+
+
+class Auto:
+    """Lets flow draw, judges what is hard for it, and asks its partner, an LTX engine, there."""
+
+    name: ClassVar[str] = "auto"
+    summary: ClassVar[str] = "flow, and LTX-2 where that is hard and its files are named"
+    files: ClassVar[tuple[str, ...]] = ()  # it needs none and takes any
+    options: ClassVar[tuple[EngineOption, ...]] = (
+        EngineOption(
+            "with",
+            "",
+            "engine for what is hard, its options as ltx-motion\\:steps=4; empty goes by the files",
+        ),
+        EngineOption("hard", HARD, "difficulty above which it is asked", low=0, high=1),
+        *Flow.options,
+    )
+
+    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
+        values = {option.name: option.default for option in self.options} | options
+        self._hard: float = values.pop("hard")
+        self._models = models or ModelOptions()
+        self._partner = choose_partner(values.pop("with"), self._models)
+        self._flow = Flow(**values)
+        self._on = False  # the gap before was hard
+        self._warned = False
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Return what flow lacks."""
+        return Flow.unavailable()
+
+    @property
+    def partner(self) -> str | None:
+        """Name of the engine that is asked for what is hard; None: flow draws everything."""
+        return None if self._partner is None else self._partner.name
+
+    def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
+        """Open both engines; ask for windows that serve both."""
+        self.close()
+        self._video = video
+        own = self._own = self._flow.open(video, rate, threads)
+        if self._partner is None:
+            if self._models.checkpoint:
+                log.warning("the model files named are too few for any ltx engine: flow draws all")
+            return own
+        if reason := type(self._partner).unavailable():
+            raise EngineUnavailableError(
+                f"engine {self._partner.name}: {reason}; or draw with --engine flow"
+            )
+        other = self._other = self._partner.open(video, rate, threads)
+        return WindowShape(
+            keyframes=max(own.keyframes, other.keyframes),
+            before=max(own.before, other.before),
+            after=max(own.after, other.after),
+            slots=min(own.slots, other.slots),
+            work_bytes=own.work_bytes + other.work_bytes,
+            draw_bytes=own.draw_bytes
+            + other.draw_bytes
+            + GATE_BYTES * video.width * video.height
+            + 2 * video.frame_bytes,
+        )
+
+    def prepare(self, window: Window) -> Any:
+        """Find the motion of every gap, judge which are hard, and let the partner prepare those."""
+        if self._partner is None:
+            return self._flow.prepare(window)
+        gaps = tuple(self._judge(window, first) for first in range(window.first, window.last))
+        if not any(gap.hard for gap in gaps):
+            return Parts(gaps)
+        try:
+            return Parts(gaps, self._partner.prepare(self._asked_for(window, gaps)))
+        except EngineError as error:
+            self._warn(error)
+            return Parts(gaps, failed=True)
+
+    def _judge(self, window: Window, first: int) -> Part:
+        """Say how hard a gap is; one that follows a hard one is so from a little less on."""
+        pair = view(window, first, first + 1, self._own)
+        motion = self._flow.prepare(pair)
+        if pair.reset:
+            self._on = False
+        if motion is None:
+            return Part(first, None)
+        difficulty = difficulty_of(self._flow.outlook(motion, MIDDLE).psnr_db)
+        self._on = difficulty > self._hard - HYSTERESIS * self._on
+        return Part(first, motion, difficulty, self._on)
+
+    def _asked_for(self, window: Window, gaps: tuple[Part, ...]) -> Window:
+        """Return the window as the partner sees it: the slots of hard gaps alone are to draw."""
+        hard = {gap.first for gap in gaps if gap.hard}
+        slots = tuple(slot for slot in window.slots if slot.left in hard)
+        return view(replace(window, slots=slots), window.first, window.last, self._other)
+
+    def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:
+        """Yield flow's picture of each slot, or as much of the partner's as is better."""
+        if self._partner is None:
+            for picture in self._flow.draw(window, motion):
+                yield replace(picture, choice=Choice("flow", difficulty_of(picture.psnr_db)))
+            return
+        asked = self._asked(window, motion)
+        for gap in motion.gaps:
+            pair = view(window, gap.first, gap.first + 1, self._own)
+            for slot, picture in zip(
+                pair.to_draw(), self._flow.draw(pair, gap.motion), strict=True
+            ):
+                if gap.hard:
+                    yield self._better(picture, next(asked), gap, slot)
+                else:
+                    yield replace(picture, choice=Choice("flow", gap.difficulty))
+
+    def _asked(self, window: Window, parts: Parts) -> Iterator[Drawn]:
+        """Yield what the partner draws in hard gaps; pictures without planes once it fails."""
+        assert self._partner is not None
+        if any(gap.hard for gap in parts.gaps) and not parts.failed:
+            try:
+                yield from self._partner.draw(self._asked_for(window, parts.gaps), parts.asked)
+            except EngineError as error:
+                self._warn(error)
+        while True:
+            yield Drawn(())
+
+    def _better(self, flowed: Drawn, guided: Drawn, gap: Part, slot: Slot) -> Drawn:
+        """Return flow's picture with what is better in the partner's."""
+        from ltxfilter.motion.acceptance import mix, weigh
+
+        assert self._partner is not None
+        assert gap.motion is not None
+        name = self._partner.name
+        if not guided.planes:
+            return replace(
+                flowed, choice=Choice("flow", gap.difficulty, tried=name, share=0.0, failed=True)
+            )
+        outlook = self._flow.outlook(gap.motion, float(slot.tau))
+        shrunk = (self._flow.shrunk(picture.planes) for picture in (flowed, guided))
+        verdict = weigh(outlook, *shrunk)
+        if not verdict.part:
+            return replace(flowed, choice=Choice("flow", gap.difficulty, tried=name))
+        planes = mix(
+            flowed.planes, guided.planes, verdict.share, self._video.layout, self._flow.grid
+        )
+        winner = name if verdict.part > 0.5 else "flow"
+        choice = Choice(winner, gap.difficulty, tried=name, share=verdict.part)
+        return Drawn(planes, verdict.psnr_db, choice)
+
+    def _warn(self, error: EngineError) -> None:
+        """Say once why flow draws what the partner should have."""
+        if not self._warned:
+            self._warned = True
+            log.warning("%s; flow draws instead", error)
+
+    def close(self) -> None:
+        """Close both engines."""
+        self._flow.close()
+        if self._partner is not None:
+            self._partner.close()
+        self._on = self._warned = False
+
+
+def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
+    """Return the engine that `spec` describes, or else the best whose files are named.
+
+    Raises OptionError.
+    """
+    if spec:
+        if parse_spec(spec)[0] in ("auto", "flow"):
+            raise OptionError(f"option with={spec}: name another engine than auto and flow")
+        return engines.build(spec, models)
+    for name in PREFERENCE:
+        needed = getattr(engines.engine_class(name), "files", ())
+        if all(getattr(models, field) for field in needed):
+            return engines.build(name, models)
+    return None
+
+
+def difficulty_of(psnr_db: float | None) -> float:
+    """Return how hard a picture is for flow, 0..1, from the PSNR that it expects of itself."""
+    if psnr_db is None:
+        return 0.0
+    return min(max((NO_EFFORT - psnr_db) / (NO_EFFORT - UTMOST), 0.0), 1.0)
+
+
+def view(window: Window, first: int, last: int, shape: WindowShape) -> Window:
+    """Return what an engine sees that asked for `shape` and draws from keyframe first to last."""
+    low = max(first - shape.before, 0)
+    high = min(last + shape.after, len(window.keyframes) - 1)
+    slots = tuple(
+        replace(slot, left=slot.left - low) for slot in window.slots if first <= slot.left < last
+    )
+    return replace(
+        window,
+        keyframes=window.keyframes[low : high + 1],
+        first=first - low,
+        last=last - low,
+        gaps=window.gaps[low:high],
+        slots=slots,
+    )
