@@ -31,9 +31,11 @@ from ltxfilter.options import (
     parse_bytes,
     parse_lora,
     parse_size,
+    parse_spans,
     parse_threads,
     parse_time,
 )
+from ltxfilter.redraw import merged
 from ltxfilter.timeline import output_rate, parse_fraction, parse_rate
 
 RAW_FORMATS = ("yuv4mpegpipe", "rawvideo")  # nothing is encoded in them
@@ -72,6 +74,7 @@ class Given:
     encoder: dict[str, str] = field(default_factory=dict)
     maps: list[str] = field(default_factory=list)
     loras: list[str] = field(default_factory=list)
+    redraw: list[str] = field(default_factory=list)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -197,6 +200,8 @@ def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> Non
         given.maps.append(word.value)
     elif flag.name == "lora":
         given.loras.append(word.value)
+    elif flag.name == "redraw":
+        given.redraw.append(word.value)
     elif side in (Side.GENERAL, Side.DRAW, Side.MODEL):
         given.general[flag.key] = word.value or flag.name
     elif side is Side.INPUT or (side is Side.EITHER and describes_input):
@@ -305,8 +310,13 @@ def _drawing(given: Given) -> dict[str, Any]:
         found["engine"] = text["engine"]
     if "threads" in given.output:
         found["threads"] = parse_threads(given.output["threads"])
-    repeats = _choice(text, "repeats", ("report", "smooth"))
-    return {**found, "cuts": text.get("cuts") != "no_cuts", "repeats": repeats}
+    return {
+        **found,
+        "cuts": text.get("cuts") != "no_cuts",
+        "conceal": text.get("conceal") != "no_conceal",
+        "repeats": _choice(text, "repeats", ("report", "smooth")),
+        "redraw": merged(span for part in given.redraw for span in parse_spans(part)),
+    }
 
 
 def _models(given: Given) -> ModelOptions:

@@ -23,6 +23,7 @@ class Budget:
 
     decode_bytes: int  # decoded frames waiting for a window
     ahead: int  # windows prepared, being drawn or drawn but not yet written
+    slots: int  # of one of them; what has more is drawn in parts, where the engine lets itself
     parts: Mapping[str, int]  # bytes by part, for people
 
     @property
@@ -39,14 +40,16 @@ def divide(
     *,
     held: tuple[int, int],
     threads: int,
+    hole: Fraction = Fraction(0),
 ) -> Budget:
     """Return the roomiest division that fits in `memory` bytes.
 
-    held: bytes that the source and the sink hold by themselves. Raises OptionError with the
-    smallest number that would do.
+    held: bytes that the source and the sink hold by themselves. hole: seconds of the longest
+    stretch of source frames that are to be redrawn. Raises OptionError with the smallest number
+    that would do.
     """
     steps = [(8, threads + 2), (4, threads + 1), (2, threads), (1, 1)]
-    budgets = [_division(step, video, rate, shape, held) for step in steps]
+    budgets = [_division(step, video, rate, shape, held=held, hole=hole) for step in steps]
     for budget in budgets:
         if budget.total <= memory:
             return budget
@@ -62,14 +65,20 @@ def _division(
     video: VideoInfo,
     rate: Fraction | None,
     shape: WindowShape,
+    *,
     held: tuple[int, int],
+    hole: Fraction,
 ) -> Budget:
     frames, ahead = step
     frame = video.frame_bytes
     waiting = max(frames * frame, LEAST_WAITING)
     advance = shape.keyframes - 1  # new keyframes per window
     per_window = shape.draw_bytes + advance * frame
-    drawn = min(_slots(video, rate, advance), shape.slots or advance * 1000)
+    interval = video.interval or Fraction(1, 24)
+    usual = _slots(advance * interval, video, rate)
+    drawn = min(usual, shape.slots)
+    if not shape.slots:  # all at once: what is hidden, from the frame before to the frame after
+        drawn = max(usual, _slots(hole + 2 * interval, video, rate)) if hole else usual
     parts = {
         "decode": held[0] + waiting,
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
@@ -78,10 +87,9 @@ def _division(
         "encode": held[1],
         "base": BASE_BYTES,
     }
-    return Budget(waiting, ahead, parts)
+    return Budget(waiting, ahead, drawn, parts)
 
 
-def _slots(video: VideoInfo, rate: Fraction | None, advance: int) -> int:
-    """Return how many slots a window of `advance` intervals usually has."""
-    interval = video.interval or Fraction(1, 24)
-    return max(ceil(advance * interval * rate), 1) if rate else 2 * advance
+def _slots(seconds: Fraction, video: VideoInfo, rate: Fraction | None) -> int:
+    """Return how many slots there usually are in a stretch of the source."""
+    return max(ceil(seconds * (rate or 2 / (video.interval or Fraction(1, 24)))), 1)

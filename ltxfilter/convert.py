@@ -16,9 +16,10 @@ from ltxfilter.cuts import CutDetector
 from ltxfilter.errors import InputError, Interrupted, OptionError
 from ltxfilter.frame import Frame, Made
 from ltxfilter.media import Sink, Source, open_sink, open_source
-from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.options import InputOptions, Options, OutputOptions, parse_spans
 from ltxfilter.path import at_speed, prepared, retimed, windows
 from ltxfilter.progress import Progress
+from ltxfilter.redraw import LONGEST_HOLE, Hiding, hide, longest, merged
 from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered, timed
 from ltxfilter.timeline import output_rate
 from ltxfilter.window import RollingWindow
@@ -43,6 +44,7 @@ class Run:
         self._signum: int | None = None
         self._span: tuple[Fraction, Fraction] | None = None  # first and latest time written
         self._open = ExitStack()
+        self._spans = merged(options.redraw)
         with ExitStack() as opening:
             own = opening.enter_context
             self.source: Source = own(closing(open_source(options.input)))
@@ -63,7 +65,10 @@ class Run:
                 self.worker.shape,
                 held=(self.source.held_bytes, self.sink.held_bytes),
                 threads=options.threads,
+                hole=longest(self._spans) / options.speed,
             )
+            if self.worker.shape.slots:
+                self.worker.most_slots = self.budget.slots
             self._open = opening.pop_all()
         duration = self.source.duration
         self.progress = Progress(
@@ -126,10 +131,12 @@ class Run:
             CutDetector(self.info, cuts=options.cuts),
             at_speed(self.info, options.speed).interval,
             options.repeats,
+            hiding=self._hiding(),
         )
         with ExitStack() as stack:
             own = stack.enter_context
-            source = retimed(self.source.frames(), options.speed)
+            shown = hide(self.source.frames(), self._spans, self.source.clock)
+            source = retimed(shown, options.speed)
             frames = own(closing(buffered(
                 source, stats=stages[0], max_bytes=budget.decode_bytes,
                 size_of=_frame_bytes, stop=self._stop,
@@ -144,6 +151,14 @@ class Run:
             )))  # fmt: skip
             for batch in drawn:
                 yield from batch
+
+    def _hiding(self) -> Hiding:
+        """Return which frames to treat as missing, within what memory was set aside for."""
+        options, shape = self.options, self.worker.shape
+        if shape.slots:
+            return Hiding(options.conceal, LONGEST_HOLE / options.speed)
+        usual = (shape.keyframes - 1) * (self.info.interval or Fraction(1, 24))
+        return Hiding(options.conceal, max(usual, longest(self._spans)) / options.speed)
 
     def _drawn_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
@@ -164,6 +179,7 @@ class Run:
             rolling.cuts,
             rolling.gaps,
         )
+        progress.redrawn, progress.covered = rolling.redrawn, rolling.covered
         progress.fallbacks = self.worker.fallbacks
         if self._span is not None:
             progress.out_time = self._span[1] - self._span[0]
@@ -213,7 +229,7 @@ def convert(
     video: "codec", "pix_fmt", and the encoder's own options, as {"codec": "libx265", "crf": 18}.
     overwrite: replace an existing output. on_progress: called with the running counts, at most ten
     times a second. options: further fields of Options, such as memory (bytes), threads, cuts,
-    repeats, speed. Returns the counts. Raises LtxFilterError.
+    repeats, speed, redraw (as for --redraw). Returns the counts. Raises LtxFilterError.
     """
     chosen = {key: str(value) for key, value in (video or {}).items()}
     target = OutputOptions(
@@ -225,6 +241,8 @@ def convert(
     )
     if "speed" in options:
         options["speed"] = Fraction(options["speed"])
+    if isinstance(options.get("redraw"), str):
+        options["redraw"] = parse_spans(options["redraw"])
     try:
         asked = Options(
             input=InputOptions(path=str(input)),

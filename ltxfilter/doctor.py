@@ -168,8 +168,10 @@ def plan(options: Options) -> Plan:
     from ltxfilter.budget import divide
     from ltxfilter.media import open_source
     from ltxfilter.path import at_speed
+    from ltxfilter.redraw import longest, merged
     from ltxfilter.worker import Worker
 
+    hole = longest(merged(options.redraw)) / options.speed
     with closing(open_source(options.input)) as source:
         info = source.info
         rate = output_rate(options.fps, info.rate)
@@ -180,7 +182,13 @@ def plan(options: Options) -> Plan:
         ):
             held = (source.held_bytes, sink.held_bytes)
             budget = divide(
-                options.memory, shown, rate, worker.shape, held=held, threads=options.threads
+                options.memory,
+                shown,
+                rate,
+                worker.shape,
+                held=held,
+                threads=options.threads,
+                hole=hole,
             )
             engine, streams = worker.engine, sink.plan
         times, duration = _times(options, source)

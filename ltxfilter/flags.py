@@ -102,6 +102,15 @@ DRAW_FLAGS = (
         "repeated source frames: report them (default), or smooth them over",
         Side.DRAW,
     ),
+    Flag(
+        "redraw",
+        "BEGIN:END",
+        "draw the source frames from BEGIN to END anew, as if they were missing; in seconds, or "
+        "HH:MM:SS-HH:MM:SS; several with commas; repeatable",
+        Side.DRAW,
+    ),
+    Flag("conceal", "", "draw damaged source frames anew (default)", Side.DRAW),
+    Flag("no_conceal", "", "show damaged source frames as decoded", Side.DRAW, group="conceal"),
     Flag("memory", "SIZE", "use at most SIZE, such as 512M or 4G (default 2G)", Side.DRAW),
 )
 

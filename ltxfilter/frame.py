@@ -93,6 +93,7 @@ class Frame:
     origin: Any = None  # media/'s own: the decoded frame whose lasting side data this inherits
     duration: Fraction | None = None  # seconds, if the source declares it
     corrupt: bool = False  # the decoder could not vouch for it: never drawn from
+    hidden: bool = False  # taken as missing: never drawn from, nor shown
     spliced: bool = False  # the source changed its picture size here: never drawn across
     made: Made = Made.SOURCE
     psnr_db: float | None = None  # an engine's estimate of a drawn frame's quality

@@ -134,8 +134,8 @@ def _span(text: str) -> Span:
     ends = text.split("-")
     if len(ends) == 1:
         fields = text.split(":")
-        half = len(fields) // 2
-        ends = [":".join(fields[:half]), ":".join(fields[half:])]
+        half, odd = divmod(len(fields), 2)
+        ends = [] if odd else [":".join(fields[:half]), ":".join(fields[half:])]
     if len(ends) != 2 or not all(ends):
         raise OptionError(f"span {text!r}: write BEGIN:END in seconds, or HH:MM:SS-HH:MM:SS")
     return parse_time(ends[0]), parse_time(ends[1])

@@ -26,6 +26,8 @@ class Progress:
     gaps: int = 0  # pauses too long to draw across
     corrupt: int = 0  # damaged packets and frames in the source
     out_of_order: int = 0  # source frames dropped because their time did not advance
+    redrawn: int = 0  # hidden or damaged source frames in whose place an engine drew
+    covered: int = 0  # those in whose place the nearest good frame was held
     fallbacks: int = 0  # drawn frames that failed the check and were drawn again more simply
     out_time: Fraction = Fraction(0)  # seconds of output written
     duration: Fraction | None = None  # seconds the output will have, when known
@@ -131,6 +133,8 @@ def summary(progress: Progress) -> Iterator[str]:
         "cuts": progress.cuts,
         "gaps": progress.gaps,
         "corrupt": progress.corrupt,
+        "redrawn": progress.redrawn,
+        "held over": progress.covered,
         "dropped out of order": progress.out_of_order,
         "drawn again more simply": progress.fallbacks,
     }

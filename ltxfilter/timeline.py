@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
+from statistics import median
 
 from ltxfilter.errors import OptionError
 
@@ -13,6 +16,8 @@ NTSC = Fraction(1000, 1001)
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
 NAMED = {"ntsc": 30 * NTSC, "pal": Fraction(25), "film": Fraction(24), "ntsc-film": 24 * NTSC}
 MAX_RATE = 1000  # frames per second
+GAP_FACTOR = Fraction(5, 2)  # times the usual interval: a longer pause is not drawn across
+LONGEST_GAP = 3600  # seconds; a longer one is a damaged timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,9 @@ class Slot:
     index: int  # position in the output, from 0
     time: Fraction  # seconds on the source's clock
     left: int  # position of its earlier keyframe in the window
-    tau: Fraction  # 0 <= tau < 1 between its two keyframes; exactly 0 passes the earlier through
+    # 0 <= tau < 1 between its two keyframes; exactly 0 passes the earlier through. Below 0 the
+    # earlier one is missing, and `left` is held before its time.
+    tau: Fraction
 
 
 @dataclass(slots=True)
@@ -38,13 +45,20 @@ class Timeline:
     _next: int = 0
     _known: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))  # a time, its place in slots
 
-    def between(self, left: Fraction, right: Fraction) -> Iterator[tuple[int, Fraction, Fraction]]:
-        """Yield (index, time, tau) of every output time with `left <= time < right`."""
+    def between(
+        self, left: Fraction, right: Fraction, hidden: Sequence[Fraction] = ()
+    ) -> Iterator[tuple[int, Fraction, Fraction]]:
+        """Yield (index, time, tau) of every output time with `left <= time < right`.
+
+        hidden: times of source frames between the two, which count where the source's own
+        timeline is kept; tau goes from `left` to `right` all the same.
+        """
         if self.rate is None:
-            for part in range(self.split):
-                tau = Fraction(part, self.split)
-                yield self._next, left + tau * (right - left), tau
-                self._next += 1
+            for begin, end in pairwise((left, *hidden, right)):
+                for part in range(self.split):
+                    time = begin + (end - begin) * part / self.split
+                    yield self._next, time, (time - left) / (right - left)
+                    self._next += 1
             return
         begin = self._place(left)
         end = self._place(right)  # in units of the output interval
@@ -61,20 +75,65 @@ class Timeline:
             self._known = time, (time - self.start) * self.rate
         return self._known[1]
 
-    def tail(self, left: Fraction, end: Fraction) -> Iterator[tuple[int, Fraction, Fraction]]:
+    def tail(
+        self, left: Fraction, end: Fraction, hidden: Sequence[Fraction] = ()
+    ) -> Iterator[tuple[int, Fraction, Fraction]]:
         """Yield the output times from the last source frame at `left` to the stream's `end`.
 
         With a rate their total number, earlier ones included, is round((end - start) * rate);
         the last source frame itself is never lost.
         """
         if self.rate is None:
-            yield from self.between(left, end)
+            yield from self.between(left, end, hidden)
             return
         first = max(ceil((left - self.start) * self.rate), 0)
         count = max(round_half_up((end - self.start) * self.rate), 1)
         for index in range(first, count):
             time = self.start + index / self.rate
             yield index, time, (time - left) / max(end - left, time - left + 1 / self.rate)
+
+
+@dataclass(slots=True)
+class Intervals:
+    """How far apart source frames are: `nominal` seconds, or else the median of the latest."""
+
+    nominal: Fraction | None
+    _recent: deque[Fraction] = field(default_factory=lambda: deque(maxlen=31))
+
+    def add(self, step: Fraction) -> None:
+        """Take note of the seconds from one frame to the next."""
+        if self.nominal is None:
+            self._recent.append(step)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._recent.clear()
+
+    @property
+    def usual(self) -> Fraction | None:
+        """Seconds from frame to frame; None before anything is known."""
+        if self.nominal is not None or not self._recent:
+            return self.nominal
+        return median(self._recent)
+
+    def is_pause(self, step: Fraction) -> bool:
+        """Say whether the source paused for `step` seconds."""
+        if self.nominal is not None and step <= self.nominal:  # the common case, cheaply
+            return False
+        usual = self.usual
+        return usual is not None and step > GAP_FACTOR * usual
+
+    def last(self, declared: Fraction | None, rate: Fraction | None) -> Fraction:
+        """Return how long the last frame is shown, seconds.
+
+        declared: its own duration. rate: the output's, for want of anything better.
+        """
+        usual = self.usual
+        if usual is None:
+            usual = declared or (1 / rate if rate else Fraction(1, 25))
+        if declared is None or declared < usual / 2 or declared > LONGEST_GAP:
+            return usual
+        return declared
 
 
 @dataclass(frozen=True, slots=True)

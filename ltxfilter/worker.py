@@ -67,6 +67,7 @@ class Worker:
         ]
         self.shape: WindowShape = self._engine.open(video, rate, threads)
         self._checks = self._engine.name not in TRUSTED
+        self.most_slots = self.shape.slots  # of a part; fewer take less memory
         self.fallbacks = 0  # frames that failed the check and were drawn by a fallback
 
     @property
@@ -75,13 +76,13 @@ class Worker:
         return self._engine.name
 
     def prepare(self, window: Window) -> Iterator[Prepared]:
-        """Yield the window in parts of at most `shape.slots` slots to draw."""
+        """Yield the window in parts of at most `most_slots` slots to draw."""
         motion = self._engine.prepare(window)
         levels: tuple[Levels, ...] = ()
         size = max(len(window.slots), 1)
         if any(True for _ in window.to_draw()):
             levels = self._levels_of(window) if self._checks else ()
-            size = self.shape.slots or size
+            size = self.most_slots or size
         if len(window.slots) <= size:
             yield Prepared(window, motion, levels)
             return

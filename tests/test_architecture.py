@@ -14,11 +14,11 @@ ROOT = Path(ltxfilter.__file__).parent
 RANKS = [  # a module imports only from rows below its own, freely inside one folder
     {"errors"},
     {"frame", "timeline", "options", "scheduler", "flags"},
-    {"motion", "settings"},
+    {"motion", "settings", "redraw"},
     {"window"},
     {"cuts", "color"},
     {"media", "engines"},
-    {"budget", "worker"},
+    {"budget", "latency", "worker"},
     {"path"},
     {"pictures"},
     {"segments", "interpolator", "report", "progress", "arguments"},

@@ -47,6 +47,11 @@ class Source(Protocol):
     counts: SourceCounts
 
     @property
+    def clock(self) -> Fraction:
+        """Seconds on its frames' clock that -ss calls 0."""
+        ...
+
+    @property
     def duration(self) -> Fraction | None:
         """Seconds, if known before decoding."""
         ...

@@ -55,6 +55,7 @@ class BareSource(ABC):
         self._stream = stream
         self._buffered = io.BufferedReader(stream, READ_AHEAD)
         self._first, self._stop = _trim(options)
+        self.clock = -self._first
 
     @property
     def held_bytes(self) -> int:

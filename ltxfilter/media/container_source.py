@@ -119,6 +119,11 @@ class ContainerSource:
             )
 
     @property
+    def clock(self) -> Fraction:
+        """Seconds on the container's clock that -ss calls 0."""
+        return clock_zero(self.container)
+
+    @property
     def span(self) -> tuple[Fraction | None, Fraction | None]:
         """What -ss, -t and -to leave, in seconds on the container's clock."""
         return self._start, self._end

@@ -1,0 +1,140 @@
+"""Source frames that are not to be seen: which ones are hidden, and the holes that they leave."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from ltxfilter.errors import InputError, OptionError
+from ltxfilter.frame import Frame
+from ltxfilter.options import Span
+
+log = logging.getLogger("ltxfilter.redraw")
+
+LONGEST_HOLE = Fraction(10)  # seconds from one good frame to the next that are drawn across
+LONGEST_WAIT = Fraction(1)  # seconds for a first good frame, where there is none to hold
+
+
+@dataclass(slots=True)
+class Hole:
+    """What was hidden since the last good frame."""
+
+    start: Fraction  # seconds: the good frame before it, or the first hidden one of the stream
+    times: list[Fraction] = field(default_factory=list)  # of the hidden frames
+    paused: bool = False  # the source paused within it
+    spliced: bool = False  # the picture's size changed within it
+
+    @property
+    def span(self) -> Fraction:
+        """Seconds from the first hidden frame to the last."""
+        return self.times[-1] - self.times[0]
+
+
+@dataclass(slots=True)
+class Hiding:
+    """Tells which frames of a stream to treat as missing, and keeps the hole that they leave.
+
+    Damaged frames are, unless the damage goes on for more than `longest` seconds: what cannot be
+    drawn from anything near is better shown as it is.
+    """
+
+    conceal: bool = True  # damaged frames too
+    longest: Fraction = LONGEST_HOLE
+    hole: Hole | None = None  # open since the last good frame
+    damaged: Frame | None = None  # the latest in the hole, which stands in if there is no good one
+    _given_up: bool = False
+
+    def hides(self, frame: Frame, good: Fraction | None, start: Fraction) -> bool:
+        """Say whether `frame` is missing. good: when the latest good frame was; start: the first.
+
+        A frame that is not hidden leaves its hole to `take`.
+        """
+        if frame.hidden:
+            return True
+        if not frame.corrupt or not self.conceal:
+            self._given_up = False
+            return False
+        limit = min(self.longest, LONGEST_WAIT) if good is None else self.longest
+        self._given_up |= frame.time - (start if good is None else good) > limit
+        return not self._given_up
+
+    def hide(self, frame: Frame, good: Fraction | None, paused: bool) -> None:
+        """Add `frame` to the hole; what it says of the stream counts all the same."""
+        if self.hole is None:
+            self.hole = Hole(frame.time if good is None else good)
+        self.hole.times.append(frame.time)
+        self.hole.paused |= paused
+        self.hole.spliced |= frame.spliced
+        if not frame.hidden:
+            self.damaged = frame
+
+    def take(self) -> Hole | None:
+        """Return the hole that a good frame closes, if any."""
+        hole, self.hole, self.damaged = self.hole, None, None
+        return hole
+
+    def stand_in(self) -> tuple[Frame, Hole | None]:
+        """Return a damaged frame for want of any good one, and the hole before it.
+
+        Raises InputError if there is none.
+        """
+        hole, damaged = self.hole, self.damaged
+        if hole is None or damaged is None:
+            raise InputError("no source frame is left to show: --redraw hides all of them")
+        earlier = [time for time in hole.times if time < damaged.time]
+        later = [time for time in hole.times if time > damaged.time]
+        self.hole = Hole(damaged.time, later) if later else None
+        return damaged, Hole(hole.start, earlier) if earlier else None
+
+
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return the spans in order, those that meet joined. Raises OptionError for an unusable one."""
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if not 0 <= begin < end:
+            raise OptionError(f"--redraw {_text(begin, end)}: it must end after it begins")
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    for begin, end in joined:
+        if end - begin > LONGEST_HOLE:
+            raise OptionError(
+                f"--redraw {_text(begin, end)}: at most {LONGEST_HOLE} s in one go can be drawn "
+                "from what lies around them"
+            )
+    return tuple(joined)
+
+
+def longest(spans: Sequence[Span]) -> Fraction:
+    """Return how many seconds the longest span lasts; 0 if there is none."""
+    return max((end - begin for begin, end in spans), default=Fraction(0))
+
+
+def hide(frames: Iterable[Frame], spans: Sequence[Span], clock: Fraction) -> Iterator[Frame]:
+    """Yield the frames, those with `begin <= time - clock < end` of a span marked as hidden.
+
+    spans: seconds, ascending, as `merged` returns them. clock: the time that they call 0.
+    """
+    if not spans:
+        yield from frames
+        return
+    hits = [0] * len(spans)
+    at = 0  # the span that the next frame may be in
+    for frame in frames:
+        time = frame.time - clock
+        while at < len(spans) and spans[at][1] <= time:
+            at += 1
+        inside = at < len(spans) and spans[at][0] <= time
+        if inside:
+            hits[at] += 1
+        yield replace(frame, hidden=True) if inside else frame
+    for span, count in zip(spans, hits, strict=True):
+        if not count:
+            log.warning("--redraw %s: no source frame is shown then", _text(*span))
+
+
+def _text(begin: Fraction, end: Fraction) -> str:
+    return f"{float(begin):g}:{float(end):g}"
