@@ -143,7 +143,7 @@ def _opening_lines(run: Run) -> list[str]:
     rate = "every interval halved" if run.rate is None else rate_text(run.rate)
     return [
         f"{run.source.name} -> {run.sink.name}: {info.width}x{info.height} {info.pix_fmt}, "
-        f"{rate_text(info.rate)} -> {rate}, engine {run.options.engine}",
+        f"{rate_text(info.rate)} -> {rate}, engine {run.worker.engine}",
         memory_line(run.progress.memory),
     ]
 

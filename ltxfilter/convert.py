@@ -217,7 +217,7 @@ def convert(
     output: str | Path,
     *,
     fps: object = "auto",
-    engine: str = "flow",
+    engine: str = "auto",
     video: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,

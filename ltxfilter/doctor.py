@@ -71,7 +71,7 @@ def examine(models: ModelOptions | None = None) -> Iterator[Finding]:
     yield _kernels()
     yield Finding("cuda", _cuda(), "no NVIDIA GPU that torch can use; engines draw on the CPU")
     yield Finding("ffmpeg", shutil.which("ffmpeg") or "", "only needed around pipes; ffmpeg.org")
-    yield from _engines()
+    yield from _engines(models or ModelOptions())
     yield from _model_files(models or ModelOptions())
 
 
@@ -126,12 +126,15 @@ def _gpu(number: int) -> str:
     return f"{torch.cuda.get_device_name(number)} ({memory}, {eight} FP8)"
 
 
-def _engines() -> Iterator[Finding]:
-    from ltxfilter.engines import ENGINES, engine_class
+def _engines(models: ModelOptions) -> Iterator[Finding]:
+    from ltxfilter.engines import ENGINES, build, engine_class
 
     for name in ENGINES:
         missing = engine_class(name).unavailable() or ""
-        yield Finding(f"engine {name}", "" if missing else "ready", missing)
+        ready = "ready"
+        if team := () if missing else getattr(build(name, models), "team", ()):
+            ready += ", with the files named: " + ", ".join(team)
+        yield Finding(f"engine {name}", "" if missing else ready, missing)
 
 
 def _model_files(models: ModelOptions) -> Iterator[Finding]:

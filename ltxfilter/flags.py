@@ -87,7 +87,7 @@ DRAW_FLAGS = (
         "2x, or source (every source interval halved)",
         Side.DRAW,
     ),
-    Flag("engine", "NAME", "flow (default), or NAME:key=value; see ltxfilter engines", Side.DRAW),
+    Flag("engine", "NAME", "auto (default), or NAME:key=value; see ltxfilter engines", Side.DRAW),
     Flag(
         "speed",
         "FACTOR",

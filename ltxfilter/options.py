@@ -224,7 +224,7 @@ class Options:
     input: InputOptions = field(default_factory=InputOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     fps: str = "auto"  # auto, source, 2x or a rate
-    engine: str = "flow"  # NAME or NAME:key=value
+    engine: str = "auto"  # NAME or NAME:key=value
     models: ModelOptions = field(default_factory=ModelOptions)
     speed: Fraction = Fraction(1)  # below 1 plays slower
     cuts: bool = True

@@ -53,6 +53,7 @@ class Worker:
         models: ModelOptions | None = None,
     ) -> None:
         """Open the engine that `spec` describes. Raises OptionError, EngineError."""
+        self._spec = spec
         self._engine = engines.build(spec, models)
         if reason := type(self._engine).unavailable():
             raise EngineUnavailableError(f"engine {self._engine.name}: {reason}")
@@ -72,8 +73,9 @@ class Worker:
 
     @property
     def engine(self) -> str:
-        """The engine's name."""
-        return self._engine.name
+        """What was asked for, and which engines that comes down to."""
+        team = getattr(self._engine, "team", ())
+        return self._spec + (f" ({', '.join(team)})" if team else "")
 
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `most_slots` slots to draw."""
@@ -126,6 +128,9 @@ class Worker:
             return
         for slot, picture in zip(window.to_draw(), pictures, strict=True):
             ends = prepared.levels[slot.left], prepared.levels[slot.left + 1]
+            if picture.choice is not None and picture.choice.failed:
+                with self._lock:
+                    self.fallbacks += 1
             yield picture if self._plausible(picture, *ends) else self._redraw(window, slot, *ends)
 
     def _plausible(self, picture: Drawn, left: Levels, right: Levels) -> bool:
