@@ -80,9 +80,9 @@ class Auto:
         return Flow.unavailable()
 
     @property
-    def partner(self) -> str | None:
-        """Name of the engine that is asked for what is hard; None: flow draws everything."""
-        return None if self._partner is None else self._partner.name
+    def team(self) -> tuple[str, ...]:
+        """Names of the engines that it owns: flow alone, or the one that it asks as well."""
+        return ("flow",) if self._partner is None else ("flow", self._partner.name)
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
         """Open both engines; ask for windows that serve both."""
