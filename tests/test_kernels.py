@@ -83,8 +83,9 @@ def test_splat(size: tuple[int, int], seed: int, reach: float) -> None:
     st.sampled_from([1, 2, 4, 8, 16]),
     st.sampled_from([0.0, 0.4, 5.0, 100.0]),
     st.booleans(),
+    st.integers(1, 4),
 )
-def test_warp(
+def test_warp(  # noqa: PLR0917
     size: tuple[int, int],
     seed: int,
     depth: int,
@@ -92,10 +93,12 @@ def test_warp(
     cell_y: int,
     reach: float,
     masked: bool,
+    planes: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     dtype = np.uint8 if depth == 8 else np.uint16
-    ends = tuple(rng.integers(0, 1 << depth, size, dtype=dtype) for _ in range(2))
+    noise = rng.integers(0, 1 << depth, (planes, 2, *size), dtype=dtype)
+    ends = [(a, b) for a, b in noise]
     rows, columns = -(-size[0] // cell_y) + 2, -(-size[1] // cell_x) + 2
     ways = [smooth(rng, rows, columns, 32 * reach).transpose(2, 0, 1) for _ in range(2)]
     share = rng.uniform(0, 32767, (1, rows, columns))
@@ -104,10 +107,11 @@ def test_warp(
     field = np.ascontiguousarray(np.rint(field), np.int16)
     still = (rng.random(size) < 0.1).astype(np.uint8) * 255 if masked else None
     tau = int(rng.integers(1, 32768))
-    expected = np.empty(size, dtype)
-    plain.warp(ends, field, kernels.CUBIC, (cell_x, cell_y), depth, still, tau, expected)
     drawn = kernels.warp(ends, field, (cell_x, cell_y), depth, still, tau)
-    np.testing.assert_array_equal(drawn, expected)
+    for pair, found in zip(ends, drawn, strict=True):
+        expected = np.empty(size, dtype)
+        plain.warp(pair, field, kernels.CUBIC, (cell_x, cell_y), depth, still, tau, expected)
+        np.testing.assert_array_equal(found, expected)
 
 
 @needs_compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Field, Floats, Grid, Luma, Shrunk
+from ltxfilter.motion.grid import Floats, Grid, Luma, Shrunk
 from ltxfilter.motion.trajectory import Moment, Passage, disagreement, field, moment
 
 BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
@@ -74,26 +74,27 @@ class Drawing:
         self, left: Planes, right: Planes, at: Moment, still: Luma | None, tau: float
     ) -> Planes:
         """Return the picture at `tau` between `left` and `right`."""
-        fields: dict[tuple[int, int], Field] = {}
-        drawn = []
-        for shape, a, b in zip(self._layout, left, right, strict=True):
-            shifts = shape.shift_x, shape.shift_y
-            if shifts not in fields:
-                fields[shifts] = field(at, self._grid, *shifts)
-            drawn.append(self._plane(shape, (a, b), fields[shifts], still, tau))
-        return tuple(drawn)
+        alike: dict[PlaneShape, list[int]] = {}
+        for index, shape in enumerate(self._layout):
+            alike.setdefault(replace(shape, role=""), []).append(index)
+        drawn: dict[int, Plane] = {}
+        for shape, places in alike.items():
+            ends = [(left[place], right[place]) for place in places]
+            drawn |= dict(zip(places, self._planes(shape, ends, at, still, tau), strict=True))
+        return tuple(drawn[index] for index in range(len(drawn)))
 
-    def _plane(
+    def _planes(
         self,
         shape: PlaneShape,
-        ends: tuple[Plane, Plane],
-        way: Field,
+        ends: list[tuple[Plane, Plane]],
+        at: Moment,
         still: Luma | None,
         tau: float,
-    ) -> Plane:
+    ) -> list[Plane]:
         if still is not None:
             still = np.ascontiguousarray(still[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
         cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
+        way = field(at, self._grid, shape.shift_x, shape.shift_y)
         return kernels.warp(ends, way, cells, shape.depth, still, min(round(tau * 32768), 32767))
 
 

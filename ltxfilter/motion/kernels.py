@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -153,29 +154,31 @@ def travel(ahead: Array, behind: Array, sure: Array, steps: tuple[float, float, 
 
 
 def warp(  # noqa: PLR0917
-    ends: tuple[Array, Array],
+    ends: Sequence[tuple[Array, Array]],
     field: Array,
     cells: tuple[int, int],
     depth: int,
     still: Array | None,
     tau: int,
-) -> Array:
-    """Draw a plane: fetch both keyframes' samples along `field` and mix them.
+) -> list[Array]:
+    """Draw planes of one shape: fetch both keyframes' samples along `field` and mix them.
 
-    ends: two [H, W], samples of `depth` bits. field: [5, rows + 2, columns + 2] int16, one cell
-    of border on each side: x and y of the way to the left end, then to the right one, in 1/32
-    samples, and the share of the left in 1/32768; read bilinearly. cells: samples per cell along
-    x and y. still: where not 0, the ends are cross-faded in place. tau: the share of the right
-    one there, in 1/32768.
+    ends: for one to four planes, that of each keyframe, [H, W], samples of `depth` bits. field:
+    [5, rows + 2, columns + 2] int16, one cell of border on each side: x and y of the way to the
+    left end, then to the right one, in 1/32 samples, and the share of the left in 1/32768; read
+    bilinearly. cells: samples per cell along x and y. still: where not 0, the ends are cross-faded
+    in place. tau: the share of the right one there, in 1/32768.
     """
-    out = np.empty(ends[0].shape, ends[0].dtype)
+    drawn = [np.empty(a.shape, a.dtype) for a, _ in ends]
     if compiled is None:
         from ltxfilter.motion import plain
 
-        plain.warp(ends, field, CUBIC, cells, depth, still, tau, out)
+        for pair, out in zip(ends, drawn, strict=True):
+            plain.warp(pair, field, CUBIC, cells, depth, still, tau, out)
     else:
-        compiled.warp(*ends, field, CUBIC, *cells, depth, still, tau, out)
-    return out
+        planes = tuple((a, b, out) for (a, b), out in zip(ends, drawn, strict=True))
+        compiled.warp(planes, field, CUBIC, *cells, depth, still, tau)
+    return drawn
 
 
 def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:

@@ -22,10 +22,18 @@
 #define HAVE_AVX2 0
 #endif
 
+/* Planes of one shape that are drawn along one field. */
 typedef struct {
     const void *a, *b;
     void *out;
     ptrdiff_t stride_a, stride_b, stride_out; /* bytes */
+} WarpPlane;
+
+enum { MOST_PLANES = 4 };
+
+typedef struct {
+    WarpPlane planes[MOST_PLANES];
+    int count;
     const uint8_t *still;                     /* or NULL */
     const int8_t *taps;                       /* [16, 4] */
     const int32_t *left;                      /* per sample, the padded cell before it */
@@ -49,6 +57,13 @@ int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int
           uint8_t *out);
 void travel(const float *ahead, const float *behind, const float *sure, float passed, float span,
             float bend, int cells, float *out);
+void warp_samples(const Warp *w, const WarpPlane *plane, int y, int begin, int end);
+
+/* The same as warp_samples, 16 samples of 8 bits at a time. */
+typedef struct FastWarp FastWarp;
+FastWarp *fast_warp(const Warp *w); /* to be freed; NULL where it cannot be used */
+void fast_row(FastWarp *f, int y);
+
 int warp(Warp *w, const int16_t *field, int rows, int columns, int cell_x, int cell_y);
 
 static inline int32_t clamp(int32_t value, int32_t low, int32_t high)

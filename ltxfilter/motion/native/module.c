@@ -154,27 +154,33 @@ static PyObject *py_travel(PyObject *module, PyObject *args)
 
 static PyObject *py_warp(PyObject *module, PyObject *args)
 {
-    PyObject *objects[6];
-    Py_buffer v[6];
-    int cell_x, cell_y, depth, tau, failed, masked;
+    PyObject *objects[3 + 3 * MOST_PLANES], *planes, *field, *taps, *still;
+    Py_buffer v[3 + 3 * MOST_PLANES], *first = v + 3;
+    int cell_x, cell_y, depth, tau, failed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOiiiOiO", &objects[0], &objects[1], &objects[2], &objects[3],
-                          &cell_x, &cell_y, &depth, &objects[4], &tau, &objects[5]))
+    if (!PyArg_ParseTuple(args, "OOOiiiOi", &planes, &field, &taps, &cell_x, &cell_y, &depth,
+                          &still, &tau))
         return NULL;
-    masked = objects[4] != Py_None;
-    if (!masked)
-        objects[4] = objects[3];
-    if (borrow(objects, v, 6, 1) < 0)
+    const int count = (int)PyTuple_Size(planes), views = 3 + 3 * count;
+    if (count < 1 || count > MOST_PLANES)
+        return PyErr_Format(PyExc_ValueError, "one to four planes, not %d", count);
+    objects[0] = field, objects[1] = taps, objects[2] = still == Py_None ? taps : still;
+    for (int i = 0; i < 3 * count; i++)
+        objects[3 + i] = PyTuple_GetItem(PyTuple_GetItem(planes, i / 3), i % 3);
+    if (borrow(objects, v, views, 1) < 0)
         return NULL;
-    Warp w = {.a = v[0].buf, .b = v[1].buf, .out = v[5].buf, .stride_a = v[0].strides[0],
-              .stride_b = v[1].strides[0], .stride_out = v[5].strides[0],
-              .still = masked ? v[4].buf : NULL, .taps = v[3].buf, .width = (int)v[0].shape[1],
-              .height = (int)v[0].shape[0], .deep = v[0].itemsize == 2, .most = (1 << depth) - 1,
-              .tau = tau};
+    Warp w = {.count = count, .still = still == Py_None ? NULL : v[2].buf, .taps = v[1].buf,
+              .width = (int)first->shape[1], .height = (int)first->shape[0],
+              .deep = first->itemsize == 2, .most = (1 << depth) - 1, .tau = tau};
+    for (int k = 0; k < count; k++) {
+        const Py_buffer *a = first + 3 * k, *b = a + 1, *out = a + 2;
+        w.planes[k] = (WarpPlane){a->buf, b->buf, out->buf, a->strides[0], b->strides[0],
+                                  out->strides[0]};
+    }
     Py_BEGIN_ALLOW_THREADS
-    failed = warp(&w, v[2].buf, (int)v[2].shape[1], (int)v[2].shape[2], cell_x, cell_y);
+    failed = warp(&w, v[0].buf, (int)v[0].shape[1], (int)v[0].shape[2], cell_x, cell_y);
     Py_END_ALLOW_THREADS
-    return give_back(v, 6, failed);
+    return give_back(v, views, failed);
 }
 
 static PyObject *py_still(PyObject *module, PyObject *args)
@@ -219,7 +225,7 @@ static PyMethodDef methods[] = {
     {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},
     {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,
-     "warp(a, b, field, taps, cell_x, cell_y, depth, still, tau, out)"},
+     "warp(((a, b, out), ...), field, taps, cell_x, cell_y, depth, still, tau)"},
     {"still", py_still, METH_VARARGS, "still(planes, out) -> how many samples stand still"},
     {NULL, NULL, 0, NULL},
 };
