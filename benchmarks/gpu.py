@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     import torch
 
+    from benchmarks import gpu_motion
     from benchmarks.gpu_models import Bench, ceiling, linear_seconds
 
     cuda = torch.cuda.is_available()
@@ -80,6 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         linears[mode] = linear_seconds(device, mode, *((64, 64) if asked.tiny else LAYER))
         bench = Bench(device, mode, asked.tiny)
         lines += measure(bench, mode, tops[mode], asked.only)
+        lines += gpu_motion.measure(bench, mode, asked.only, tiny=asked.tiny)
         bench.models.close()
     for line in lines:
         print(", ".join(f"{key} {_text(value)}" for key, value in line.items()))

@@ -36,7 +36,7 @@ class Bench:
         self._tiny = tiny
         self._known: dict[Step, Timing | str] = {}
         self.models = random_models(device, mode, tiny)
-        self._context = torch.randn(
+        self.context = torch.randn(
             (1, 128, sizes_of(tiny)["transformer"]["cross_attention_dim"])
             if tiny
             else sizes.CONTEXT,
@@ -61,7 +61,7 @@ class Bench:
             sigma = torch.full((1,), 0.7, device=device)
             levels = sigma.expand(1, step.tokens, 1)
             positions = torch.rand(1, 3, step.tokens, 2, device=device)
-            return lambda: self.models.velocity(tokens, sigma, levels, positions, self._context)
+            return lambda: self.models.velocity(tokens, sigma, levels, positions, self.context)
         if step.part == "encoder":
             size = (1, 3, step.length, 32 * height, 32 * width)
             pictures = torch.rand(size, device=device, dtype=self.models.dtype)

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
 pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 
-from benchmarks import gpu, gpu_models, ltx_sizes
+from benchmarks import gpu, gpu_models, gpu_motion, ltx_sizes
 from ltxfilter.engines.ltx import upstream
 
 
@@ -52,6 +52,27 @@ def test_every_step_runs_on_tiny_models(
     assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS) + 1
     assert lines[-1].startswith("one linear layer in 8 bits: ")
     assert not any("failed" in line for line in lines)
+
+
+def test_motions_guides_are_drawn_by_tiny_models(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(gpu_models, "SECONDS", 0.0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main(["--tiny", "--only", "ltx-motion x24"]) == 0
+    *lines, _ = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 6
+    assert not any("failed" in line for line in lines)
+    assert any("1024x576, dit, 1, vae tiny" in line and "guides 9," in line for line in lines)
+
+
+def test_motion_is_measured_for_every_source_and_step():
+    names = [case.name for case in gpu_motion.CASES]
+    assert len(set(names)) == len(names)
+    for vae in ("full", "tiny"):
+        for source in ("latent", *(f"dit, {n}" for n in (1, 2, 3, 4, 8)), "latent+dit, 4"):
+            assert f"ltx-motion x2 1920x1080, {source}, vae {vae}" in names
 
 
 def test_without_a_gpu_nothing_is_measured(
