@@ -8,7 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_models import Bench, per_call, randomize
 from ltxfilter.engines.ltx import tinyvae
 from ltxfilter.engines.ltx.context import Contexts, Prompt
@@ -83,30 +85,35 @@ def measure(bench: Bench, mode: str, pattern: str, *, tiny: bool) -> Iterator[di
 
 def _line(models: Models, case: Case, tiny: bool) -> dict[str, Any]:
     try:
-        return _timed(_source(models, case, tiny), models, case)
+        return _timed(source_of(models, case, tiny), models, case)
     except torch.OutOfMemoryError:
         return {"failed": "out of memory"}
 
 
 def _timed(source: LtxSource, models: Models, case: Case) -> dict[str, Any]:
     """Return what the guides of a clip cost per output frame, and in memory."""
-    clip = _clip(source)
+    clip = clip_for(source)
     cuda = source.device.type == "cuda"
     before = torch.cuda.memory_allocated(source.device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(source.device)
     seconds = per_call(lambda: source.draw([clip]), source.device)
     peak = torch.cuda.max_memory_allocated(source.device) if cuda else 0
+    with FlopCounterMode(display=False) as counter:
+        source.draw([clip])
+    out = case.pace * source.gaps
     held = sum(value.nbytes for part in case.parts for value in models._module(part).parameters())
     return {
         "guides": source.gaps * source.parts + 1,
-        "ms per frame": 1000 * seconds / (case.pace * source.gaps),
+        "ms per frame": 1000 * seconds / out,
+        "TFLOP per frame": counter.get_total_flops() / sizes.TERA / out,
         "models GB": held / 1e9,
         "peak GB": (held + peak - before) / 1e9,
     }
 
 
-def _source(models: Models, case: Case, tiny: bool) -> LtxSource:
+def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
+    """Return a case's source, drawing with models that are there; tiny: small guides."""
     size = SMALLEST if tiny else ""
     options = {"source": case.source, "size": size, "parts": 0, "gaps": case.gaps, "batch": 1}
     sigmas = choose_sigmas(case.steps, upsampled=case.upsampled) if case.denoised else ()
@@ -121,7 +128,7 @@ def _adopt_tiny_vae(models: Models) -> None:
         models.adopt(part, module.to(models.dtype))
 
 
-def _clip(source: LtxSource) -> Clip:
+def clip_for(source: LtxSource) -> Clip:
     """Return a clip of random pictures."""
     count = source.gaps + 1
     times = tuple(Fraction(number, 25) for number in range(count))

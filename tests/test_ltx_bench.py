@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
 pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 
+
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmarks import gpu, gpu_models, gpu_motion, ltx_sizes
 from ltxfilter.engines.ltx import upstream
+from ltxfilter.engines.ltx.context import Contexts, Prompt
+from ltxfilter.engines.ltx.models import Models
+from ltxfilter.options import ModelOptions
 
 
 def test_rows_have_the_tokens_that_were_planned():
@@ -73,6 +81,35 @@ def test_motion_is_measured_for_every_source_and_step():
     for vae in ("full", "tiny"):
         for source in ("latent", *(f"dit, {n}" for n in (1, 2, 3, 4, 8)), "latent+dit, 4"):
             assert f"ltx-motion x2 1920x1080, {source}, vae {vae}" in names
+
+
+@pytest.mark.parametrize(("source", "steps"), [("latent", 0), ("dit", 2)])
+def test_guides_at_the_published_size(source: str, steps: int):
+    """On a device without memory: the shapes fit, and operations are those of the formulas."""
+    meta = torch.device("meta")
+    models = Models(ModelOptions(), device=meta, dtype=torch.bfloat16)
+    case = gpu_motion.Case(source, steps)
+    for part in case.parts:
+        kind = "upsampler" if part == "temporal" else part
+        config = ltx_sizes.TEMPORAL if part == "temporal" else ltx_sizes.CONFIG
+        module = upstream.blueprint(kind, config, {}).to(torch.bfloat16)
+        models.adopt(part, module)
+        if part == "encoder":
+            models.adopt("statistics", module)
+    prompt = torch.empty(ltx_sizes.CONTEXT, device=meta, dtype=torch.bfloat16)
+    models.adopt("context", Contexts((Prompt(Fraction(0), ""),), prompt, None))
+    drawer = gpu_motion.source_of(models, case, tiny=False)
+    with FlopCounterMode(display=False) as counter:
+        assert drawer.draw([gpu_motion.clip_for(drawer)]).shape == (1, 3, 17, 256, 448)
+    cells = 8 * 14
+    wanted = ltx_sizes.decoder_flops(17, cells)
+    if source == "latent":
+        wanted += ltx_sizes.encoder_flops(9, cells)
+        wanted += ltx_sizes.upsampler_flops("temporal", 2, cells)
+    else:
+        wanted += 9 * ltx_sizes.encoder_flops(1, cells)
+        wanted += steps * ltx_sizes.transformer_flops((3 + 8) * cells)
+    assert counter.get_total_flops() == pytest.approx(wanted, rel=0.01)
 
 
 def test_without_a_gpu_nothing_is_measured(
