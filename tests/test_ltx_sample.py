@@ -185,7 +185,7 @@ def test_the_denoiser_runs_only_the_predictions_that_count():
     asked = []
 
     def velocity(latent, sigma, timesteps, positions, context, skipped=()):
-        asked.append((context.item(), tuple(skipped), sigma.tolist(), timesteps[0, :, 0].tolist()))
+        asked.append((context.item(), tuple(skipped), sigma, timesteps[0, :, 0].tolist()))
         return latent * context.item()
 
     state = tokens.empty_grid((1, 1, 1), 50.0).with_still(random(1, 128, 1, 1, 1), 3.0, 50.0)
@@ -196,9 +196,9 @@ def test_the_denoiser_runs_only_the_predictions_that_count():
     noisy = random(1, 2, 128)
     found = denoiser(noisy, 0.8, 0)
     assert asked == [
-        (0.5, (), [pytest.approx(0.8)], [pytest.approx(0.8), 0]),
-        (0.25, (), [pytest.approx(0.8)], [pytest.approx(0.8), 0]),
-        (0.5, (28,), [pytest.approx(0.8)], [pytest.approx(0.8), 0]),
+        (0.5, (), pytest.approx(0.8), [pytest.approx(0.8), 0]),
+        (0.25, (), pytest.approx(0.8), [pytest.approx(0.8), 0]),
+        (0.5, (28,), pytest.approx(0.8), [pytest.approx(0.8), 0]),
     ]
     cond, negative = noisy * (1 - 0.4), noisy * (1 - 0.2)
     torch.testing.assert_close(found[:, :1], (cond + (cond - negative))[:, :1])

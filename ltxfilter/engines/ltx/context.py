@@ -51,6 +51,13 @@ class Contexts:
         number = max(bisect_right(self.prompts, time, key=lambda prompt: prompt.time) - 1, 0)
         return self.positive[number : number + 1]
 
+    def of(self, times: Sequence[Fraction]) -> torch.Tensor:
+        """Return the contexts for several moments: [1, L, D] if it is the same one for all."""
+        found = {context.data_ptr(): context for context in map(self.at, times)}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return torch.cat([self.at(time) for time in times])
+
     def on(self, device: torch.device, dtype: torch.dtype) -> Contexts:
         """Return them there, in that precision."""
         negative = None if self.negative is None else self.negative.to(device, dtype)
@@ -90,6 +97,19 @@ def read(file: ModelFile) -> Contexts:
             "make it anew with ltxfilter context"
         )
     return Contexts(prompts, positive, tensors.get(NEGATIVE))
+
+
+def check_width(contexts: Contexts, file: ModelFile, checkpoint: ModelFile) -> None:
+    """Refuse contexts that a checkpoint cannot read. Raises EngineUnavailableError."""
+    settings = checkpoint.config.get("transformer", {})
+    before = settings.get("caption_proj_before_connector", False)
+    wanted = settings.get("cross_attention_dim" if before else "caption_channels")
+    width = contexts.positive.shape[-1]
+    if wanted not in (None, width):
+        raise EngineUnavailableError(
+            f"--context {file.path}: {width} values wide, and this checkpoint wants {wanted}; "
+            "make it anew with ltxfilter context"
+        )
 
 
 def parse_schedule(text: str, name: str) -> tuple[Prompt, ...]:

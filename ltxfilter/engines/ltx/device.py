@@ -5,6 +5,13 @@ from __future__ import annotations
 import torch
 
 from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import MIB
+
+TORCH_BYTES = {  # on a CPU measured, beside a GPU what is usual for a context
+    "cpu": 400 * MIB,
+    "cuda": 1500 * MIB,
+}
+FOR_TEXT = 4  # what is free on a GPU, divided by this, is for the text's keys and values
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -38,3 +45,18 @@ def check_memory(needed: int, free: int, device: torch.device, mode: str) -> Non
         f"{device} has {free / 1e9:.1f} GB free and the models take {needed / 1e9:.1f} GB; "
         f"choose {hint}"
     )
+
+
+def torch_bytes(device: torch.device) -> int:
+    """Return how much of the host's memory torch itself takes."""
+    return TORCH_BYTES["cpu" if device.type == "cpu" else "cuda"]
+
+
+def text_bytes(billions: float, device: torch.device) -> int:
+    """Return how many bytes the text's keys and values may take, asked for in billions.
+
+    Below 0 it is a share of what is free on a GPU, and nothing on a CPU.
+    """
+    if billions >= 0:
+        return int(billions * 1e9)
+    return torch.cuda.mem_get_info(device)[0] // FOR_TEXT if device.type == "cuda" else 0

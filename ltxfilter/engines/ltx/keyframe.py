@@ -24,9 +24,20 @@ CELL = 32  # pixels of a latent's side
 WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it takes host memory
 SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")  # as sample.SAMPLERS, which needs torch
 MODES = ("auto", "rowwise", "cast", "off")  # as fp8.MODES
+GRAPHS = ("auto", "on", "off")  # as graphs.MODES
+RUNNING = (  # how the transformer runs
+    EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
+    EngineOption("graphs", "auto", "replay the transformer's steps as CUDA graphs", GRAPHS),
+    EngineOption(
+        "text_memory",
+        -1.0,
+        "GB for what the prompt contributes, computed once; -1 what a GPU can spare, 0 nothing",
+        low=-1,
+    ),
+)
 ADVICE = (
-    "draw with tile=512, fewer latents or stages=1, keep the transformer smaller with fp8=rowwise "
-    "or out of it with offload=1"
+    "draw with tile=512, fewer latents, a smaller batch or stages=1, keep the transformer smaller "
+    "with fp8=rowwise or out of it with offload=1, or less of the prompt with text_memory=0"
 )
 GUIDING_BLOCKS = (29, 28)  # whose attention is left out: of LTX-2, of LTX-2.3
 GUIDING = (
@@ -60,7 +71,7 @@ class Keyframe:
         EngineOption("reference", False, "give the source as video too; needs an IC-LoRA (--lora)"),
         EngineOption("seed", 0, "of the noise"),
         EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
-        EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
+        *RUNNING,
         EngineOption("offload", False, "keep the transformer in host memory; slow"),
         EngineOption("compile", False, "compile the transformer: minutes at first, then faster"),
         EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
@@ -97,6 +108,8 @@ class Keyframe:
             tile=options["tile"],
             offload=options["offload"],
             compiled=options["compile"],
+            graphs=options["graphs"],
+            text_memory=options["text_memory"],
         )
         models.context()  # before what takes long to load
         guided = options["mode"] == "guided"

@@ -12,33 +12,32 @@ import torch
 from ltxfilter.engines.ltx import checkpoint as files
 from ltxfilter.engines.ltx import fp8, tinyvae, upstream
 from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
-from ltxfilter.engines.ltx.context import Contexts
+from ltxfilter.engines.ltx.context import Contexts, check_width
 from ltxfilter.engines.ltx.context import read as read_contexts
-from ltxfilter.engines.ltx.device import check_memory, choose_device
+from ltxfilter.engines.ltx.device import check_memory, choose_device, text_bytes, torch_bytes
+from ltxfilter.engines.ltx.graphs import check_graphs, choose_graphs
 from ltxfilter.engines.ltx.lora import Lora
 from ltxfilter.engines.ltx.stream import SLOTS, stream_blocks
 from ltxfilter.engines.ltx.tiles import decode_tiled
+from ltxfilter.engines.ltx.transformer import Transformer
 from ltxfilter.engines.ltx.weights import (
+    KINDS,
+    NAMINGS,
+    TRANSFORMERS,
     Naming,
-    after,
+    empty_model,
     fill_plain,
     fill_transformer,
     loaded_bytes,
-    read_tensors,
+    read_statistics,
+    statistics,
     transformer_name,
-    vae_naming,
 )
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.options import MIB, ModelOptions
+from ltxfilter.options import ModelOptions
 
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
-TRANSFORMERS = ("transformer", "refiner")
-HOST_BYTES = {  # of torch itself: on a CPU measured, beside a GPU what is usual for a context
-    "cpu": 400 * MIB,
-    "cuda": 1500 * MIB,
-}
-KINDS = {"spatial": Kind.SPATIAL, "temporal": Kind.TEMPORAL}
 
 
 class Models:
@@ -60,6 +59,8 @@ class Models:
         offload: bool = False,
         compiled: bool = False,
         tiny: bool = False,
+        graphs: str = "auto",
+        text_memory: float = -1,
     ) -> None:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
@@ -68,7 +69,9 @@ class Models:
         tile: side in pixels of what is decoded at a time; 0 decodes whole pictures. offload: leave
         the transformer's blocks in host memory, and bring each to the device when it runs.
         compiled: let torch compile the blocks when they first run, which takes minutes. tiny:
-        encode and decode with the tiny autoencoder in place of the checkpoint's.
+        encode and decode with the tiny autoencoder in place of the checkpoint's. graphs: one of
+        graphs.MODES. text_memory: billions of bytes for the text's keys and values; -1 a quarter
+        of what is free on a GPU when the transformer first runs, else nothing.
         """
         self.options = options
         self.device = device or choose_device(options.device)
@@ -78,6 +81,8 @@ class Models:
         self.offload = offload
         self.compiled = compiled
         self.tiny = tiny
+        self.graphs = check_graphs(graphs, self.device)
+        self.text_memory = text_memory
         self._lock = RLock()  # making one thing may ask for another
         self._loaded: dict[str, Any] = {}
 
@@ -105,21 +110,19 @@ class Models:
         loaded = [part for part in self._loaded.values() if isinstance(part, torch.nn.Module)]
         values = (value for part in loaded for value in (*part.parameters(), *part.buffers()))
         there = sum(value.nbytes for value in values if value.device.type == "cpu")
-        return HOST_BYTES["cpu" if self.device.type == "cpu" else "cuda"] + there
+        text = max(self.text_memory, 0) * 1e9 if self.device.type == "cpu" else 0
+        return torch_bytes(self.device) + there + int(text)
 
     def adopt(self, part: str, module: torch.nn.Module) -> None:
         """Draw with a model that is in memory already, in place of one from a file.
 
         For "statistics", which upsampling needs beside the upsampler, give the encoder.
         """
-        if part == "statistics":
-            found = dict(module.per_channel_statistics.named_buffers())
-            self._loaded[part] = {
-                name: found[name].float().reshape(-1, 1, 1, 1)
-                for name in ("mean-of-means", "std-of-means")
-            }
-        else:
-            self._loaded[part] = module
+        self._loaded[part] = (
+            statistics(module.per_channel_statistics.named_buffers())
+            if part == "statistics"
+            else module
+        )
 
     def nbytes(self, part: str) -> int:
         """Return how much of the device's memory a part's weights take. Raises."""
@@ -159,7 +162,7 @@ class Models:
     def velocity(
         self,
         latent: torch.Tensor,
-        sigma: torch.Tensor,
+        sigma: torch.Tensor | float,
         timesteps: torch.Tensor,
         positions: torch.Tensor,
         context: torch.Tensor,
@@ -169,27 +172,30 @@ class Models:
     ) -> torch.Tensor:
         """Return how the latent tokens [B, T, 128] move per unit of sigma, float32.
 
-        sigma: [B] float32. timesteps: [B, T, 1] float32, each token's own sigma. positions:
-        [B, 3, T, 2] float32, begin and end of each token in seconds, rows and columns. context:
-        [1 or B, L, D]. skipped: blocks whose self-attention is left out. refining: with the
-        distilled LoRA, where there is one.
+        sigma: of all windows, or [B] float32. timesteps: [B, T, 1] float32, each token's own
+        sigma. positions: [B, 3, T, 2] float32, begin and end of each token in seconds, rows and
+        columns; nobody may change them later. context: [1 or B, L, D]; what a single one
+        contributes may be remembered. skipped: blocks whose self-attention is left out. refining:
+        with the distilled LoRA, where there is one.
         """
-        module = self._module(self.refiner if refining else "transformer")
-        text = context.to(self.device, self.dtype).expand(len(latent), -1, -1)
+        runner = self._transformer(self.refiner if refining else "transformer")
         with torch.no_grad():
-            return upstream.velocity(
-                module,
-                latent=latent.to(self.device, self.dtype),
-                sigma=sigma.to(self.device),
-                timesteps=timesteps.to(self.device),
-                positions=positions.to(self.device),
-                context=text,
-                skipped=skipped,
+            return runner.velocity(
+                latent.to(self.device, self.dtype),
+                sigma,
+                timesteps.to(self.device),
+                positions.to(self.device),
+                context=context.to(self.device, self.dtype),
+                skipped=tuple(skipped),
             ).float()
 
     def context(self, time: Fraction = Fraction(0)) -> torch.Tensor:
         """Return the text context [1, L, D] for a moment of the source, seconds. Raises."""
         return self._contexts().at(time)
+
+    def contexts(self, times: Sequence[Fraction]) -> torch.Tensor:
+        """Return the text contexts of several windows drawn at once, [1 or B, L, D]. Raises."""
+        return self._contexts().of(times)
 
     def negative_context(self) -> torch.Tensor | None:
         """Return the context [1, L, D] that guidance leads away from, if --context has one."""
@@ -235,9 +241,21 @@ class Models:
     def _module(self, part: str) -> torch.nn.Module:
         return self._once(part, lambda: self._build(part))
 
+    def _transformer(self, part: str) -> Transformer:
+        def make() -> Transformer:
+            module = self._module(part)
+            if (
+                self.offload or self.compiled
+            ):  # two blocks move about; blocks are traced as they are
+                return Transformer(module, None if self.compiled else 0)
+            text = text_bytes(self.text_memory, self.device)
+            return Transformer(module, text, choose_graphs(self.graphs, self.device))
+
+        return self._once(f"running {part}", make)
+
     def _build(self, part: str) -> torch.nn.Module:
         file, naming = self._stored(part)
-        module = self._blueprint(part, file)
+        module = empty_model(part, file)
         if part in TRANSFORMERS:
             home = torch.device("cpu") if self.offload else self.device
             fill_transformer(
@@ -251,21 +269,6 @@ class Models:
         else:
             fill_plain(module, file, naming, self.device, self.dtype)
         return module
-
-    def _blueprint(self, part: str, file: ModelFile) -> torch.nn.Module:
-        """Return a part without weights. Raises EngineUnavailableError."""
-        if file.kind is Kind.TINY_VAE:
-            return tinyvae.blueprint(part)
-        config = dict(file.config)
-        if part in TRANSFORMERS:
-            config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
-        try:
-            kind = "upsampler" if part in KINDS else part.replace("refiner", "transformer")
-            return upstream.blueprint(kind, config, file.metadata)
-        except (ValueError, KeyError, TypeError) as error:
-            raise EngineUnavailableError(
-                f"{file.path}: ltx_core cannot build its {part}: {error}"
-            ) from None
 
     def _loras(self, part: str, device: torch.device) -> list[Lora]:
         named = [*self.options.loras]
@@ -290,15 +293,8 @@ class Models:
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""
-        found = self._once("statistics", self._read_statistics)
+        found = self._once("statistics", lambda: read_statistics(self.checkpoint, self.device))
         return found["mean-of-means"], found["std-of-means"]
-
-    def _read_statistics(self) -> dict[str, torch.Tensor]:
-        def naming(name: str) -> str | None:
-            return after(name, files.STATISTICS)
-
-        tensors = read_tensors(self.checkpoint, naming, self.device)
-        return {name: value.float().reshape(-1, 1, 1, 1) for name, value in tensors}
 
     def _contexts(self) -> Contexts:
         return self._once("context", self._read_contexts)
@@ -306,20 +302,5 @@ class Models:
     def _read_contexts(self) -> Contexts:
         file = self._file(Kind.CONTEXT)
         found = read_contexts(file)
-        settings = self.checkpoint.config.get("transformer", {})
-        before = settings.get("caption_proj_before_connector", False)
-        wanted = settings.get("cross_attention_dim" if before else "caption_channels")
-        width = found.positive.shape[-1]
-        if wanted not in (None, width):
-            raise EngineUnavailableError(
-                f"--context {file.path}: {width} values wide, and this checkpoint wants {wanted}; "
-                "make it anew with ltxfilter context"
-            )
+        check_width(found, file, self.checkpoint)
         return found.on(self.device, self.dtype)
-
-
-NAMINGS: dict[str, Naming] = {
-    **dict.fromkeys(TRANSFORMERS, transformer_name),
-    "encoder": vae_naming(files.ENCODER),
-    "decoder": vae_naming(files.DECODER),
-}

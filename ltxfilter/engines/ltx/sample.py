@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from ltxfilter.engines.ltx.tokens import Tokens
@@ -54,8 +53,9 @@ class Guidance:
             found = found + (self.cfg - 1) * (cond - negative)
         if perturbed is not None:
             found = found + self.stg * (cond - perturbed)
-        if self.rescale:
-            found = found * (self.rescale * cond.std() / found.std() + 1 - self.rescale)
+        if self.rescale:  # each window by itself, whatever is drawn beside it
+            change = cond.std((1, 2), keepdim=True) / found.std((1, 2), keepdim=True)
+            found = found * (self.rescale * change + 1 - self.rescale)
         return found
 
 
@@ -89,8 +89,7 @@ class Denoiser:
         self, noisy: Tensor, sigma: float, context: Tensor, skipped: Sequence[int] = ()
     ) -> Tensor:
         own = self.tokens.mask * sigma  # a given token has no noise, and is told so
-        whole = torch.full((len(noisy),), sigma, dtype=torch.float32, device=noisy.device)
-        moving = self.velocity(noisy, whole, own, self.tokens.positions, context, skipped=skipped)
+        moving = self.velocity(noisy, sigma, own, self.tokens.positions, context, skipped=skipped)
         return noisy - moving * own
 
 

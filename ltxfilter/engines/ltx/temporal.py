@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.flow import Flow
 from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.keyframe import CELL, MODES, WORKING
+from ltxfilter.engines.ltx.keyframe import CELL, RUNNING, WORKING
 from ltxfilter.engines.ltx.plan import SPAN, SPLIT, shot
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -39,7 +39,7 @@ class Temporal:
         ),
         EngineOption("seed", 0, "of the noise that refining begins with"),
         EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
-        EngineOption("fp8", "auto", "transformer in 8 bits, for refining", MODES),
+        *RUNNING,
         EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
     )
 
@@ -67,7 +67,8 @@ class Temporal:
         self.close()
         pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
         rounds = self._options["rounds"] or choose_rounds(pace)
-        models = Models(self._files, fp8=self._options["fp8"], tile=self._options["tile"])
+        running = {name: self._options[name] for name in ("fp8", "graphs", "text_memory", "tile")}
+        models = Models(self._files, **running)
         self._models = models
         refining = bool(self._options["refine"])
         if refining:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from inspect import signature
 from types import ModuleType
@@ -24,6 +25,8 @@ from ltx_core.model.transformer import Modality
 from ltx_core.model.transformer.model_configurator import LTXVideoOnlyModelConfigurator
 from ltx_core.model.upsampler import LatentUpsamplerConfigurator
 from ltx_core.model.video_vae import VideoDecoderConfigurator, VideoEncoderConfigurator
+
+Cosines = tuple[torch.Tensor, torch.Tensor]  # and sines, of each token's place
 
 CONFIGURATORS = {
     "transformer": LTXVideoOnlyModelConfigurator,
@@ -58,33 +61,83 @@ def velocity(
     timesteps: torch.Tensor,
     positions: torch.Tensor,
     context: torch.Tensor,
-    skipped: Sequence[int] = (),
+    perturbations: Any = None,
 ) -> torch.Tensor:
     """Run the transformer once, without sound; shapes as in `Models.velocity`.
 
-    skipped: blocks whose self-attention is left out (spatio-temporal guidance).
+    perturbations: what `skip` returned.
     """
     video = Modality(
         latent=latent, sigma=sigma, timesteps=timesteps, positions=positions, context=context
     )
-    found: torch.Tensor = model(
-        video=video, audio=None, perturbations=_skip(skipped, model, latent)
-    )[0]
+    found: torch.Tensor = model(video=video, audio=None, perturbations=perturbations)[0]
     return found
 
 
-def _skip(
+def skip(
     blocks: Sequence[int], model: torch.nn.Module, latent: torch.Tensor
 ) -> BatchedPerturbationConfig | None:
+    """Return what leaves out the self-attention of blocks (spatio-temporal guidance)."""
     if not blocks:
         return None
-    skip = Perturbation(PerturbationType.SKIP_VIDEO_SELF_ATTN, list(blocks))
-    each = [PerturbationConfig([skip])] * len(latent)
+    left_out = Perturbation(PerturbationType.SKIP_VIDEO_SELF_ATTN, list(blocks))
+    each = [PerturbationConfig([left_out])] * len(latent)
     if "num_blocks" not in signature(BatchedPerturbationConfig).parameters:
         return BatchedPerturbationConfig(each)
     return BatchedPerturbationConfig(  # ltx_core 1.2
         each, len(model.transformer_blocks), latent.device, latent.dtype
     )
+
+
+def text_has_sigma(model: torch.nn.Module) -> bool:
+    """Return True for a transformer that changes its text by sigma (LTX-2.3)."""
+    return getattr(model, "prompt_adaln_single", None) is not None
+
+
+class Places:
+    """Positional embeddings of one transformer: computed once for all steps of a window.
+
+    Computing them copies a table from the host each time, which a CUDA graph cannot hold; a graph
+    is given them.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Take the place of the model's own function."""
+        preprocessor: Any = model.video_args_preprocessor
+        compute: Any = preprocessor._prepare_positional_embeddings
+        self._compute: Any = compute._compute if isinstance(compute, Places) else compute
+        self._settings: dict[str, Any] | None = None
+        self._given: Cosines | None = None
+        self._latest: tuple[torch.Tensor, Cosines] | None = None
+        preprocessor._prepare_positional_embeddings = self
+
+    def __call__(self, *, positions: torch.Tensor, **settings: Any) -> Cosines:
+        """Return cosines and sines of positions, as the model asks for them."""
+        if self._given is not None:
+            return self._given
+        self._settings = settings
+        return self.of(positions)
+
+    @property
+    def ready(self) -> bool:
+        """True once the model has asked, so that `of` knows how."""
+        return self._settings is not None
+
+    def of(self, positions: torch.Tensor) -> Cosines:
+        """Return cosines and sines of positions [B, 3, T, 2], which nobody changes later."""
+        if self._latest is None or self._latest[0] is not positions:
+            found = self._compute(positions=positions, **(self._settings or {}))
+            self._latest = positions, found
+        return self._latest[1]
+
+    @contextmanager
+    def given(self, embeddings: Cosines) -> Iterator[None]:
+        """Let a step take these, whatever its positions."""
+        self._given = embeddings
+        try:
+            yield
+        finally:
+            self._given = None
 
 
 def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import torch
 from safetensors import safe_open
 
 from ltxfilter.engines.ltx import checkpoint as files
-from ltxfilter.engines.ltx import fp8
-from ltxfilter.engines.ltx.checkpoint import ModelFile
+from ltxfilter.engines.ltx import fp8, tinyvae, upstream
+from ltxfilter.engines.ltx.checkpoint import Kind, ModelFile
 from ltxfilter.engines.ltx.lora import Lora, check_layers
 from ltxfilter.errors import EngineUnavailableError
 
+TRANSFORMERS = ("transformer", "refiner")
+KINDS = {"spatial": Kind.SPATIAL, "temporal": Kind.TEMPORAL}
 NAMED = 4  # missing tensors that a message names
 SCALE = ".weight_scale"  # beside a weight that is published in 8 bits
 SCALES = (SCALE, ".input_scale")
@@ -21,6 +23,36 @@ SCALES = (SCALE, ".input_scale")
 # name in the file -> name in the model, None for one that the model does not have
 Naming = Callable[[str], str | None]
 Tensors = Iterator[tuple[str, torch.Tensor]]
+
+
+def empty_model(part: str, file: ModelFile) -> torch.nn.Module:
+    """Return a part without weights. Raises EngineUnavailableError."""
+    if file.kind is Kind.TINY_VAE:
+        return tinyvae.blueprint(part)
+    config = dict(file.config)
+    if part in TRANSFORMERS:
+        config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
+    try:
+        kind = "upsampler" if part in KINDS else part.replace("refiner", "transformer")
+        return upstream.blueprint(kind, config, file.metadata)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineUnavailableError(
+            f"{file.path}: ltx_core cannot build its {part}: {error}"
+        ) from None
+
+
+def read_statistics(file: ModelFile, device: torch.device) -> dict[str, torch.Tensor]:
+    """Read the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""
+    return statistics(read_tensors(file, lambda name: after(name, files.STATISTICS), device))
+
+
+def statistics(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return those of an encoder's buffers that upsampling needs, [128, 1, 1, 1] float32 each."""
+    return {
+        name: value.float().reshape(-1, 1, 1, 1)
+        for name, value in tensors
+        if name in ("mean-of-means", "std-of-means")
+    }
 
 
 def read_tensors(file: ModelFile, naming: Naming, device: torch.device) -> Tensors:
@@ -162,3 +194,10 @@ def after(name: str, prefix: str) -> str | None:
 
 def _scale_name(name: str) -> str | None:
     return transformer_name(name) if name.endswith(SCALE) else None
+
+
+NAMINGS: dict[str, Naming] = {
+    **dict.fromkeys(TRANSFORMERS, transformer_name),
+    "encoder": vae_naming(files.ENCODER),
+    "decoder": vae_naming(files.DECODER),
+}
