@@ -15,6 +15,8 @@ pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 import tiny_ltx
 
 from ltxfilter.engines.ltx import sample
+from ltxfilter.engines.ltx.checkpoint import read_header
+from ltxfilter.engines.ltx.context import Contexts, Prompt, read
 from ltxfilter.engines.ltx.guides import Clip, GuideSource
 from ltxfilter.engines.ltx.models import Models
 from ltxfilter.engines.ltx.sources import (
@@ -86,7 +88,7 @@ def test_every_number_of_steps(models, source, steps, vae, monkeypatch):
     velocity = Models.velocity
 
     def counted(self, latent, sigma, *rest, **more):
-        taken.append(sigma[0].item())
+        taken.append(float(torch.as_tensor(sigma).flatten()[0]))
         return velocity(self, latent, sigma, *rest, **more)
 
     monkeypatch.setattr(Models, "velocity", counted)
@@ -128,6 +130,26 @@ def test_guides_know_no_seconds_but_the_first(models, source):
 def test_the_seed_is_heeded(models):
     here, other = (opened(models, source="dit", steps=1, batch=1, seed=seed) for seed in (0, 1))
     assert not torch.equal(here.draw([clip(here)]), other.draw([clip(here)]))
+
+
+def test_every_clip_has_the_prompt_of_its_scene(models, tmp_path):
+    """Also where clips of one draw lie in different scenes."""
+    file = read_header(str(models.context))
+    one = read(file).positive
+    other = torch.randn(one.shape, generator=torch.Generator().manual_seed(3))
+    prompts = (Prompt(F(0), "a quay"), Prompt(F(10), "a boat"))
+    path = tmp_path / "two.safetensors"
+    Contexts(prompts, torch.cat([one, other]), None).write(path)
+    Contexts(prompts[:1], other, None).write(tmp_path / "other.safetensors")
+    both, first, second = (
+        opened(replace(models, context=str(name)), source="dit", steps=2)
+        for name in (path, models.context, tmp_path / "other.safetensors")
+    )
+    clips = [clip(both), clip(both, start=F(10))]
+    found = both.draw(clips)
+    torch.testing.assert_close(found[0], first.draw(clips)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[1], second.draw(clips)[1], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(found[1], first.draw(clips)[1], atol=1e-5)
 
 
 def test_latents_alone_need_neither_transformer_nor_prompt(models, tmp_path):

@@ -118,10 +118,15 @@ class LtxSource:
             ]
         )
         noise = torch.cat([self._noise(clip, tokens) for clip in clips]).to(self.device)
-        context = torch.cat([self._models.context(clip.scene(self.before)) for clip in clips])
-        denoiser = Denoiser(self._models.velocity, tokens, context)
+        denoiser = Denoiser(self._models.velocity, tokens, self._context(clips))
         found = sample.euler(tokens.noisy(noise, self._sigmas[0]), self._sigmas, denoiser)
         return tokens.latents(found)
+
+    def _context(self, clips: Sequence[Clip]) -> Tensor:
+        """Return the prompt of each clip, or the one that they share, which is remembered."""
+        found = [self._models.context(clip.scene(self.before)) for clip in clips]
+        shared = all(context.data_ptr() == found[0].data_ptr() for context in found)
+        return found[0] if shared else torch.cat(found)
 
     def _stills(self, keyframes: Tensor) -> Tensor:
         """Return the latent of each keyframe alone, [clips, keyframes, 128, 1, h, w]."""
