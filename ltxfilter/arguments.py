@@ -91,6 +91,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         **_drawing(given),
         models=_models(given),
         strict="xerror" in general,
+        report=general.get("report"),
     )
     return Arguments(
         options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from fractions import Fraction
@@ -12,14 +13,15 @@ from time import perf_counter
 from typing import Any, Self
 
 from ltxfilter.budget import divide
-from ltxfilter.cuts import CutDetector
-from ltxfilter.errors import InputError, Interrupted, OptionError
+from ltxfilter.cuts import CutDetector, Note
+from ltxfilter.errors import InputError, Interrupted, OptionError, OutputError
 from ltxfilter.frame import Frame, Made
 from ltxfilter.media import Sink, Source, open_sink, open_source
 from ltxfilter.options import InputOptions, Options, OutputOptions, parse_spans
 from ltxfilter.path import at_speed, prepared, retimed, windows
 from ltxfilter.progress import Progress
 from ltxfilter.redraw import LONGEST_HOLE, Hiding, hide, longest, merged
+from ltxfilter.report import Part, Report, plain
 from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered, timed
 from ltxfilter.timeline import output_rate
 from ltxfilter.window import RollingWindow
@@ -43,6 +45,7 @@ class Run:
         self._stop = threading.Event()
         self._signum: int | None = None
         self._span: tuple[Fraction, Fraction] | None = None  # first and latest time written
+        self._rolling: RollingWindow | None = None
         self._open = ExitStack()
         self._spans = merged(options.redraw)
         with ExitStack() as opening:
@@ -56,6 +59,9 @@ class Run:
             )
             if options.target is not options.output:
                 log.warning("--speed %s: sound, subtitles, data are left out", options.speed)
+            self._report = Report(options.report, options) if options.report else None
+            if self._report is not None:
+                opening.callback(self._report.discard)
             self.sink: Sink = open_sink(options.target, self.source, self.rate)
             opening.callback(self._close_sink)
             self.budget = divide(
@@ -92,20 +98,40 @@ class Run:
     def go(self, on_progress: OnProgress | None = None) -> Progress:
         """Convert everything. Raises LtxFilterError, BrokenPipeError."""
         began = perf_counter()
-        progress = self.progress
+        try:
+            self._go(began, on_progress)
+        except BaseException as error:
+            self._end(began, error)
+            raise
+        self._end(began, None)
+        return self.progress
+
+    def _go(self, began: float, on_progress: OnProgress | None) -> None:
+        if self._report is not None:
+            self._report.begin(self._head())
         try:
             with closing(self._frames()) as frames:  # its threads end before both ends are closed
                 self._write(frames, began, on_progress)
             self._refuse_damage()
-            if not progress.frames_out:
+            if not self.progress.frames_out:
                 raise InputError(f"{self.source.name}: no video frames")
             self.sink.finish()
         except Stopped:
             self._close_sink()
             raise Interrupted(self._signum or 2) from None
+
+    def _end(self, began: float, error: BaseException | None) -> None:
+        """Bring the numbers up to date and complete the report. Raises OutputError."""
         self._gather()
-        progress.elapsed = perf_counter() - began
-        return progress
+        self.progress.elapsed = perf_counter() - began
+        if self._report is None:
+            return
+        try:
+            self._report.finish(self.progress, error)
+        except OutputError as failed:
+            if error is None:
+                raise
+            log.warning("%s", failed)
 
     def _write(self, frames: Iterable[Frame], began: float, on_progress: OnProgress | None) -> None:
         progress, reported = self.progress, began
@@ -125,10 +151,11 @@ class Run:
         options, budget, shape = self.options, self.budget, self.worker.shape
         stages = StageStats("decode"), StageStats("motion"), StageStats("draw")
         self.progress.stages = stages
+        self._detector = CutDetector(self.info, cuts=options.cuts)
         self._rolling = rolling = RollingWindow(
             shape,
             self.rate,
-            CutDetector(self.info, cuts=options.cuts),
+            self._detector,
             at_speed(self.info, options.speed).interval,
             options.repeats,
             hiding=self._hiding(),
@@ -146,11 +173,32 @@ class Run:
             )  # a silent one must let go before its thread is joined
             ready = timed(prepared(windows(frames, rolling), self.worker), stages[1])
             drawn = own(closing(ordered(
-                ready, self.worker.draw, stats=stages[2], size_of=self._drawn_bytes,
+                ready, self._draw, stats=stages[2], size_of=self._drawn_bytes,
                 threads=options.threads, ahead=budget.ahead, stop=self._stop,
             )))  # fmt: skip
-            for batch in drawn:
+            for batch, part in drawn:
                 yield from batch
+                if self._report is not None and part is not None:
+                    self._report.add(part, _taken(self._detector.notes))
+
+    def _draw(self, item: Prepared) -> tuple[list[Frame], Part | None]:
+        frames = self.worker.draw(item)
+        return frames, Part.of(item.window, frames) if self._report is not None else None
+
+    def _head(self) -> dict[str, Any]:
+        """Return what a report says of the run before it starts."""
+        progress, rate = self.progress, self.rate
+        return {
+            "input": {"name": self.source.name, **plain(self.info)},
+            "output": {
+                "name": self.sink.name,
+                "rate": None if rate is None else str(rate),
+                "duration": None if progress.duration is None else float(progress.duration),
+            },
+            "options": plain(self.options),
+            "engine": {"name": self.worker.engine, **plain(self.worker.shape)},
+            "memory": dict(progress.memory),
+        }
 
     def _hiding(self) -> Hiding:
         """Return which frames to treat as missing, within what memory was set aside for."""
@@ -171,6 +219,8 @@ class Run:
 
     def _gather(self) -> None:
         """Bring the counts of the parts together."""
+        if self._rolling is None:
+            return
         progress, counts, rolling = self.progress, self.source.counts, self._rolling.counts
         progress.frames_in = counts.frames
         progress.corrupt, progress.out_of_order = counts.corrupt, counts.out_of_order
@@ -186,6 +236,10 @@ class Run:
 
     def _close_sink(self) -> None:
         self.partial = self.sink.close() or self.partial
+
+
+def _taken(notes: deque[Note]) -> list[Note]:
+    return [notes.popleft() for _ in range(len(notes))]
 
 
 def _frame_bytes(frame: Frame) -> int:
@@ -229,7 +283,8 @@ def convert(
     video: "codec", "pix_fmt", and the encoder's own options, as {"codec": "libx265", "crf": 18}.
     overwrite: replace an existing output. on_progress: called with the running counts, at most ten
     times a second. options: further fields of Options, such as memory (bytes), threads, cuts,
-    repeats, speed, redraw (as for --redraw). Returns the counts. Raises LtxFilterError.
+    repeats, speed, redraw (as for --redraw), report (a file). Returns the counts.
+    Raises LtxFilterError.
     """
     chosen = {key: str(value) for key, value in (video or {}).items()}
     target = OutputOptions(
@@ -243,6 +298,8 @@ def convert(
         options["speed"] = Fraction(options["speed"])
     if isinstance(options.get("redraw"), str):
         options["redraw"] = parse_spans(options["redraw"])
+    if "report" in options:
+        options["report"] = options["report"] and str(options["report"])
     try:
         asked = Options(
             input=InputOptions(path=str(input)),

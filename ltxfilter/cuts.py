@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ REPEAT_SHARE = 0.1  # of the usual difference between neighbours
 FLASH = 12  # codes of mean luma
 HALF_TRANSITION = 6  # frames; a fade or dissolve is looked for over twice as many
 MIXED = 0.3  # largest misfit of a mixture, in units of how far its ends are apart
+NOTES = 256  # that wait to be taken
 FLAT = 8  # codes of standard deviation; less detail than this is an empty picture
 
 
@@ -51,6 +53,14 @@ class ShotCounts:
     fades: int = 0  # to or from an empty picture
     dissolves: int = 0  # of one picture into another
     flashes: int = 0  # sudden changes of brightness within a shot
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """When such a thing was seen."""
+
+    time: Fraction  # seconds on the source's clock; of a fade or dissolve its middle
+    kind: str  # flash, fade, dissolve
 
 
 class CutDetector:
@@ -67,9 +77,10 @@ class CutDetector:
         self._depth = video.layout[self._luma].depth
         self._cuts = cuts
         self.counts = ShotCounts()
+        self.notes: deque[Note] = deque(maxlen=NOTES)  # for whoever reports them to take
         self._thumbnail: tuple[Frame, Thumbnail] | None = None
         self._recent: deque[float] = deque(maxlen=8)  # mean differences that were no repeat
-        self._history: deque[Thumbnail] = deque(maxlen=2 * HALF_TRANSITION + 1)
+        self._history: deque[tuple[Fraction, Thumbnail]] = deque(maxlen=2 * HALF_TRANSITION + 1)
         self._quiet = 0  # frames for which no new transition is counted
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:
@@ -87,7 +98,7 @@ class CutDetector:
         found = self._judge(left, right, before, after)
         if found is Join.CUT:
             self._start_shot()
-        self._watch(after)
+        self._watch(right.time, after)
         return found
 
     def _judge(self, left: Frame, right: Frame, before: Thumbnail, after: Thumbnail) -> Join:
@@ -98,7 +109,9 @@ class CutDetector:
         if before.is_cut(after, AFTER_REST if sudden else USUAL):
             return Join.CUT
         self._recent.append(changed)
-        self.counts.flashes += abs(before.mean - after.mean) > FLASH
+        if abs(before.mean - after.mean) > FLASH:
+            self.counts.flashes += 1
+            self.notes.append(Note(right.time, "flash"))
         return Join.DRAW
 
     def _repeated(
@@ -129,19 +142,21 @@ class CutDetector:
         self._history.clear()
         self._quiet = 0
 
-    def _watch(self, latest: Thumbnail) -> None:
+    def _watch(self, time: Fraction, latest: Thumbnail) -> None:
         """Count a fade or dissolve once its middle is a mixture of its ends."""
-        self._history.append(latest)
+        self._history.append((time, latest))
         self._quiet = max(self._quiet - 1, 0)
         if len(self._history) < 2 * HALF_TRANSITION + 1 or self._quiet:
             return
-        first, middle = self._history[0], self._history[HALF_TRANSITION]
+        (_, first), (when, middle) = self._history[0], self._history[HALF_TRANSITION]
         if not is_mixture(first, middle, latest):
             return
         if min(first.deviation, latest.deviation) < FLAT:
             self.counts.fades += 1
+            self.notes.append(Note(when, "fade"))
         else:
             self.counts.dissolves += 1
+            self.notes.append(Note(when, "dissolve"))
         self._quiet = 4 * HALF_TRANSITION
 
 

@@ -201,6 +201,7 @@ GENERAL_FLAGS = (
         "standard error while frames go to standard output)",
         Side.GENERAL,
     ),
+    Flag("report", "FILE", "write to FILE, as JSON, what happened to each window", Side.GENERAL),
     Flag("hide_banner", "", "accepted; there is no banner", Side.GENERAL),
     Flag("nostdin", "", "accepted; keys are never read", Side.GENERAL),
 )

@@ -84,6 +84,15 @@ class Made(Enum):
     HELD = "held"  # a source frame repeated
 
 
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Who drew a picture, and why."""
+
+    engine: str  # its name
+    rejected: str | None = None  # why the picture of the engine asked for was not taken
+    choice: Any = None  # engines/'s own: which of its engines one that owns some let draw, and why
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture and the moment it is shown."""
@@ -97,6 +106,7 @@ class Frame:
     spliced: bool = False  # the source changed its picture size here: never drawn across
     made: Made = Made.SOURCE
     psnr_db: float | None = None  # an engine's estimate of a drawn frame's quality
+    credit: Credit | None = None  # of a drawn frame
 
     @property
     def nbytes(self) -> int:

@@ -234,6 +234,7 @@ class Options:
     memory: int = DEFAULT_MEMORY  # bytes
     threads: int = field(default_factory=lambda: available_threads())
     strict: bool = False  # damaged input is an error
+    report: str | None = None  # the file that says what happened, as JSON
 
     def __post_init__(self) -> None:
         """Refuse what a program may ask for by mistake. Raises OptionError."""

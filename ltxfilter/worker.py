@@ -17,7 +17,7 @@ import numpy as np
 from ltxfilter import engines
 from ltxfilter.engines import Drawn, Engine
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.frame import Frame, Made, Plane, Planes, VideoInfo
+from ltxfilter.frame import Credit, Frame, Made, Plane, Planes, VideoInfo
 from ltxfilter.options import ModelOptions
 from ltxfilter.timeline import Slot
 from ltxfilter.window import Gap, Window, WindowShape
@@ -27,9 +27,11 @@ TRUSTED = ("hold", "blend")  # these cannot draw anything implausible
 LUMA_MARGIN = 4  # 8-bit codes that a drawn frame's mean may leave its neighbours' range
 CHROMA_MARGIN = 8
 SAMPLES = 4096  # of a plane are enough for its mean
-
+NOT_DRAWN = "it could not draw it"
+IMPLAUSIBLE = "its mean left the range of the frames around it"
 
 Levels = tuple[float, ...]  # mean sample of each plane
+Credited = tuple[Drawn, Credit]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,34 +106,39 @@ class Worker:
         for spare in self._spares.values():
             spare.close()
 
-    def _frame(self, window: Window, slot: Slot, drawn: Iterator[Drawn]) -> Frame:
+    def _frame(self, window: Window, slot: Slot, drawn: Iterator[Credited]) -> Frame:
         keyframe = window.keyframes[slot.left]
         if slot.tau == 0:
             return keyframe
         if not window.draws(slot):
             return replace(keyframe, time=slot.time, made=Made.HELD)
-        picture = next(drawn)
+        picture, credit = next(drawn)
         return Frame(
             time=slot.time,
             planes=picture.planes,
             origin=keyframe.origin,
             made=Made.DRAWN,
             psnr_db=picture.psnr_db,
+            credit=credit,
         )
 
-    def _drawn(self, prepared: Prepared) -> Iterator[Drawn]:
+    def _drawn(self, prepared: Prepared) -> Iterator[Credited]:
         """Yield what the engine drew, each picture checked against its two keyframes."""
         window = prepared.window
         pictures = self._engine.draw(window, prepared.motion)
         if not self._checks:
-            yield from pictures
+            yield from ((picture, Credit(self.engine)) for picture in pictures)
             return
         for slot, picture in zip(window.to_draw(), pictures, strict=True):
             ends = prepared.levels[slot.left], prepared.levels[slot.left + 1]
             if picture.choice is not None and picture.choice.failed:
                 with self._lock:
                     self.fallbacks += 1
-            yield picture if self._plausible(picture, *ends) else self._redraw(window, slot, *ends)
+            if self._plausible(picture, *ends):
+                yield picture, Credit(self.engine, choice=picture.choice)
+            else:
+                why = IMPLAUSIBLE if picture.planes else NOT_DRAWN
+                yield self._redraw(window, slot, ends, why)
 
     def _plausible(self, picture: Drawn, left: Levels, right: Levels) -> bool:
         """Return False for a picture whose mean leaves its two keyframes' range: black, green."""
@@ -152,7 +159,9 @@ class Worker:
         }
         return tuple(levels for _, levels in self._known.values())
 
-    def _redraw(self, window: Window, slot: Slot, left: Levels, right: Levels) -> Drawn:
+    def _redraw(
+        self, window: Window, slot: Slot, ends: tuple[Levels, Levels], why: str
+    ) -> Credited:
         """Draw one slot with the first fallback whose picture is plausible."""
         lone = alone(window, slot)
         names = [name for name in FALLBACKS if name != self._engine.name]
@@ -161,9 +170,9 @@ class Worker:
             for name in names:
                 spare = self._spare(name)
                 picture = next(iter(spare.draw(lone, spare.prepare(lone))))
-                if name in TRUSTED or self._plausible(picture, left, right):
+                if name in TRUSTED or self._plausible(picture, *ends):
                     break
-        return picture
+        return picture, Credit(name, why)
 
     def _spare(self, name: str) -> Engine:
         if name not in self._spares:
