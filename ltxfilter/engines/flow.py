@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,8 +16,11 @@ from ltxfilter.window import Join, Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.motion.acceptance import Outlook
-    from ltxfilter.motion.estimate import Estimator, PairFlow
+    from ltxfilter.motion.cuda.drawing import Scene
+    from ltxfilter.motion.cuda.pipeline import Pipeline
+    from ltxfilter.motion.estimate import Estimator
     from ltxfilter.motion.grid import Grid, Shrunk
+    from ltxfilter.motion.pyramid import Effort
     from ltxfilter.motion.trajectory import Passage
 
 PRESETS = {
@@ -36,8 +39,8 @@ class Between:
 
     left: Frame
     right: Frame
-    flow: PairFlow
-    small: tuple[Shrunk, Shrunk]  # what the motion was found in
+    flow: Any  # motion.estimate's PairFlow, or motion.cuda's
+    small: tuple[Any, Any]  # what the motion was found in: Shrunk, or pictures on the device
 
     @property
     def seconds(self) -> Fraction:
@@ -72,6 +75,21 @@ class Motion:
         frames = (first, self.pair.left, self.pair.right, last)
         return [frame.planes for frame in frames if frame]
 
+    def scene(self) -> Scene:
+        """Return it as the maths on the device wants it."""
+        from ltxfilter.motion.cuda.drawing import Scene
+
+        pair, before, after = self.pair, self.before, self.after
+        first = before.small[0] if before else pair.small[0]
+        last = after.small[1] if after else pair.small[1]
+        return Scene(
+            pair.flow,
+            before.flow if before else None,
+            after.flow if after else None,
+            spans=(_span(before, pair), _span(after, pair)),
+            pictures=(first, *pair.small, last),
+        )
+
 
 class Flow:
     """Draws along bidirectional optical flow, aware of occlusion and acceleration."""
@@ -91,6 +109,7 @@ class Flow:
         EngineOption("curved", True, "follow acceleration over four frames, else straight lines"),
         EngineOption("prior", True, "start from the previous pair's motion"),
         EngineOption("still", True, "protect what stands still, such as burned-in text"),
+        EngineOption("device", "cpu", "what finds motion and draws", ("cpu", "cuda")),
     )
 
     def __init__(self, **options: Any) -> None:
@@ -103,9 +122,10 @@ class Flow:
                 listed = ", ".join(map(str, allowed))
                 raise OptionError(f"option {name}={values[name]}: not one of {listed}")
         self._options = values
-        self._shrunk: dict[int, tuple[Frame, Shrunk]] = {}
+        self._shrunk: dict[int, tuple[Frame, Any]] = {}
         self._last: Between | None = None
         self._ahead: Between | None = None
+        self._device: Pipeline | None = None  # None: the CPU
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -135,6 +155,9 @@ class Flow:
         self._estimator = self._make_estimator()
         self._drawing = Drawing(video, self._grid)
         self.close()
+        if self._options["device"] == "cuda":
+            self._device = self._make_pipeline(video)
+            return WindowShape(before=1, after=1, work_bytes=2 * video.frame_bytes)
         return WindowShape(
             before=1,
             after=1,
@@ -144,12 +167,27 @@ class Flow:
 
     def _make_estimator(self) -> Estimator:
         from ltxfilter.motion.estimate import Estimator
+
+        return Estimator(self._grid, *self._efforts())
+
+    def _make_pipeline(self, video: VideoInfo) -> Pipeline:
+        """Get the device ready. Raises EngineUnavailableError."""
+        from ltxfilter.motion.cuda import device
+
+        if reason := device.missing():
+            raise EngineUnavailableError(f"engine flow: {reason}")
+        from ltxfilter.motion.cuda.pipeline import Pipeline
+
+        return Pipeline(video, self._grid, *self._efforts(), protect=self._options["still"])
+
+    def _efforts(self) -> tuple[int, list[Effort], int]:
+        """Return the finest level, the effort per level, and how cells try their neighbours'."""
         from ltxfilter.motion.pyramid import Effort
 
         chosen = self._options
         finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"])
         efforts = [finest, Effort(4, max(chosen["rounds"], 1), chosen["steps"])]
-        return Estimator(self._grid, chosen["finest"], efforts, chosen["neighbours"])
+        return chosen["finest"], efforts, chosen["neighbours"]
 
     def prepare(self, window: Window) -> Motion | None:
         """Find the motion of the pair and, for its curve, of the next one."""
@@ -184,14 +222,13 @@ class Flow:
             return ahead
         prior = before.flow if before and self._options["prior"] else None
         small = self._shrink(left), self._shrink(right)
-        return Between(left, right, self._estimator.pair(*small, prior), small)
+        finder: Any = self._device or self._estimator
+        return Between(left, right, finder.pair(*small, prior), small)
 
-    def _shrink(self, frame: Frame) -> Shrunk:
-        from ltxfilter.motion.grid import shrink
-
+    def _shrink(self, frame: Frame) -> Any:
         if id(frame) not in self._shrunk:
-            luma = self._drawing.luma(frame.planes)
-            self._shrunk[id(frame)] = frame, shrink(luma, self._drawing.luma_depth, self._grid)
+            make = self._device.upload if self._device else self.shrunk
+            self._shrunk[id(frame)] = frame, make(frame.planes)
         return self._shrunk[id(frame)][1]
 
     def _forget(self, window: Window) -> None:
@@ -203,6 +240,10 @@ class Flow:
         """Yield the picture of each slot, along the motion."""
         slots = list(window.to_draw())
         if motion is None or not slots:
+            return
+        if self._device is not None:
+            taus = [float(slot.tau) for slot in slots]
+            yield from (Drawn(*found) for found in self._device.pictures(motion.scene(), taus))
             return
         passage = motion.passage()
         still = self._drawing.still(motion.pictures()) if self._options["still"] else None
@@ -222,7 +263,18 @@ class Flow:
         """Return what the picture at `tau` would be drawn from, without drawing it; pure."""
         from ltxfilter.motion.acceptance import Outlook
 
+        if self._device is not None:
+            before, after = motion.before, motion.after
+            before, after = before and self._on_host(before), after and self._on_host(after)
+            motion = Motion(self._on_host(motion.pair), before, after)
         return Outlook(self._drawing.moment(motion.passage(), tau), *motion.pair.small)
+
+    def _on_host(self, between: Between) -> Between:
+        """Return motion that was found on the device as the CPU would have found it."""
+        from ltxfilter.motion.cuda.pipeline import download
+
+        small = self.shrunk(between.left.planes), self.shrunk(between.right.planes)
+        return replace(between, flow=download(between.flow), small=small)
 
     def shrunk(self, planes: Planes) -> Shrunk:
         """Return a picture as motion is found in it; pure."""
@@ -232,7 +284,7 @@ class Flow:
 
     def close(self) -> None:
         """Forget everything about the stream."""
-        self._shrunk, self._last, self._ahead = {}, None, None
+        self._shrunk, self._last, self._ahead, self._device = {}, None, None, None
 
 
 def _span(neighbour: Between | None, pair: Between) -> float:

@@ -1,0 +1,343 @@
+"""The steps on the work grid on the device: candidates, median, splat, holes, shares, fields."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from ltxfilter.motion.cuda.search import rounded, sample
+
+ONE = tl.constexpr(4294967296.0)  # sums of a splat are integers in 1/2**32: any order, same sum
+
+
+@triton.jit
+def cost_kernel(flow, seen, other, shifts, cost, rows, columns, block: tl.constexpr):
+    """Write how badly the flow of the k-th neighbour would match at each cell, 1/16 codes, int16.
+
+    k is the program's second number; 0 is the cell itself. flow: [2, rows, columns]; shifts:
+    [N, 2] int32, x then y; cost: [N + 1, rows, columns].
+    """
+    at, k = tl.program_id(0) * block + tl.arange(0, block), tl.program_id(1)
+    cells = rows * columns
+    inside = at < cells
+    x, y = at % columns, tl.minimum(at // columns, rows - 1)
+    away = 2 * tl.maximum(k - 1, 0)
+    shift_x = tl.where(k > 0, tl.load(shifts + away), 0)
+    shift_y = tl.where(k > 0, tl.load(shifts + away + 1), 0)
+    near_x = tl.minimum(tl.maximum(x + shift_x, 0), columns - 1)
+    near = tl.minimum(tl.maximum(y + shift_y, 0), rows - 1) * columns + near_x
+    to_x = 32 * x + rounded(tl.load(flow + near) * 32.0)
+    to_y = 32 * y + rounded(tl.load(flow + cells + near) * 32.0)
+    far_x, far_y = 32 * (columns - 1), 32 * (rows - 1)
+    outside = (to_x < -16) | (to_x > far_x + 16) | (to_y < -16) | (to_y > far_y + 16)
+    to_x = tl.minimum(tl.maximum(to_x, 0), far_x)
+    to_y = tl.minimum(tl.maximum(to_y, 0), far_y)
+    part_x, part_y = to_x & 31, to_y & 31
+    to_x, to_y = to_x >> 5, to_y >> 5
+    top = sample(other, to_x, to_y, rows, columns) * (32 - part_x)
+    top += sample(other, to_x + 1, to_y, rows, columns) * part_x
+    bottom = sample(other, to_x, to_y + 1, rows, columns) * (32 - part_x)
+    bottom += sample(other, to_x + 1, to_y + 1, rows, columns) * part_x
+    value = (top * (32 - part_y) + bottom * part_y + 32) >> 6
+    off = tl.abs(16 * sample(seen, x, y, rows, columns) - value)
+    found = tl.minimum(off, 640) + tl.where(outside, 80, 0)
+    tl.store(cost + k * cells + at, found.to(tl.int16), mask=inside)
+
+
+@triton.jit
+def choose_kernel(
+    flow, cost, shifts, out, rows, columns, bias, others: tl.constexpr, block: tl.constexpr
+):
+    """Write each cell's own flow, or a neighbour's that matches better by `bias` / 4096 codes.
+
+    Costs are compared blurred by 1 4 6 4 1 along both axes. out: [2, rows, columns].
+    """
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    cells = rows * columns
+    x, y = at % columns, tl.minimum(at // columns, rows - 1)
+    best, from_x, from_y = tl.zeros_like(at), x, y
+    for k in tl.static_range(others + 1):
+        total = tl.zeros_like(at)
+        for row in tl.static_range(5):
+            line = k * cells + tl.minimum(tl.maximum(y + (row - 2), 0), rows - 1) * columns
+            part = tl.zeros_like(at)
+            for column in tl.static_range(5):
+                beside = tl.minimum(tl.maximum(x + (column - 2), 0), columns - 1)
+                weight = 6 - 2 * abs(column - 2) - (abs(column - 2) // 2)
+                part += tl.load(cost + line + beside).to(tl.int32) * weight
+            total += part * (6 - 2 * abs(row - 2) - (abs(row - 2) // 2))
+        if k == 0:
+            best = total - bias
+        else:
+            better = total < best
+            best = tl.where(better, total, best)
+            near_x = tl.minimum(tl.maximum(x + tl.load(shifts + 2 * k - 2), 0), columns - 1)
+            near_y = tl.minimum(tl.maximum(y + tl.load(shifts + 2 * k - 1), 0), rows - 1)
+            from_x, from_y = tl.where(better, near_x, from_x), tl.where(better, near_y, from_y)
+    near, inside = from_y * columns + from_x, at < cells
+    tl.store(out + at, tl.load(flow + near), mask=inside)
+    tl.store(out + cells + at, tl.load(flow + cells + near), mask=inside)
+
+
+@triton.jit
+def median_kernel(plane, out, rows, columns, block: tl.constexpr):
+    """Write the median of the 5x5 around every cell; beyond the border cells repeat.
+
+    plane, out: [N, rows, columns] float32; the program's second number is the plane.
+    """
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    first = tl.program_id(1) * rows * columns
+    x, y = at % columns, tl.minimum(at // columns, rows - 1)
+    inner = tl.minimum(tl.arange(0, 32), 24)
+    near_x = tl.minimum(tl.maximum(x[:, None] + (inner % 5 - 2)[None, :], 0), columns - 1)
+    near_y = tl.minimum(tl.maximum(y[:, None] + (inner // 5 - 2)[None, :], 0), rows - 1)
+    around = tl.load(plane + first + near_y * columns + near_x)
+    below = tl.zeros_like(near_x)
+    upto = tl.zeros_like(near_x)
+    for k in tl.static_range(25):
+        near_x1 = tl.minimum(tl.maximum(x + (k % 5 - 2), 0), columns - 1)
+        near_y1 = tl.minimum(tl.maximum(y + (k // 5 - 2), 0), rows - 1)
+        one = tl.load(plane + first + near_y1 * columns + near_x1)[:, None]
+        below += (one < around).to(tl.int32)
+        upto += (one <= around).to(tl.int32)
+    middle = tl.where((below <= 12) & (upto >= 13), around, -float("inf"))
+    tl.store(out + first + at, tl.max(middle, 1), mask=at < rows * columns)
+
+
+@triton.jit
+def _scatter(sums, way_x, way_y, weight, x, y, rows, columns, inside):
+    """Add a cell's way back to the four cells around the place that it goes to."""
+    cells = rows * columns
+    to_x = (x + 1).to(tl.float32) + way_x
+    to_y = (y + 1).to(tl.float32) + way_y
+    to_x = tl.minimum(tl.maximum(to_x, 0.0), columns.to(tl.float32) + 0.999)
+    to_y = tl.minimum(tl.maximum(to_y, 0.0), rows.to(tl.float32) + 0.999)
+    left, top = to_x.to(tl.int32), to_y.to(tl.int32)
+    part_x, part_y = to_x - left.to(tl.float32), to_y - top.to(tl.float32)
+    below = part_y * weight
+    above = weight - below
+    northeast, southeast = above * part_x, below * part_x
+    for k in tl.static_range(4):
+        column, row = left + (k % 2 - 1), top + (k // 2 - 1)
+        if k == 0:
+            share = above - northeast
+        elif k == 1:
+            share = northeast
+        elif k == 2:
+            share = below - southeast
+        else:
+            share = southeast
+        lands = inside & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        target = sums + row * columns + column
+        tl.atomic_add(target, (share * -way_x * ONE).to(tl.int64), mask=lands, sem="relaxed")
+        tl.atomic_add(target + cells, (share * -way_y * ONE).to(tl.int64), lands, sem="relaxed")
+        tl.atomic_add(target + 2 * cells, (share * ONE).to(tl.int64), lands, sem="relaxed")
+
+
+@triton.jit
+def project_kernel(flow, sums, rows, columns, block: tl.constexpr):
+    """Carry every cell's way back along `flow`, [2, rows, columns].
+
+    sums: [3, rows, columns] int64 in 1/2**32, 0 before: weighted x and y of the way, and weight.
+    """
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    cells = rows * columns
+    inside = at < cells
+    way_x = tl.load(flow + at, mask=inside, other=0.0)
+    way_y = tl.load(flow + cells + at, mask=inside, other=0.0)
+    one = tl.zeros_like(way_x) + 1.0
+    _scatter(sums, way_x, way_y, one, at % columns, at // columns, rows, columns, inside)
+
+
+@triton.jit
+def travel_kernel(passage, steps, sums, rows, columns, block: tl.constexpr):
+    """Splat both keyframes' cells to where they are at a moment, bent by their neighbours' motion.
+
+    The program's second number is the side: 0 the left keyframe, 1 the right one. passage: the
+    motion before, that of the pair and that after, [3, 6, rows, columns]. steps: [2, 3] float32,
+    per side passed, span and bend as `kernels.travel` has them. sums: [2, 3, rows, columns] as in
+    `project_kernel`.
+    """
+    at, side = tl.program_id(0) * block + tl.arange(0, block), tl.program_id(1)
+    cells = rows * columns
+    inside = at < cells
+    ahead = passage + (6 + 3 * side) * cells + at
+    behind = passage + (3 + 9 * side) * cells + at
+    passed, span = tl.load(steps + 3 * side), tl.load(steps + 3 * side + 1)
+    sure = tl.load(behind + 2 * cells, mask=inside, other=0.0)
+    turn = tl.load(steps + 3 * side + 2) * sure
+    way_x = tl.load(ahead, mask=inside, other=0.0)
+    way_y = tl.load(ahead + cells, mask=inside, other=0.0)
+    past_x = tl.load(behind, mask=inside, other=0.0)
+    past_y = tl.load(behind + cells, mask=inside, other=0.0)
+    way_x = way_x * passed + (way_x * span + past_x) * turn
+    way_y = way_y * passed + (way_y * span + past_y) * turn
+    weight = tl.load(ahead + 2 * cells, mask=inside, other=0.0)
+    x, y = at % columns, at // columns
+    _scatter(sums + side * 3 * cells, way_x, way_y, weight, x, y, rows, columns, inside)
+
+
+@triton.jit
+def _number(fixed):
+    """Return a sum of a splat as float32."""
+    return (fixed.to(tl.float64) * (1.0 / ONE)).to(tl.float32)
+
+
+@triton.jit
+def _above_left(table, row, column, columns, mask):
+    """Return the sum over the cells above `row` and left of `column`."""
+    mask = mask & (row > 0) & (column > 0)
+    return tl.load(table + (row - 1) * columns + column - 1, mask=mask, other=0)
+
+
+@triton.jit
+def _box(table, top, bottom, left, right, columns, mask):
+    """Return the sum over rows top..bottom and columns left..right, as float64."""
+    total = _above_left(table, bottom, right, columns, mask)
+    total -= _above_left(table, top, right, columns, mask)
+    total -= _above_left(table, bottom, left, columns, mask)
+    total += _above_left(table, top, left, columns, mask)
+    return total.to(tl.float64) * (1.0 / ONE)
+
+
+@triton.jit
+def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
+    """Divide splats by their weight; give holes the mean of the nearest box: `kernels.fill`.
+
+    The program's second number says which splat. sums: [N, 3, rows, columns] int64; table: sums
+    over all cells above and to the left, itself included, likewise; out: [N, 2, rows, columns].
+    tries: how many boxes it takes until one holds the whole grid.
+    """
+    at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
+    inside = at < cells
+    splat = tl.program_id(1) * 3 * cells
+    x, y = at % columns, at // columns
+    weight = _number(tl.load(sums + splat + 2 * cells + at, mask=inside, other=0))
+    hole = weight < 0.05
+    safe = tl.where(hole, 1.0, weight)
+    way_x = tl.div_rn(_number(tl.load(sums + splat + at, mask=inside, other=0)), safe)
+    way_y = tl.div_rn(_number(tl.load(sums + splat + cells + at, mask=inside, other=0)), safe)
+    way_x, way_y = tl.where(hole, 0.0, way_x), tl.where(hole, 0.0, way_y)
+    hole = hole & inside
+    reach, table_x = 2, table + splat
+    for _ in range(tries):
+        top, bottom = tl.maximum(y - reach, 0), tl.minimum(y + reach + 1, rows)
+        left, right = tl.maximum(x - reach, 0), tl.minimum(x + reach + 1, columns)
+        size = (bottom - top) * (right - left)
+        held = _box(table_x + 2 * cells, top, bottom, left, right, columns, hole)
+        enough = (held > 0.02 * size.to(tl.float64)) | ((size == cells) & (held > 1e-6))
+        found = hole & enough
+        safe = tl.where(found, held, 1.0)
+        mean_x = (_box(table_x, top, bottom, left, right, columns, found) / safe).to(tl.float32)
+        mean_y = _box(table_x + cells, top, bottom, left, right, columns, found) / safe
+        way_x = tl.where(found, mean_x, way_x)
+        way_y = tl.where(found, mean_y.to(tl.float32), way_y)
+        hole = hole & (enough == 0)
+        reach = 3 * reach + 1
+    target = out + tl.program_id(1) * 2 * cells + at
+    tl.store(target, way_x, mask=inside)
+    tl.store(target + cells, way_y, mask=inside)
+
+
+@triton.jit
+def agree_kernel(motion, rows, columns, block: tl.constexpr):
+    """Write how surely the flow is right: `kernels.agree`, for both directions.
+
+    The program's second number is the direction. motion: [6, rows, columns]: flow forward and how
+    sure it is, flow backward and how sure that is.
+    """
+    at, side = tl.program_id(0) * block + tl.arange(0, block), tl.program_id(1)
+    cells = rows * columns
+    inside = at < cells
+    there, back = motion + 3 * side * cells, motion + (3 - 3 * side) * cells
+    way_x = tl.load(there + at, mask=inside, other=0.0)
+    way_y = tl.load(there + cells + at, mask=inside, other=0.0)
+    x = (at % columns).to(tl.float32) + way_x
+    y = (at // columns).to(tl.float32) + way_y
+    x = tl.minimum(tl.maximum(x, 0.0), (columns - 1).to(tl.float32))
+    y = tl.minimum(tl.maximum(y, 0.0), (rows - 1).to(tl.float32))
+    then = (y + 0.5).to(tl.int32) * columns + (x + 0.5).to(tl.int32)
+    off_x = way_x + tl.load(back + then, mask=inside, other=0.0)
+    off_y = way_y + tl.load(back + cells + then, mask=inside, other=0.0)
+    error = off_x * off_x + off_y * off_y
+    allowed = 1.0 + 0.0025 * (way_x * way_x + way_y * way_y)
+    one = tl.zeros_like(error) + 1.0
+    sure = tl.div_rn(one, 1.0 + tl.minimum(tl.div_rn(error, allowed), 19.0))
+    tl.store(there + 2 * cells + at, sure, mask=inside)
+
+
+@triton.jit
+def _visible(weights, x, y, rows, columns):
+    """Return how well a keyframe covers each cell, from the weights of its splat."""
+    total = tl.zeros_like(x).to(tl.float32)
+    for column in tl.static_range(3):
+        near_x = tl.minimum(tl.maximum(x + (column - 1), 0), columns - 1)
+        three = tl.zeros_like(total)
+        for row in tl.static_range(3):
+            near_y = tl.minimum(tl.maximum(y + (row - 1), 0), rows - 1)
+            three += tl.minimum(_number(tl.load(weights + near_y * columns + near_x)), 1.0)
+        total += three
+    return tl.sqrt_rn(tl.div_rn(total, tl.zeros_like(total) + 9.0) + 0.01)
+
+
+@triton.jit
+def share_kernel(sums, steps, out, rows, columns, block: tl.constexpr):
+    """Write how much of each cell comes from the left keyframe: `kernels.share_of_left`.
+
+    sums, steps: as in `travel_kernel`; what has passed for one side is the other one's share.
+    """
+    at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
+    x, y = at % columns, tl.minimum(at // columns, rows - 1)
+    left = tl.load(steps + 3) * _visible(sums + 2 * cells, x, y, rows, columns)
+    right = tl.load(steps) * _visible(sums + 5 * cells, x, y, rows, columns)
+    tl.store(out + at, tl.div_rn(left, left + right), mask=at < cells)
+
+
+@triton.jit
+def field_kernel(ways, share, out, rows, columns, scale_x, scale_y, block: tl.constexpr):
+    """Write what the warp reads: `kernels.make_field`.
+
+    ways: [2, 2, rows, columns] to the left and to the right keyframe; out: [5, rows + 2,
+    columns + 2] int16.
+    """
+    at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
+    plane, wide = (rows + 2) * (columns + 2), columns + 2
+    x = tl.minimum(tl.maximum(at % wide - 1, 0), columns - 1)
+    y = tl.minimum(tl.maximum(at // wide - 1, 0), rows - 1)
+    cell, inside = y * columns + x, at < plane
+    for k in tl.static_range(4):
+        way = tl.load(ways + k * cells + cell) * (scale_x if k % 2 == 0 else scale_y)
+        way = rounded(tl.minimum(tl.maximum(way, -16352.0), 16352.0))
+        tl.store(out + k * plane + at, way.to(tl.int16), mask=inside)
+    part = rounded(tl.load(share + cell) * 16352.0)
+    tl.store(out + 4 * plane + at, (2 * part + 31).to(tl.int16), mask=inside)
+
+
+@triton.jit
+def _between(picture, x, y, rows, columns):
+    """Return the sample of a picture at (x, y) cells, bilinear, as 8-bit codes."""
+    west, north = tl.floor(x), tl.floor(y)
+    part_x, part_y = x - west, y - north
+    at_x, at_y = west.to(tl.int32), north.to(tl.int32)
+    northwest = sample(picture, at_x, at_y, rows, columns).to(tl.float32)
+    northeast = sample(picture, at_x + 1, at_y, rows, columns).to(tl.float32)
+    southwest = sample(picture, at_x, at_y + 1, rows, columns).to(tl.float32)
+    southeast = sample(picture, at_x + 1, at_y + 1, rows, columns).to(tl.float32)
+    top = northwest + part_x * (northeast - northwest)
+    bottom = southwest + part_x * (southeast - southwest)
+    return rounded(top + part_y * (bottom - top))
+
+
+@triton.jit
+def apart_kernel(ways, left, right, total, rows, columns, block: tl.constexpr):
+    """Add up the squares of by how many codes the keyframes differ along the motion, int64."""
+    at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
+    inside = at < cells
+    x, y = (at % columns).to(tl.float32), (at // columns).to(tl.float32)
+    a_x = x + tl.load(ways + at, mask=inside, other=0.0)
+    a_y = y + tl.load(ways + cells + at, mask=inside, other=0.0)
+    b_x = x + tl.load(ways + 2 * cells + at, mask=inside, other=0.0)
+    b_y = y + tl.load(ways + 3 * cells + at, mask=inside, other=0.0)
+    off = _between(left, a_x, a_y, rows, columns) - _between(right, b_x, b_y, rows, columns)
+    square = tl.where(inside, off * off, 0).to(tl.int64)
+    tl.atomic_add(total, tl.sum(square, 0), sem="relaxed")

@@ -1,0 +1,113 @@
+"""The device that the kernels run on: whether there is one, its streams, launches and graphs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from threading import Lock
+from typing import Any
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # kernels run in NumPy: slow, for tests
+NAME = "cpu" if INTERPRETED else "cuda"  # torch's
+LANES = 128  # cells or samples per program
+PATCHES = 4  # per program, of 64 samples each
+_capturing = Lock()  # the first run of a kernel compiles it
+
+
+def missing() -> str | None:
+    """Return why the kernels cannot run here and what to do, or None if they can."""
+    for package in ("torch", "triton"):
+        if find_spec(package) is None:
+            return f"device=cuda needs {package}: pip install {package}, or use device=cpu"
+    import torch
+
+    if not INTERPRETED and not torch.cuda.is_available():
+        return f"device=cuda: torch {torch.__version__} finds no CUDA device; use device=cpu"
+    return None
+
+
+def launch(kernel: Any, count: int, *args: Any, beside: int = 1, **constants: Any) -> None:
+    """Run a kernel over `count` cells or samples, `beside` times side by side.
+
+    Floats are worked out as written: no multiplication fused with an addition.
+    """
+    block = _block(LANES, count)
+    grid = (-(-count // block), beside)
+    kernel[grid](*args, block=block, enable_fp_fusion=False, **constants)
+
+
+def launch_patches(kernel: Any, count: int, *args: Any, **constants: Any) -> None:
+    """Run a kernel over `count` patches."""
+    block = _block(PATCHES, count)
+    kernel[-(-count // block),](*args, block=block, enable_fp_fusion=False, **constants)
+
+
+def _block(usual: int, count: int) -> int:
+    """Return how much one program does; NumPy wants few programs."""
+    return min(1 << (count - 1).bit_length(), 256 * usual) if INTERPRETED else usual
+
+
+def settle() -> None:
+    """Wait for all work on the device; for buffers made on a stream other than their user's."""
+    if not INTERPRETED:
+        import torch
+
+        torch.cuda.synchronize()
+
+
+class Stream:
+    """An order of work on the device; no more than a name where kernels are interpreted."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._stream: Any = None if INTERPRETED else torch.cuda.Stream()
+
+    def used(self) -> AbstractContextManager[Any]:
+        """Return a context in which this thread's work goes to this stream."""
+        import torch
+
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def mark(self) -> Any:
+        """Return an event that happens once all work so far is done."""
+        return self._stream and self._stream.record_event()
+
+    def follow(self, event: Any) -> None:
+        """Let the work from here on wait for an event."""
+        if self._stream is not None:
+            self._stream.wait_event(event)
+
+    def finish(self) -> None:
+        """Wait until all work is done."""
+        if self._stream is not None:
+            self._stream.synchronize()
+
+
+class Replayed:
+    """Launches that always work on the same buffers: run once, then replayed as a CUDA graph."""
+
+    def __init__(self, launches: Callable[[], None]) -> None:
+        self._launches = launches
+        self._graph: Any = None
+
+    def __call__(self) -> None:
+        """Do the work, on this thread's stream; the buffers must not move."""
+        if INTERPRETED:
+            self._launches()
+        elif self._graph is not None:
+            self._graph.replay()
+        else:
+            with _capturing:
+                self._launches()  # compiles what is new; a graph cannot
+                self._graph = self._captured()
+
+    def _captured(self) -> Any:
+        import torch
+
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            self._launches()
+        return graph

@@ -1,0 +1,203 @@
+"""Flow both ways between two pictures on the device: the steps of `motion.estimate`, captured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ltxfilter.motion.cuda import cells, device
+from ltxfilter.motion.cuda.areas import Area
+from ltxfilter.motion.cuda.search import blend_kernel, spread_kernel, start_kernel
+from ltxfilter.motion.cuda.upload import Layout
+from ltxfilter.motion.estimate import BIAS, NEIGHBOURS
+from ltxfilter.motion.pyramid import PATCH, Effort
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFlow:
+    """Motion between pictures 0 and 1, on the work grid, in cells."""
+
+    motion: Tensor  # [6, rows, columns]: flow_01 and how sure it is, flow_10 and how sure
+    ready: Any  # the event after which it is there
+
+
+class Level:
+    """One level of the search: its sizes and the buffers that it works in."""
+
+    def __init__(self, rows: int, columns: int, effort: Effort) -> None:
+        self.rows, self.columns, self.effort = rows, columns, effort
+        down, self.across = (
+            max(-(-(side - PATCH) // effort.step), 0) + 1 for side in (rows, columns)
+        )
+        self.count = down * self.across
+        self.flow = empty(2, rows, columns)
+        self._ways = empty(2, self.count), empty(2, self.count)
+        self._error = empty(self.count, dtype=torch.int64)
+
+    def search(
+        self, seen: Tensor, other: Tensor, coarse: Tensor | None, prior: Tensor, scale: float
+    ) -> None:
+        """Write `flow`: `kernels.search` from the coarser level's flow, `prior` and none.
+
+        seen, other: [rows, columns] uint8. coarse: half the size, in its own samples. prior:
+        [2, R, C], which times `scale` is in samples of this level.
+        """
+        ways, spare = self._ways
+        self._start(seen, other, coarse, prior, scale)
+        rounds = self.effort.rounds
+        for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
+            self._launch(spread_kernel, (seen, other, ways, self._error, spare), (hop,))
+            ways, spare = spare, ways
+        each = PATCH // self.effort.step
+        sizes = self.rows, self.columns, self.across, self.count, self.effort.step
+        pixels = self.rows * self.columns
+        device.launch(blend_kernel, pixels, seen, other, ways, self.flow, *sizes, each=each)
+
+    def _start(
+        self, seen: Tensor, other: Tensor, coarse: Tensor | None, prior: Tensor, scale: float
+    ) -> None:
+        given = (seen, other, prior if coarse is None else coarse, prior, self._ways[0])
+        shapes = () if coarse is None else coarse.shape[1:]
+        extra = (*(shapes or (1, 1)), *prior.shape[1:], scale)
+        self._launch(start_kernel, (*given, self._error), extra, has_coarse=coarse is not None)
+
+    def _launch(self, kernel: Any, buffers: Sequence[Tensor], extra: Any, **flags: bool) -> None:
+        sizes = self.rows, self.columns, self.across, self.count, self.effort.step
+        args = (*buffers, *sizes, *extra, self.effort.steps)
+        device.launch_patches(kernel, self.count, *args, **flags)
+
+
+class Estimator:
+    """Finds the flow of pairs of pictures; one thread at a time, always on the same stream."""
+
+    def __init__(
+        self, layout: Layout, finest: int, efforts: Sequence[Effort], neighbours: int
+    ) -> None:
+        """Look on levels from `finest` on, as `motion.estimate.Estimator` does."""
+        self._layout, self._neighbours = layout, neighbours
+        fine, work = layout.levels[:2]
+        self._shape = work.rows, work.columns
+        self._parts = parts = layout.levels[min(finest, len(layout.levels) - 1) :]
+        chosen = [efforts[min(depth, len(efforts) - 1)] for depth in range(len(parts))]
+        self._levels = [
+            Level(part.rows, part.columns, effort)
+            for part, effort in zip(parts, chosen, strict=True)
+        ]
+        self._pictures = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
+        self._halved = Area((fine.rows, fine.columns), self._shape)
+        self._prior = torch.zeros((2, *self._shape), device=device.NAME)
+        self._priors = [self._prior_for(level) for level in self._levels]
+        self._motion = empty(6, *self._shape)
+        self._found, self._chosen = empty(2, *self._shape), empty(2, *self._shape)
+        self._shifts = torch.tensor(NEIGHBOURS, dtype=torch.int32, device=device.NAME)
+        self._cost = empty(len(NEIGHBOURS) + 1, *self._shape, dtype=torch.int16)
+        self._fill = Fill(1, *self._shape)
+        self._run = device.Replayed(self._launches)
+
+    def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> Tensor:
+        """Return the motion from `left` to `right`, pictures' bytes, as PairFlow has it.
+
+        before: motion of the pair that ends in `left`, where it is known.
+        """
+        first = self._layout.first_level
+        for target, source in zip(self._pictures, (left, right), strict=True):
+            target[first:].copy_(source[first:])
+        if before is None:
+            self._prior.zero_()
+        else:
+            self._prior.copy_(before.motion[3:5])
+        self._run()
+        return self._motion.clone()
+
+    def _prior_for(self, level: Level) -> tuple[Tensor, Area | None, float]:
+        """Return the prior that a level starts from, how it is made, and to what scale."""
+        rows = self._shape[0]
+        scale = -(2.0 ** round(log2(level.rows / rows)))
+        if level.rows >= rows:
+            return self._prior, None, scale
+        size = level.rows, level.columns
+        return empty(2, *size), Area(self._shape, size), scale
+
+    def _launches(self) -> None:
+        left, right = self._pictures
+        coarse: Tensor | None = None
+        levels = [*zip(self._levels, self._parts, self._priors, strict=True)]
+        for level, part, found in reversed(levels):
+            prior, area, scale = found
+            if area is not None:
+                area.flows(self._prior, prior, scale)
+                scale = 1.0
+            level.search(part.of(left), part.of(right), coarse, prior, scale)
+            coarse = level.flow
+        self._to_work_grid()
+        work = self._layout.levels[1]
+        forward, backward = self._motion[0:2], self._motion[3:5]
+        if self._neighbours >= 1:
+            self._propagate(forward, work.of(left), work.of(right))
+        device.launch(
+            cells.project_kernel, self._cells, forward, self._fill.cleared(), *self._shape
+        )
+        self._fill.into(backward)
+        if self._neighbours == 2:
+            self._propagate(backward, work.of(right), work.of(left))
+        device.launch(cells.agree_kernel, self._cells, self._motion, *self._shape, beside=2)
+
+    @property
+    def _cells(self) -> int:
+        return self._shape[0] * self._shape[1]
+
+    def _to_work_grid(self) -> None:
+        """Write the finest level's flow to `forward`, in cells."""
+        found, forward = self._levels[0], self._motion[0:2]
+        if found.rows == self._shape[0]:
+            forward.copy_(found.flow)
+        elif found.rows > self._shape[0]:
+            self._halved.flows(found.flow, forward, 0.5)
+        else:
+            larger = interpolate(found.flow[None], self._shape, mode="bilinear")
+            forward.copy_(larger[0] * 2.0 ** round(log2(self._shape[0] / found.rows)))
+
+    def _propagate(self, flow: Tensor, seen: Tensor, other: Tensor) -> None:
+        """Let cells take over neighbours' flow that matches better, then take medians."""
+        others, shape = len(NEIGHBOURS), self._shape
+        found, costs, chosen = self._found, self._cost, self._chosen
+        found.copy_(flow)
+        tried = found, seen, other, self._shifts, costs, *shape
+        device.launch(cells.cost_kernel, self._cells, *tried, beside=others + 1)
+        judged = found, costs, self._shifts, chosen, *shape
+        device.launch(cells.choose_kernel, self._cells, *judged, BIAS, others=others)
+        device.launch(cells.median_kernel, self._cells, chosen, flow, *shape, beside=2)
+
+
+class Fill:
+    """Splats' sums and what is made of them; `count` splats side by side."""
+
+    def __init__(self, count: int, rows: int, columns: int) -> None:
+        self.sums = empty(count, 3, rows, columns, dtype=torch.int64)
+        self._across, self._table = torch.empty_like(self.sums), torch.empty_like(self.sums)
+        self._tries, reach = 1, 2
+        while reach < max(rows, columns):
+            self._tries, reach = self._tries + 1, 3 * reach + 1
+
+    def cleared(self) -> Tensor:
+        """Return the sums, set to 0."""
+        return self.sums.zero_()
+
+    def into(self, out: Tensor) -> None:
+        """Write flows [count, 2, rows, columns] of what was splatted, holes filled."""
+        count, _, rows, columns = self.sums.shape
+        torch.cumsum(self.sums, 3, out=self._across)
+        torch.cumsum(self._across, 2, out=self._table)
+        args = (self.sums, self._table, out, rows, columns, self._tries)
+        device.launch(cells.fill_kernel, rows * columns, *args, beside=count)
+
+
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a buffer on the device."""
+    return torch.empty(shape, dtype=dtype, device=device.NAME)

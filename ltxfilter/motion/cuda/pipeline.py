@@ -1,0 +1,68 @@
+"""The whole path of `flow` on the device: pictures up, their motion, drawn planes down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.motion import estimate
+from ltxfilter.motion.cuda import device
+from ltxfilter.motion.cuda.drawing import Drawing, Scene
+from ltxfilter.motion.cuda.estimate import Estimator, PairFlow
+from ltxfilter.motion.cuda.upload import Layout, Uploader
+from ltxfilter.motion.grid import Grid
+from ltxfilter.motion.pyramid import Effort
+
+
+class Pipeline:
+    """Finds motion on one stream of the device and draws on others, one per drawing thread.
+
+    `upload` and `pair` are called by one thread at a time, in order; `pictures` by any number.
+    What a picture is drawn from stays alive until it was drawn, because its caller holds it.
+    """
+
+    def __init__(
+        self,
+        video: VideoInfo,
+        grid: Grid,
+        finest: int,
+        efforts: Sequence[Effort],
+        neighbours: int,
+        *,
+        protect: bool,
+    ) -> None:
+        """Take the parameters of `motion.estimate.Estimator`; protect: mind what stands still."""
+        layout = Layout(video, grid)
+        self._stream = device.Stream()
+        self._uploader = Uploader(layout, grid)
+        self._estimator = Estimator(layout, finest, efforts, neighbours)
+        self._drawing = Drawing(layout, grid, protect=protect)
+        device.settle()
+
+    def upload(self, planes: Planes) -> Tensor:
+        """Return a picture's bytes on the device."""
+        with self._stream.used():
+            return self._uploader(planes)
+
+    def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> PairFlow:
+        """Return the motion between two uploaded pictures, at once: it may not be found yet.
+
+        before: motion of the pair that ends in `left`, where it is known.
+        """
+        with self._stream.used():
+            motion = self._estimator.pair(left, right, before)
+        return PairFlow(motion, self._stream.mark())
+
+    def pictures(self, scene: Scene, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
+        """Yield the planes at each tau and the PSNR to expect of them in dB."""
+        return self._drawing.pictures(scene, taus)
+
+
+def download(flow: PairFlow) -> estimate.PairFlow:
+    """Return the motion in host memory, as the CPU would have found it."""
+    found = flow.motion.cpu().numpy()
+    forward, backward = (np.ascontiguousarray(found[k : k + 2].transpose(1, 2, 0)) for k in (0, 3))
+    return estimate.PairFlow(forward, backward, found[2], found[5])

@@ -1,0 +1,245 @@
+"""The inverse search of one level on the device: `kernels.search`, patch by patch in parallel."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+ROUND = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it rounds a float32, halves to even
+FAR = tl.constexpr(1048576.0)
+
+
+@triton.jit
+def rounded(value):
+    """Return float32 `value` rounded half to even, cut off at 2**20, as int32."""
+    value = tl.minimum(tl.maximum(value, -FAR), FAR)
+    return ((value + ROUND) - ROUND).to(tl.int32)
+
+
+@triton.jit
+def sample(plane, x, y, rows, columns):
+    """Return the 8-bit samples at (x, y) as int32; beyond the border they repeat."""
+    x = tl.minimum(tl.maximum(x, 0), columns - 1)
+    y = tl.minimum(tl.maximum(y, 0), rows - 1)
+    return tl.load(plane + y * columns + x).to(tl.int32)
+
+
+@triton.jit
+def _fine(way, at, size):
+    """Return a displacement along one axis in 1/16 samples, kept near the picture."""
+    return tl.minimum(tl.maximum(rounded(way * 16.0), 16 * (-at - 8)), 16 * (size - at))
+
+
+@triton.jit
+def _off(other, seen, x, y, to_x, to_y, rows, columns):
+    """Return by how much `seen` differs from `other` displaced by (to_x, to_y), in 1/16 codes."""
+    part_x, part_y = to_x & 15, to_y & 15
+    x, y = x + (to_x >> 4), y + (to_y >> 4)
+    top = sample(other, x, y, rows, columns) * (16 - part_x)
+    top += sample(other, x + 1, y, rows, columns) * part_x
+    bottom = sample(other, x, y + 1, rows, columns) * (16 - part_x)
+    bottom += sample(other, x + 1, y + 1, rows, columns) * part_x
+    return ((top * (16 - part_y) + bottom * part_y) >> 4) - seen
+
+
+@triton.jit
+def _match(other, seen, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns):
+    """Compare patches at a displacement: their error, and sums of the difference and its slopes."""
+    to_x, to_y = _fine(way_x, left, columns), _fine(way_y, top, rows)
+    off = _off(other, seen, x, y, to_x[:, None], to_y[:, None], rows, columns)
+    total, square = tl.sum(off, 1), tl.sum(off * off, 1)
+    error = 64 * square.to(tl.int64) - total.to(tl.int64) * total.to(tl.int64)
+    return error, total, tl.sum(off * slope_x, 1), tl.sum(off * slope_y, 1)
+
+
+@triton.jit
+def _limited(move):
+    return tl.minimum(tl.maximum(move, -2.0), 2.0).to(tl.float32)
+
+
+@triton.jit
+def _product(a, b):
+    """Return 64 times the covariance of two slopes over each patch, int64."""
+    return 64 * tl.sum(a * b, 1).to(tl.int64) - tl.sum(a, 1).to(tl.int64) * tl.sum(b, 1).to(
+        tl.int64
+    )
+
+
+@triton.jit
+def _descend(
+    other, seen, slope_x, slope_y, x, y, left, top, rows, columns,
+    way_x, way_y, error, total, by_x, by_y, active, steps,
+):  # fmt: skip
+    """Take Gauss-Newton steps where `active`, as long as they improve the match."""
+    sum_x, sum_y = tl.sum(slope_x, 1).to(tl.int64), tl.sum(slope_y, 1).to(tl.int64)
+    xx = (_product(slope_x, slope_x) + 4096).to(tl.float64)
+    yy = (_product(slope_y, slope_y) + 4096).to(tl.float64)
+    xy = _product(slope_x, slope_y).to(tl.float64)
+    factor = 0.125 / (xx * yy - xy * xy)
+    for _ in range(steps):
+        bx = (64 * by_x.to(tl.int64) - sum_x * total).to(tl.float64)
+        by = (64 * by_y.to(tl.int64) - sum_y * total).to(tl.float64)
+        at_x = _fine(way_x, left, columns).to(tl.float32) * 0.0625
+        at_y = _fine(way_y, top, rows).to(tl.float32) * 0.0625
+        to_x = at_x - _limited((yy * bx - xy * by) * factor)
+        to_y = at_y - _limited((xx * by - xy * bx) * factor)
+        error_1, total_1, by_x1, by_y1 = _match(
+            other, seen, slope_x, slope_y, x, y, left, top, to_x, to_y, rows, columns
+        )
+        accepted = active & (error_1 <= error)
+        way_x, way_y = tl.where(accepted, to_x, way_x), tl.where(accepted, to_y, way_y)
+        active = accepted & (error_1 < error)
+        error, total = tl.where(active, error_1, error), tl.where(active, total_1, total)
+        by_x, by_y = tl.where(active, by_x1, by_x), tl.where(active, by_y1, by_y)
+    return way_x, way_y, error
+
+
+@triton.jit
+def _patches(seen, rows, columns, across, count, step, block: tl.constexpr):
+    """Return this program's patches: numbers, places, and their samples and slopes [block, 64]."""
+    own = tl.program_id(0) * block + tl.arange(0, block)
+    patch = tl.minimum(own, count - 1)
+    left, top = (patch % across) * step, (patch // across) * step
+    inner = tl.arange(0, 64)
+    x, y = left[:, None] + (inner % 8)[None, :], top[:, None] + (inner // 8)[None, :]
+    here = 16 * sample(seen, x, y, rows, columns)
+    slope_x = sample(seen, x + 1, y, rows, columns) - sample(seen, x - 1, y, rows, columns)
+    slope_y = sample(seen, x, y + 1, rows, columns) - sample(seen, x, y - 1, rows, columns)
+    # Beyond the border samples repeat and the slope along that axis vanishes.
+    return patch, own < count, left, top, x, y, here, slope_x, slope_y
+
+
+@triton.jit
+def _guess(flow, row, column, rows, columns, height, width, scale):
+    """Return a flow of [2, height, width] at places of a [rows, columns] level, times `scale`."""
+    at = (row * height // rows) * width + column * width // columns
+    return tl.load(flow + at) * scale, tl.load(flow + height * width + at) * scale
+
+
+@triton.jit
+def start_kernel(
+    seen, other, coarse, prior, flow, error, rows, columns, across, count, step,
+    coarse_rows, coarse_columns, prior_rows, prior_columns, prior_scale, steps,
+    has_coarse: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    """Start every patch from the best of the coarser level's flow, the prior and standing still.
+
+    coarse: [2, coarse_rows, coarse_columns]; prior: [2, prior_rows, prior_columns], whose sign is
+    turned by a negative prior_scale. flow: [2, count] and error: [count] are written.
+    """
+    patch, own, left, top, x, y, here, slope_x, slope_y = _patches(
+        seen, rows, columns, across, count, step, block
+    )
+    row, column = tl.minimum(top + 4, rows - 1), tl.minimum(left + 4, columns - 1)
+    way_x, way_y = _guess(prior, row, column, rows, columns, prior_rows, prior_columns, prior_scale)
+    if has_coarse:
+        first_x, first_y = _guess(
+            coarse, row, column, rows, columns, coarse_rows, coarse_columns, 2.0
+        )
+        best, total, by_x, by_y = _match(
+            other, here, slope_x, slope_y, x, y, left, top, first_x, first_y, rows, columns
+        )
+        error_1, total_1, by_x1, by_y1 = _match(
+            other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
+        )
+        better = error_1 < best
+        way_x, way_y = tl.where(better, way_x, first_x), tl.where(better, way_y, first_y)
+        best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
+        by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
+    else:
+        best, total, by_x, by_y = _match(
+            other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
+        )
+    zero = tl.zeros_like(way_x)
+    error_1, total_1, by_x1, by_y1 = _match(
+        other, here, slope_x, slope_y, x, y, left, top, zero, zero, rows, columns
+    )
+    better = error_1 < best
+    way_x, way_y = tl.where(better, zero, way_x), tl.where(better, zero, way_y)
+    best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
+    by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
+    way_x, way_y, best = _descend(
+        other, here, slope_x, slope_y, x, y, left, top, rows, columns,
+        way_x, way_y, best, total, by_x, by_y, best >= -1, steps,
+    )  # fmt: skip
+    tl.store(flow + patch, way_x, mask=own)
+    tl.store(flow + count + patch, way_y, mask=own)
+    tl.store(error + patch, best, mask=own)
+
+
+@triton.jit
+def spread_kernel(
+    seen, other, flow, error, flow_out, rows, columns, across, count, step, hop, steps,
+    block: tl.constexpr,
+):  # fmt: skip
+    """Let every patch try the flow of its four neighbours `hop` patches away.
+
+    flow: [2, count] of the round before; flow_out: [2, count] and error: [count] are written.
+    """
+    patch, own, left, top, x, y, here, slope_x, slope_y = _patches(
+        seen, rows, columns, across, count, step, block
+    )
+    column, down = patch % across, count // across
+    way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
+    best = tl.load(error + patch)
+    total = tl.zeros_like(patch)
+    by_x, by_y = total, total
+    changed = total > 0
+    for k in tl.static_range(4):
+        if k < 2:
+            to = column + (2 * k - 1) * hop
+            inside = (to >= 0) & (to < across)
+            near = tl.where(inside, patch + (2 * k - 1) * hop, patch)
+        else:
+            to = patch // across + (2 * k - 5) * hop
+            inside = (to >= 0) & (to < down)
+            near = tl.where(inside, patch + (2 * k - 5) * hop * across, patch)
+        guess_x, guess_y = tl.load(flow + near), tl.load(flow + count + near)
+        error_1, total_1, by_x1, by_y1 = _match(
+            other, here, slope_x, slope_y, x, y, left, top, guess_x, guess_y, rows, columns
+        )
+        better = inside & (error_1 < best)
+        way_x, way_y = tl.where(better, guess_x, way_x), tl.where(better, guess_y, way_y)
+        best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
+        by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
+        changed = changed | better
+    way_x, way_y, best = _descend(
+        other, here, slope_x, slope_y, x, y, left, top, rows, columns,
+        way_x, way_y, best, total, by_x, by_y, changed, steps,
+    )  # fmt: skip
+    tl.store(flow_out + patch, way_x, mask=own)
+    tl.store(flow_out + count + patch, way_y, mask=own)
+    tl.store(error + patch, best, mask=own)
+
+
+@triton.jit
+def blend_kernel(
+    seen, other, flow, out, rows, columns, across, count, step,
+    each: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    """Write every sample's flow: the mean of the patches over it, weighted by how well they fit.
+
+    flow: [2, count]; out: [2, rows, columns]. each: patches over a sample along an axis.
+    """
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    x, y = at % columns, at // columns
+    here = 16 * sample(seen, x, y, rows, columns)
+    sum_x, sum_y, weights = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
+    last, lowest = across - 1, count // across - 1
+    for k in tl.static_range(each * each):
+        column, row = x // step - k % each, y // step - k // each
+        left, top = column * step, row * step
+        covers = (column >= 0) & (row >= 0) & (column <= last) & (row <= lowest)
+        covers = covers & (x - left < 8) & (y - top < 8)
+        patch = tl.where(covers, row * across + column, 0)
+        way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
+        to_x, to_y = _fine(way_x, left, columns), _fine(way_y, top, rows)
+        off = tl.abs(_off(other, here, x, y, to_x, to_y, rows, columns)) >> 4
+        weight = tl.where(covers, 4096 // tl.maximum(off, 1), 0)
+        fixed_x = tl.minimum(tl.maximum(rounded(way_x * 8.0 * 16.0), -32752), 32752)
+        fixed_y = tl.minimum(tl.maximum(rounded(way_y * 8.0 * 16.0), -32752), 32752)
+        sum_x, sum_y, weights = sum_x + weight * fixed_x, sum_y + weight * fixed_y, weights + weight
+    most = tl.maximum(weights, 1).to(tl.float32) * 128.0
+    inside = at < rows * columns
+    tl.store(out + at, tl.div_rn(sum_x.to(tl.float32), most), mask=inside)
+    tl.store(out + rows * columns + at, tl.div_rn(sum_y.to(tl.float32), most), mask=inside)
