@@ -18,6 +18,7 @@ ENGINES = {  # name -> module:class
     "blend": "ltxfilter.engines.blend:Blend",
     "hold": "ltxfilter.engines.hold:Hold",
     "ltx-keyframe": "ltxfilter.engines.ltx.keyframe:Keyframe",
+    "ltx-motion": "ltxfilter.engines.ltx.motion:Motion",
     "ltx-reference": "ltxfilter.engines.ltx.reference:Reference",
     "ltx-temporal": "ltxfilter.engines.ltx.temporal:Temporal",
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -41,7 +42,16 @@ class GuideSource(Protocol):
     before: int  # keyframes of context that a clip begins with
     after: int  # and ends with
     batch: int  # clips drawn at a time; it is always given exactly so many
-    host_bytes: int  # host memory that it holds and works in
+
+    @property
+    def device(self) -> torch.device:
+        """What its models run on, and pictures are drawn on."""
+        ...
+
+    @property
+    def host_bytes(self) -> int:
+        """Host memory that it holds and works in."""
+        ...
 
     def draw(self, clips: Sequence[Clip]) -> Tensor:
         """Return guides [clips, 3, gaps * parts + 1, height, width], RGB in -1..1.

@@ -1,0 +1,170 @@
+"""From guides to pictures: the keyframes of a window are warped along the motion of its guides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import cv2
+import torch
+from torch import Tensor
+
+from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.ltx.guides import Clip, GuideSource
+from ltxfilter.engines.ltx.plan import shot
+from ltxfilter.engines.ltx.small import Parts, SmallCanvas
+from ltxfilter.engines.ltx.stretches import Stretch
+from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.motion import guided, kernels
+from ltxfilter.motion.chain import Chain, link
+from ltxfilter.motion.grid import Luma
+from ltxfilter.motion.render import Renderer
+from ltxfilter.window import Window
+
+log = logging.getLogger("ltxfilter.engines")
+
+SMALL_BYTES = 64  # per sample of a small picture of a chain: planes as codes and floats, flows
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """A window's keyframes, small and on the device, as far as they were asked for."""
+
+    window: Window
+    low: int  # the keyframes that belong to its shot
+    high: int
+    small: dict[int, Planes] = field(default_factory=dict)
+    whole: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strand:
+    """The chain of one gap and what its pictures show."""
+
+    chain: Chain
+    small: guided.Small
+
+
+class Drawing:
+    """Draws the pictures of one stream along guides; pure, any number of threads at once."""
+
+    def __init__(self, video: VideoInfo, source: GuideSource, *, still: bool) -> None:
+        self._source = source
+        self._still = still
+        self._canvas = SmallCanvas(video, source.width, source.height, source.device)
+        self._renderer = Renderer(video.layout, source.device)
+        roles = [shape.role for shape in video.layout]
+        self._bright = roles.index(self._canvas.bright)
+        self._depth = video.depth
+        self._frame_bytes = video.frame_bytes
+        self._samples = video.width * video.height
+        self._warned = False
+
+    @property
+    def draw_bytes(self) -> int:
+        """Bytes of host memory that drawing a window takes beside its pictures."""
+        source = self._source
+        pictures = source.batch * (source.gaps * (source.parts + 1) + source.before + source.after)
+        small = SMALL_BYTES * source.width * source.height * pictures
+        still = self._samples * (1 + 4 * (self._depth > 8)) if self._still else 0
+        rest = self._renderer.draw_bytes if source.device.type == "cpu" else 2 * self._frame_bytes
+        return small + still + rest
+
+    def view(self, window: Window) -> View:
+        """Return a window, nothing of it read yet."""
+        return View(window, *shot(window))
+
+    def guides(self, view: View, stretches: Sequence[Stretch]) -> list[list[Planes] | None]:
+        """Return the guides of each stretch as small planes; None where they hold no numbers."""
+        size = self._source.batch
+        found: list[list[Planes] | None] = []
+        for start in range(0, len(stretches), size):
+            part = stretches[start : start + size]
+            clips = [self._clip(view, stretch) for stretch in part]
+            clips += [clips[-1]] * (size - len(clips))  # a batch always has one size
+            with torch.inference_mode():
+                drawn = self._source.draw(clips)[: len(part)]
+                found += [self._planes(guides) for guides in drawn]
+        return found
+
+    def _clip(self, view: View, stretch: Stretch) -> Clip:
+        keys = view.window.keyframes
+        read = {key: self._canvas.rgb(self._small(view, key)) for key in set(stretch.keyframes)}
+        span = keys[view.high].time - keys[view.low].time
+        return Clip(
+            torch.stack([read[key] for key in stretch.keyframes], 1),
+            tuple(keys[key].time for key in stretch.keyframes),
+            float((view.high - view.low) / span),
+        )
+
+    def _small(self, view: View, key: int) -> Planes:
+        if key not in view.small:
+            view.small[key] = self._canvas.reduce(view.window.keyframes[key].planes)
+        return view.small[key]
+
+    def _planes(self, guides: Tensor) -> list[Planes] | None:
+        if not bool(torch.isfinite(guides).all()):
+            return None
+        return [self._canvas.planes(guide) for guide in guides.unbind(1)]
+
+    def draw(self, view: View, stretch: Stretch, guides: list[Planes] | None) -> Iterator[Drawn]:
+        """Yield the picture of each slot of a stretch."""
+        strand, ends, left = None, None, -1
+        for slot in stretch.slots:
+            if guides is None:
+                self._warn(slot.time)
+                yield Drawn(())
+                continue
+            if strand is None or ends is None or slot.left != left:
+                left = slot.left
+                strand = self._strand(view, left, left - stretch.own, guides)
+                ends = self._renderer.ends(
+                    self._whole(view, left), self._whole(view, left + 1), self._mask(view, left)
+                )
+            tau = float(slot.tau)
+            at = tau * self._source.parts
+            how = guided.recipe(strand.chain, strand.small, self._canvas.bright, at, tau)
+            yield Drawn(self._renderer.draw(ends, how, tau), how.psnr_db)
+
+    def _strand(self, view: View, left: int, gap: int, guides: Sequence[Planes]) -> Strand:
+        """Return the chain of a gap: keyframes as soft as the source draws them, and guides."""
+        parts, canvas = self._source.parts, self._canvas
+        first = gap * parts
+        shown = [canvas.parts(guide) for guide in guides[first : first + parts + 1]]
+        shown[0], shown[-1] = (
+            self._softened(canvas.parts(self._small(view, key)), own)
+            for key, own in ((left, shown[0]), (left + 1, shown[-1]))
+        )
+        chain = link([guided.to_codes(picture[canvas.bright]) for picture in shown])
+        return Strand(chain, {role: [picture[role] for picture in shown] for role in shown[0]})
+
+    def _softened(self, keyframe: Parts, own: Parts) -> Parts:
+        bright = self._canvas.bright
+        sigma = guided.softness(keyframe[bright], own[bright])
+        return {role: guided.soften(part, sigma) for role, part in keyframe.items()}
+
+    def _whole(self, view: View, key: int) -> tuple[Tensor, ...]:
+        """Return a keyframe on the device, the last two kept."""
+        if key not in view.whole:
+            for old in sorted(view.whole)[:-1]:
+                del view.whole[old]
+            view.whole[key] = self._renderer.upload(view.window.keyframes[key].planes)
+        return view.whole[key]
+
+    def _mask(self, view: View, left: int) -> Luma | None:
+        """Return where the keyframes around a gap stand still."""
+        if not self._still:
+            return None
+        around = range(max(left - 1, view.low), min(left + 2, view.high) + 1)
+        lumas = [view.window.keyframes[key].planes[self._bright] for key in around]
+        if self._depth > 8:
+            lumas = [cv2.convertScaleAbs(luma, alpha=0.5 ** (self._depth - 8)) for luma in lumas]
+        mask, count = kernels.still_mask(tuple(lumas))
+        return mask if count else None
+
+    def _warn(self, time: Fraction) -> None:
+        if not self._warned:
+            log.warning("the model drew no numbers (NaN) before %.3f s", float(time))
+            self._warned = True

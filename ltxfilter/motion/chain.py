@@ -1,0 +1,136 @@
+"""Flow from small pictures between two keyframes to both of them, made of the steps between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from ltxfilter.motion import kernels
+from ltxfilter.motion.estimate import PairFlow
+from ltxfilter.motion.grid import Array, Floats, Flow, Luma, pyramid
+from ltxfilter.motion.pyramid import Effort, find_flow
+from ltxfilter.motion.trajectory import Moment, Passage, moment, positions
+
+STEP = (Effort(4, 2, 5),)  # how hard to look from one picture to the next
+SMOOTHING = 5  # rounds of variational refinement
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """The pictures of one gap, both keyframes included, and how they hang together."""
+
+    pictures: Sequence[Luma]  # [H, W] uint8, in order; at least two
+    back: Sequence[Flow]  # back[k]: flow from picture k to k - 1; zero for the first
+    ahead: Sequence[Flow]  # ahead[k]: flow from picture k to k + 1; zero for the last
+    to_left: Sequence[Flow]  # steps composed: flow from each picture to the first
+    to_right: Sequence[Flow]  # and to the last
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A moment of a gap: a picture of its chain, or between two of them."""
+
+    number: int  # of the picture, or of the earlier one
+    moment: Moment | None  # how it lies between the two, in samples; None on a picture
+
+    def look(self, pictures: Sequence[Floats]) -> Floats:
+        """Return what is seen there, [H, W], of `pictures` in step with the chain's."""
+        at, seen = self.moment, pictures[self.number]
+        if at is None:
+            return seen
+        left = fetch(seen, at.to_left)
+        return left + (fetch(pictures[self.number + 1], at.to_right) - left) * (1 - at.share)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ways:
+    """Where a picture at some moment of a gap is seen in both keyframes, in its own samples."""
+
+    to_left: Flow
+    to_right: Flow
+
+
+def link(pictures: Sequence[Luma]) -> Chain:
+    """Return a gap's pictures, each [H, W] uint8, with the flow between them composed."""
+    levels = [pyramid(picture) for picture in pictures]
+    back, to_left = _one_way(levels)
+    ahead, to_right = _one_way(levels[::-1])
+    return Chain(pictures, back, ahead[::-1], to_left, to_right[::-1])
+
+
+def _one_way(levels: Sequence[list[Luma]]) -> tuple[list[Flow], list[Flow]]:
+    """Return flows to the picture before, and to the first one; the first picture's are zero."""
+    still = np.zeros((*levels[0][0].shape, 2), np.float32)
+    steps, ways = [still], [still]
+    for before, now in pairwise(levels):
+        steps.append(find_flow((now, before), steps[-1], STEP))
+        ways.append(compose(steps[-1], ways[-1]))
+    return steps, ways
+
+
+def compose(step: Flow, way: Flow) -> Flow:
+    """Return the flow that follows `step`, then `way` from where that leads, [H, W, 2]."""
+    return step + fetch(way, step)
+
+
+def fetch(picture: Array, way: Flow) -> Array:
+    """Return `picture` [H, W, ...] seen along `way` [H, W, 2]; its border repeats."""
+    at = positions(*way.shape[:2]) + way
+    return cv2.remap(picture, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def place(chain: Chain, at: float) -> Place:
+    """Return the moment `at` pictures after the first, 0 <= at <= the last one's number.
+
+    Between two pictures cells follow the motion from one to the other, bent by its neighbours'.
+    """
+    number = min(int(at), len(chain.pictures) - 2)
+    part = at - number
+    if part in (0, 1):
+        return Place(number + int(part), None)
+    return Place(number, moment(_passage(chain, number), part))
+
+
+def ways(chain: Chain, at: Place, seen: Luma) -> Ways:
+    """Return where the picture `seen` at a moment of the chain is found in both keyframes.
+
+    What the steps add up to is refined against the keyframes themselves, once: the iterative
+    fusion of small motions of RDVFI (ICLR 2026), which refines after every step.
+    """
+    left, right, between = chain.to_left[at.number], chain.to_right[at.number], at.moment
+    if between is not None:
+        left = compose(between.to_left, left)
+        right = compose(between.to_right, chain.to_right[at.number + 1])
+    first, last = chain.pictures[0], chain.pictures[-1]
+    return Ways(refine(seen, first, left), refine(seen, last, right))
+
+
+def refine(seen: Luma, other: Luma, way: Flow) -> Flow:
+    """Return `way` from `seen` to `other` made better by a look at its neighbourhood, smoothed.
+
+    DIS (Kroeger et al., ECCV 2016) from half size on, with its variational refinement.
+    """
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search.setFinestScale(0)
+    search.setCoarsestScale(1)
+    search.setVariationalRefinementIterations(SMOOTHING)
+    return search.calc(seen, other, way.copy())
+
+
+def _passage(chain: Chain, number: int) -> Passage:
+    """Return the motion from a picture to the next, and that of its neighbours."""
+    last = len(chain.pictures) - 1
+    return Passage(
+        _pair(chain, number),
+        _pair(chain, number - 1) if number > 0 else None,
+        _pair(chain, number + 1) if number + 1 < last else None,
+    )
+
+
+def _pair(chain: Chain, number: int) -> PairFlow:
+    there, back = chain.ahead[number], chain.back[number + 1]
+    return PairFlow(there, back, kernels.agree(there, back), kernels.agree(back, there))

@@ -1,0 +1,121 @@
+"""What a picture between two keyframes is made of, found out in small pictures of the gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+
+import cv2
+import numpy as np
+
+from ltxfilter.motion.chain import Chain, Ways, fetch, place, ways
+from ltxfilter.motion.grid import Floats, Luma
+
+Small = Mapping[str, Sequence[Floats]]  # by plane: the chain's pictures, [H, W] in 8-bit codes
+
+SIGMAS = (0.0, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5)  # samples; how soft guides may be
+NEAR = 1.5  # samples; residuals and changes are averaged over such a Gaussian
+GROUND = 4.0  # codes^2 of residual that mean nothing
+LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipe:
+    """How the picture at a moment is made at full size; fields are [H, W] and cover it whole."""
+
+    ways: Ways  # where both keyframes are seen, in samples of the fields
+    share: Floats  # 0..1 of the left keyframe
+    trust: Floats  # 0..1 in what was warped; the rest is what the guide shows
+    change: Mapping[str, Floats]  # by plane: codes to add to what was warped, of 8 bits
+    shown: Mapping[str, Floats]  # by plane: what the guide shows, in the keyframes' tone
+    psnr_db: float  # estimated, of the bright plane
+
+
+def recipe(chain: Chain, small: Small, bright: str, at: float, tau: float) -> Recipe:
+    """Return how to draw the picture `at` pictures after the left keyframe.
+
+    small: the chain's pictures, those of keyframes as soft as the others. bright: the plane that
+    the chain is made of. tau: 0..1, how much nearer the right keyframe is.
+    """
+    here = place(chain, at)
+    seen = {name: here.look(pictures) for name, pictures in small.items()}
+    found = ways(chain, here, to_codes(seen[bright]))
+    left = {name: fetch(pictures[0], found.to_left) for name, pictures in small.items()}
+    right = {name: fetch(pictures[-1], found.to_right) for name, pictures in small.items()}
+    share, least = _share(left[bright], right[bright], seen[bright], tau)
+    steady = least <= 1.5 * np.median(least) + 1
+    seen = {
+        name: _in_tone(seen[name], _mixed(left[name], right[name], share), steady) for name in small
+    }
+    share, least = _share(left[bright], right[bright], seen[bright], tau)
+    warped = {name: _mixed(left[name], right[name], share) for name in small}
+    change = {name: _change(seen[name] - warped[name]) for name in small}
+    return Recipe(found, share, _trust(least), change, seen, _psnr(least))
+
+
+def softness(keyframe: Floats, drawn: Floats) -> float:
+    """Return the sigma in samples that makes `keyframe` as soft as a source draws it.
+
+    drawn: the source's own version of it, [H, W] like it.
+    """
+    wanted = drawn - drawn.mean()
+
+    def error(sigma: float) -> float:
+        soft = soften(keyframe, sigma)
+        return float(np.square(soft - soft.mean() - wanted).mean())
+
+    return min(SIGMAS, key=error)
+
+
+def soften(picture: Floats, sigma: float) -> Floats:
+    """Return a picture [H, W] under a Gaussian of `sigma` samples."""
+    return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
+
+
+def to_codes(picture: Floats) -> Luma:
+    """Return a picture in whole 8-bit codes."""
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _share(left: Floats, right: Floats, seen: Floats, tau: float) -> tuple[Floats, Floats]:
+    """Return the left keyframe's share by how both match, and by how much the better one fails."""
+    off_left, off_right = (soften(cv2.absdiff(side, seen), NEAR) for side in (left, right))
+    a = (1 - tau) / (off_left * off_left + np.float32(GROUND))
+    b = tau / (off_right * off_right + np.float32(GROUND))
+    return a / (a + b), np.minimum(off_left, off_right)
+
+
+def _mixed(left: Floats, right: Floats, share: Floats) -> Floats:
+    return right + (left - right) * share
+
+
+def _in_tone(seen: Floats, warped: Floats, where: Floats) -> Floats:
+    """Return what a guide shows in the tone of what was warped: its gain and bias drift."""
+    x, y = seen[where], warped[where]
+    spread = float(x.var())
+    gain = 1.0
+    if spread > 25:
+        gain = float(((x - x.mean()) * (y - y.mean())).mean()) / spread
+        gain = min(max(gain, LEAST_GAIN), MOST_GAIN)
+    return seen * np.float32(gain) + np.float32(float(y.mean()) - gain * float(x.mean()))
+
+
+def _change(difference: Floats) -> Floats:
+    """Return how light and texture changed: what a guide differs by where that is beyond noise."""
+    smooth = soften(difference, NEAR)
+    noise = 1.4826 * float(np.median(np.abs(smooth))) + 0.3
+    beyond = np.maximum(np.abs(smooth) - 2 * noise, 0) / (2 * noise + 1)
+    return smooth * (1 - np.exp(-beyond * beyond))
+
+
+def _trust(residual: Floats) -> Floats:
+    """Return 0..1: how far what was warped is believed over what the guide shows."""
+    usual = max(1.4826 * float(np.median(residual)) + 0.5, 1.5)
+    beyond = np.maximum(residual - 3 * usual, 0) / (4 * usual)
+    return np.exp(-beyond * beyond)
+
+
+def _psnr(residual: Floats) -> float:
+    rms = sqrt(float(np.square(residual).mean()))
+    return 49.9 - 9.12 * log(rms + 0.05)
