@@ -85,7 +85,7 @@ def test_splat(size: tuple[int, int], seed: int, reach: float) -> None:
     st.booleans(),
     st.integers(1, 4),
 )
-def test_warp(  # noqa: PLR0917
+def test_warp(
     size: tuple[int, int],
     seed: int,
     depth: int,

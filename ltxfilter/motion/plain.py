@@ -13,6 +13,7 @@ from ltxfilter.motion.grid import Array
 MOST_DIFFERENCE = 40 * 16  # a cell's matching cost is cut off here, in 1/16 codes
 OUTSIDE_COST = 5 * 16  # what pointing out of the picture costs, in 1/16 codes
 BLUR = np.array([1, 4, 6, 4, 1], np.float32)
+UNIT = np.float32(1024)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
 def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) -> Array:
@@ -201,12 +202,13 @@ def splat(flow: Array, weight: Array) -> Array:
     width = columns + 2
     corners = np.array([0, 1, width, width + 1])
     targets = ((top.astype(np.int64) * width + left)[:, None] + corners).ravel()
-    values = (-flow[..., 0].reshape(-1, 1), -flow[..., 1].reshape(-1, 1), np.float32(1))
-    planes = [
-        np.bincount(targets, (shares * value).ravel(), width * (rows + 2)).reshape(rows + 2, width)
-        for value in values
-    ]
-    return np.stack([plane[1:-1, 1:-1].astype(np.float32) for plane in planes])
+    way = np.minimum(np.maximum(flow, np.float32(-4000)), np.float32(4000)).reshape(-1, 2)
+    values = (way[:, :1] * -UNIT, way[:, 1:] * -UNIT, UNIT)
+    planes = np.zeros((3, (rows + 2) * width), np.int32)
+    for plane, value in zip(planes, values, strict=True):
+        np.add.at(plane, targets, np.rint(shares * value).ravel().astype(np.int32))
+    inner = planes.reshape(3, rows + 2, width)[:, 1:-1, 1:-1]
+    return inner.astype(np.float32) / UNIT
 
 
 def warp(  # noqa: PLR0917

@@ -7,7 +7,8 @@ static inline float at_most(float value, float high)
 }
 
 /* How surely `there` is right: near 1 where `back` leads to the start again. */
-CLONES void agree(const float *there, const float *back, int rows, int columns, float *out)
+CLONES void agree(const float *restrict there, const float *restrict back, int rows, int columns,
+                  float *restrict out)
 {
     const float far_x = (float)(columns - 1), far_y = (float)(rows - 1);
     for (int row = 0; row < rows; row++)
@@ -24,6 +25,8 @@ CLONES void agree(const float *there, const float *back, int rows, int columns, 
             out[row * columns + i] = 1.0f / (1.0f + at_most(error / allowed, 19.0f));
         }
 }
+
+#define HOLE 0.05f /* a cell that holds less is filled from around it */
 
 /* Sums over all cells above and to the left, [rows + 1, columns + 1, 3]. */
 static double *integral(const float *sums, int rows, int columns)
@@ -68,20 +71,35 @@ static void fill_hole(const double *table, int rows, int columns, int row, int c
     }
 }
 
+/* Divide a row of sums by their weights; return how many cells are holes. */
+CLONES static int divide_row(const float *restrict x, const float *restrict y,
+                             const float *restrict weight, float *restrict out, int columns)
+{
+    int holes = 0;
+    for (int i = 0; i < columns; i++) {
+        out[2 * i] = x[i] / weight[i];
+        out[2 * i + 1] = y[i] / weight[i];
+    }
+    for (int i = 0; i < columns; i++)
+        holes += !(weight[i] >= HOLE);
+    return holes;
+}
+
 int fill(const float *sums, int rows, int columns, float *out)
 {
-    const int cells = rows * columns;
-    const float *x = sums, *y = sums + cells, *weight = sums + 2 * (size_t)cells;
+    const size_t cells = (size_t)rows * columns;
     double *table = NULL;
-    for (int i = 0; i < cells; i++) {
-        float *found = out + 2 * i;
-        if (weight[i] >= 0.05f) {
-            found[0] = x[i] / weight[i], found[1] = y[i] / weight[i];
-            continue;
-        }
-        if (!table && !(table = integral(sums, rows, columns)))
+    for (int row = 0; row < rows; row++) {
+        const float *line = sums + (size_t)row * columns, *weight = line + 2 * cells;
+        float *found = out + 2 * (size_t)row * columns;
+        int holes = divide_row(line, line + cells, weight, found, columns);
+        if (holes && !table && !(table = integral(sums, rows, columns)))
             return -1;
-        fill_hole(table, rows, columns, i / columns, i % columns, found);
+        for (int i = 0; holes; i++)
+            if (!(weight[i] >= HOLE)) {
+                fill_hole(table, rows, columns, row, i, found + 2 * i);
+                holes--;
+            }
     }
     free(table);
     return 0;

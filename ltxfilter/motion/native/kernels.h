@@ -42,7 +42,8 @@ typedef struct {
     int width, height, deep, most, tau;
 } Warp;
 
-void agree(const float *there, const float *back, int rows, int columns, float *out);
+void agree(const float *restrict there, const float *restrict back, int rows, int columns,
+           float *restrict out);
 int fill(const float *sums, int rows, int columns, float *out);
 void make_field(const float *to_left, const float *to_right, const float *mix, float scale_x,
                 float scale_y, int rows, int columns, int16_t *out);

@@ -232,6 +232,22 @@ static void blend_patches(const Level *l, int32_t *sums, float *out)
         }
 }
 
+/* The same where patches do not overlap: every sample has the flow of its own. */
+static void spread_patches(const Level *l, float *out)
+{
+    for (int row = 0; row < l->patch_rows; row++) {
+        const int y = PATCH * row, rows = y + PATCH < l->rows ? PATCH : l->rows - y;
+        float *line = out + 2 * (size_t)y * l->columns;
+        for (int x = 0; x < l->columns; x++) {
+            const float *way = l->flow + 2 * (row * l->patch_columns + x / PATCH);
+            line[2 * x] = (float)to_fine(way[0] * 8.0f, -2047, 2047) / 128.0f;
+            line[2 * x + 1] = (float)to_fine(way[1] * 8.0f, -2047, 2047) / 128.0f;
+        }
+        for (int j = 1; j < rows; j++)
+            memcpy(line + 2 * (size_t)j * l->columns, line, 2 * sizeof(float) * l->columns);
+    }
+}
+
 CLONES static void prepare_row(const uint8_t *restrict line, const uint8_t *restrict above,
                                const uint8_t *restrict below, int16_t *restrict seen,
                                int16_t *restrict slope_x, int16_t *restrict slope_y, int columns)
@@ -303,7 +319,10 @@ int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int 
             for (int column = 0; column < l.patch_columns; column++)
                 try_neighbours(&l, before, 1 << (rounds - 1 - round), steps, row, column);
     }
-    blend_patches(&l, sums, out);
+    if (step == PATCH)
+        spread_patches(&l, out);
+    else
+        blend_patches(&l, sums, out);
     free(memory);
     return 0;
 }
