@@ -26,11 +26,12 @@ from ltxfilter.engines.ltx.official import Given, Official
 from ltxfilter.engines.ltx.plan import Grid, Still
 from ltxfilter.engines.ltx.sample import Guidance
 from ltxfilter.engines.ltx.stages import Stages
+from ltxfilter.engines.ltx.stills import Encoded
 from ltxfilter.engines.ltx.tokens import still_positions
-from ltxfilter.frame import Made
+from ltxfilter.frame import Frame, Made
 from ltxfilter.path import drawn as drawn_path
 from ltxfilter.path import windows as window_path
-from ltxfilter.window import RollingWindow
+from ltxfilter.window import Gap, Join, RollingWindow, Window
 from ltxfilter.worker import Worker
 
 CPU = torch.device("cpu")
@@ -69,8 +70,8 @@ class Upstream(Stages):
 
     __slots__ = ("generator",)
 
-    def _tokens(self, grid, keyframes, start):
-        tokens = super()._tokens(grid, keyframes, start)
+    def _placed(self, grid, *given):
+        tokens = super()._placed(grid, *given)
         rows, columns = tokens.size[1:]
         positions = tokens.positions.clone()
         for number, still in enumerate(grid.stills[1:], 1):
@@ -79,14 +80,11 @@ class Upstream(Stages):
             positions[:, :, begin : begin + rows * columns] = old
         return replace(tokens, positions=positions)
 
-    def _noise(self, grid, tokens):
-        def noise(purpose, step):
-            shape = tokens.clean.shape
-            found = torch.randn(shape, dtype=torch.bfloat16, generator=self.generator)
-            torch.randn(1, *self.sound(grid), dtype=torch.bfloat16, generator=self.generator)
-            return found.float()
-
-        return noise
+    def _noise(self, grid, tokens, purpose, step):
+        shape = tokens.clean.shape
+        found = torch.randn(shape, dtype=torch.bfloat16, generator=self.generator)
+        torch.randn(1, *self.sound(grid), dtype=torch.bfloat16, generator=self.generator)
+        return found.float()
 
     @staticmethod
     def sound(grid):
@@ -115,11 +113,13 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     options = {option.name: option.default for option in Keyframe.options}
     options |= {"mode": "guided", "steps": STEPS, "append": True, "seed": SEED}
     canvas = Canvas(video("gbrp", SIDE, SIDE), CPU, 64)
-    stages = Upstream(ours, canvas, options, GUIDANCE)
+    stages = Upstream(ours, canvas, options, GUIDANCE, Encoded(ours.encode))
     object.__setattr__(stages, "generator", torch.Generator().manual_seed(SEED))
     stills = tuple(Still(number, F(place)) for number, place in enumerate(PLACES))
     grid = Grid(2, F(0), F(RATE), F(0), stills, ())
-    drawn = ours.decode(stages._latents(grid, dict(enumerate(pictures))))[0]
+    frames = tuple(Frame(F(n), (np.empty((1, 1), np.uint8),)) for n in range(3))
+    window = Window(0, frames, 0, 2, (Gap(Join.DRAW, reset=False),) * 2, ())
+    drawn = ours.decode(stages._latents(window, [grid], dict(enumerate(pictures))))[0]
     assert drawn.shape == theirs.shape == (3, 9, SIDE, SIDE)
     seen = ((drawn.clamp(-1, 1) + 1) * 127.5).floor() / 127.5 - 1  # upstream truncates
     error = ((seen - theirs).norm() / theirs.norm()).item()

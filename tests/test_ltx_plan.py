@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ltxfilter.engines.ltx.plan import Planner
 from ltxfilter.frame import Frame
-from ltxfilter.window import Join, RollingWindow, WindowShape
+from ltxfilter.window import Join, RollingWindow
 
 RATES = [
     ("25", "50"), ("25", "60"), ("24", "60"), ("24000/1001", "60000/1001"),
@@ -32,11 +32,10 @@ class Script:
         return Join.CUT if right.time in self.cuts else Join.DRAW
 
 
-def stream(times, planner, rate, interval=None, cuts=()):
-    shape = WindowShape(planner.keyframes, planner.before, planner.after, slots=0)
-    rolling = RollingWindow(shape, rate, Script(cuts), interval)
+def stream(times, planner, rate, interval=None, cuts=(), hidden=()):
+    rolling = RollingWindow(planner.shape(), rate, Script(cuts), interval)
     for time in times:
-        yield from rolling.push(Frame(time, (PLANE,)))
+        yield from rolling.push(Frame(time, (PLANE,), hidden=time in hidden))
     yield from rolling.finish()
 
 
@@ -113,14 +112,18 @@ def test_windows_end_on_keyframes_where_rates_allow(source, target, latents, key
     st.integers(1, 3),
     st.sampled_from([None, F(1, 30), F(1, 2)]),
     st.sets(st.integers(0, 59)),
+    st.sets(st.integers(1, 59), max_size=8),
 )
-def test_every_slot_of_variable_rates_is_drawn_once(steps, rate, latents, lead, interval, cuts):
+def test_every_slot_of_variable_rates_is_drawn_once(
+    steps, rate, latents, lead, interval, cuts, hidden
+):
     times = [F(0)]
     for step in steps:
         times.append(times[-1] + F(step, 30000))
     planner = Planner.choose(rate, interval, latents, lead)
     cut_times = {times[n] for n in cuts if n < len(times)}
-    drawn, wanted, _ = check(planner, stream(times, planner, rate, interval, cut_times), rate)
+    gone = {times[n] for n in hidden if n < len(times)}
+    drawn, wanted, _ = check(planner, stream(times, planner, rate, interval, cut_times, gone), rate)
     assert drawn == wanted
 
 
@@ -156,6 +159,42 @@ def test_a_run_from_a_reset_plans_alike():
     whole = plans(times)
     assert len(whole) > 20
     assert whole == plans([time for time in times if time >= 10])
+
+
+def seen(planner, times, rate, interval, cuts):
+    """Return all that a stream's grids depend on."""
+    return [
+        (
+            grid.time, grid.offset, grid.rate,
+            [(window.keyframes[still.keyframe].time, still.at) for still in grid.stills],
+            [(slot.time, frame) for slot, frame in grid.picks],
+        )
+        for window in stream(times, planner, rate, interval, cuts)
+        for grid in planner.plan(window)
+    ]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from([1001, 1001, 1001, 1500, 40000]), min_size=2, max_size=120),
+    st.sampled_from([F(50), F(60), F(60000, 1001), None]),
+    st.integers(0, 4),
+    st.integers(1, 3),
+    st.sampled_from([None, F(1001, 30000)]),
+    st.sets(st.integers(0, 119), max_size=4),
+    st.integers(2, 5),
+)
+def test_longer_windows_have_the_same_grids(steps, rate, latents, lead, interval, cuts, batch):
+    times = [F(9)]  # a reset comes soon
+    for step in steps:
+        times.append(times[-1] + F(step, 30000))
+    cut_times = {times[n] for n in cuts if n < len(times)}
+    alone = Planner.choose(rate, interval, latents, lead)
+    together = Planner.choose(rate, interval, latents, lead, batch)
+    assert together.shape().keyframes == batch * (alone.keyframes - 1) + 1
+    assert seen(alone, times, rate, interval, cut_times) == seen(
+        together, times, rate, interval, cut_times
+    )
 
 
 def test_what_a_player_would_show_at_a_grids_frames():

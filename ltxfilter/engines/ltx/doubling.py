@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from math import floor
 from typing import Any
 
@@ -18,7 +19,8 @@ from ltxfilter.engines.ltx.canvas import Canvas, Tone
 from ltxfilter.engines.ltx.models import Models
 from ltxfilter.engines.ltx.plan import CAP, SPAN
 from ltxfilter.engines.ltx.sample import Denoiser
-from ltxfilter.engines.ltx.tokens import Tokens, empty_grid, seeded_noise
+from ltxfilter.engines.ltx.stills import Encoded
+from ltxfilter.engines.ltx.tokens import Tokens, empty_grid, joined, seeded_noise
 from ltxfilter.frame import Frame, Planes
 from ltxfilter.timeline import Slot
 from ltxfilter.window import Gap, Join, Window
@@ -27,7 +29,14 @@ REFINING = sample.DISTILLED[4:]  # from latents that the temporal upsampler made
 ANCHORED = 2 * SPAN  # frames from one keyframe that refining is given to the next
 ANCHOR_STRENGTH = 0.95  # as upstream holds the seams of its windows
 
-Clip = tuple[int, ...]  # positions in a window of the 8k + 1 keyframes that are encoded
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What is encoded for one stretch of a window: 8k + 1 keyframes."""
+
+    first: int  # position in the window of the keyframe that the stretch begins with
+    last: int  # and of the one that it ends with
+    keyframes: tuple[int, ...]  # positions in the window, turning round where a shot ends
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,48 +47,79 @@ class Doubler:
     canvas: Canvas
     flow: Flow
     options: Mapping[str, Any]  # of the engine
+    encoded: Encoded
     rounds: int  # doublings
-    lead: int  # keyframes of a clip before the window's first
+    lead: int  # keyframes of a clip before the stretch's first
 
-    def double(self, window: Window, clip: Clip) -> Doubled:
-        """Return a window's keyframes, and what lies between them."""
-        read = {key: self.canvas.read(window.keyframes[key]) for key in sorted(set(clip))}
-        shown = [read[key] for key in clip]
-        latents = self.models.encode(torch.stack(shown, 1)[None])
+    def double(self, window: Window, clips: Sequence[Clip]) -> Iterator[Doubled]:
+        """Yield of each clip its keyframes, and what lies between them.
+
+        As many are drawn at once as `batch` says, the last ones filled up with copies.
+        """
+        size = self.options["batch"]
+        for begin in range(0, len(clips), size):
+            part = list(clips[begin : begin + size])
+            yield from self._doubled(window, part, part + part[-1:] * (size - len(part)))
+
+    def _doubled(
+        self, window: Window, wanted: Sequence[Clip], clips: Sequence[Clip]
+    ) -> Iterator[Doubled]:
+        used = {key for clip in wanted for key in clip.keyframes}
+        read = {key: self.canvas.read(window.keyframes[key]) for key in sorted(used)}
+        shown = [torch.stack([read[key] for key in clip.keyframes], 1) for clip in clips]
+        latents = self.models.encode(torch.stack(shown))
         for _ in range(self.rounds):
             latents = self.models.upsample(latents, "temporal")
         if self.options["refine"]:
-            latents = self._refined(latents, window, shown)
-        pictures = self.models.decode(latents)[0]
-        tone = Tone(pictures) if self.options["match"] else None
-        factor = 2**self.rounds
-        return Doubled(
-            self.canvas, self.flow, window, clip, self.lead, factor, read, pictures, tone
-        )
+            latents = self._refined(latents, window, clips, read)
+        for clip, pictures in zip(wanted, self.models.decode(latents), strict=False):
+            tone = Tone(pictures) if self.options["match"] else None
+            yield Doubled(
+                canvas=self.canvas,
+                flow=self.flow,
+                window=window,
+                clip=clip,
+                lead=self.lead,
+                factor=2**self.rounds,
+                keyframes=read,
+                pictures=pictures,
+                tone=tone,
+            )
 
-    def _refined(self, latents: Tensor, window: Window, shown: list[Tensor]) -> Tensor:
+    def _refined(
+        self, latents: Tensor, window: Window, clips: Sequence[Clip], read: Mapping[int, Tensor]
+    ) -> Tensor:
         """Return latents that the transformer went over, held to a keyframe here and there."""
-        time = window.keyframes[window.first].time
-        tokens = self._tokens(latents, shown, self._rate(window))
-        shape = latents.shape[-2] * latents.shape[-1], latents.shape[1]
-
-        def noise(part: int) -> Tensor:
-            return seeded_noise(shape, self.options["seed"], "double", time, part)
-
-        count = tokens.clean.shape[1] // shape[0]
-        fresh = torch.cat([noise(part) for part in range(count)])[None].to(latents.device)
+        tokens = joined(
+            [
+                self._tokens(part, window, clip, read)
+                for part, clip in zip(latents.split(1), clips, strict=True)
+            ]
+        )
+        times = [window.keyframes[clip.first].time for clip in clips]
+        count, channels = tokens.clean.shape[1:]
+        shape = latents.shape[-2] * latents.shape[-1], channels
+        fresh = torch.stack([self._noise(shape, count, time) for time in times])
         sigmas = REFINING[-self.options["refine"] - 1 :]
-        denoiser = Denoiser(self.models.velocity, tokens, self.models.context(time))
-        found = sample.euler(tokens.noisy(fresh, sigmas[0]), sigmas, denoiser)
-        return tokens.latents(found)
+        denoiser = Denoiser(self.models.velocity, tokens, self.models.contexts(times))
+        begin = tokens.noisy(fresh.to(latents.device), sigmas[0])
+        return tokens.latents(sample.euler(begin, sigmas, denoiser))
 
-    def _tokens(self, latents: Tensor, shown: list[Tensor], rate: float) -> Tokens:
+    def _noise(self, shape: tuple[int, int], count: int, time: Fraction) -> Tensor:
+        """Return noise for `count` tokens, a latent frame or still of `shape` at a time."""
+        key = self.options["seed"], "double", time
+        return torch.cat([seeded_noise(shape, *key, part) for part in range(count // shape[0])])
+
+    def _tokens(
+        self, latents: Tensor, window: Window, clip: Clip, read: Mapping[int, Tensor]
+    ) -> Tokens:
         """Return the latents as tokens, every so many frames a keyframe given beside them."""
         frames, rows, columns = latents.shape[2:]
-        size = (frames, rows, columns)
-        tokens = empty_grid(size, rate, start=latents, device=latents.device)
-        for number in range(0, len(shown), max(ANCHORED >> self.rounds, 1)):
-            still = self.models.encode(shown[number][None, :, None])
+        rate = self._rate(window, clip)
+        tokens = empty_grid((frames, rows, columns), rate, start=latents, device=latents.device)
+        for number in range(0, len(clip.keyframes), max(ANCHORED >> self.rounds, 1)):
+            key = clip.keyframes[number]
+            still = self.encoded.of(window.keyframes[key], partial(read.__getitem__, key))
             if number:
                 at = float(number << self.rounds)
                 tokens = tokens.with_still(still, at, rate, ANCHOR_STRENGTH)
@@ -87,22 +127,22 @@ class Doubler:
                 tokens = tokens.with_first(still, ANCHOR_STRENGTH)
         return tokens
 
-    def _rate(self, window: Window) -> float:
-        """Return frames per second as the models are told: a shot's mean, doubled."""
-        first, last = window.keyframes[window.first], window.keyframes[window.last]
-        pace = (window.last - window.first) / (last.time - first.time)
+    def _rate(self, window: Window, clip: Clip) -> float:
+        """Return frames per second as the models are told: a stretch's mean, doubled."""
+        first, last = window.keyframes[clip.first], window.keyframes[clip.last]
+        pace = (clip.last - clip.first) / (last.time - first.time)
         return float(min(pace * 2**self.rounds, CAP))
 
 
 @dataclass(slots=True, eq=False)
 class Doubled:
-    """A window's keyframes at a multiple of their rate, from which any moment can be drawn."""
+    """A clip's keyframes at a multiple of their rate, from which any moment can be drawn."""
 
     canvas: Canvas
     flow: Flow
     window: Window
     clip: Clip
-    lead: int  # keyframes of the clip before the window's first
+    lead: int  # keyframes of the clip before the stretch's first
     factor: int
     keyframes: Mapping[int, Tensor]  # by their position in the window, [3, height, width]
     pictures: Tensor  # [3, F, height, width] in -1..1
@@ -111,7 +151,7 @@ class Doubled:
 
     def at(self, slot: Slot) -> Drawn:
         """Return the picture of a slot: one of the grid, or drawn along the motion between two."""
-        place = (self.lead + slot.left - self.window.first + slot.tau) * self.factor
+        place = (self.lead + slot.left - self.clip.first + slot.tau) * self.factor
         number = floor(place)
         left = self._planes(number)
         if place == number or not left:
@@ -122,11 +162,11 @@ class Doubled:
     def _planes(self, number: int) -> Planes:
         """Return a frame of the grid: a keyframe as it is, or the model's; empty if broken."""
         earlier, part = divmod(number, self.factor)
-        left = self.window.keyframes[self.clip[earlier]]
+        left = self.window.keyframes[self.clip.keyframes[earlier]]
         if not part:
             return left.planes
         if number not in self._known:
-            right = self.window.keyframes[self.clip[earlier + 1]]
+            right = self.window.keyframes[self.clip.keyframes[earlier + 1]]
             tau = part / self.factor
             picture = self._matched(number, earlier, tau)
             self._known[number] = self.canvas.paint(picture, (left, right), tau).planes
@@ -137,7 +177,7 @@ class Doubled:
         if self.tone is None:
             return picture
         ends = [
-            (float(place * self.factor), self.keyframes[self.clip[place]])
+            (float(place * self.factor), self.keyframes[self.clip.keyframes[place]])
             for place in (earlier, earlier + 1)
         ]
         return self.tone.match(picture, tau, ends)

@@ -65,6 +65,7 @@ class Keyframe:
         EngineOption("sampler", "euler", "how the first stage follows the model", SAMPLERS),
         *GUIDING,
         EngineOption("latents", 0, "of 8 frames drawn at a time; 0 by the rates", low=0, high=32),
+        EngineOption("batch", 1, "of them drawn at once; as many times the memory", low=1, high=64),
         EngineOption("lead", 1, "latents shared with the window before", low=1, high=4),
         EngineOption("strength", 1.0, "how fixed keyframes are in the latents", low=0, high=1),
         EngineOption("append", False, "a keyframe at a grid's start is given beside it, not in it"),
@@ -98,6 +99,7 @@ class Keyframe:
         from ltxfilter.engines.ltx.models import Models
         from ltxfilter.engines.ltx.sample import UNGUIDED
         from ltxfilter.engines.ltx.stages import Stages
+        from ltxfilter.engines.ltx.stills import Encoded
 
         self.close()
         options = self._options
@@ -120,16 +122,16 @@ class Keyframe:
         self._models = models
         reference = reference_scale(self._files) if options["reference"] else 0
         canvas = Canvas(video, models.device, CELL * options["stages"] * max(reference, 1))
-        self._planner = Planner.choose(rate, video.interval, options["latents"], options["lead"])
-        self._stages = Stages(models, canvas, options, guidance, reference)
-        frames = 8 * self._planner.latents + 1
+        self._planner = Planner.choose(
+            rate, video.interval, options["latents"], options["lead"], options["batch"]
+        )
+        encoded = Encoded(models.encode)
+        self._stages = Stages(models, canvas, options, guidance, encoded, reference)
+        frames = (8 * self._planner.latents + 1) * options["batch"]
         on_host = models.device.type == "cpu"
         working = WORKING * canvas.width * canvas.height * frames if on_host else 0
-        shape = WindowShape(
-            keyframes=self._planner.keyframes,
-            before=self._planner.before,
-            after=self._planner.after,
-            slots=0,
+        shape = replace(
+            self._planner.shape(),
             work_bytes=working + models.host_bytes,
             draw_bytes=frames * video.frame_bytes,
         )
@@ -154,10 +156,10 @@ class Keyframe:
         """Yield the picture of each slot."""
         from ltxfilter.engines.ltx.rehearsal import enough_memory
 
-        for grid in motion:
-            with self._lock, enough_memory(self.name, ADVICE):  # one grid on the device at a time
-                drawn = self._stages.draw(window, grid)
-            yield from drawn
+        with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
+            drawn = list(self._stages.draw(window, motion))
+        for pictures in drawn:
+            yield from pictures
 
     def close(self) -> None:
         """Let go of the models."""

@@ -7,6 +7,7 @@ reflected, so that a model never extrapolates and every draw of a run has one si
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +15,7 @@ from itertools import count
 from math import ceil, floor, gcd
 
 from ltxfilter.timeline import Slot
-from ltxfilter.window import Window
+from ltxfilter.window import Window, WindowShape
 
 CAP = Fraction(60)  # frames per second; the models know no faster, time is stretched above it
 SPAN = 8  # frames of a latent
@@ -91,19 +92,26 @@ class Planner:
     rate: Fraction | None  # output frames per second; None doubles the source's timeline in place
     latents: int  # k, in grids of 8k + 1 frames
     lead: int  # latents before the first slot; at least 1, the first frame itself
-    keyframes: int  # of a window
+    keyframes: int  # of a window, or of each stretch of it that is drawn for itself
     before: int  # keyframes of context that the lead-in looks back to
     after: int  # keyframes of context that a grid reaches when it cannot end on the window's last
     stills: int  # least number that a grid sees
+    batch: int = 1  # stretches of a window
 
     @classmethod
     def choose(
-        cls, rate: Fraction | None, interval: Fraction | None, latents: int = 0, lead: int = 1
+        cls,
+        rate: Fraction | None,
+        interval: Fraction | None,
+        latents: int = 0,
+        lead: int = 1,
+        batch: int = 1,
     ) -> Planner:
         """Return the planner for a stream.
 
         interval: usual seconds between keyframes; None is taken as 1/24. latents: 0 picks grids
-        that begin and end on keyframes, if there are any of reasonable size.
+        that begin and end on keyframes, if there are any of reasonable size. batch: how many times
+        as long a window is to be, which changes no grid.
         """
         pace = Fraction(SPLIT) if rate is None else rate * (interval or Fraction(1, 24))
         if not latents:
@@ -128,22 +136,30 @@ class Planner:
             before=ceil(SPAN * (lead - 1) / pace),
             after=0 if whole else max(ceil((drawn + 1) / pace) - gaps, 0),
             stills=stills,
+            batch=batch,
         )
+
+    def shape(self) -> WindowShape:
+        """Return the windows that it plans, as far as keyframes are concerned."""
+        return WindowShape(self.batch * (self.keyframes - 1) + 1, self.before, self.after, slots=0)
 
     def plan(self, window: Window) -> tuple[Grid, ...]:
         """Return the grids that draw every slot of `window.to_draw()` once, in order."""
-        slots = list(window.to_draw())
+        parts = stretches(window, self.keyframes - 1, self.before, self.after)
+        return tuple(grid for part in parts for grid in self._plan(part))
+
+    def _plan(self, part: Stretch) -> Iterator[Grid]:
+        """Yield the grids of one stretch, whatever lies beside it in the window."""
+        slots = part.to_draw()
         if not slots:
-            return ()
-        ruler = Ruler(window, self.rate)
+            return
+        ruler = Ruler(part, self.rate)
         reach = SPAN * (self.latents - self.lead + 1)
-        grids = []
         while slots:
             start = ruler.start(slots[0])
             taken = [slot for slot in slots if ruler.place(slot) <= start + reach]
             slots = slots[len(taken) :]
-            grids.append(self._grid(ruler, start - SPAN * (self.lead - 1), taken))
-        return tuple(grids)
+            yield self._grid(ruler, start - SPAN * (self.lead - 1), taken)
 
     def _grid(self, ruler: Ruler, start: Fraction, slots: Sequence[Slot]) -> Grid:
         places = ruler.stills(start, start + SPAN * self.latents, self.stills)
@@ -160,29 +176,36 @@ class Planner:
 
 
 class Ruler:
-    """Measures one window in output frames: where its slots and keyframes lie."""
+    """Measures one stretch in output frames: where its slots and keyframes lie."""
 
-    def __init__(self, window: Window, rate: Fraction | None) -> None:
-        """Take the shot around the window's gaps; zero lies at its first own keyframe."""
-        keys, first = window.keyframes, window.first
-        low, high = shot(window)
+    def __init__(self, part: Stretch, rate: Fraction | None) -> None:
+        """Take the shot around the stretch; zero lies at its first keyframe."""
+        window, first = part.window, part.first
+        keys = window.keyframes
+        low, high = part.shot()
         self._start = keys[first].time
-        self._first = first
-        self._doubled = rate is None
+        known = range(low, high + 1)
         if rate is None:
-            span = keys[high].time - keys[low].time
-            self.rate = SPLIT * (high - low) / span
-            places = [Fraction(SPLIT * (key - first)) for key in range(low, high + 1)]
+            parts = [len(gap.hidden) + 1 for gap in window.gaps]  # hidden frames have their time
+            self._times = [keys[low].time]
+            for key in range(low, high):
+                self._times += [*window.gaps[key].hidden, keys[key + 1].time]
+            self._zero = sum(parts[low:first])
+            self.rate = SPLIT * sum(parts[low:high]) / (keys[high].time - keys[low].time)
+            places = [Fraction(SPLIT * (sum(parts[low:key]) - self._zero)) for key in known]
         else:
+            self._times = []
             self.rate = rate
-            places = [(keys[key].time - self._start) * rate for key in range(low, high + 1)]
-        self._known = list(zip(range(low, high + 1), places, strict=True))
+            places = [(keys[key].time - self._start) * rate for key in known]
+        self._known = list(zip(known, places, strict=True))
 
     def place(self, slot: Slot) -> Fraction:
         """Return where a slot lies."""
-        if self._doubled:
-            return SPLIT * (slot.left - self._first + slot.tau)
-        return (slot.time - self._start) * self.rate
+        if not self._times:
+            return (slot.time - self._start) * self.rate
+        part = bisect(self._times, slot.time) - 1
+        begin, end = self._times[part : part + 2]
+        return SPLIT * (part - self._zero + (slot.time - begin) / (end - begin))
 
     def start(self, slot: Slot) -> Fraction:
         """Return where a grid should begin that draws `slot` first.
@@ -218,12 +241,40 @@ class Ruler:
         return ((key, 2 * mirror - at) for key, at in reversed(known))
 
 
-def shot(window: Window) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a window that is planned as if it were a window of its own."""
+
+    window: Window
+    first: int  # positions of the keyframes that it draws between
+    last: int
+    before: int  # keyframes of context that it may look back to, and ahead
+    after: int
+
+    def to_draw(self) -> list[Slot]:
+        """Return the slots that an engine draws, in order."""
+        return [slot for slot in self.window.to_draw() if self.first <= slot.left < self.last]
+
+    def shot(self) -> tuple[int, int]:
+        """Return the positions of the first and last keyframe that drawing may see."""
+        low, high = shot(self.window, self.first, self.last)
+        return max(low, self.first - self.before), min(high, self.last + self.after)
+
+
+def stretches(window: Window, gaps: int, before: int, after: int) -> Iterator[Stretch]:
+    """Yield the parts of a window, `gaps` long but for the last."""
+    for first in range(window.first, window.last, gaps):
+        yield Stretch(window, first, min(first + gaps, window.last), before, after)
+
+
+def shot(window: Window, first: int | None = None, last: int | None = None) -> tuple[int, int]:
     """Return the positions of the first and last keyframe that a window's drawing may see.
 
-    Gaps that are not drawn in end it; a reset ends it backwards only.
+    Gaps that are not drawn in end it; a reset ends it backwards only. first, last: a part of it.
     """
-    gaps, low, high = window.gaps, window.first, window.last
+    gaps = window.gaps
+    low = window.first if first is None else first
+    high = window.last if last is None else last
     while low > 0 and gaps[low - 1].draws and not gaps[low].reset:
         low -= 1
     while high < len(gaps) and gaps[high].draws:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
 from threading import Lock
@@ -66,11 +67,8 @@ class Reference:
         frames = 8 * self._planner.latents + 1
         on_host = models.device.type == "cpu"
         working = needed + WORKING * self._canvas.width * self._canvas.height * frames
-        return WindowShape(
-            keyframes=self._planner.keyframes,
-            before=self._planner.before,
-            after=self._planner.after,
-            slots=0,
+        return replace(
+            self._planner.shape(),
             work_bytes=models.host_bytes + (working if on_host else 0),
             draw_bytes=frames * video.frame_bytes,
         )
@@ -94,7 +92,7 @@ class Reference:
         from ltxfilter.engines.ltx.tokens import seed_of
 
         options, models = self._options, self._models
-        keyframes = read_keyframes(self._canvas, window, grid)
+        keyframes = read_keyframes(self._canvas, window, [grid])
         context = models.context(grid.scene)
         negative = models.negative_context()
         pictures = self._official.draw(

@@ -12,16 +12,17 @@ from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.flow import Flow
 from ltxfilter.engines.ltx import missing_packages
 from ltxfilter.engines.ltx.keyframe import CELL, RUNNING, WORKING
-from ltxfilter.engines.ltx.plan import SPAN, SPLIT, shot
+from ltxfilter.engines.ltx.plan import SPAN, SPLIT, stretches
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.window import Window, WindowShape
 
 if TYPE_CHECKING:
+    from ltxfilter.engines.ltx.doubling import Clip
     from ltxfilter.engines.ltx.models import Models
 
 MOST_ROUNDS = 3
-ADVICE = "draw with tile=512, fewer latents or fewer rounds, or a smaller lead"
+ADVICE = "draw with tile=512, fewer latents or rounds, or a smaller lead or batch"
 
 
 class Temporal:
@@ -32,6 +33,7 @@ class Temporal:
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("latents", 3, "latents of 8 frames encoded at a time", low=1, high=32),
+        EngineOption("batch", 1, "of them drawn at once; as many times the memory", low=1, high=64),
         EngineOption("lead", 2, "latents shared with the window before", low=1, high=4),
         EngineOption("rounds", 0, "doublings; 0 goes by the rates", low=0, high=MOST_ROUNDS),
         EngineOption(
@@ -48,6 +50,7 @@ class Temporal:
         self._files = models or ModelOptions()
         self._latents = max(values["latents"], values["lead"])
         self._lead = SPAN * (values["lead"] - 1)  # keyframes
+        self._gaps = SPAN * self._latents - self._lead  # that a clip draws in
         self._options = values
         self._lock = Lock()
         self._models: Models | None = None
@@ -63,6 +66,7 @@ class Temporal:
         from ltxfilter.engines.ltx.doubling import Doubler
         from ltxfilter.engines.ltx.models import Models
         from ltxfilter.engines.ltx.rehearsal import rehearse
+        from ltxfilter.engines.ltx.stills import Encoded
 
         self.close()
         pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
@@ -77,12 +81,16 @@ class Temporal:
         canvas = Canvas(video, models.device, CELL)
         along = Flow()
         flow = along.open(video, rate, threads)
-        self._doubler = Doubler(models, canvas, along, self._options, rounds, self._lead)
-        frames = SPAN * self._latents * 2**rounds + 1
+        encoded = Encoded(models.encode)
+        self._doubler = Doubler(
+            models, canvas, along, self._options, encoded, rounds=rounds, lead=self._lead
+        )
+        batch = self._options["batch"]
+        frames = (SPAN * self._latents * 2**rounds + 1) * batch
         on_host = models.device.type == "cpu"
         working = WORKING * canvas.width * canvas.height * frames if on_host else 0
         shape = WindowShape(
-            keyframes=SPAN * self._latents - self._lead + 1,
+            keyframes=batch * self._gaps + 1,
             before=self._lead,
             slots=0,
             work_bytes=flow.work_bytes + working + models.host_bytes,
@@ -92,23 +100,32 @@ class Temporal:
             rehearse(self, video, rate, shape, ADVICE)
         return shape
 
-    def prepare(self, window: Window) -> tuple[int, ...]:
-        """Return the positions of the keyframes to encode: time turns round where they give out."""
-        low, high = shot(window) if window.first < window.last else (0, 0)
-        begin = window.first - self._lead
-        count = SPAN * self._latents + 1
-        return tuple(reflected(begin + number, low, high) for number in range(count))
+    def prepare(self, window: Window) -> tuple[Clip, ...]:
+        """Return the keyframes to encode for each stretch that has something to draw."""
+        from ltxfilter.engines.ltx.doubling import Clip
 
-    def draw(self, window: Window, motion: tuple[int, ...]) -> Iterator[Drawn]:
+        clips = []
+        for part in stretches(window, self._gaps, self._lead, 0):
+            if part.to_draw():
+                low, high = part.shot()
+                begin = part.first - self._lead
+                places = range(begin, begin + SPAN * self._latents + 1)
+                keyframes = tuple(reflected(place, low, high) for place in places)
+                clips.append(Clip(part.first, part.last, keyframes))
+        return tuple(clips)
+
+    def draw(self, window: Window, motion: tuple[Clip, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
         from ltxfilter.engines.ltx.rehearsal import enough_memory
 
         slots = list(window.to_draw())
-        if not slots:
-            return
-        with self._lock, enough_memory(self.name, ADVICE):  # one window on the device at a time
-            doubled = self._doubler.double(window, motion)
-            drawn = [doubled.at(slot) for slot in slots]
+        with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
+            drawn = [
+                doubled.at(slot)
+                for clip, doubled in zip(motion, self._doubler.double(window, motion), strict=True)
+                for slot in slots
+                if clip.first <= slot.left < clip.last
+            ]
         yield from drawn
 
     def close(self) -> None:
