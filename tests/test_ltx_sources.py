@@ -232,7 +232,9 @@ def test_a_missing_file_is_named(models, source, vae, lacking):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"source": "latent+dit", "steps": 8}, "takes 1, 2, 3 or 4"),
+        ({"source": "latent+dit", "steps": 8}, "latent\\+dit takes one of 1, 2, 3, 4$"),
+        ({"source": "dit", "steps": 5}, "source=dit takes one of 1, 2, 3, 4, 8$"),
+        ({"parts": 3}, "parts=3: not one of 0, 2, 4, 8$"),
         ({"size": "100x64"}, "not multiples of 32"),
         ({"gaps": 4}, "not a multiple of 8"),
         ({"source": "dit", "gaps": 3, "parts": 4}, "not a multiple of 2"),

@@ -24,8 +24,9 @@ AREA = 448 * 256  # pixels of a guide, unless told
 WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it takes host memory
 PACES = {2: Fraction(5, 2), 4: Fraction(5), 8: None}  # parts -> most output frames per keyframe
 LATENTS = 2  # of 8 guides each, beyond the first, in a clip unless told
-# What denoising begins with where there is something to begin from: the last sigmas of a distilled
-# model that take so many steps.
+# The sigmas of so many steps, all known to distilled models: from noise, and from latents that are
+# upsampled, which keep more the fewer steps follow.
+FROM_NOISE = {steps: sample.distilled(steps) for steps in (1, 2, 3, 4, 8)}
 FROM_LATENTS = {steps: sample.DISTILLED[-steps - 1 :] for steps in (1, 2, 3, 4)}
 
 
@@ -178,11 +179,11 @@ def open_source(
 
 def choose_sigmas(steps: int, *, upsampled: bool) -> tuple[float, ...]:
     """Return the sigmas of so many steps, upsampled: not from noise alone. Raises OptionError."""
-    if not upsampled:
-        return sample.distilled(steps)
-    if steps not in FROM_LATENTS:
-        raise OptionError(f"option steps={steps}: source=latent+dit takes 1, 2, 3 or 4")
-    return FROM_LATENTS[steps]
+    source, known = ("latent+dit", FROM_LATENTS) if upsampled else ("dit", FROM_NOISE)
+    if steps not in known:
+        allowed = ", ".join(map(str, known))
+        raise OptionError(f"option steps={steps}: source={source} takes one of {allowed}")
+    return known[steps]
 
 
 def choose_grid(options: Mapping[str, Any], size: tuple[int, int], pace: Fraction) -> Grid:
@@ -192,6 +193,8 @@ def choose_grid(options: Mapping[str, Any], size: tuple[int, int], pace: Fractio
     """
     width, height = work_size(size, options["size"])
     parts = options["parts"] or next(p for p, most in PACES.items() if most is None or pace <= most)
+    if parts not in PACES:
+        raise OptionError(f"option parts={parts}: not one of 0, {', '.join(map(str, PACES))}")
     multiple = SPAN if "latent" in options["source"] else SPAN // parts
     gaps = options["gaps"] or max(multiple, LATENTS * SPAN // parts)
     if gaps % multiple:
