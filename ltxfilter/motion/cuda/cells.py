@@ -5,12 +5,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ltxfilter.motion.cuda.search import rounded, sample
+from ltxfilter.motion.cuda.search import ROUND, SIZES, rounded, sample
 
-ONE = tl.constexpr(4294967296.0)  # sums of a splat are integers in 1/2**32: any order, same sum
+UNIT = tl.constexpr(1024.0)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def cost_kernel(flow, seen, other, shifts, cost, rows, columns, block: tl.constexpr):
     """Write how badly the flow of the k-th neighbour would match at each cell, 1/16 codes, int16.
 
@@ -45,6 +45,12 @@ def cost_kernel(flow, seen, other, shifts, cost, rows, columns, block: tl.conste
 
 
 @triton.jit
+def _binomial(k: tl.constexpr):
+    """Return 1, 4, 6, 4, 1 for 0 to 4."""
+    return 1 + k * (4 - k) + k * (4 - k) // 4
+
+
+@triton.jit(do_not_specialize=SIZES)
 def choose_kernel(
     flow, cost, shifts, out, rows, columns, bias, others: tl.constexpr, block: tl.constexpr
 ):
@@ -63,9 +69,8 @@ def choose_kernel(
             part = tl.zeros_like(at)
             for column in tl.static_range(5):
                 beside = tl.minimum(tl.maximum(x + (column - 2), 0), columns - 1)
-                weight = 6 - 2 * abs(column - 2) - (abs(column - 2) // 2)
-                part += tl.load(cost + line + beside).to(tl.int32) * weight
-            total += part * (6 - 2 * abs(row - 2) - (abs(row - 2) // 2))
+                part += tl.load(cost + line + beside).to(tl.int32) * _binomial(column)
+            total += part * _binomial(row)
         if k == 0:
             best = total - bias
         else:
@@ -79,7 +84,7 @@ def choose_kernel(
     tl.store(out + cells + at, tl.load(flow + cells + near), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def median_kernel(plane, out, rows, columns, block: tl.constexpr):
     """Write the median of the 5x5 around every cell; beyond the border cells repeat.
 
@@ -88,20 +93,18 @@ def median_kernel(plane, out, rows, columns, block: tl.constexpr):
     at = tl.program_id(0) * block + tl.arange(0, block)
     first = tl.program_id(1) * rows * columns
     x, y = at % columns, tl.minimum(at // columns, rows - 1)
-    inner = tl.minimum(tl.arange(0, 32), 24)
-    near_x = tl.minimum(tl.maximum(x[:, None] + (inner % 5 - 2)[None, :], 0), columns - 1)
-    near_y = tl.minimum(tl.maximum(y[:, None] + (inner // 5 - 2)[None, :], 0), rows - 1)
-    around = tl.load(plane + first + near_y * columns + near_x)
-    below = tl.zeros_like(near_x)
-    upto = tl.zeros_like(near_x)
+    around = ()
     for k in tl.static_range(25):
-        near_x1 = tl.minimum(tl.maximum(x + (k % 5 - 2), 0), columns - 1)
-        near_y1 = tl.minimum(tl.maximum(y + (k // 5 - 2), 0), rows - 1)
-        one = tl.load(plane + first + near_y1 * columns + near_x1)[:, None]
-        below += (one < around).to(tl.int32)
-        upto += (one <= around).to(tl.int32)
-    middle = tl.where((below <= 12) & (upto >= 13), around, -float("inf"))
-    tl.store(out + first + at, tl.max(middle, 1), mask=at < rows * columns)
+        near_x = tl.minimum(tl.maximum(x + (k % 5 - 2), 0), columns - 1)
+        near_y = tl.minimum(tl.maximum(y + (k // 5 - 2), 0), rows - 1)
+        around = around + (tl.load(plane + first + near_y * columns + near_x),)  # noqa: RUF005
+    median = tl.zeros_like(around[0]) + float("inf")
+    for k in tl.static_range(25):
+        upto = tl.zeros_like(at)
+        for other in tl.static_range(25):
+            upto += (around[other] <= around[k]).to(tl.int32)
+        median = tl.where(upto >= 13, tl.minimum(median, around[k]), median)
+    tl.store(out + first + at, median, mask=at < rows * columns)
 
 
 @triton.jit
@@ -110,8 +113,10 @@ def _scatter(sums, way_x, way_y, weight, x, y, rows, columns, inside):
     cells = rows * columns
     to_x = (x + 1).to(tl.float32) + way_x
     to_y = (y + 1).to(tl.float32) + way_y
-    to_x = tl.minimum(tl.maximum(to_x, 0.0), columns.to(tl.float32) + 0.999)
-    to_y = tl.minimum(tl.maximum(to_y, 0.0), rows.to(tl.float32) + 0.999)
+    to_x = tl.minimum(tl.maximum(to_x, 0.0), (columns.to(tl.float64) + 0.999).to(tl.float32))
+    to_y = tl.minimum(tl.maximum(to_y, 0.0), (rows.to(tl.float64) + 0.999).to(tl.float32))
+    way_x = tl.minimum(tl.maximum(way_x, -4000.0), 4000.0) * -UNIT
+    way_y = tl.minimum(tl.maximum(way_y, -4000.0), 4000.0) * -UNIT
     left, top = to_x.to(tl.int32), to_y.to(tl.int32)
     part_x, part_y = to_x - left.to(tl.float32), to_y - top.to(tl.float32)
     below = part_y * weight
@@ -129,16 +134,22 @@ def _scatter(sums, way_x, way_y, weight, x, y, rows, columns, inside):
             share = southeast
         lands = inside & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         target = sums + row * columns + column
-        tl.atomic_add(target, (share * -way_x * ONE).to(tl.int64), mask=lands, sem="relaxed")
-        tl.atomic_add(target + cells, (share * -way_y * ONE).to(tl.int64), lands, sem="relaxed")
-        tl.atomic_add(target + 2 * cells, (share * ONE).to(tl.int64), lands, sem="relaxed")
+        tl.atomic_add(target, _even(way_x * share), mask=lands, sem="relaxed")
+        tl.atomic_add(target + cells, _even(way_y * share), mask=lands, sem="relaxed")
+        tl.atomic_add(target + 2 * cells, _even(share * UNIT), mask=lands, sem="relaxed")
 
 
 @triton.jit
+def _even(value):
+    """Return a float32 up to 2**22 rounded half to even, as int32."""
+    return ((value + ROUND) - ROUND).to(tl.int32)
+
+
+@triton.jit(do_not_specialize=SIZES)
 def project_kernel(flow, sums, rows, columns, block: tl.constexpr):
     """Carry every cell's way back along `flow`, [2, rows, columns].
 
-    sums: [3, rows, columns] int64 in 1/2**32, 0 before: weighted x and y of the way, and weight.
+    sums: [3, rows, columns] int32, 0 before, in 1/1024: weighted x and y of the way, and weight.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     cells = rows * columns
@@ -149,7 +160,7 @@ def project_kernel(flow, sums, rows, columns, block: tl.constexpr):
     _scatter(sums, way_x, way_y, one, at % columns, at // columns, rows, columns, inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def travel_kernel(passage, steps, sums, rows, columns, block: tl.constexpr):
     """Splat both keyframes' cells to where they are at a moment, bent by their neighbours' motion.
 
@@ -180,7 +191,7 @@ def travel_kernel(passage, steps, sums, rows, columns, block: tl.constexpr):
 @triton.jit
 def _number(fixed):
     """Return a sum of a splat as float32."""
-    return (fixed.to(tl.float64) * (1.0 / ONE)).to(tl.float32)
+    return fixed.to(tl.float32) * (1.0 / UNIT)
 
 
 @triton.jit
@@ -197,15 +208,15 @@ def _box(table, top, bottom, left, right, columns, mask):
     total -= _above_left(table, top, right, columns, mask)
     total -= _above_left(table, bottom, left, columns, mask)
     total += _above_left(table, top, left, columns, mask)
-    return total.to(tl.float64) * (1.0 / ONE)
+    return total.to(tl.float64) * (1.0 / UNIT)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
     """Divide splats by their weight; give holes the mean of the nearest box: `kernels.fill`.
 
-    The program's second number says which splat. sums: [N, 3, rows, columns] int64; table: sums
-    over all cells above and to the left, itself included, likewise; out: [N, 2, rows, columns].
+    The program's second number says which splat. sums: [N, 3, rows, columns] int32; table: sums
+    over all cells above and to the left, itself included, int64; out: [N, 2, rows, columns].
     tries: how many boxes it takes until one holds the whole grid.
     """
     at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
@@ -219,18 +230,18 @@ def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
     way_y = tl.div_rn(_number(tl.load(sums + splat + cells + at, mask=inside, other=0)), safe)
     way_x, way_y = tl.where(hole, 0.0, way_x), tl.where(hole, 0.0, way_y)
     hole = hole & inside
-    reach, table_x = 2, table + splat
+    reach = 2
     for _ in range(tries):
         top, bottom = tl.maximum(y - reach, 0), tl.minimum(y + reach + 1, rows)
         left, right = tl.maximum(x - reach, 0), tl.minimum(x + reach + 1, columns)
         size = (bottom - top) * (right - left)
-        held = _box(table_x + 2 * cells, top, bottom, left, right, columns, hole)
+        held = _box(table + splat + 2 * cells, top, bottom, left, right, columns, hole)
         enough = (held > 0.02 * size.to(tl.float64)) | ((size == cells) & (held > 1e-6))
         found = hole & enough
-        safe = tl.where(found, held, 1.0)
-        mean_x = (_box(table_x, top, bottom, left, right, columns, found) / safe).to(tl.float32)
-        mean_y = _box(table_x + cells, top, bottom, left, right, columns, found) / safe
-        way_x = tl.where(found, mean_x, way_x)
+        held = tl.where(found, held, 1.0)
+        mean_x = _box(table + splat, top, bottom, left, right, columns, found) / held
+        mean_y = _box(table + splat + cells, top, bottom, left, right, columns, found) / held
+        way_x = tl.where(found, mean_x.to(tl.float32), way_x)
         way_y = tl.where(found, mean_y.to(tl.float32), way_y)
         hole = hole & (enough == 0)
         reach = 3 * reach + 1
@@ -239,7 +250,7 @@ def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
     tl.store(target + cells, way_y, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def agree_kernel(motion, rows, columns, block: tl.constexpr):
     """Write how surely the flow is right: `kernels.agree`, for both directions.
 
@@ -280,7 +291,7 @@ def _visible(weights, x, y, rows, columns):
     return tl.sqrt_rn(tl.div_rn(total, tl.zeros_like(total) + 9.0) + 0.01)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def share_kernel(sums, steps, out, rows, columns, block: tl.constexpr):
     """Write how much of each cell comes from the left keyframe: `kernels.share_of_left`.
 
@@ -293,7 +304,7 @@ def share_kernel(sums, steps, out, rows, columns, block: tl.constexpr):
     tl.store(out + at, tl.div_rn(left, left + right), mask=at < cells)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def field_kernel(ways, share, out, rows, columns, scale_x, scale_y, block: tl.constexpr):
     """Write what the warp reads: `kernels.make_field`.
 
@@ -328,7 +339,7 @@ def _between(picture, x, y, rows, columns):
     return rounded(top + part_y * (bottom - top))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def apart_kernel(ways, left, right, total, rows, columns, block: tl.constexpr):
     """Add up the squares of by how many codes the keyframes differ along the motion, int64."""
     at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns

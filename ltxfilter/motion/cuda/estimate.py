@@ -179,8 +179,9 @@ class Fill:
     """Splats' sums and what is made of them; `count` splats side by side."""
 
     def __init__(self, count: int, rows: int, columns: int) -> None:
-        self.sums = empty(count, 3, rows, columns, dtype=torch.int64)
-        self._across, self._table = torch.empty_like(self.sums), torch.empty_like(self.sums)
+        shape = count, 3, rows, columns
+        self.sums = empty(*shape, dtype=torch.int32)
+        self._across, self._table = (empty(*shape, dtype=torch.int64) for _ in range(2))
         self._tries, reach = 1, 2
         while reach < max(rows, columns):
             self._tries, reach = self._tries + 1, 3 * reach + 1
@@ -192,7 +193,7 @@ class Fill:
     def into(self, out: Tensor) -> None:
         """Write flows [count, 2, rows, columns] of what was splatted, holes filled."""
         count, _, rows, columns = self.sums.shape
-        torch.cumsum(self.sums, 3, out=self._across)
+        torch.cumsum(self.sums, 3, dtype=torch.int64, out=self._across)
         torch.cumsum(self._across, 2, out=self._table)
         args = (self.sums, self._table, out, rows, columns, self._tries)
         device.launch(cells.fill_kernel, rows * columns, *args, beside=count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ltxfilter.motion.cuda.search import sample
+from ltxfilter.motion.cuda.search import SIZES, sample
 
 
 @triton.jit
@@ -22,7 +22,7 @@ def _even(value):
     return ((value + 12582912.0) - 12582912.0).to(tl.int32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def mean_kernel(
     plane, out, width, height, columns, rows, factor,
     scale: tl.constexpr, block: tl.constexpr,
@@ -45,12 +45,12 @@ def mean_kernel(
     tl.store(out + at, total.to(tl.uint8), mask=at < rows * columns)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def area_kernel(
-    plane, out, width, height, columns, rows, start_x, share_x, start_y, share_y, scale,
+    plane, out, width, height, columns, rows, start_x, share_x, start_y, share_y, factor,
     most: tl.constexpr, whole: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    """Average the boxes of any size that cells cover, times `scale`.
+    """Average the boxes of any size that cells cover, times `factor`.
 
     The program's second number says which plane of [N, height, width]; out: [N, rows, columns].
     start_x, share_x: per column, the first sample and the shares of `most` of them, [columns]
@@ -72,10 +72,10 @@ def area_kernel(
     if whole:
         tl.store(target, _even(total).to(tl.uint8), mask=inside)
     else:
-        tl.store(target, total * scale, mask=inside)
+        tl.store(target, total * factor, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def detail_kernel(before, left, right, after, out, width, height, block: tl.constexpr):
     """Write 1 where the first picture has detail that hardly changes over the four, else 0."""
     at = tl.program_id(0) * block + tl.arange(0, block)
@@ -95,7 +95,7 @@ def detail_kernel(before, left, right, after, out, width, height, block: tl.cons
     tl.store(out + at, found.to(tl.uint8), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def company_kernel(detail, out, width, height, block: tl.constexpr):
     """Write 255 where detail has company, eight of the 5x5 around it, else 0."""
     at = tl.program_id(0) * block + tl.arange(0, block)
@@ -157,7 +157,7 @@ def _fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
     return (total + 128) >> 8 if deep else total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def warp_kernel(
     left, right, field, taps, still, tau, out, width, height, wide, rows, most,
     still_width, shift_x: tl.constexpr, shift_y: tl.constexpr,

@@ -7,6 +7,11 @@ import triton.language as tl
 
 ROUND = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it rounds a float32, halves to even
 FAR = tl.constexpr(1048576.0)
+SIZES = (  # numbers that differ from level to level: no kernel is compiled anew for them
+    *("rows", "columns", "width", "height", "wide", "across", "count", "step", "steps", "hop"),
+    *("coarse_rows", "coarse_columns", "prior_rows", "prior_columns", "prior_scale"),
+    *("scale_x", "scale_y", "still_width", "factor", "bias", "tries"),
+)
 
 
 @triton.jit
@@ -116,7 +121,7 @@ def _guess(flow, row, column, rows, columns, height, width, scale):
     return tl.load(flow + at) * scale, tl.load(flow + height * width + at) * scale
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def start_kernel(
     seen, other, coarse, prior, flow, error, rows, columns, across, count, step,
     coarse_rows, coarse_columns, prior_rows, prior_columns, prior_scale, steps,
@@ -167,7 +172,7 @@ def start_kernel(
     tl.store(error + patch, best, mask=own)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def spread_kernel(
     seen, other, flow, error, flow_out, rows, columns, across, count, step, hop, steps,
     block: tl.constexpr,
@@ -213,6 +218,12 @@ def spread_kernel(
 
 
 @triton.jit
+def _eighths(way):
+    """Return a flow in 1/128 samples."""
+    return tl.minimum(tl.maximum(rounded(way * 8.0 * 16.0), -32752), 32752)
+
+
+@triton.jit(do_not_specialize=SIZES)
 def blend_kernel(
     seen, other, flow, out, rows, columns, across, count, step,
     each: tl.constexpr, block: tl.constexpr,
@@ -223,6 +234,13 @@ def blend_kernel(
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     x, y = at % columns, at // columns
+    inside = at < rows * columns
+    if each == 1:  # patches do not overlap: every sample has the flow of its own
+        patch = tl.minimum((y // step) * across + x // step, count - 1)
+        way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
+        tl.store(out + at, _eighths(way_x).to(tl.float32) * 0.0078125, mask=inside)
+        tl.store(out + rows * columns + at, _eighths(way_y).to(tl.float32) * 0.0078125, mask=inside)
+        return
     here = 16 * sample(seen, x, y, rows, columns)
     sum_x, sum_y, weights = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     last, lowest = across - 1, count // across - 1
@@ -236,10 +254,9 @@ def blend_kernel(
         to_x, to_y = _fine(way_x, left, columns), _fine(way_y, top, rows)
         off = tl.abs(_off(other, here, x, y, to_x, to_y, rows, columns)) >> 4
         weight = tl.where(covers, 4096 // tl.maximum(off, 1), 0)
-        fixed_x = tl.minimum(tl.maximum(rounded(way_x * 8.0 * 16.0), -32752), 32752)
-        fixed_y = tl.minimum(tl.maximum(rounded(way_y * 8.0 * 16.0), -32752), 32752)
-        sum_x, sum_y, weights = sum_x + weight * fixed_x, sum_y + weight * fixed_y, weights + weight
+        sum_x += weight * _eighths(way_x)
+        sum_y += weight * _eighths(way_y)
+        weights += weight
     most = tl.maximum(weights, 1).to(tl.float32) * 128.0
-    inside = at < rows * columns
     tl.store(out + at, tl.div_rn(sum_x.to(tl.float32), most), mask=inside)
     tl.store(out + rows * columns + at, tl.div_rn(sum_y.to(tl.float32), most), mask=inside)
