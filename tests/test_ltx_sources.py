@@ -39,6 +39,8 @@ PLAIN = {
     "vae": "full",
     "seed": 0,
     "fp8": "off",
+    "graphs": "auto",
+    "text_memory": -1.0,
     "offload": False,
 }
 KINDS = ["latent", "dit", "latent+dit"]

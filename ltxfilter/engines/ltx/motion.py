@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.keyframe import MODES
+from ltxfilter.engines.ltx.keyframe import RUNNING
 from ltxfilter.engines.ltx.plan import SPLIT
 from ltxfilter.engines.ltx.stretches import Stretch, stretches
 from ltxfilter.frame import VideoInfo
@@ -42,7 +42,7 @@ class Motion:
         ),
         EngineOption("still", True, "protect what stands still, such as burned-in text"),
         EngineOption("seed", 0, "of the noise that dit begins with"),
-        EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
+        *RUNNING,
         EngineOption("offload", False, "keep the transformer in host memory; slow"),
     )
 

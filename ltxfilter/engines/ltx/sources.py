@@ -165,9 +165,8 @@ def open_source(
     upsampled, denoised = (part in options["source"].split("+") for part in ("latent", "dit"))
     sigmas = choose_sigmas(options["steps"], upsampled=upsampled) if denoised else ()
     grid = choose_grid(options, size, pace)
-    models = Models(
-        files, fp8=options["fp8"], offload=options["offload"], tiny=options["vae"] == "tiny"
-    )
+    running = {name: options[name] for name in ("fp8", "graphs", "text_memory", "offload")}
+    models = Models(files, **running, tiny=options["vae"] == "tiny")
     if denoised:
         models.context()  # before what takes long to load
     parts = ["encoder", "decoder"]
