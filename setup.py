@@ -15,7 +15,7 @@ if sys.platform == "win32":
 kernels = Extension(
     "ltxfilter.motion._kernels",
     sorted(map(str, NATIVE.glob("*.c"))),
-    depends=[str(NATIVE / "kernels.h")],
+    depends=sorted(map(str, NATIVE.glob("*.h"))),
     extra_compile_args=flags,
     py_limited_api=True,
     optional=True,

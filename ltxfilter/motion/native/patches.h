@@ -1,0 +1,82 @@
+/* The patches of one level, and how they differ from the other picture at some place. */
+#ifndef LTXFILTER_PATCHES_H
+#define LTXFILTER_PATCHES_H
+
+#include "kernels.h"
+
+enum { PATCH = 8 }; /* samples */
+
+typedef struct {
+    int16_t seen[PATCH * PATCH]; /* 16 times the samples */
+    int16_t slope_x[PATCH * PATCH], slope_y[PATCH * PATCH]; /* twice the gradient */
+} Patch;
+
+/* Sum the difference in 1/16 codes, its square and its products with the slopes.
+ *
+ * from: where the patch's corner lies in the other picture, before (part_x, part_y) 1/16 samples
+ * are added; 16 bytes of nine rows are read. apart: NULL, or takes the absolute differences.
+ */
+typedef void Compare(const Patch *own, const uint8_t *from, ptrdiff_t stride, int part_x,
+                     int part_y, int32_t sums[4], uint16_t *apart);
+
+Compare *best_compare(void);
+
+enum {
+    BORDER = 24, /* samples around the padded planes */
+    FINE = 16,   /* positions per sample that patches are compared at */
+};
+
+typedef struct {
+    int rows, columns;         /* of the level */
+    int step; /* samples from patch to patch */
+    int patch_rows, patch_columns;
+    int stride;                /* of the padded planes */
+    uint8_t *other;            /* padded */
+    int16_t *seen, *slope_x, *slope_y; /* padded: 16 times the samples, twice the gradient */
+    Compare *compare;
+    float *flow;               /* per patch, x then y */
+    int64_t *error;            /* per patch */
+} Level;
+
+static inline int32_t to_fine(float value, int low, int high)
+{
+    float scaled = value * (float)FINE;
+    scaled = scaled < -1048576.0f ? -1048576.0f : scaled > 1048576.0f ? 1048576.0f : scaled;
+    union { float f; int32_t i; } bits = { scaled + 12582912.0f }; /* round half to even */
+    return clamp(bits.i - 0x4B400000, low * FINE, high * FINE);
+}
+
+/* A patch and what it is compared with, from the place that it has in the other picture. */
+typedef struct {
+    const Level *l;
+    int x, y;
+    Patch own;
+} Place;
+
+static inline void take_patch(Place *p, const Level *l, int x, int y)
+{
+    p->l = l, p->x = x, p->y = y;
+    for (int row = 0; row < PATCH; row++) {
+        const int at = (y + row + BORDER) * l->stride + x + BORDER;
+        memcpy(p->own.seen + PATCH * row, l->seen + at, PATCH * sizeof(int16_t));
+        memcpy(p->own.slope_x + PATCH * row, l->slope_x + at, PATCH * sizeof(int16_t));
+        memcpy(p->own.slope_y + PATCH * row, l->slope_y + at, PATCH * sizeof(int16_t));
+    }
+}
+
+static inline void compare_at(const Place *p, int32_t to_x, int32_t to_y, int32_t sums[4],
+                              uint16_t *apart)
+{
+    const Level *l = p->l;
+    const uint8_t *from = l->other + (p->y + (to_y >> 4) + BORDER) * l->stride + p->x +
+                          (to_x >> 4) + BORDER;
+    l->compare(&p->own, from, l->stride, to_x & 15, to_y & 15, sums, apart);
+}
+
+/* Make the flow of every sample, [rows, columns, 2], of that of the patches.
+ *
+ * sums: room for three numbers per padded sample.
+ */
+void flow_of_samples(const Level *l, int32_t *sums, float *out);
+
+#endif
