@@ -9,7 +9,7 @@ CLIPS ?= ../shared/clips/dev
 .DEFAULT_GOAL := help
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 .PHONY: help install dev demo format lint type test test-ltx test-all check fuzz $(PIPELINE) \
-	bench-mainjob bench-quality bench-speed bench-gpu clean
+	bench-mainjob bench-quality bench-speed bench-latency bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -75,10 +75,13 @@ bench-mainjob: $(VENV)/.dev
 bench-quality bench-speed: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
 
+bench-latency: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.latency --clip $(CLIPS)/seek480.mp4 $(ARGS)
+
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
-bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, gpu; CLIPS is a folder
+bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)

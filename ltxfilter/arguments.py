@@ -316,6 +316,7 @@ def _drawing(given: Given) -> dict[str, Any]:
         "cuts": text.get("cuts") != "no_cuts",
         "conceal": text.get("conceal") != "no_conceal",
         "repeats": _choice(text, "repeats", ("report", "smooth")),
+        "max_latency": _time(text, "max_latency"),
         "redraw": merged(span for part in given.redraw for span in parse_spans(part)),
     }
 

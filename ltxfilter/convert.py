@@ -16,8 +16,9 @@ from ltxfilter.budget import divide
 from ltxfilter.cuts import CutDetector, Note
 from ltxfilter.errors import InputError, Interrupted, OptionError, OutputError
 from ltxfilter.frame import Frame, Made
+from ltxfilter.latency import Live
 from ltxfilter.media import Sink, Source, open_sink, open_source
-from ltxfilter.options import InputOptions, Options, OutputOptions, parse_spans
+from ltxfilter.options import InputOptions, Options, OutputOptions, seconds_of, spans_of
 from ltxfilter.path import at_speed, prepared, retimed, windows
 from ltxfilter.progress import Progress
 from ltxfilter.redraw import LONGEST_HOLE, Hiding, hide, longest, merged
@@ -25,7 +26,7 @@ from ltxfilter.report import Part, Report, plain
 from ltxfilter.scheduler import StageStats, Stopped, buffered, ordered, timed
 from ltxfilter.timeline import output_rate
 from ltxfilter.window import RollingWindow
-from ltxfilter.worker import Prepared, Worker
+from ltxfilter.worker import Prepared
 
 log = logging.getLogger("ltxfilter.convert")
 
@@ -48,15 +49,14 @@ class Run:
         self._rolling: RollingWindow | None = None
         self._open = ExitStack()
         self._spans = merged(options.redraw)
+        self._live = Live(options)
         with ExitStack() as opening:
             own = opening.enter_context
-            self.source: Source = own(closing(open_source(options.input)))
+            self.source: Source = own(closing(open_source(self._live.input)))
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
             shown = at_speed(self.info, options.speed)
-            self.worker = own(
-                closing(Worker(options.engine, shown, self.rate, options.threads, options.models))
-            )
+            self.worker = own(closing(self._live.open_worker(shown, self.rate)))
             if options.target is not options.output:
                 log.warning("--speed %s: sound, subtitles, data are left out", options.speed)
             self._report = Report(options.report, options) if options.report else None
@@ -64,7 +64,7 @@ class Run:
                 opening.callback(self._report.discard)
             self.sink: Sink = open_sink(options.target, self.source, self.rate)
             opening.callback(self._close_sink)
-            self.budget = divide(
+            budget = divide(
                 options.memory,
                 shown,
                 self.rate,
@@ -73,8 +73,10 @@ class Run:
                 threads=options.threads,
                 hole=longest(self._spans) / options.speed,
             )
+            self.budget = self._live.bounds(budget, self.sink.held_bytes)
             if self.worker.shape.slots:
-                self.worker.most_slots = self.budget.slots
+                self.worker.most_slots = budget.slots
+            self._hiding = self._make_hiding()
             self._open = opening.pop_all()
         duration = self.source.duration
         self.progress = Progress(
@@ -138,6 +140,7 @@ class Run:
         for frame in frames:
             self._refuse_damage()
             self.sink.write(frame)
+            self._live.left(frame.time)
             _count(progress, frame)
             self._span = (self._span or (frame.time,))[0], frame.time
             now = perf_counter()
@@ -158,15 +161,16 @@ class Run:
             self._detector,
             at_speed(self.info, options.speed).interval,
             options.repeats,
-            hiding=self._hiding(),
+            hiding=self._hiding,
         )
         with ExitStack() as stack:
             own = stack.enter_context
-            shown = hide(self.source.frames(), self._spans, self.source.clock)
+            arrived = self._live.arriving(self.source.frames())
+            shown = hide(arrived, self._spans, self.source.clock)
             source = retimed(shown, options.speed)
             frames = own(closing(buffered(
                 source, stats=stages[0], max_bytes=budget.decode_bytes,
-                size_of=_frame_bytes, stop=self._stop,
+                size_of=_frame_bytes, stop=self._stop, group=self._live.group,
             )))  # fmt: skip
             stack.callback(
                 self.source.cancel
@@ -175,6 +179,7 @@ class Run:
             drawn = own(closing(ordered(
                 ready, self._draw, stats=stages[2], size_of=self._drawn_bytes,
                 threads=options.threads, ahead=budget.ahead, stop=self._stop,
+                group=self._live.group,
             )))  # fmt: skip
             for batch, part in drawn:
                 yield from batch
@@ -200,13 +205,17 @@ class Run:
             "memory": dict(progress.memory),
         }
 
-    def _hiding(self) -> Hiding:
-        """Return which frames to treat as missing, within what memory was set aside for."""
+    def _make_hiding(self) -> Hiding:
+        """Return which frames to treat as missing, within memory and latency."""
         options, shape = self.options, self.worker.shape
-        if shape.slots:
-            return Hiding(options.conceal, LONGEST_HOLE / options.speed)
-        usual = (shape.keyframes - 1) * (self.info.interval or Fraction(1, 24))
-        return Hiding(options.conceal, max(usual, longest(self._spans)) / options.speed)
+        longest_hole = LONGEST_HOLE
+        if not shape.slots:
+            usual = (shape.keyframes - 1) * (self.info.interval or Fraction(1, 24))
+            longest_hole = max(usual, longest(self._spans))
+        bound = self._live.longest_hole(self.worker, self.info)
+        if bound is not None:
+            longest_hole = min(longest_hole, bound)
+        return Hiding(options.conceal, longest_hole / options.speed)
 
     def _drawn_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
@@ -230,6 +239,7 @@ class Run:
             rolling.gaps,
         )
         progress.redrawn, progress.covered = rolling.redrawn, rolling.covered
+        progress.lateness = self._live.worst
         progress.fallbacks = self.worker.fallbacks
         if self._span is not None:
             progress.out_time = self._span[1] - self._span[0]
@@ -283,8 +293,8 @@ def convert(
     video: "codec", "pix_fmt", and the encoder's own options, as {"codec": "libx265", "crf": 18}.
     overwrite: replace an existing output. on_progress: called with the running counts, at most ten
     times a second. options: further fields of Options, such as memory (bytes), threads, cuts,
-    repeats, speed, redraw (as for --redraw), report (a file). Returns the counts.
-    Raises LtxFilterError.
+    repeats, speed, redraw (pairs of seconds), report (a file), max_latency (seconds). Returns
+    the counts. Raises LtxFilterError.
     """
     chosen = {key: str(value) for key, value in (video or {}).items()}
     target = OutputOptions(
@@ -296,8 +306,10 @@ def convert(
     )
     if "speed" in options:
         options["speed"] = Fraction(options["speed"])
-    if isinstance(options.get("redraw"), str):
-        options["redraw"] = parse_spans(options["redraw"])
+    if "redraw" in options:
+        options["redraw"] = spans_of(options["redraw"])
+    if options.get("max_latency") is not None:
+        options["max_latency"] = seconds_of(options["max_latency"])
     if "report" in options:
         options["report"] = options["report"] and str(options["report"])
     try:

@@ -169,10 +169,10 @@ def plan(options: Options) -> Plan:
     Without a named output, the streams are planned for a file of the input's kind.
     """
     from ltxfilter.budget import divide
+    from ltxfilter.latency import Live
     from ltxfilter.media import open_source
     from ltxfilter.path import at_speed
     from ltxfilter.redraw import longest, merged
-    from ltxfilter.worker import Worker
 
     hole = longest(merged(options.redraw)) / options.speed
     with closing(open_source(options.input)) as source:
@@ -180,7 +180,7 @@ def plan(options: Options) -> Plan:
         rate = output_rate(options.fps, info.rate)
         shown = at_speed(info, options.speed)
         with (
-            closing(Worker(options.engine, shown, rate, options.threads, options.models)) as worker,
+            closing(Live(options).open_worker(shown, rate)) as worker,
             _trial(options, source, rate) as sink,
         ):
             held = (source.held_bytes, sink.held_bytes)

@@ -109,6 +109,13 @@ DRAW_FLAGS = (
         "HH:MM:SS-HH:MM:SS; several with commas; repeatable",
         Side.DRAW,
     ),
+    Flag(
+        "max_latency",
+        "TIME",
+        "for live video: be at most TIME late, such as 500ms or 0.5; engines look less far ahead, "
+        "or are refused",
+        Side.DRAW,
+    ),
     Flag("conceal", "", "draw damaged source frames anew (default)", Side.DRAW),
     Flag("no_conceal", "", "show damaged source frames as decoded", Side.DRAW, group="conceal"),
     Flag("memory", "SIZE", "use at most SIZE, such as 512M or 4G (default 2G)", Side.DRAW),

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Self
 
 from ltxfilter.cuts import CutDetector
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, VideoInfo
-from ltxfilter.options import ModelOptions
+from ltxfilter.latency import Live
+from ltxfilter.options import ModelOptions, Options, seconds_of, spans_of
 from ltxfilter.path import drawn
 from ltxfilter.pictures import ArrayPictures, FramePictures
+from ltxfilter.redraw import LONGEST_HOLE, Hiding, hidden, merged
 from ltxfilter.timeline import output_rate, parse_rate
 from ltxfilter.window import RollingWindow
-from ltxfilter.worker import Worker
 
 
 class Path:
     """Frames in, output frames out, in this thread: the core of everything below."""
 
-    def __init__(
-        self,
-        info: VideoInfo,
-        rate: Fraction | None,
-        engine: str,
-        cuts: bool,
-        repeats: str,
-        *,
-        models: ModelOptions | None = None,
-    ) -> None:
-        self._worker = Worker(engine, info, rate, models=models)
-        detector = CutDetector(info, cuts=cuts)
-        self._rolling = RollingWindow(self._worker.shape, rate, detector, info.interval, repeats)
+    def __init__(self, info: VideoInfo, rate: Fraction | None, options: Options) -> None:
+        live = Live(options)
+        self._spans = merged(options.redraw)
+        self._worker = live.open_worker(info, rate)
+        self.latency = live.latency(self._worker.shape, info).seconds
+        bound = live.longest_hole(self._worker, info)
+        self._rolling = RollingWindow(
+            self._worker.shape,
+            rate,
+            CutDetector(info, cuts=options.cuts),
+            info.interval,
+            options.repeats,
+            hiding=Hiding(options.conceal, LONGEST_HOLE if bound is None else bound),
+        )
 
     def push(self, frame: Frame) -> Iterator[Frame]:
         """Yield the output frames that `frame` completes."""
-        return drawn(self._rolling.push(frame), self._worker)
+        return drawn(self._rolling.push(hidden(frame, self._spans)), self._worker)
 
     def finish(self) -> Iterator[Frame]:
         """Yield the rest."""
@@ -53,7 +55,10 @@ class Interpolator:
 
     fps: "auto", "source", "2x", or a rate as int, Fraction or text. fps_in: the source's rate,
     where frames do not tell their duration. Source frames come back with untouched samples; all
-    that come back have pts counted in 1 / fps. models: files for the ltx engines.
+    that come back have pts counted in 1 / fps. models: files for the ltx engines. redraw: spans of
+    the frames' own time, as pairs of seconds, to draw anew. conceal: draw frames anew that their
+    decoder calls damaged. max_latency: seconds that `pull` may be behind `push`; what an engine
+    cannot do without more is refused with OptionError at the first frame.
     """
 
     def __init__(
@@ -65,11 +70,22 @@ class Interpolator:
         cuts: bool = True,
         repeats: str = "report",
         models: ModelOptions | None = None,
+        redraw: str | Iterable[Sequence[object]] = (),
+        conceal: bool = True,
+        max_latency: object = None,
     ) -> None:
         self._fps = str(fps)
         self._fps_in = None if fps_in is None else parse_rate(str(fps_in))
-        self._drawing = engine, cuts, repeats
-        self._models = models
+        self._options = Options(
+            engine=engine,
+            cuts=cuts,
+            repeats=repeats,
+            models=models or ModelOptions(),
+            redraw=merged(spans_of(redraw)),
+            conceal=conceal,
+            max_latency=None if max_latency is None else seconds_of(max_latency),
+            threads=1,
+        )
         self._path: Path | None = None
         self._ready: deque[Frame] = deque()
         self._ended = False
@@ -125,6 +141,11 @@ class Interpolator:
         while self._ready:
             yield self.pull()
 
+    @property
+    def latency(self) -> Fraction | None:
+        """Seconds from a frame's push until it is sure to be there; None before the first one."""
+        return None if self._path is None else self._path.latency
+
     def close(self) -> None:
         """Release the engine; calling it twice does nothing."""
         if self._path is not None:
@@ -133,7 +154,7 @@ class Interpolator:
     def _open(self, frame: Any) -> Path:
         self._info = self._kind.info(frame, self._fps_in)
         self._rate = output_rate(self._fps, self._info.rate)
-        self._path = Path(self._info, self._rate, *self._drawing, models=self._models)
+        self._path = Path(self._info, self._rate, self._options)
         return self._path
 
     def _time(self, frame: Any) -> Fraction:
@@ -156,24 +177,34 @@ def interpolate(
     cuts: bool = True,
     repeats: str = "report",
     models: ModelOptions | None = None,
+    redraw: str | Iterable[Sequence[object]] = (),
 ) -> Iterator[Any]:
     """Yield pictures at `fps_out` from pictures at `fps_in`.
 
     frames: numpy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
     1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1. Source pictures come back as the
     same objects, drawn ones as the same kind on the same device. models: files for the ltx
-    engines. Raises InputError, OptionError.
+    engines. redraw: spans from the first picture, as pairs of seconds, to draw anew. Raises
+    InputError, OptionError.
     """
     rate_in = parse_rate(str(fps_in))
     rate_out = output_rate(str(fps_out), rate_in)
     if rate_out is None:
         raise OptionError('fps_out="source" needs frames with times; use "2x"')
+    options = Options(
+        engine=engine,
+        cuts=cuts,
+        repeats=repeats,
+        models=models or ModelOptions(),
+        redraw=merged(spans_of(redraw)),
+        threads=1,
+    )
     kind, path, info = ArrayPictures(), None, None
     try:
         for number, picture in enumerate(frames):
             if path is None or info is None:
                 info = kind.info(picture, rate_in)
-                path = Path(info, rate_out, engine, cuts, repeats, models=models)
+                path = Path(info, rate_out, options)
             for frame in path.push(kind.frame(picture, number / rate_in, info)):
                 yield kind.picture(frame, info)
         if path is not None and info is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -130,6 +130,31 @@ def parse_spans(text: str) -> tuple[Span, ...]:
     return tuple(_span(part) for part in text.split(","))
 
 
+def spans_of(value: str | Iterable[Sequence[object]]) -> tuple[Span, ...]:
+    """Read spans as a program gives them: as text, or as pairs of seconds. Raises OptionError."""
+    if isinstance(value, str):
+        return parse_spans(value)
+    try:
+        return tuple((seconds_of(begin), seconds_of(end)) for begin, end in value)
+    except OptionError:
+        raise
+    except (TypeError, ValueError):
+        raise OptionError(f"spans {value!r}: give pairs of seconds, as [(1.5, 3.5)]") from None
+
+
+def seconds_of(value: object) -> Fraction:
+    """Read seconds as a program gives them: a number, or text as for `parse_time`.
+
+    Raises OptionError.
+    """
+    if isinstance(value, (int, float, Fraction)):
+        try:
+            return Fraction(value).limit_denominator(10**9)
+        except (ValueError, OverflowError):
+            raise OptionError(f"time {value}: give seconds") from None
+    return parse_time(str(value))
+
+
 def _span(text: str) -> Span:
     ends = text.split("-")
     if len(ends) == 1:
@@ -234,6 +259,7 @@ class Options:
     memory: int = DEFAULT_MEMORY  # bytes
     threads: int = field(default_factory=lambda: available_threads())
     strict: bool = False  # damaged input is an error
+    max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: str | None = None  # the file that says what happened, as JSON
 
     def __post_init__(self) -> None:
@@ -242,8 +268,16 @@ class Options:
             raise OptionError(f"threads {self.threads}: give a number from 1 to {MAX_THREADS}")
         if not LEAST_SPEED <= self.speed <= 1 / LEAST_SPEED:
             raise OptionError(f"speed {self.speed}: give a number from 0.01 to 100")
+        if self.max_latency is not None:
+            self._check_latency(self.max_latency)
         if self.repeats not in ("report", "smooth"):
             raise OptionError(f"repeats {self.repeats!r}: give report or smooth")
+
+    def _check_latency(self, bound: Fraction) -> None:
+        if bound <= 0:
+            raise OptionError(f"--max-latency {float(bound):g}: give seconds above 0, or 500ms")
+        if self.speed != 1:
+            raise OptionError("--max-latency is for live video, which --speed cannot keep up with")
 
     @property
     def target(self) -> OutputOptions:

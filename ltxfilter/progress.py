@@ -29,6 +29,7 @@ class Progress:
     redrawn: int = 0  # hidden or damaged source frames in whose place an engine drew
     covered: int = 0  # those in whose place the nearest good frame was held
     fallbacks: int = 0  # drawn frames that failed the check and were drawn again more simply
+    lateness: float | None = None  # seconds that a frame left after its moment arrived, at most
     out_time: Fraction = Fraction(0)  # seconds of output written
     duration: Fraction | None = None  # seconds the output will have, when known
     rate: Fraction | None = None  # output frames per second
@@ -140,6 +141,8 @@ def summary(progress: Progress) -> Iterator[str]:
     }
     if any(noticed.values()):
         yield "noticed: " + ", ".join(f"{name} {count}" for name, count in noticed.items() if count)
+    if progress.lateness is not None:
+        yield f"latency: at most {1000 * progress.lateness:.0f} ms"
     if progress.stages:
         yield _stages_line(progress)
 

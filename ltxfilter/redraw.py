@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from operator import itemgetter
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame
@@ -118,22 +120,28 @@ def hide(frames: Iterable[Frame], spans: Sequence[Span], clock: Fraction) -> Ite
 
     spans: seconds, ascending, as `merged` returns them. clock: the time that they call 0.
     """
-    if not spans:
-        yield from frames
-        return
-    hits = [0] * len(spans)
-    at = 0  # the span that the next frame may be in
+    met: set[int] = set()
     for frame in frames:
-        time = frame.time - clock
-        while at < len(spans) and spans[at][1] <= time:
-            at += 1
-        inside = at < len(spans) and spans[at][0] <= time
-        if inside:
-            hits[at] += 1
-        yield replace(frame, hidden=True) if inside else frame
-    for span, count in zip(spans, hits, strict=True):
-        if not count:
+        at = _within(frame.time - clock, spans)
+        if at is None:
+            yield frame
+        else:
+            met.add(at)
+            yield replace(frame, hidden=True)
+    for number, span in enumerate(spans):
+        if number not in met:
             log.warning("--redraw %s: no source frame is shown then", _text(*span))
+
+
+def hidden(frame: Frame, spans: Sequence[Span]) -> Frame:
+    """Return one frame, marked if a span holds its time."""
+    return frame if _within(frame.time, spans) is None else replace(frame, hidden=True)
+
+
+def _within(time: Fraction, spans: Sequence[Span]) -> int | None:
+    """Return the number of the span that holds `time`."""
+    at = bisect(spans, time, key=itemgetter(0)) - 1
+    return at if at >= 0 and time < spans[at][1] else None
 
 
 def _text(begin: Fraction, end: Fraction) -> str:

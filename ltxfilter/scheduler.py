@@ -139,16 +139,17 @@ def buffered(
     max_bytes: int,
     size_of: Callable[[T], int],
     stop: threading.Event,
+    group: int = CHUNK,
 ) -> Generator[T]:
     """Iterate `items` in a thread of its own, at most `max_bytes` ahead of the reader.
 
-    Items smaller than CHUNK are handed over several at a time. An error in `items` surfaces here,
-    after the good items. Whoever iterates closes: closing ends
-    the thread and waits for it, and an abnormal end sets `stop` first, so that a source which
-    waits for a silent producer lets go. Raises Stopped once `stop` is set.
+    Items smaller than `group` bytes are handed over several at a time; with 1 none waits for
+    another. An error in `items` surfaces here, after the good items. Whoever iterates closes:
+    closing ends the thread and waits for it, and an abnormal end sets `stop` first, so that a
+    source which waits for a silent producer lets go. Raises Stopped once `stop` is set.
     """
     channel: Channel[Chunk[T]] = Channel(stats, max_bytes, lambda chunk: chunk[1], stop)
-    source = chunked(items, size_of, min(CHUNK, max_bytes))
+    source = chunked(items, size_of, min(group, max_bytes))
     thread = threading.Thread(target=_produce, args=(source, channel), name=stats.name)
     thread.start()
     try:
@@ -238,6 +239,7 @@ def ordered(
     threads: int,
     ahead: int,
     stop: threading.Event,
+    group: int = CHUNK,
 ) -> Generator[R]:
     """Yield `function(item)` for each item, in order, running up to `threads` at once.
 
@@ -246,7 +248,7 @@ def ordered(
     yielded, at least 1. Errors surface where they belong; closing rules are those of `buffered`.
     In `stats`, elapsed is the seconds spent in `function`, summed over the threads.
     """
-    source = chunked(items, size_of)
+    source = chunked(items, size_of, group)
     crew = _Crew(source, lambda chunk: [function(item) for item in chunk[0]], stats, ahead)
     workers: list[threading.Thread] = []
     try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, Made, PlaneShape, VideoInfo
-from ltxfilter.options import parse_spans
+from ltxfilter.options import parse_spans, seconds_of, spans_of
 from ltxfilter.path import drawn
 from ltxfilter.redraw import LONGEST_HOLE, Hiding, hide, merged
 from ltxfilter.window import Join, RollingWindow, WindowShape
@@ -181,6 +181,15 @@ def test_spans_are_read_as_they_are_written():
     for text in ("", "5", "1:2:3", "a:b", "1-2-3", "1:", "-1:2", "1:2,"):
         with pytest.raises(OptionError):
             parse_spans(text)
+
+
+def test_spans_are_read_as_programs_give_them():
+    assert spans_of("1:2") == ((F(1), F(2)),)
+    assert spans_of([(0.1 + 0.2, F(7, 3)), (1, "90")]) == ((F(3, 10), F(7, 3)), (F(1), F(90)))
+    assert seconds_of("500ms") == seconds_of(0.5) == F(1, 2)
+    for odd in (1.5, [1.5], [(1, 2, 3)], [(1, float("nan"))], [(None, 1)]):
+        with pytest.raises(OptionError):
+            spans_of(odd)
 
 
 def test_unusable_spans_are_refused():

@@ -107,6 +107,7 @@ class Flow:
         EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),
         EngineOption("neighbours", PRESET, "directions cells try neighbours'", low=-1, high=2),
         EngineOption("curved", True, "follow acceleration over four frames, else straight lines"),
+        EngineOption("lookahead", 1, "frames beyond the pair that bend its curve", low=0, high=1),
         EngineOption("prior", True, "start from the previous pair's motion"),
         EngineOption("still", True, "protect what stands still, such as burned-in text"),
         EngineOption("device", "cpu", "what finds motion and draws", ("cpu", "cuda")),
@@ -135,7 +136,7 @@ class Flow:
         return None
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
-        """Ask for pairs with one keyframe of context on each side.
+        """Ask for pairs with one keyframe of context on each side, or only before.
 
         OpenCV's own threads are turned off, for the whole process: pairs are drawn in parallel
         by whoever calls `draw`, which scales better and gives the same result.
@@ -155,12 +156,13 @@ class Flow:
         self._estimator = self._make_estimator()
         self._drawing = Drawing(video, self._grid)
         self.close()
+        after = self._options["lookahead"] if self._options["curved"] else 0
         if self._options["device"] == "cuda":
             self._device = self._make_pipeline(video)
-            return WindowShape(before=1, after=1, work_bytes=2 * video.frame_bytes)
+            return WindowShape(before=1, after=after, work_bytes=2 * video.frame_bytes)
         return WindowShape(
             before=1,
-            after=1,
+            after=after,
             work_bytes=WORK_PER_CELL * self._grid.columns * self._grid.rows,
             draw_bytes=self._drawing.draw_bytes,
         )
