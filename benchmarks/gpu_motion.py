@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from time import perf_counter
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,10 +20,18 @@ from ltxfilter.engines.ltx import tinyvae
 from ltxfilter.engines.ltx.context import Contexts, Prompt
 from ltxfilter.engines.ltx.guides import Clip
 from ltxfilter.engines.ltx.models import Models
+from ltxfilter.engines.ltx.motion import Motion
+from ltxfilter.engines.ltx.rehearsal import OneShot
 from ltxfilter.engines.ltx.sources import LtxSource, choose_grid, choose_sigmas
+from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.options import available_threads
+from ltxfilter.window import RollingWindow, Window, WindowShape
 
 HD, RDVFI = (1920, 1080), (1024, 576)
+SMALL = (128, 64)  # pictures of --tiny
 SMALLEST = "64x32"  # guides of --tiny
+RATE = Fraction(25)  # of keyframes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +97,72 @@ def measure(bench: Bench, mode: str, pattern: str, *, tiny: bool) -> Iterator[di
 
 def _line(models: Models, case: Case, tiny: bool) -> dict[str, Any]:
     try:
-        return _timed(source_of(models, case, tiny), models, case)
+        return _measured(source_of(models, case, tiny), models, case, tiny)
     except torch.OutOfMemoryError:
         return {"failed": "out of memory"}
 
 
-def _timed(source: LtxSource, models: Models, case: Case) -> dict[str, Any]:
-    """Return what the guides of a clip cost per output frame, and in memory."""
-    clip = clip_for(source)
+def _measured(source: LtxSource, models: Models, case: Case, tiny: bool) -> dict[str, Any]:
+    """Return what a case costs per output frame: its guides, all that draws, and memory."""
+    clip, out = clip_for(source), case.pace * source.gaps
     cuda = source.device.type == "cuda"
     before = torch.cuda.memory_allocated(source.device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(source.device)
-    seconds = per_call(lambda: source.draw([clip]), source.device)
-    peak = torch.cuda.max_memory_allocated(source.device) if cuda else 0
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:  # before steps are replayed unseen
         source.draw([clip])
-    out = case.pace * source.gaps
+    guides = per_call(lambda: source.draw([clip]), source.device)
+    whole = _whole(source, SMALL if tiny else case.size, case.pace)
+    peak = torch.cuda.max_memory_allocated(source.device) if cuda else 0
     held = sum(value.nbytes for part in case.parts for value in models._module(part).parameters())
     return {
         "guides": source.gaps * source.parts + 1,
-        "ms per frame": 1000 * seconds / out,
+        "ms per frame": 1000 * whole,
+        "of that guides": 1000 * guides / out,
         "TFLOP per frame": counter.get_total_flops() / sizes.TERA / out,
         "models GB": held / 1e9,
         "peak GB": (held + peak - before) / 1e9,
     }
+
+
+def _whole(source: LtxSource, size: tuple[int, int], pace: int) -> float:
+    """Return the seconds per output frame of drawing windows in as many threads as a run has."""
+
+    class Given(Motion):
+        def open_source(self, *_: object) -> LtxSource:
+            return source
+
+    engine = Given(source="dit")
+    video = VideoInfo(*size, "yuv420p", plane_shapes("yuv420p", *size), RATE, 1 / RATE)
+    threads = available_threads()
+    shape = engine.open(video, RATE * pace, threads)
+    windows = _windows(video, shape, RATE * pace, threads + 1)
+    work = [(window, engine.prepare(window)) for window in windows]
+
+    def draw(item: tuple[Window, Any]) -> int:
+        return sum(len(picture.planes) > 0 for picture in engine.draw(*item))
+
+    draw(work[0])
+    begin = perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        drawn = sum(pool.map(draw, work))
+    seconds = perf_counter() - begin
+    assert drawn == sum(len(list(window.to_draw())) for window in windows), "NaN among guides"
+    return seconds / sum(len(window.slots) for window in windows)
+
+
+def _windows(video: VideoInfo, shape: WindowShape, rate: Fraction, count: int) -> list[Window]:
+    """Return windows of a texture that moves by three pixels a frame."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.random((video.height, video.width)), (0, 0), 2)
+    codes = cv2.normalize(texture, None, 16, 235, cv2.NORM_MINMAX).astype(np.uint8)
+    chroma = [np.full((part.height, part.width), 128, np.uint8) for part in video.layout[1:]]
+    rolling = RollingWindow(shape, rate, OneShot(), video.interval)
+    found: list[Window] = []
+    for number in range((shape.keyframes - 1) * count + shape.after + 1):
+        planes = (np.ascontiguousarray(np.roll(codes, 3 * number, 1)), *chroma)
+        found += rolling.push(Frame(number / RATE, planes))
+    return found[:count]
 
 
 def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
