@@ -28,6 +28,7 @@ class Chain:
     ahead: Sequence[Flow]  # ahead[k]: flow from picture k to k + 1; zero for the last
     to_left: Sequence[Flow]  # steps composed: flow from each picture to the first
     to_right: Sequence[Flow]  # and to the last
+    whole: PairFlow  # motion from the first to the last, found between them alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,8 +59,10 @@ def link(pictures: Sequence[Luma]) -> Chain:
     """Return a gap's pictures, each [H, W] uint8, with the flow between them composed."""
     levels = [pyramid(picture) for picture in pictures]
     back, to_left = _one_way(levels)
-    ahead, to_right = _one_way(levels[::-1])
-    return Chain(pictures, back, ahead[::-1], to_left, to_right[::-1])
+    ahead, to_right = (flows[::-1] for flows in _one_way(levels[::-1]))
+    first, last = pictures[0], pictures[-1]
+    forward, backward = refine(first, last, to_right[0]), refine(last, first, to_left[-1])
+    return Chain(pictures, back, ahead, to_left, to_right, _both(forward, backward))
 
 
 def _one_way(levels: Sequence[list[Luma]]) -> tuple[list[Flow], list[Flow]]:
@@ -109,6 +112,12 @@ def ways(chain: Chain, at: Place, seen: Luma) -> Ways:
     return Ways(refine(seen, first, left), refine(seen, last, right))
 
 
+def straight(chain: Chain, tau: float) -> Ways:
+    """Return where a picture is found in both keyframes if everything moves evenly."""
+    at = moment(Passage(chain.whole), tau)
+    return Ways(at.to_left, at.to_right)
+
+
 def refine(seen: Luma, other: Luma, way: Flow) -> Flow:
     """Return `way` from `seen` to `other` made better by a look at its neighbourhood, smoothed.
 
@@ -132,5 +141,9 @@ def _passage(chain: Chain, number: int) -> Passage:
 
 
 def _pair(chain: Chain, number: int) -> PairFlow:
-    there, back = chain.ahead[number], chain.back[number + 1]
-    return PairFlow(there, back, kernels.agree(there, back), kernels.agree(back, there))
+    return _both(chain.ahead[number], chain.back[number + 1])
+
+
+def _both(forward: Flow, backward: Flow) -> PairFlow:
+    sure = kernels.agree(forward, backward), kernels.agree(backward, forward)
+    return PairFlow(forward, backward, *sure)

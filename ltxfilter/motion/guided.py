@@ -9,13 +9,17 @@ from math import log, sqrt
 import cv2
 import numpy as np
 
-from ltxfilter.motion.chain import Chain, Ways, fetch, place, ways
+from ltxfilter.motion.chain import Chain, Ways, fetch, place, straight, ways
 from ltxfilter.motion.grid import Floats, Luma
 
 Small = Mapping[str, Sequence[Floats]]  # by plane: the chain's pictures, [H, W] in 8-bit codes
 
 SIGMAS = (0.0, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5)  # samples; how soft guides may be
-NEAR = 1.5  # samples; residuals and changes are averaged over such a Gaussian
+NEAR = 1.0  # samples; residuals and changes are averaged over such a Gaussian
+WIDE = 1.5  # samples; what decides between two ways is averaged over this one
+CREDIT = 0.2  # codes that even motion may fail by more than what guides say
+DOUBT = 0.25  # codes more at which it is believed e times less
+APART = 2.0  # codes that keyframes may differ by along it
 GROUND = 4.0  # codes^2 of residual that mean nothing
 LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
 
@@ -32,26 +36,29 @@ class Recipe:
     psnr_db: float  # estimated, of the bright plane
 
 
-def recipe(chain: Chain, small: Small, bright: str, at: float, tau: float) -> Recipe:
-    """Return how to draw the picture `at` pictures after the left keyframe.
+def recipe(chain: Chain, small: Small, bright: str, tau: float) -> Recipe:
+    """Return how to draw the picture at `tau` (0..1) of the gap.
 
     small: the chain's pictures, those of keyframes as soft as the others. bright: the plane that
-    the chain is made of. tau: 0..1, how much nearer the right keyframe is.
+    the chain is made of.
     """
-    here = place(chain, at)
+    here = place(chain, tau * (len(chain.pictures) - 1))
     seen = {name: here.look(pictures) for name, pictures in small.items()}
-    found = ways(chain, here, to_codes(seen[bright]))
+    ends = small[bright][0], small[bright][-1]
+    guided = ways(chain, here, to_codes(seen[bright]))
+    found = _steadied(guided, straight(chain, tau), ends, seen[bright])
     left = {name: fetch(pictures[0], found.to_left) for name, pictures in small.items()}
     right = {name: fetch(pictures[-1], found.to_right) for name, pictures in small.items()}
     share, least = _share(left[bright], right[bright], seen[bright], tau)
     steady = least <= 1.5 * np.median(least) + 1
-    seen = {
-        name: _in_tone(seen[name], _mixed(left[name], right[name], share), steady) for name in small
-    }
+    for name in small:
+        mixed = _mixed(left[name], right[name], share)
+        seen[name] = _in_tone(seen[name], mixed, steady)
     share, least = _share(left[bright], right[bright], seen[bright], tau)
     warped = {name: _mixed(left[name], right[name], share) for name in small}
     change = {name: _change(seen[name] - warped[name]) for name in small}
-    return Recipe(found, share, _trust(least), change, seen, _psnr(least))
+    apart = left[bright] - right[bright]
+    return Recipe(found, share, _trust(least), change, seen, _psnr(least, apart))
 
 
 def softness(keyframe: Floats, drawn: Floats) -> float:
@@ -76,6 +83,36 @@ def soften(picture: Floats, sigma: float) -> Floats:
 def to_codes(picture: Floats) -> Luma:
     """Return a picture in whole 8-bit codes."""
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _steadied(guided: Ways, even: Ways, ends: tuple[Floats, Floats], seen: Floats) -> Ways:
+    """Return ways along guides, or along even motion where the guide has nothing against it.
+
+    Guides are noisy and keyframes are not: where things stand still or move evenly, the motion
+    found between the keyframes alone is the better one.
+    """
+    by_guide, _ = _failure(guided, ends, seen)
+    by_even, apart = _failure(even, ends, seen)
+    doubt = np.clip((by_even - by_guide - np.float32(CREDIT)) / np.float32(DOUBT), -20, 20)
+    even_share = soften(np.exp(-np.square(apart / np.float32(APART))) / (1 + np.exp(doubt)), 1.0)
+    return Ways(
+        *(
+            along + (straight_on - along) * even_share[..., None]
+            for along, straight_on in (
+                (guided.to_left, even.to_left),
+                (guided.to_right, even.to_right),
+            )
+        )
+    )
+
+
+def _failure(found: Ways, ends: tuple[Floats, Floats], seen: Floats) -> tuple[Floats, Floats]:
+    """Return by how much keyframes fail to look like what is seen there, and like each other."""
+    left, right = fetch(ends[0], found.to_left), fetch(ends[1], found.to_right)
+    off, other, apart = (
+        soften(cv2.absdiff(*pair), WIDE) for pair in ((left, seen), (right, seen), (left, right))
+    )
+    return np.minimum(off, other) / 2 + (off + other) / 4, apart
 
 
 def _share(left: Floats, right: Floats, seen: Floats, tau: float) -> tuple[Floats, Floats]:
@@ -116,6 +153,7 @@ def _trust(residual: Floats) -> Floats:
     return np.exp(-beyond * beyond)
 
 
-def _psnr(residual: Floats) -> float:
+def _psnr(residual: Floats, apart: Floats) -> float:
     rms = sqrt(float(np.square(residual).mean()))
+    del apart
     return 49.9 - 9.12 * log(rms + 0.05)

@@ -124,8 +124,7 @@ class Drawing:
                     self._whole(view, left), self._whole(view, left + 1), self._mask(view, left)
                 )
             tau = float(slot.tau)
-            at = tau * self._source.parts
-            how = guided.recipe(strand.chain, strand.small, self._canvas.bright, at, tau)
+            how = guided.recipe(strand.chain, strand.small, self._canvas.bright, tau)
             yield Drawn(self._renderer.draw(ends, how, tau), how.psnr_db)
 
     def _strand(self, view: View, left: int, gap: int, guides: Sequence[Planes]) -> Strand:
