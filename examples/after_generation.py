@@ -1,7 +1,8 @@
 """Generate, interpolate, encode, all in memory: after_generation.py "a boat sails by" out.mp4.
 
 Needs the ltx extra, a GPU, and LTXFILTER_CHECKPOINT (a distilled one), LTXFILTER_SPATIAL_UPSAMPLER
-and LTXFILTER_GEMMA.
+and LTXFILTER_GEMMA. With LTXFILTER_TEMPORAL_UPSAMPLER it interpolates by LTX-2 as well, and frames
+do not leave the GPU before they are encoded; else by optical flow.
 """
 
 from __future__ import annotations
@@ -59,4 +60,6 @@ def save(chunks: Iterable[Any], path: str, fps: int = 2 * RATE, engine: str = "f
 
 
 if __name__ == "__main__":
-    print(f"{save(generated(sys.argv[1]), sys.argv[2])} frames at {2 * RATE} per second")
+    engine = "ltx-temporal" if "LTXFILTER_TEMPORAL_UPSAMPLER" in os.environ else "flow"
+    count = save(generated(sys.argv[1]), sys.argv[2], engine=engine)
+    print(f"{count} frames at {2 * RATE} per second")

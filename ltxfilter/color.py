@@ -50,6 +50,50 @@ class Scale:
     span: float
 
 
+class DevicePlane:
+    """A plane whose samples stay on a torch device; numpy is handed a copy where it asks.
+
+    Behaves as a plane in what the path looks at: shape, dtype, nbytes, and slices, of which only
+    the samples that they name are copied.
+    """
+
+    __slots__ = ("__weakref__", "_host", "codes", "dtype")
+
+    def __init__(self, codes: Tensor) -> None:
+        """Take samples [H, W]: uint8, or int32 that stand for uint16."""
+        self.codes = codes
+        self.dtype = np.dtype(np.uint8 if codes.dtype == torch.uint8 else np.uint16)
+        self._host: Plane | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return tuple(self.codes.shape)
+
+    @property
+    def size(self) -> int:
+        """How many samples."""
+        return self.codes.numel()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device."""
+        return self.codes.numel() * self.codes.element_size()
+
+    def __getitem__(self, key: Any) -> Plane:
+        """Return a part in host memory."""
+        return self._copied(self.codes[key]) if self._host is None else self._host[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Plane:
+        """Return all of it in host memory, copied there once."""
+        if self._host is None:
+            self._host = self._copied(self.codes)
+        return np.array(self._host, dtype, copy=copy)
+
+    def _copied(self, codes: Tensor) -> Plane:
+        return np.ascontiguousarray(codes.cpu().numpy().astype(self.dtype, copy=False))
+
+
 class Converter:
     """Converts the frames of one stream; pictures are padded to a multiple, and cropped after."""
 
@@ -88,46 +132,42 @@ class Converter:
             return luma.expand(3, -1, -1)
         return torch.stack(self._from_yuv(luma, values["u"], values["v"]))
 
-    def to_planes(self, rgb: Tensor, alpha: Plane | None = None) -> Planes:
+    def to_planes(
+        self, rgb: Tensor, alpha: Plane | None = None, *, resident: bool = False
+    ) -> Planes:
         """Return a frame of RGB [3, height, width] in the stream's format, rounded to nearest.
 
-        alpha: what stands in the alpha plane, for formats that have one.
+        alpha: what stands in the alpha plane, for formats that have one. resident: leave all
+        other planes on the device, as `DevicePlane`s.
         """
         if "r" in self._layout:
             values = dict(zip("rgb", rgb, strict=True))
         else:
             values = dict(zip("yuv", self._to_yuv(*rgb), strict=True))
-        planes: list[Plane] = [np.empty(0)] * self._count
+        planes: list[Any] = [np.empty(0)] * self._count
         for role, (number, shape) in self._layout.items():
             if role == "a":
                 assert alpha is not None
                 planes[number] = alpha
             else:
-                planes[number] = self._store(self._down(values[role], shape), shape)
+                codes = self._codes(self._down(values[role], shape), shape)
+                planes[number] = DevicePlane(codes) if resident else _stored(codes)
         return tuple(planes)
 
     def _load(self, plane: Plane, shape: PlaneShape) -> Tensor:
         """Return a plane as padded values: luma, red, green, blue 0..1, chroma -0.5..0.5."""
-        whole = np.ascontiguousarray(plane)
-        if whole.dtype == np.uint16:  # torch computes little with uint16
-            codes = torch.from_numpy(whole.view(np.int16)).to(self._device)
-            codes = codes.to(torch.int32) & 0xFFFF
-        else:
-            codes = torch.from_numpy(whole).to(self._device)
+        codes = load_codes(plane, self._device)
         codes = codes[self._folds[shape.height, self.height >> shape.shift_y]]
         codes = codes[:, self._folds[shape.width, self.width >> shape.shift_x]]
         scale = _scale(shape, self._color)
         return (codes.to(torch.float32) - scale.zero) / scale.span
 
-    def _store(self, values: Tensor, shape: PlaneShape) -> Plane:
-        """Return values as a plane of codes, its padding cut off."""
+    def _codes(self, values: Tensor, shape: PlaneShape) -> Tensor:
+        """Return values as codes, uint8 or int32, their padding cut off."""
         scale = _scale(shape, self._color)
         values = values[: shape.height, : shape.width] * scale.span + scale.zero
         codes = values.round().clamp_(0, (1 << shape.depth) - 1)
-        if shape.depth <= 8:
-            return np.asarray(codes.to(torch.uint8).cpu().numpy())
-        wrapped = codes.to(torch.int32).to(torch.int16)  # halves what crosses the bus
-        return np.asarray(wrapped.contiguous().cpu().numpy().view(np.uint16))
+        return codes.to(torch.uint8 if shape.depth <= 8 else torch.int32)
 
     def _up(self, values: Tensor, shape: PlaneShape) -> Tensor:
         for _ in range(shape.shift_x):
@@ -158,6 +198,25 @@ class Converter:
         red, blue = self._weights
         y = red * r + (1 - red - blue) * g + blue * b
         return [y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))]
+
+
+def load_codes(plane: Any, device: Any) -> Tensor:
+    """Return the codes of a plane on a device: uint8, or int32 for uint16."""
+    if isinstance(plane, DevicePlane):
+        return plane.codes.to(device)
+    whole = np.ascontiguousarray(plane)
+    if whole.dtype != np.uint16:
+        return torch.from_numpy(whole).to(device)
+    codes = torch.from_numpy(whole.view(np.int16)).to(device)  # torch computes little with uint16
+    return codes.to(torch.int32) & 0xFFFF
+
+
+def _stored(codes: Tensor) -> Plane:
+    """Return codes as a plane in host memory."""
+    if codes.dtype == torch.uint8:
+        return np.asarray(codes.cpu().numpy())
+    wrapped = codes.to(torch.int16)  # halves what crosses the bus
+    return np.asarray(wrapped.contiguous().cpu().numpy().view(np.uint16))
 
 
 def _weights(color: ColorInfo, height: int) -> tuple[float, float] | None:

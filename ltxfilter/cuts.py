@@ -127,7 +127,7 @@ class CutDetector:
             return False
         import cv2
 
-        a, b = left.planes[self._luma], right.planes[self._luma]
+        a, b = (np.asarray(frame.planes[self._luma]) for frame in (left, right))
         return float(cv2.norm(a, b, cv2.NORM_L1)) <= REPEAT_MEAN * a.size * (1 << (self._depth - 8))
 
     def _look(self, frame: Frame) -> Thumbnail:

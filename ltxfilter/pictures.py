@@ -13,6 +13,8 @@ from ltxfilter.media.avframe import Copies, color_of, view
 from ltxfilter.media.decode import reshape
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
 
+TOP = 65535  # code that stands for 1 in pictures of floats
+
 
 class FramePictures:
     """Pictures as `av.VideoFrame`s of any format that has a planar twin."""
@@ -75,7 +77,7 @@ class FramePictures:
 
 
 class ArrayPictures:
-    """Pictures as numpy arrays or torch tensors."""
+    """Pictures as numpy arrays, or as torch tensors, which stay on their device."""
 
     def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
         """Describe a stream of such arrays. Raises InputError."""
@@ -104,35 +106,58 @@ class ArrayPictures:
         if frame.made is not Made.DRAWN:
             return like
         axis = _channel_axis(like)
+        if not isinstance(like, np.ndarray):
+            return _as_tensor(frame.planes, axis, like)
         array = frame.planes[0] if axis is None else np.stack(frame.planes, axis)
-        kind = str(like.dtype)
-        if "float" in kind:
-            array = (array / np.float32(65535)).astype(np.float32)
-        if isinstance(like, np.ndarray):
-            return array.astype(like.dtype, copy=False)
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(array)).to(like.device, like.dtype)
+        if like.dtype.kind == "f":
+            array = (array / np.float32(TOP)).astype(np.float32)
+        return array.astype(like.dtype, copy=False)
 
     def _planes(self, picture: Any) -> Planes:
-        """Return the channels as [H, W] uint8 or uint16 arrays. Raises InputError."""
-        array = picture if isinstance(picture, np.ndarray) else _to_numpy(picture)
+        """Return the channels as [H, W] planes of uint8 or uint16. Raises InputError."""
+        if not isinstance(picture, np.ndarray):
+            planes: Planes = _tensor_planes(picture)
+            return planes
+        axis, array = _channel_axis(picture), picture
         if array.dtype.kind == "f":
-            array = np.rint(np.clip(array, 0, 1) * np.float32(65535)).astype(np.uint16)
-        axis = _channel_axis(picture)
+            array = np.rint(np.clip(array, 0, 1) * np.float32(TOP)).astype(np.uint16)
         if array.dtype not in (np.uint8, np.uint16):
             raise InputError(f"pictures of {array.dtype}; use uint8, uint16 or floats from 0 to 1")
         if axis is None:
-            return (array,)
+            return (np.ascontiguousarray(array),)
         return tuple(np.ascontiguousarray(channel) for channel in np.moveaxis(array, axis, 0))
 
 
-def _to_numpy(picture: Any) -> Any:
-    """Return a torch tensor as an array; half floats become float32. Raises InputError."""
+def _tensor_planes(picture: Any) -> Any:
+    """Return the channels of a torch tensor, where it lies. Raises InputError."""
     if not hasattr(picture, "detach"):
         raise InputError(f"{type(picture).__name__} is neither a numpy array nor a torch tensor")
-    tensor = picture.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    import torch
+
+    from ltxfilter.color import DevicePlane
+
+    codes = picture.detach()
+    if codes.is_floating_point():
+        codes = (codes.float().clamp(0, 1) * TOP).round().to(torch.int32)
+    elif codes.dtype == torch.uint16:
+        codes = codes.to(torch.int32)
+    elif codes.dtype != torch.uint8:
+        raise InputError(f"pictures of {codes.dtype}; use uint8, uint16 or floats from 0 to 1")
+    axis = _channel_axis(picture)
+    channels: Any = (codes,) if axis is None else codes.unbind(axis)
+    return tuple(map(DevicePlane, channels))
+
+
+def _as_tensor(planes: Planes, axis: int | None, like: Any) -> Any:
+    """Return planes as a tensor of the kind of another, where that one lies."""
+    import torch
+
+    from ltxfilter.color import load_codes
+
+    channels = [load_codes(plane, like.device) for plane in planes]
+    codes = channels[0] if axis is None else torch.stack(channels, axis)
+    found: Any = codes / TOP if like.is_floating_point() else codes
+    return found.to(like.dtype)
 
 
 def _channel_axis(picture: Any) -> int | None:

@@ -64,6 +64,7 @@ class Worker:
         self._lock = Lock()
         self._spares: dict[str, Engine] = {}
         self._known: dict[int, tuple[Frame, Levels]] = {}  # by the keyframe's id; keeps it alive
+        self._hosted: dict[int, tuple[Frame, Frame]] = {}  # by the keyframe's id, the same on host
         self._margins = [
             (CHROMA_MARGIN if shape.role in "uv" else LUMA_MARGIN) << (shape.depth - 8)
             for shape in video.layout
@@ -81,6 +82,8 @@ class Worker:
 
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `most_slots` slots to draw."""
+        if not getattr(self._engine, "resident", False):
+            window = self._on_host(window)
         motion = self._engine.prepare(window)
         levels: tuple[Levels, ...] = ()
         size = max(len(window.slots), 1)
@@ -150,6 +153,18 @@ class Worker:
             for (level, a, b), margin in zip(means, self._margins, strict=True)
         )
 
+    def _on_host(self, window: Window) -> Window:
+        """Return a window whose planes are in host memory; a keyframe of two stays one object."""
+        if all(isinstance(key.planes[0], np.ndarray) for key in window.keyframes):
+            return window
+        known = self._hosted
+        self._hosted = {
+            id(key): known[id(key)] if id(key) in known else (key, on_host(key))
+            for key in window.keyframes
+        }
+        keyframes = tuple(hosted for _, hosted in self._hosted.values())
+        return replace(window, keyframes=keyframes)
+
     def _levels_of(self, window: Window) -> tuple[Levels, ...]:
         """Return the keyframes' means, those of the latest window remembered."""
         known = self._known
@@ -184,9 +199,16 @@ class Worker:
 
 def alone(window: Window, slot: Slot) -> Window:
     """Return the window of one slot and its two keyframes, without context or past."""
-    pair = window.keyframes[slot.left : slot.left + 2]
+    pair = tuple(map(on_host, window.keyframes[slot.left : slot.left + 2]))
     gaps = (Gap(window.gaps[slot.left].join, reset=True),)
     return Window(window.index, pair, 0, 1, gaps, (replace(slot, left=0),))
+
+
+def on_host(frame: Frame) -> Frame:
+    """Return a frame whose planes are arrays, the same one if they are."""
+    if all(isinstance(plane, np.ndarray) for plane in frame.planes):
+        return frame
+    return replace(frame, planes=tuple(np.asarray(plane) for plane in frame.planes))
 
 
 def mean_levels(planes: Planes) -> Levels:

@@ -108,6 +108,9 @@ def test_layouts_of_arrays(layout):
     out = list(ltxfilter.interpolate(iter(source), 24, 60))
     assert len(out) == 10
     assert {picture.shape for picture in out} == {source[0].shape}
+    packed = [np.ascontiguousarray(picture) for picture in source]
+    again = ltxfilter.interpolate(packed, 24, 60)
+    assert all(np.array_equal(a, b) for a, b in zip(out, again, strict=True))
 
 
 def test_flow_follows_the_motion():

@@ -38,7 +38,8 @@ class Engine(Protocol):
     `prepare` is called serially and in order and may carry state from window to window, dropped
     wherever a gap says `reset`. `draw` is pure: it may run concurrently with itself and with
     `prepare`, in any order, and gives the same samples each time. An engine is built from the
-    values of its `options`, cheaply; heavy imports and allocations belong in `open`.
+    values of its `options`, cheaply; heavy imports and allocations belong in `open`. One whose
+    class says `resident = True` is also given planes that lie on a device (`color.DevicePlane`).
     """
 
     name: ClassVar[str]

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterable
 from math import floor
 
+import numpy as np
 import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
-from ltxfilter.color import Converter
+from ltxfilter.color import Converter, DevicePlane
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.blend import cross_fade
 from ltxfilter.frame import Frame, Plane, VideoInfo
@@ -37,7 +38,8 @@ class Canvas:
     def paint(self, picture: Tensor, ends: tuple[Frame, Frame], tau: float) -> Drawn:
         """Return a picture [3, height, width] in -1..1 as the frame at `tau` between keyframes.
 
-        One that holds no numbers comes back without planes, for others to draw.
+        It stays on the device if the keyframes lie there. One that holds no numbers comes back
+        without planes, for others to draw.
         """
         if not bool(torch.isfinite(picture).all()):
             if not self._warned:
@@ -46,8 +48,10 @@ class Canvas:
             return Drawn(())
         alpha: Plane | None = None
         if self._alpha is not None:
-            alpha = cross_fade(ends[0].planes[self._alpha], ends[1].planes[self._alpha], tau)
-        return Drawn(self._converter.to_planes((picture + 1) / 2, alpha))
+            left, right = (np.asarray(end.planes[self._alpha]) for end in ends)
+            alpha = cross_fade(left, right, tau)
+        resident = isinstance(ends[0].planes[0], DevicePlane)
+        return Drawn(self._converter.to_planes((picture + 1) / 2, alpha, resident=resident))
 
 
 class Tone:

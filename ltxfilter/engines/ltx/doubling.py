@@ -9,6 +9,7 @@ from functools import partial
 from math import floor
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -183,7 +184,8 @@ class Doubled:
         return self.tone.match(picture, tau, ends)
 
     def _between(self, left: Planes, right: Planes, tau: Fraction) -> Drawn:
-        pair = Frame(Fraction(0), left), Frame(Fraction(1), right)
+        before, after = (tuple(map(np.asarray, planes)) for planes in (left, right))
+        pair = Frame(Fraction(0), before), Frame(Fraction(1), after)
         gap = Gap(Join.DRAW, reset=True)
         lone = Window(0, pair, 0, 1, (gap,), (Slot(0, tau, 0, tau),))
         return next(self.flow.draw(lone, self.flow.prepare(lone)))

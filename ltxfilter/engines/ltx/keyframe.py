@@ -55,6 +55,7 @@ class Keyframe:
     name: ClassVar[str] = "ltx-keyframe"
     summary: ClassVar[str] = "LTX-2: draw what lies between frames with the whole model"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
+    resident: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("stages", 2, "2: half size, then full size; 1: full size", low=1, high=2),
         EngineOption(

@@ -96,7 +96,7 @@ class Models:
 
         Raises EngineUnavailableError, before anything is loaded if the device cannot hold it.
         """
-        needed = sum(self.nbytes(part) for part in {*parts} if part not in self._loaded)
+        needed = sum(self.nbytes(part) for part in dict.fromkeys(parts) if part not in self._loaded)
         if self.device.type == "cuda":
             free = torch.cuda.mem_get_info(self.device)[0]
             can_shrink = "transformer" in parts and not self.offload

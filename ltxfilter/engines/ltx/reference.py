@@ -31,6 +31,7 @@ class Reference:
     name: ClassVar[str] = "ltx-reference"
     summary: ClassVar[str] = "LTX-2: the official pipeline for each window, slowly, to compare with"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
+    resident: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("steps", 30, "of the first stage", low=1, high=100),
         *GUIDING,

@@ -31,6 +31,7 @@ class Temporal:
     name: ClassVar[str] = "ltx-temporal"
     summary: ClassVar[str] = "LTX-2: double the frame rate of latents, without a prompt"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
+    resident: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("latents", 3, "latents of 8 frames encoded at a time", low=1, high=32),
         EngineOption("batch", 1, "of them drawn at once; as many times the memory", low=1, high=64),
