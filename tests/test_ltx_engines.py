@@ -29,9 +29,11 @@ from ltxfilter.timeline import round_half_up
 from ltxfilter.window import Gap, Join, RollingWindow, Window
 from ltxfilter.worker import Worker
 
-NAMES = ["ltx-keyframe", "ltx-temporal"]
+WHOLE = ["ltx-keyframe", "ltx-temporal"]  # the model draws the picture itself
+NAMES = [*WHOLE, "ltx-motion"]
 SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}  # its threads would outnumber the cores
 EVERY = pytest.mark.parametrize("name", NAMES)
+EVERY_WHOLE = pytest.mark.parametrize("name", WHOLE)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +169,7 @@ def test_a_window_that_only_holds_draws_nothing(name, models):
     engine.close()
 
 
-@EVERY
+@EVERY_WHOLE
 def test_drawn_frames_keep_their_keyframes_tone(name, models):
     info = video("yuv444p", 128, 96)
     frames = moving(info, 6, speed=0.0)
@@ -362,7 +364,7 @@ def test_memory_stays_flat_over_two_thousand_frames(name, models):
     assert late - early < 24
 
 
-@EVERY
+@EVERY_WHOLE  # ltx-motion: see test_ltx_motion_pipe.py
 @pytest.mark.parametrize(
     ("source", "target", "step"),
     [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],
@@ -389,7 +391,7 @@ def test_from_the_command_line_by_pipe_originals_untouched(
     assert len(set(shown)) > 3
 
 
-@EVERY
+@EVERY_WHOLE
 def test_from_the_command_line_file_to_file(name, models, tmp_path):
     clip = make_clip(tmp_path / "in.mp4", size="64x48", rate="25", seconds=1)
     out = tmp_path / "out.mkv"
