@@ -21,50 +21,54 @@ class BlockStream:
         """Take over blocks that are in host memory; it is pinned if the device is a GPU."""
         self._device = device
         self._blocks = list(blocks)
-        self._homes = [[self._at_home(value) for value in tensors(b)] for b in self._blocks]
-        self._slots = [
-            [torch.empty_like(home, device=device) for home in self._homes[0]] for _ in range(SLOTS)
-        ]
-        self._holds: list[int | None] = [None] * SLOTS  # the number of the block that is in it
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._arrived = [self._event() for _ in range(SLOTS)]
-        self._left = [self._event() for _ in range(SLOTS)]
-        for number, block in enumerate(self._blocks):
-            attach(block, self._homes[number])
+        self._homes: list[list[torch.Tensor]] = []
+        for number, block in enumerate(self._blocks):  # one after another: each is there twice
+            home = [self._at_home(value) for value in tensors(block)]
+            attach(block, home)
+            self._homes.append(home)
             block.register_forward_pre_hook(partial(self._before, number))
             block.register_forward_hook(partial(self._after, number))
+        self._slots = [[self._place(home) for home in self._homes[0]] for _ in range(SLOTS)]
+        self._holds: list[int | None] = [None] * SLOTS  # the number of the block that is in it
+        self._arrived = [torch.cuda.Event() if self._stream else None for _ in range(SLOTS)]
 
     def _at_home(self, value: torch.Tensor) -> torch.Tensor:
         home = value.detach().cpu()
-        return home.pin_memory() if self._device.type == "cuda" else home
+        return home.pin_memory() if self._stream else home
 
-    def _event(self) -> torch.cuda.Event | None:
-        return torch.cuda.Event() if self._stream else None
+    def _place(self, home: torch.Tensor) -> torch.Tensor:
+        """Return room on the device, which is not given away while something is on its way."""
+        place = torch.empty_like(home, device=self._device)
+        if self._stream:
+            place.record_stream(self._stream)
+        return place
 
     def _before(self, number: int, *_: object) -> None:
         """Wait for a block, and send for the one that follows it."""
         if number not in self._holds:
             self._fetch(number, 0)
         slot = self._holds.index(number)
-        if self._stream:
-            torch.cuda.current_stream(self._device).wait_event(self._arrived[slot])
+        if arrived := self._arrived[slot]:
+            torch.cuda.current_stream(self._device).wait_event(arrived)
         attach(self._blocks[number], self._slots[slot])
         following = (number + 1) % len(self._blocks)
         if following not in self._holds:
             self._fetch(following, 1 - slot)
 
     def _after(self, number: int, *_: object) -> None:
-        slot = self._holds.index(number)
-        if left := self._left[slot]:
-            left.record(torch.cuda.current_stream(self._device))
         attach(self._blocks[number], self._homes[number])
 
     def _fetch(self, number: int, slot: int) -> None:
-        """Copy a block into a slot, once the block that was in it has run."""
+        """Copy a block into a slot, once all is done that was asked for before.
+
+        That covers the block that was there, whether it came to its end or not, and whatever had
+        the slot's memory before. The block that is about to run is not asked for yet.
+        """
         self._holds[slot] = number
+        if self._stream:
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):  # which does nothing without a stream
-            if self._stream:
-                self._stream.wait_event(self._left[slot])
             for place, home in zip(self._slots[slot], self._homes[number], strict=True):
                 place.copy_(home, non_blocking=True)
             if arrived := self._arrived[slot]:
