@@ -174,9 +174,11 @@ def test_wrong_files_are_refused(options, tmp_path):
     weights = tiny_ltx.read(options.tiny_vae)
     path = tmp_path / "tae.safetensors"
     other = weights | {"decoder.1.weight": torch.zeros(256, 16, 3, 3)}
+    wider = weights | {"decoder.4.pool.0.weight": torch.zeros(64, 64, 1, 1)}
     torn = {name: value for name, value in weights.items() if name != "decoder.22.bias"}
     for tensors, message in (
         (other, "made for another model or size; ltxfilter reads taeltx_2 and taeltx2_3"),
+        (wider, "made for another model or size"),
         (torn, "it lacks decoder.22.bias"),
         ({"some.weight": torch.zeros(1)}, "none of the files"),
     ):

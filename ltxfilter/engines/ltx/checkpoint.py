@@ -24,6 +24,7 @@ TEXT = "text_embedding_projection."
 CONTEXT = "video_context"  # the tensor of a context file
 # Of the tiny autoencoders, which all share their tensors' names, those that fit LTX's latents.
 TINY_VAE = {"encoder.0.weight": (64, 48, 3, 3), "decoder.1.weight": (256, 128, 3, 3)}
+TINY_VAE_TENSORS = 128  # wider ones have more
 # What only models with sound have, after the transformer's prefix; and inside one of its blocks.
 SOUND = ("audio_", "av_ca_", "video_embeddings_connector.", "audio_embeddings_connector.")
 SOUND_IN_BLOCK = ("audio_", "video_to_audio_attn.", "scale_shift_table_a2v_ca_")
@@ -177,7 +178,8 @@ def _check_generation(found: ModelFile) -> None:
 
 def _check_tiny_vae(found: ModelFile) -> None:
     """Refuse tiny autoencoders of other models' latents, and wider ones. Raises."""
-    if any(found.tensors[name].shape != shape for name, shape in TINY_VAE.items()):
+    fits = all(found.tensors[name].shape == shape for name, shape in TINY_VAE.items())
+    if not fits or len(found.tensors) > TINY_VAE_TENSORS:
         raise EngineUnavailableError(
             f"--tiny-vae {found.path}: made for another model or size; "
             "ltxfilter reads taeltx_2 and taeltx2_3"
