@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
+from ltxfilter.latency import Latency, Live
 from ltxfilter.media import Source, StreamPlan
 from ltxfilter.options import ModelOptions, Options, available_threads
 from ltxfilter.progress import memory_line, rate_text
@@ -161,6 +162,7 @@ class Plan:
     streams: tuple[StreamPlan, ...]
     memory: Mapping[str, int]  # bytes by part
     engine: str
+    latency: Latency
 
 
 def plan(options: Options) -> Plan:
@@ -169,18 +171,18 @@ def plan(options: Options) -> Plan:
     Without a named output, the streams are planned for a file of the input's kind.
     """
     from ltxfilter.budget import divide
-    from ltxfilter.latency import Live
     from ltxfilter.media import open_source
     from ltxfilter.path import at_speed
     from ltxfilter.redraw import longest, merged
 
     hole = longest(merged(options.redraw)) / options.speed
-    with closing(open_source(options.input)) as source:
+    live = Live(options)
+    with closing(open_source(live.input)) as source:
         info = source.info
         rate = output_rate(options.fps, info.rate)
         shown = at_speed(info, options.speed)
         with (
-            closing(Live(options).open_worker(shown, rate)) as worker,
+            closing(live.open_worker(shown, rate)) as worker,
             _trial(options, source, rate) as sink,
         ):
             held = (source.held_bytes, sink.held_bytes)
@@ -194,6 +196,7 @@ def plan(options: Options) -> Plan:
                 hole=hole,
             )
             engine, streams = worker.engine, sink.plan
+            latency = live.latency(worker.shape, info)
         times, duration = _times(options, source)
     out, passed = _output_counts(times, duration, rate, options.speed)
     return Plan(
@@ -207,6 +210,7 @@ def plan(options: Options) -> Plan:
         streams=streams,
         memory=budget.parts,
         engine=engine,
+        latency=latency,
     )
 
 
@@ -270,6 +274,7 @@ def describe(found: Plan) -> Iterator[str]:
             f"to draw or hold: {found.frames_out - (found.passed or 0)}"
         )
     yield f"engine: {found.engine}"
+    yield f"if live, late by at most: {found.latency}"
     for stream in found.streams:
         action = {"draw": "drawn anew", "copy": "copied", "drop": "dropped"}[stream.action]
         reason = f": {stream.reason}" if stream.reason else ""

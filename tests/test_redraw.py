@@ -1,16 +1,29 @@
 """Hidden frames are never seen, all others stay as they are, and time goes on as if nothing was."""
 
+from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction as F
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers_media import make_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools import make_clip
 
+from ltxfilter.convert import run
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, Made, PlaneShape, VideoInfo
-from ltxfilter.options import parse_spans, seconds_of, spans_of
+from ltxfilter.media import open_source
+from ltxfilter.options import (
+    InputOptions,
+    Options,
+    OutputOptions,
+    parse_spans,
+    seconds_of,
+    spans_of,
+)
 from ltxfilter.path import drawn
 from ltxfilter.redraw import LONGEST_HOLE, Hiding, hide, merged
 from ltxfilter.window import Join, RollingWindow, WindowShape
@@ -198,3 +211,67 @@ def test_unusable_spans_are_refused():
     assert merged([(F(0), LONGEST_HOLE)])
     with pytest.raises(OptionError, match="at most 10 s"):
         merged([(F(0), F(6)), (F(5), F(11))])
+
+
+def read(path):
+    """Return a file's frames; threads conceal damage now this way and now that, so one alone."""
+    with closing(open_source(InputOptions(path=str(path), threads=1))) as source:
+        return list(source.frames())
+
+
+def same(left, right):
+    return all(map(np.array_equal, left.planes, right.planes))
+
+
+def test_damage_in_a_file_is_drawn_over_and_nothing_else_changes(tmp_path):
+    path = make_video(tmp_path / "in.mkv", 100, size=(128, 96), options={"g": "10", "bf": "0"})
+    data = bytearray(path.read_bytes())
+    for at in range(len(data) // 3, len(data) // 2, 701):
+        data[at] ^= 0x55
+    path.write_bytes(data)
+    frames = read(path)
+    bad = [one for one in frames if one.corrupt]
+    assert bad
+    assert len(bad) < len(frames) / 2
+    options = Options(
+        input=InputOptions(path=str(path), threads=1),
+        output=OutputOptions(path=str(tmp_path / "out.y4m")),
+        fps="25",
+        engine="flow",
+    )
+    done = run(options)
+    found = {one.time: one for one in read(tmp_path / "out.y4m")}
+    assert len(found) == done.frames_out
+    for one in frames:
+        assert same(one, found[one.time - frames[0].time]) != one.corrupt
+    assert done.redrawn + done.covered == len(bad)
+    target = OutputOptions(path=str(tmp_path / "kept.y4m"))
+    assert run(replace(options, output=target, conceal=False)).passed == len(frames)
+    assert all(map(same, frames, read(tmp_path / "kept.y4m")))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"),
+    [("ts", None), *((suffix, start) for suffix in ("mkv", "y4m") for start in (None, F(2, 5)))],
+)
+def test_spans_count_as_ss_does(tmp_path, suffix, start):
+    path = make_clip(tmp_path / f"in.{suffix}", seconds=2)
+    target = tmp_path / "out.y4m"
+    done = run(
+        Options(
+            input=InputOptions(path=str(path), start=start),
+            output=OutputOptions(path=str(target)),
+            fps="25",
+            engine="blend",
+            redraw=parse_spans("1-1.1"),
+        )
+    )
+    begin = start or F(0)
+    drawn = {F(25), F(26), F(27)}
+    source = read(path)
+    whole = [one for one in source if one.time - source[0].time >= begin]
+    out = read(target)
+    assert len(out) == len(whole) == done.frames_out
+    changed = [k for k, pair in enumerate(zip(whole, out, strict=True)) if not same(*pair)]
+    assert {k + 25 * begin for k in changed} == drawn
+    assert done.redrawn == 3
