@@ -69,6 +69,7 @@ class Window:
     last: int  # position of the keyframe it draws up to; equal to first at the stream's end
     gaps: tuple[Gap, ...]  # gaps[i] lies between keyframes[i] and keyframes[i + 1]
     slots: tuple[Slot, ...]  # keyframes[first].time <= slot.time < keyframes[last].time, or held
+    start: Fraction = Fraction(0)  # seconds on the source's clock of the stream's first frame
 
     @property
     def reset(self) -> bool:
@@ -351,4 +352,5 @@ class RollingWindow:
         slots: tuple[Slot, ...],
     ) -> Window:
         self._index += 1
-        return Window(self._index - 1, keyframes, first, last, gaps, slots)
+        start = self._timeline.start
+        return Window(self._index - 1, keyframes, first, last, gaps, slots, start)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+from dataclasses import replace
 from fractions import Fraction as F
 
 import numpy as np
@@ -154,3 +156,28 @@ def test_memory_grows_with_the_batch(models):
     assert sizes[1].draw_bytes == 4 * sizes[0].draw_bytes
     assert sizes[1].work_bytes > sizes[0].work_bytes
     assert sizes[1].keyframes == 4 * (sizes[0].keyframes - 1) + 1
+
+
+@pytest.mark.parametrize("name", ["ltx-keyframe:stages=1:steps=2", "ltx-temporal:refine=1"])
+def test_a_prompt_holds_from_its_time_after_the_first_frame_on(models, tmp_path, name):
+    """On a clock that does not begin at zero; the second of two prompts begins at 1 s."""
+    one, two = (torch.randn(1, tiny_ltx.TOKENS, tiny_ltx.WIDTH) for _ in range(2))
+
+    def drawn(spec, tensor, times):
+        path = tmp_path / f"{len(tensor)}.safetensors"
+        tiny_ltx.write(
+            path, {"video_context": tensor}, {"prompts": json.dumps([[t, t] for t in times])}
+        )
+        files = replace(models, context=str(path))
+        return pictures(spec, files, info, frames)
+
+    info = video("gbrp16le", 32, 32)
+    frames = [replace(frame, time=frame.time + 3601) for frame in moving(info, 42)]
+    first, second = drawn(name, one, ["0"]), drawn(name, two, ["0"])
+    both = drawn(name, torch.cat([one, two]), ["0", "1"])
+    together = drawn(f"{name}:batch=3", torch.cat([one, two]), ["0", "1"])
+    assert farthest(both, together) <= 3
+    changed = [slot for slot, planes in both.items() if not equal(planes, first[slot])]
+    assert changed == [slot for slot in both if equal(both[slot], second[slot])]
+    assert 50 <= min(changed) < 50 + 32  # the first window that begins at 1 s or later
+    assert set(changed) == {slot for slot in both if slot >= min(changed)}

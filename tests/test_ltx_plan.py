@@ -202,3 +202,13 @@ def test_what_a_player_would_show_at_a_grids_frames():
     window = next(stream([F(n, 25) for n in range(30)], planner, F(50), F(1, 25)))
     (grid,) = planner.plan(window)
     assert list(grid.held()) == [frame // 2 for frame in range(17)]
+
+
+@pytest.mark.parametrize("rate", [F(50), F(60), None])
+def test_prompts_go_by_the_time_since_the_first_frame(rate):
+    planner = Planner.choose(rate, F(1, 25), batch=2)
+    times = [F(3601) + F(n, 25) for n in range(400)]  # a broadcast's clock
+    for window in stream(times, planner, rate, F(1, 25)):
+        for grid in planner.plan(window):
+            assert grid.scene == grid.picks[0][0].time - 3601
+            assert 0 < grid.scene < 16

@@ -191,6 +191,19 @@ def test_large_steps_are_not_replayed(tmp_path):
     assert len(graphs) == 1
 
 
+def test_what_is_kept_serves_inference_mode_too(tmp_path):
+    models = Models(tiny_ltx.build(tmp_path), text_memory=0.01)
+    step = Steps(models.options, 0)
+    models._loaded["running transformer"] = Transformer(
+        models._module("transformer"), 1 << 20, Graphs(uncaptured)
+    )
+    for seed, mode in enumerate((True, False, True, False)):
+        given = random(1, 12, 128, seed=seed), 0.5, torch.full((1, 12, 1), 0.5), POSITIONS
+        with torch.inference_mode(mode=mode):
+            found = models.velocity(*given, models.context())
+        assert torch.equal(found, step(0.5, seed))
+
+
 def test_threads_wait_for_each_other(tmp_path):
     options = tiny_ltx.build(tmp_path)
     step, plain = Steps(options, 3 * PROMPT, Graphs(uncaptured)), Steps(options, 0)

@@ -34,7 +34,7 @@ Encode = Callable[[str], torch.Tensor]  # a prompt -> [1, L, D]
 class Prompt:
     """What is to be seen from a moment on."""
 
-    time: Fraction  # seconds of the source
+    time: Fraction  # seconds from the video's first frame, as players count
     text: str
 
 

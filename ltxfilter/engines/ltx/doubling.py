@@ -98,11 +98,12 @@ class Doubler:
             ]
         )
         times = [window.keyframes[clip.first].time for clip in clips]
+        scenes = [time - window.start for time in times]
         count, channels = tokens.clean.shape[1:]
         shape = latents.shape[-2] * latents.shape[-1], channels
         fresh = torch.stack([self._noise(shape, count, time) for time in times])
         sigmas = REFINING[-self.options["refine"] - 1 :]
-        denoiser = Denoiser(self.models.velocity, tokens, self.models.contexts(times))
+        denoiser = Denoiser(self.models.velocity, tokens, self.models.contexts(scenes))
         begin = tokens.noisy(fresh.to(latents.device), sigmas[0])
         return tokens.latents(sample.euler(begin, sigmas, denoiser))
 

@@ -24,7 +24,7 @@ class Clip:
     """
 
     keyframes: Tensor  # [3, before + gaps + after + 1, height, width] RGB in -1..1
-    times: tuple[Fraction, ...]  # of each keyframe, seconds on the source's clock
+    times: tuple[Fraction, ...]  # of each keyframe, seconds from the video's first frame
     rate: float  # keyframes per second as the models are told: the shot's mean
 
     def scene(self, before: int) -> Fraction:

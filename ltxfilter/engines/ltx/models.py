@@ -179,7 +179,7 @@ class Models:
         with the distilled LoRA, where there is one.
         """
         runner = self._transformer(self.refiner if refining else "transformer")
-        with torch.no_grad():
+        with torch.inference_mode(mode=False), torch.no_grad():  # what is kept serves any mode
             return runner.velocity(
                 latent.to(self.device, self.dtype),
                 sigma,
@@ -190,7 +190,7 @@ class Models:
             ).float()
 
     def context(self, time: Fraction = Fraction(0)) -> torch.Tensor:
-        """Return the text context [1, L, D] for a moment of the source, seconds. Raises."""
+        """Return the text context [1, L, D] for a moment, seconds from the first frame. Raises."""
         return self._contexts().at(time)
 
     def contexts(self, times: Sequence[Fraction]) -> torch.Tensor:

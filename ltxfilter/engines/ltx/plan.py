@@ -42,6 +42,7 @@ class Grid:
     time: Fraction  # seconds on the source's clock of its first frame
     stills: tuple[Still, ...]  # ascending
     picks: tuple[tuple[Slot, int], ...]  # a slot to draw, and the frame of the grid that shows it
+    start: Fraction = Fraction(0)  # seconds on the source's clock of the stream's first frame
 
     @property
     def frames(self) -> int:
@@ -55,8 +56,8 @@ class Grid:
 
     @property
     def scene(self) -> Fraction:
-        """Seconds on the source's clock whose prompt holds: of the first slot, not of the lead."""
-        return self.picks[0][0].time if self.picks else self.time
+        """Seconds of the video whose prompt holds: of the first slot, not of the lead."""
+        return (self.picks[0][0].time if self.picks else self.time) - self.start
 
     def around(self, frame: int) -> tuple[Fraction, Fraction]:
         """Return the places, in its own frames, of the stills before and after one of them."""
@@ -172,6 +173,7 @@ class Planner:
             time=ruler.time(start),
             stills=tuple(Still(keyframe, at - zero) for keyframe, at in places),
             picks=picks,
+            start=ruler.video_start,
         )
 
 
@@ -183,6 +185,7 @@ class Ruler:
         window, first = part.window, part.first
         keys = window.keyframes
         low, high = part.shot()
+        self.video_start = window.start
         self._start = keys[first].time
         known = range(low, high + 1)
         if rate is None:

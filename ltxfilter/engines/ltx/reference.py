@@ -109,7 +109,11 @@ class Reference:
         return shown(self._canvas, window, grid, keyframes, pictures, match=options["match"])
 
     def _stills(self, grid: Grid, keyframes: dict[int, Tensor]) -> list[Given]:
-        """Return the keyframes on whole frames of the grid, the only places upstream knows."""
+        """Return the keyframes on the nearest whole frames, the only places upstream knows.
+
+        Where rates are no multiples that is up to half an output frame off, which is upstream's
+        fault and a part of what it is compared for.
+        """
         from ltxfilter.engines.ltx.official import Given
 
         places = {round(still.at - grid.offset): still.keyframe for still in reversed(grid.stills)}
