@@ -13,7 +13,8 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # kernels run in NumPy:
 NAME = "cpu" if INTERPRETED else "cuda"  # torch's
 LANES = 128  # cells or samples per program
 PATCHES = 2  # per program, which is one warp: their 64 samples are added up without barriers
-_capturing = Lock()  # the first run of a kernel compiles it
+_alone = Lock()  # while a graph is captured no thread may wait for the whole device;
+# the interpreter takes one thread at a time anyway
 
 
 def missing() -> str | None:
@@ -55,7 +56,8 @@ def settle() -> None:
     if not INTERPRETED:
         import torch
 
-        torch.cuda.synchronize()
+        with _alone:
+            torch.cuda.synchronize()
 
 
 class Stream:
@@ -74,7 +76,7 @@ class Stream:
 
     def mark(self) -> Any:
         """Return an event that happens once all work so far is done."""
-        return self._stream and self._stream.record_event()
+        return None if self._stream is None else self._stream.record_event()
 
     def follow(self, event: Any) -> None:
         """Let the work from here on wait for an event."""
@@ -97,11 +99,12 @@ class Replayed:
     def __call__(self) -> None:
         """Do the work, on this thread's stream; the buffers must not move."""
         if INTERPRETED:
-            self._launches()
+            with _alone:
+                self._launches()
         elif self._graph is not None:
             self._graph.replay()
         else:
-            with _capturing:
+            with _alone:
                 self._launches()  # compiles what is new; a graph cannot
                 self._graph = self._captured()
 

@@ -89,6 +89,8 @@ class Uploader:
         self._layout = layout
         self._scale = grid.scale
         sizes = [(part.rows, part.columns) for part in layout.levels]
+        self._picture = torch.empty(layout.bytes, dtype=torch.uint8, device=device.NAME)
+        self._run = device.Replayed(self._shrink)
         self._areas = [Area(*pair) for pair in pairwise(sizes[1:])]
 
     def __call__(self, planes: Planes) -> Tensor:
@@ -97,13 +99,12 @@ class Uploader:
         host = torch.empty(layout.plane_bytes, dtype=torch.uint8, pin_memory=pinned)
         for target, plane in zip(layout.split(host), planes, strict=True):
             np.copyto(target, plane)
-        picture = torch.empty(layout.bytes, dtype=torch.uint8, device=device.NAME)
-        picture[: layout.plane_bytes].copy_(host, non_blocking=True)
-        self._shrink(picture)
-        return picture
+        self._picture[: layout.plane_bytes].copy_(host, non_blocking=True)
+        self._run()
+        return self._picture.clone()
 
-    def _shrink(self, picture: Tensor) -> None:
-        layout = self._layout
+    def _shrink(self) -> None:
+        layout, picture = self._layout, self._picture
         luma, depth = layout.planes[layout.bright], layout.shapes[layout.bright].depth
         if luma.deep:
             self._mean(picture, luma, layout.luma, 1, 0.5 ** (depth - 8))
