@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, sqrt
 
 import numpy as np
 import torch
@@ -33,11 +33,21 @@ class Ends:
     still: Tensor | None  # [H, W] bool: cross-faded in place
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A drawn picture, and how far its two keyframes are apart."""
+
+    planes: Planes
+    apart: float  # RMS in 8-bit codes of the bright plane, where both are mixed
+
+
 class Renderer:
     """Draws the pictures of one stream; pure, any number of threads at once."""
 
-    def __init__(self, layout: tuple[PlaneShape, ...], device: torch.device) -> None:
+    def __init__(self, layout: tuple[PlaneShape, ...], bright: str, device: torch.device) -> None:
+        """Get ready. bright: the plane whose keyframes are compared."""
         self._layout = layout
+        self._bright = bright
         self._size = layout[0].width, layout[0].height
         self._device = device
 
@@ -61,19 +71,22 @@ class Renderer:
             whole = whole.view(np.int16)
         return torch.from_numpy(whole).to(self._device)
 
-    def draw(self, ends: Ends, how: Recipe, tau: float) -> Planes:
+    def draw(self, ends: Ends, how: Recipe, tau: float) -> Picture:
         """Return the picture at `tau`, planes in the stream's own samples."""
         with torch.inference_mode():
             fields = Fields.of(how, self._size, self._device)
-            return tuple(
-                self._plane(number, shape, ends, fields, tau)
-                for number, shape in enumerate(self._layout)
-            )
+            planes, apart = [], 0.0
+            for number, shape in enumerate(self._layout):
+                plane, found = self._plane(number, ends, fields, tau)
+                planes.append(plane)
+                apart = found if shape.role == self._bright else apart
+        return Picture(tuple(planes), apart)
 
-    def _plane(
-        self, number: int, shape: PlaneShape, ends: Ends, fields: Fields, tau: float
-    ) -> Plane:
+    def _plane(self, number: int, ends: Ends, fields: Fields, tau: float) -> tuple[Plane, float]:
+        """Return a plane, and by how many codes the keyframes warped to it differ."""
+        shape = self._layout[number]
         out = torch.empty((shape.height, shape.width), dtype=ends.left[number].dtype)
+        squares = 0.0
         for rows in stripes(shape):
             at = fields.at(rows, shape)
             left, right = (
@@ -83,15 +96,15 @@ class Renderer:
                     (ends.right[number], at.to_right, fields.reach(rows, shape, left=False)),
                 )
             )
-            drawn = right + (left - right) * at.share
-            if at.change is not None and at.shown is not None:
-                drawn = drawn + at.change
-                drawn = at.shown + (drawn - at.shown) * at.trust
+            drawn = at.fuse(left, right)
             if ends.still is not None:
                 fade = self._faded(ends, number, shape, rows, tau)
                 drawn = torch.where(self._mask(ends.still, shape, rows), fade, drawn)
             out[rows.start : rows.stop] = to_samples(drawn, shape.depth).cpu()
-        return out.numpy().view(shape.dtype)
+            if shape.role == self._bright:
+                squares += float(at.disagreement(left, right).sum(dtype=torch.float64))
+        unit = 1 << (shape.depth - 8)
+        return out.numpy().view(shape.dtype), sqrt(squares / out.numel()) / unit
 
     def _faded(self, ends: Ends, number: int, shape: PlaneShape, rows: range, tau: float) -> Tensor:
         part = slice(rows.start, rows.stop)
@@ -113,6 +126,17 @@ class Raised:
     trust: Tensor
     change: Tensor | None  # in the plane's codes; None for a plane that guides lack: alpha
     shown: Tensor | None
+
+    def fuse(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return both keyframes, warped, as one picture: mixed, corrected, patched by the guide."""
+        drawn = right + (left - right) * self.share
+        if self.change is None or self.shown is None:
+            return drawn
+        return self.shown + (drawn + self.change - self.shown) * self.trust
+
+    def disagreement(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return the squared difference of both where both are mixed in equal parts, else less."""
+        return (left - right).square() * (4 * self.share * (1 - self.share))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -54,7 +54,7 @@ class Drawing:
         self._source = source
         self._still = still
         self._canvas = SmallCanvas(video, source.width, source.height, source.device)
-        self._renderer = Renderer(video.layout, source.device)
+        self._renderer = Renderer(video.layout, self._canvas.bright, source.device)
         roles = [shape.role for shape in video.layout]
         self._bright = roles.index(self._canvas.bright)
         self._depth = video.depth
@@ -95,7 +95,7 @@ class Drawing:
         span = keys[view.high].time - keys[view.low].time
         return Clip(
             torch.stack([read[key] for key in stretch.keyframes], 1),
-            tuple(keys[key].time for key in stretch.keyframes),
+            tuple(keys[key].time - view.window.start for key in stretch.keyframes),
             float((view.high - view.low) / span),
         )
 
@@ -125,7 +125,8 @@ class Drawing:
                 )
             tau = float(slot.tau)
             how = guided.recipe(strand.chain, strand.small, self._canvas.bright, tau)
-            yield Drawn(self._renderer.draw(ends, how, tau), how.psnr_db)
+            picture = self._renderer.draw(ends, how, tau)
+            yield Drawn(picture.planes, guided.estimate_psnr(picture.apart))
 
     def _strand(self, view: View, left: int, gap: int, guides: Sequence[Planes]) -> Strand:
         """Return the chain of a gap: keyframes as soft as the source draws them, and guides."""
