@@ -18,7 +18,7 @@ import torch
 from ltxfilter.engines.ltx.guides import Clip, GuideSource
 from ltxfilter.engines.ltx.motion import Motion
 from ltxfilter.engines.ltx.small import SmallCanvas
-from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption
 
 LUMA_RANGE = 219  # codes from black to white
@@ -85,6 +85,10 @@ class Oracle:
             for part in range(self.parts)
         ]
         return torch.stack([self._guide(time) for time in [*times, clip.times[-1]]], 1)
+
+    def bright(self, time: Fraction) -> Plane:
+        """Return the guide of a moment as the plane that motion is found in, small."""
+        return self._canvas.by_role(self._canvas.planes(self._guide(time)))[self._canvas.bright]
 
     def _guide(self, time: Fraction) -> torch.Tensor:
         picture = self._canvas.rgb(self._canvas.reduce(self._truth.at(time))).numpy()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ltxfilter.color import SD_HEIGHT, UNKNOWN, Converter
-from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.motion.grid import Floats
 
 BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
@@ -59,10 +59,14 @@ class SmallCanvas:
 
     def parts(self, small: Planes) -> Parts:
         """Return reduced planes by their names, as floats in 8-bit codes."""
+        named = self.by_role(small)
         return {
-            role: plane.astype(np.float32) / np.float32(self._unit)
-            for role, plane in zip(self._roles, small, strict=True)
+            role: plane.astype(np.float32) / np.float32(self._unit) for role, plane in named.items()
         }
+
+    def by_role(self, small: Planes) -> Mapping[str, Plane]:
+        """Return reduced planes by their names."""
+        return dict(zip(self._roles, small, strict=True))
 
     @staticmethod
     def _resized(plane: Any, size: tuple[int, int]) -> Any:
