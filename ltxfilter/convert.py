@@ -76,6 +76,7 @@ class Run:
             self.budget = self._live.bounds(budget, self.sink.held_bytes)
             if self.worker.shape.slots:
                 self.worker.most_slots = budget.slots
+            self._detector = CutDetector(self.info, cuts=options.cuts)
             self._hiding = self._make_hiding()
             self._open = opening.pop_all()
         duration = self.source.duration
@@ -154,7 +155,6 @@ class Run:
         options, budget, shape = self.options, self.budget, self.worker.shape
         stages = StageStats("decode"), StageStats("motion"), StageStats("draw")
         self.progress.stages = stages
-        self._detector = CutDetector(self.info, cuts=options.cuts)
         self._rolling = rolling = RollingWindow(
             shape,
             self.rate,
@@ -215,7 +215,7 @@ class Run:
         bound = self._live.longest_hole(self.worker, self.info)
         if bound is not None:
             longest_hole = min(longest_hole, bound)
-        return Hiding(options.conceal, longest_hole / options.speed)
+        return Hiding(options.conceal, longest_hole / options.speed, self._detector.apart)
 
     def _drawn_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""

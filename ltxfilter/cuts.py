@@ -101,6 +101,16 @@ class CutDetector:
         self._watch(right.time, after)
         return found
 
+    def apart(self, left: Frame, right: Frame) -> bool:
+        """Return True if a shot begins at `right`; for hidden frames, of which nothing is kept."""
+        if not self._cuts:
+            return False
+        before, after = (
+            Thumbnail(shrink(np.asarray(frame.planes[self._luma]), self._depth))
+            for frame in (left, right)
+        )
+        return before.is_cut(after, USUAL)
+
     def _judge(self, left: Frame, right: Frame, before: Thumbnail, after: Thumbnail) -> Join:
         changed = before.mean_difference(after)
         if self._repeated(left, right, before, after, changed):

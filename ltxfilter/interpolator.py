@@ -28,13 +28,15 @@ class Path:
         self._worker = live.open_worker(info, rate)
         self.latency = live.latency(self._worker.shape, info).seconds
         bound = live.longest_hole(self._worker, info)
+        longest = LONGEST_HOLE if bound is None else bound
+        detector = CutDetector(info, cuts=options.cuts)
         self._rolling = RollingWindow(
             self._worker.shape,
             rate,
-            CutDetector(info, cuts=options.cuts),
+            detector,
             info.interval,
             options.repeats,
-            hiding=Hiding(options.conceal, LONGEST_HOLE if bound is None else bound),
+            hiding=Hiding(options.conceal, longest, detector.apart),
         )
 
     def push(self, frame: Frame) -> Iterator[Frame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from operator import itemgetter
@@ -27,6 +27,18 @@ class Hole:
     times: list[Fraction] = field(default_factory=list)  # of the hidden frames
     paused: bool = False  # the source paused within it
     spliced: bool = False  # the picture's size changed within it
+    cuts: list[Fraction] | None = None  # where shots seem to begin in it; None: nobody looked
+
+    @property
+    def whole(self) -> bool:
+        """True if it lies within one shot for all that is known."""
+        return self.cuts is not None and not self.cuts
+
+    def turn(self, end: Fraction) -> Fraction:
+        """Return from when on the good frame at its `end` is nearer, or of the same shot."""
+        if self.cuts is not None and len(self.cuts) == 1:
+            return self.cuts[0]
+        return (self.start + end) / 2
 
     @property
     def span(self) -> Fraction:
@@ -40,13 +52,18 @@ class Hiding:
 
     Damaged frames are, unless the damage goes on for more than `longest` seconds: what cannot be
     drawn from anything near is better shown as it is.
+
+    apart: tells whether a shot begins at the second of two neighbours. Good frames far apart look
+    as if there was a cut between them; what is hidden can tell, unless it is mere damage.
     """
 
     conceal: bool = True  # damaged frames too
     longest: Fraction = LONGEST_HOLE
+    apart: Callable[[Frame, Frame], bool] | None = None
     hole: Hole | None = None  # open since the last good frame
     damaged: Frame | None = None  # the latest in the hole, which stands in if there is no good one
     _given_up: bool = False
+    _latest: Frame | None = None  # the neighbour of the next frame, while a hole is open
 
     def hides(self, frame: Frame, good: Fraction | None, start: Fraction) -> bool:
         """Say whether `frame` is missing. good: when the latest good frame was; start: the first.
@@ -62,20 +79,33 @@ class Hiding:
         self._given_up |= frame.time - (start if good is None else good) > limit
         return not self._given_up
 
-    def hide(self, frame: Frame, good: Fraction | None, paused: bool) -> None:
+    def hide(self, frame: Frame, good: Frame | None, paused: bool) -> None:
         """Add `frame` to the hole; what it says of the stream counts all the same."""
         if self.hole is None:
-            self.hole = Hole(frame.time if good is None else good)
+            self.hole = Hole((good or frame).time)
+            self._latest = good
+        self._compare(self.hole, frame)
         self.hole.times.append(frame.time)
         self.hole.paused |= paused
         self.hole.spliced |= frame.spliced
         if not frame.hidden:
             self.damaged = frame
 
-    def take(self) -> Hole | None:
-        """Return the hole that a good frame closes, if any."""
+    def take(self, good: Frame | None = None) -> Hole | None:
+        """Return the hole that a good frame closes, or the end of the stream, if any."""
         hole, self.hole, self.damaged = self.hole, None, None
+        if hole is not None and good is not None:
+            self._compare(hole, good)
+        self._latest = None
         return hole
+
+    def _compare(self, hole: Hole, frame: Frame) -> None:
+        """Look for a cut between the latest frame and this one."""
+        if self.apart is not None and self._latest is not None:
+            hole.cuts = hole.cuts or []
+            if self.apart(self._latest, frame):
+                hole.cuts.append(frame.time)
+        self._latest = frame
 
     def stand_in(self) -> tuple[Frame, Hole | None]:
         """Return a damaged frame for want of any good one, and the hole before it.

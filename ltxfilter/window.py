@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from itertools import islice
@@ -40,6 +40,7 @@ class Gap:
     join: Join
     reset: bool  # nothing that earlier gaps left behind may be used from here on
     hidden: tuple[Fraction, ...] = ()  # seconds: source frames between them that are not shown
+    turn: Fraction | None = None  # where those are held over: seconds from when on the later is
 
     @property
     def draws(self) -> bool:
@@ -147,10 +148,10 @@ class RollingWindow:
         good = self._good()
         since = good.time if good else None
         if self._hiding.hides(frame, since, self._timeline.start):
-            self._hiding.hide(frame, since, self._intervals.is_pause(step))
+            self._hiding.hide(frame, good, self._intervals.is_pause(step))
             self._intervals.add(step)
             return
-        hole = self._hiding.take()
+        hole = self._hiding.take(frame)
         if good is None:
             yield from self._lead_in(frame, hole)
             return
@@ -211,10 +212,12 @@ class RollingWindow:
             self.counts.redrawn += len(hole.times)
         else:
             self._cover(hole, right.time, join.value)
-        return Gap(join, self._reset_next, tuple(hole.times))
+        return Gap(join, self._reset_next, tuple(hole.times), hole.turn(right.time))
 
     def _join(self, left: Frame, right: Frame, step: Fraction, hole: Hole | None) -> Join:
         seen = self._shots.join(left, right, self._reset_next)
+        if seen is Join.CUT and hole is not None and hole.whole:
+            seen = Join.DRAW
         if seen is Join.REPEAT and hole is None:
             self.counts.repeats += 1
         if right.spliced or (hole and hole.spliced):
@@ -268,7 +271,7 @@ class RollingWindow:
         self._run.clear()
         self._long_run = False
         self._keys.append(frame)
-        self._gaps.append(gap if reset == gap.reset else Gap(gap.join, reset, gap.hidden))
+        self._gaps.append(gap if reset == gap.reset else replace(gap, reset=reset))
 
     def _complete(self, *, final: bool) -> Iterator[Window]:
         """Yield every window whose keyframes and context are there."""
@@ -311,13 +314,13 @@ class RollingWindow:
         return self._timeline.between(left.time, right.time, self._gaps[first].hidden)
 
     def _not_drawn(self, first: int, last: int) -> Iterator[Window]:
-        """Yield windows that hold: the earlier keyframe, across a hole the nearer one."""
-        times = self._between(first)
-        if not self._gaps[first].hidden:
+        """Yield windows that hold: the earlier keyframe, in a hole from its turn on the later."""
+        times, turn = self._between(first), self._gaps[first].turn
+        if turn is None:
             yield from self._held(first, last, times)
             return
         known = list(times)
-        near = sum(tau < Fraction(1, 2) for _, _, tau in known)
+        near = sum(time < turn for _, time, _ in known)
         yield from self._held(first, last, iter(known[:near]))
         yield from self._held_before(last, iter(known[near:]))
 

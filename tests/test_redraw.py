@@ -118,6 +118,34 @@ def test_beside_a_cut_the_nearest_good_frame_is_held(caplog):
     assert "cannot be drawn (cut)" in caplog.text
 
 
+def shot_of(one):
+    return int(one.planes[0][0, 0]) // 100
+
+
+@pytest.mark.parametrize(
+    ("shots", "seen"),
+    [
+        ([0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]),  # the shot begins at the good frame
+        ([0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1]),  # with the first hidden one
+        ([0, 1, 2, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]),  # somewhere: the middle has to do
+    ],
+)
+def test_hidden_frames_tell_where_in_a_hole_the_cut_is(shots, seen):
+    frames = [frame(n, 100 * shot + 1, hidden=1 <= n <= 3) for n, shot in enumerate(shots)]
+    hiding = Hiding(apart=lambda left, right: shot_of(left) != shot_of(right))
+    found, rolling = output(frames, hiding=hiding)
+    assert [shot_of(out) for out in found[:8]] == seen
+    assert rolling.counts.covered == 3
+    assert rolling.counts.cuts == 1
+
+
+def test_frames_that_look_apart_are_of_one_shot_if_nothing_between_them_is_cut():
+    frames = [frame(0, 10), frame(1, 20, hidden=True), frame(2, 31)]
+    found, rolling = output(frames, hiding=Hiding(apart=lambda *_: False))
+    assert [int(out.planes[0][0, 0]) for out in found[:5]] == [10, 15, 20, 26, 31]
+    assert (rolling.counts.redrawn, rolling.counts.cuts) == (1, 0)
+
+
 def test_the_stream_may_begin_and_end_hidden(caplog):
     frames = [frame(n, hidden=n in (0, 1, 4, 5)) for n in range(6)]
     for rate in (F(50), None):
