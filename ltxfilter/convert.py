@@ -53,6 +53,7 @@ class Run:
         with ExitStack() as opening:
             own = opening.enter_context
             self.source: Source = own(closing(open_source(self._live.input)))
+            self._live.delay = self.source.delay
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
             shown = at_speed(self.info, options.speed)

@@ -178,6 +178,7 @@ def plan(options: Options) -> Plan:
     hole = longest(merged(options.redraw)) / options.speed
     live = Live(options)
     with closing(open_source(live.input)) as source:
+        live.delay = source.delay
         info = source.info
         rate = output_rate(options.fps, info.rate)
         shown = at_speed(info, options.speed)

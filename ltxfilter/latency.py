@@ -36,12 +36,12 @@ class Latency:
 
     ahead: int  # source frames until its window is whole
     drawing: int  # source intervals in which the window is drawn
-    decoding: int  # source frames that the decoder holds
+    reading: int  # source frames that reading and decoding hold back
     interval: Fraction  # seconds from source frame to source frame, at most
 
     @classmethod
     def of(
-        cls, shape: WindowShape, video: VideoInfo, repeats: str = "report", decoding: int = 0
+        cls, shape: WindowShape, video: VideoInfo, repeats: str = "report", reading: int = 0
     ) -> Latency:
         """Return what an engine that asks for `shape` makes of a stream."""
         own = shape.keyframes - 1
@@ -51,18 +51,18 @@ class Latency:
         interval = video.interval or Fraction(1, 24)
         if video.rate is None:
             interval *= GAP_FACTOR
-        return cls(ahead, own, decoding, interval)
+        return cls(ahead, own, reading, interval)
 
     @property
     def seconds(self) -> Fraction:
         """All of it."""
-        return (self.ahead + self.drawing + self.decoding) * self.interval
+        return (self.ahead + self.drawing + self.reading) * self.interval
 
     def __str__(self) -> str:
         plural = "s" if self.ahead > 1 else ""
         parts = [f"{self.ahead} source frame{plural} ahead", f"{self.drawing} to draw"]
-        if self.decoding:
-            parts.append(f"{self.decoding} in the decoder")
+        if self.reading:
+            parts.append(f"{self.reading} to read")
         return f"{milliseconds(self.seconds)} ({', '.join(parts)})"
 
 
@@ -76,6 +76,7 @@ class Live:
 
     def __init__(self, options: Options) -> None:
         self.bound = options.max_latency
+        self.delay = 0  # source frames that reading and decoding hold back
         self.worst: float | None = None  # seconds that a frame was late
         self._options = options
         self._arrivals: deque[tuple[Fraction, float]] = deque()  # time on the clock, when
@@ -109,9 +110,7 @@ class Live:
 
     def latency(self, shape: WindowShape, video: VideoInfo) -> Latency:
         """Return what an engine that asks for `shape` makes of a stream."""
-        given = self._options.input
-        decoding = (given.threads or 1) - 1 + (given.deinterlace == "on")
-        return Latency.of(shape, video, self._options.repeats, decoding)
+        return Latency.of(shape, video, self._options.repeats, self.delay)
 
     def open_worker(self, video: VideoInfo, rate: Fraction | None) -> Worker:
         """Open the engine, without its look-ahead if that is what it takes.

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools import make_clip
 
 import ltxfilter
+from ltxfilter.convert import run
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame, PlaneShape, VideoInfo
 from ltxfilter.latency import Latency, Live, without_lookahead
-from ltxfilter.options import Options
+from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.redraw import Hiding
 from ltxfilter.window import Join, RollingWindow, WindowShape
 
@@ -146,6 +148,33 @@ def test_small_frames_do_not_wait_for_each_other():
         got += len(process.stdout.read())
     assert process.returncode == 0
     assert got == 8 * size
+
+
+@pytest.mark.parametrize(
+    ("suffix", "made", "delay"),
+    [
+        ("y4m", [], 0),
+        ("nut", ["-c:v", "rawvideo"], 0),
+        ("ts", ["-c:v", "libx264", "-bf", "0"], 2),
+        ("mkv", ["-c:v", "libx264", "-bf", "3"], 6),
+    ],
+)
+def test_what_reading_holds_back_counts_too(tmp_path, suffix, made, delay):
+    clip = make_clip(tmp_path / f"in.{suffix}", *made)
+    least = F(2 + delay, 25)
+    for bound, fits in ((least, True), (least - F(1, 1000), False)):
+        options = Options(
+            input=InputOptions(path=str(clip)),
+            output=OutputOptions(path=str(tmp_path / "out.y4m"), overwrite=True),
+            fps="50",
+            max_latency=bound,
+        )
+        if fits:
+            done = run(options)
+            assert done.frames_out == 50
+        else:
+            with pytest.raises(OptionError, match="no engine takes less"):
+                run(options)
 
 
 def test_an_interpolator_keeps_to_it():

@@ -57,6 +57,11 @@ class Source(Protocol):
         ...
 
     @property
+    def delay(self) -> int:
+        """Later source frames that it has to read before it can hand one out, at most."""
+        ...
+
+    @property
     def held_bytes(self) -> int:
         """Estimate of what it holds beyond the frames it handed out."""
         ...

@@ -58,6 +58,11 @@ class BareSource(ABC):
         self.clock = -self._first
 
     @property
+    def delay(self) -> int:
+        """Later frames that the deinterlacer needs, if there is one."""
+        return int(self.interlaced)
+
+    @property
     def held_bytes(self) -> int:
         """Bytes read ahead, and the frames that the deinterlacer holds."""
         return READ_AHEAD + (DEINTERLACER_FRAMES * self.info.frame_bytes if self.interlaced else 0)

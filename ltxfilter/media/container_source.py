@@ -46,6 +46,7 @@ log = logging.getLogger("ltxfilter.media")
 
 TOLERATED_LOSS = Fraction(1, 2)  # seconds by which headers and pictures may disagree
 AHEAD_FRAMES, AHEAD_BYTES = 32, 32 << 20  # what is read of a pipe to know its rate
+PARSED = 2  # frames until demuxer and parser know that one has ended, measured with mpegts
 MAX_THREADS = 8  # of the decoder: each one holds a frame
 HASTE = Fraction(1, 300)  # seconds; frames that follow each other faster have doubtful stamps
 
@@ -122,6 +123,15 @@ class ContainerSource:
     def clock(self) -> Fraction:
         """Seconds on the container's clock that -ss calls 0."""
         return clock_zero(self.container)
+
+    @property
+    def delay(self) -> int:
+        """Later frames that libav wants before it lets one go; none where nothing is coded."""
+        context = self.stream.codec_context
+        own = int(self.options.deinterlace == "on")
+        if context.name == "rawvideo":
+            return own
+        return own + PARSED + context.thread_count - 1 + REORDER * bool(context.has_b_frames)
 
     @property
     def span(self) -> tuple[Fraction | None, Fraction | None]:
