@@ -13,18 +13,24 @@ from torch import nn
 from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_windows import Step
 from ltxfilter.engines.ltx import fp8, upstream
+from ltxfilter.engines.ltx.graphs import CudaCapture, Graphs, uncaptured
 from ltxfilter.engines.ltx.models import Models
+from ltxfilter.engines.ltx.transformer import Transformer
 from ltxfilter.options import ModelOptions
 
-SECONDS = 1.0  # that each call is repeated for, after it ran twice
+SECONDS = 1.0  # that each call is repeated for, after it ran a few times
+WARMUPS = 3  # after which text is remembered and graphs are captured
+SIGMA = 0.7
+TEXT_BYTES = 4 << 30  # enough for one prompt at one noise level
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What one step took."""
 
-    seconds: float
-    graph_seconds: float | None  # replayed as a CUDA graph; None where it cannot be captured
+    seconds: float  # kernel by kernel
+    text_seconds: float  # the same, what the prompt contributes remembered
+    graph_seconds: float | None  # so, and replayed as a CUDA graph; None where it is not captured
     peak_bytes: int | None  # of the device's memory, models included
 
 
@@ -49,19 +55,13 @@ class Bench:
             step = replace(step, cells=(2, 3))
         if step not in self._known:
             try:
-                self._known[step] = self._measure(self._call(step))
+                self._known[step] = self._measure(step)
             except torch.cuda.OutOfMemoryError:
                 self._known[step] = "out of memory"
         return self._known[step]
 
     def _call(self, step: Step) -> Callable[[], torch.Tensor]:
         (height, width), device = step.cells, self.device
-        if step.part == "transformer":
-            tokens = torch.randn(1, step.tokens, 128, device=device)
-            sigma = torch.full((1,), 0.7, device=device)
-            levels = sigma.expand(1, step.tokens, 1)
-            positions = torch.rand(1, 3, step.tokens, 2, device=device)
-            return lambda: self.models.velocity(tokens, sigma, levels, positions, self.context)
         if step.part == "encoder":
             size = (1, 3, step.length, 32 * height, 32 * width)
             pictures = torch.rand(size, device=device, dtype=self.models.dtype)
@@ -73,14 +73,42 @@ class Bench:
         kind: Any = step.part
         return lambda: self.models.upsample(latents, kind)
 
-    def _measure(self, call: Callable[[], torch.Tensor]) -> Timing:
+    def _measure(self, step: Step) -> Timing:
+        """Return what a call takes in every way that it can be made."""
+        if step.part == "transformer":
+            return self._steps(step)
+        call = self._call(step)
+        seconds, peak = self._plain(call)
+        graph = captured(call, self.device)
+        return Timing(seconds, seconds, graph and per_call(graph, self.device), peak)
+
+    def _steps(self, step: Step) -> Timing:
+        module, device = self.models._module("transformer"), self.device
+        tokens = torch.randn(1, step.tokens, 128, device=device, dtype=self.models.dtype)
+        levels = torch.full((1, step.tokens, 1), SIGMA, device=device)
+        positions = torch.rand(1, 3, step.tokens, 2, device=device)
+        context = self.context.to(self.models.dtype)
+
+        def call_of(runner: Transformer) -> Callable[[], torch.Tensor]:
+            def call() -> torch.Tensor:
+                with torch.no_grad():
+                    return runner.velocity(tokens, SIGMA, levels, positions, context=context)
+
+            return call
+
+        seconds, peak = self._plain(call_of(Transformer(module)))
+        text = per_call(call_of(Transformer(module, TEXT_BYTES)), device)
+        graphs = Graphs(CudaCapture(device)) if device.type == "cuda" else Graphs(uncaptured)
+        replayed = per_call(call_of(Transformer(module, TEXT_BYTES, graphs)), device)
+        return Timing(seconds, text, replayed if len(graphs) else None, peak)
+
+    def _plain(self, call: Callable[[], torch.Tensor]) -> tuple[float, int | None]:
+        """Return the seconds of a call, and the device's memory at its peak."""
         cuda = self.device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
         seconds = per_call(call, self.device)
-        peak = torch.cuda.max_memory_allocated(self.device) if cuda else None
-        replay = captured(call) if cuda else None
-        return Timing(seconds, replay and per_call(replay, self.device), peak)
+        return seconds, torch.cuda.max_memory_allocated(self.device) if cuda else None
 
 
 def sizes_of(tiny: bool) -> dict[str, Any]:
@@ -104,11 +132,16 @@ def sizes_of(tiny: bool) -> dict[str, Any]:
     return {"transformer": transformer, "vae": sizes.VAE | vae}
 
 
+def small_upsampler(tiny: bool) -> dict[str, Any]:
+    """Return what makes an upsampler's configuration tiny."""
+    return {"mid_channels": 32, "num_blocks_per_stage": 1} if tiny else {}
+
+
 def random_models(device: torch.device, mode: str, tiny: bool) -> Models:
     """Build every model without a file."""
     models = Models(ModelOptions(), device=device, dtype=torch.bfloat16, fp8=mode)
     config = sizes_of(tiny)
-    small = {"mid_channels": 32, "num_blocks_per_stage": 1} if tiny else {}
+    small = small_upsampler(tiny)
     parts = {
         "transformer": ("transformer", config),
         "encoder": ("encoder", config),
@@ -149,7 +182,7 @@ def _like(name: str, value: torch.Tensor, device: torch.device, trained: bool) -
 
 def per_call(call: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of one call, of many in a row."""
-    for _ in range(2):
+    for _ in range(WARMUPS):
         call()
     count, begin = 0, _now(device)
     while (passed := _now(device) - begin) < SECONDS or not count:
@@ -164,16 +197,15 @@ def _now(device: torch.device) -> float:
     return perf_counter()
 
 
-def captured(call: Callable[[], object]) -> Callable[[], None] | None:
+def captured(call: Callable[[], torch.Tensor], device: torch.device) -> Callable[[], object] | None:
     """Return the call as a CUDA graph, or None if it does something that a graph cannot hold."""
-    graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph):
-            call()
-    except RuntimeError:
-        torch.cuda.synchronize()
+    if device.type != "cuda":
         return None
-    return graph.replay
+    try:
+        return CudaCapture(device)(call)
+    except RuntimeError:
+        torch.cuda.synchronize(device)
+        return None
 
 
 def ceiling(device: torch.device, mode: str, side: int) -> float:

@@ -48,6 +48,29 @@ TRANSFORMER: dict[str, Any] = {
 }
 
 
+SOUND: dict[str, Any] = {  # what a checkpoint holds beside, and ltxfilter leaves unread
+    "audio_num_attention_heads": 32,
+    "audio_attention_head_dim": 64,
+    "audio_in_channels": 128,
+    "audio_out_channels": 128,
+    "audio_cross_attention_dim": 2048,
+    "audio_positional_embedding_max_pos": [20],
+    "av_ca_timestep_scale_multiplier": 1000.0,
+}
+
+
+def with_sound(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose transformer hears, as wide as published or half the picture."""
+    transformer = config["transformer"]
+    heads, width = transformer["num_attention_heads"], transformer["cross_attention_dim"]
+    sound = SOUND | {
+        "audio_num_attention_heads": heads,
+        "audio_attention_head_dim": transformer["attention_head_dim"] // 2,
+        "audio_cross_attention_dim": width // 2,
+    }
+    return config | {"transformer": transformer | sound}
+
+
 def _blocks(*pairs: tuple[str, int]) -> list[list[Any]]:
     """Spell out (kind, number of layers or multiplier)."""
     key = {"res_x": "num_layers"}
@@ -107,8 +130,13 @@ HD = 34 * 60  # cells of 1920x1088
 
 def transformer_flops(tokens: int) -> float:
     """Return what one forward of the 48 blocks takes, the 1024 tokens of text included."""
-    linear = 48 * 28 * 4096**2 * tokens + 48 * 4 * 4096**2 * 1024 + 0.36e9 * tokens
+    linear = 48 * 28 * 4096**2 * tokens + text_flops() + 0.36e9 * tokens
     return linear + 48 * 4 * 4096 * (tokens**2 + 1024 * tokens)
+
+
+def text_flops() -> float:
+    """Return what the text's keys and values take in one forward."""
+    return 48 * 4 * 4096**2 * 1024
 
 
 def encoder_flops(frames: int, cells: int) -> float:

@@ -53,12 +53,16 @@ def test_the_published_size():
 def test_every_step_runs_on_tiny_models(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    torch.set_num_threads(1)
     monkeypatch.setattr(gpu_models, "SECONDS", 0.0)
+    monkeypatch.setattr(gpu_models, "WARMUPS", 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.main(["--tiny", "--only", "2x"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS) + 1
+    assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS) + 3
     assert lines[-1].startswith("one linear layer in 8 bits: ")
+    assert lines[-2].startswith("of the ceiling in fp8: ")
+    assert "text remembered" in lines[0]
     assert not any("failed" in line for line in lines)
 
 
@@ -69,7 +73,8 @@ def test_motions_guides_are_drawn_by_tiny_models(
     monkeypatch.setattr(gpu_models, "SECONDS", 0.0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.main(["--tiny", "--only", "ltx-motion x24 1024x576, dit, 1"]) == 0
-    *lines, _ = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()[:-1]
+    lines = [line for line in lines if line.startswith("row ")]
     assert len(lines) == 2 * 2
     assert not any("failed" in line for line in lines)
     assert any("1024x576, dit, 1, vae tiny" in line and "guides 9," in line for line in lines)
@@ -110,6 +115,40 @@ def test_guides_at_the_published_size(source: str, steps: int):
         wanted += 9 * ltx_sizes.encoder_flops(1, cells)
         wanted += steps * ltx_sizes.transformer_flops((3 + 8) * cells)
     assert counter.get_total_flops() == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_official_pipeline_beside_ours_on_tiny_models(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("transformers", reason="the official pipeline needs it")
+    from benchmarks import gpu_official
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main(["--tiny", "--official", "--steps", "1"]) == 0
+    *lines, goal = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(gpu_official.OURS)
+    assert all("drawn frames 8," in line for line in lines)
+    assert all("times its denoising " in line for line in lines[1:])
+    assert goal.startswith("goal: ")
+
+
+def test_files_of_the_published_size_hold_all_that_is_read():
+    """Names and shapes only; sound is there, as in the file that is published."""
+    from benchmarks import gpu_files
+
+    config = ltx_sizes.with_sound(ltx_sizes.CONFIG)
+    found = {name: shape for name, shape, _ in gpu_files.checkpoint_entries(config)}
+    count = sum(
+        torch.Size(shape).numel() for name, shape in found.items() if name.startswith("model.")
+    )
+    assert count / 1e6 == pytest.approx(18_990, rel=0.002)
+    for kind, naming in (("transformer", "model.diffusion_model."), ("encoder", "vae.encoder.")):
+        module = upstream.blueprint(kind, ltx_sizes.CONFIG, {})
+        for name, value in module.named_parameters():
+            assert found[naming + name] == tuple(value.shape)
+    assert found["vae.per_channel_statistics.std-of-means"] == (128,)
+    assert len({name for name in found if "statistics" in name}) == 2
 
 
 def test_without_a_gpu_nothing_is_measured(

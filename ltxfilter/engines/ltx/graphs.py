@@ -25,6 +25,20 @@ Function = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]  # inputs, con
 Replay = Callable[[], Tensor]  # computes from fixed places, returns the place of the result
 
 
+class Shelf:
+    """Fixed places of constants, for all functions that read constants of these sizes."""
+
+    def __init__(self, values: Sequence[Tensor]) -> None:
+        self.places = [value.clone() for value in values]
+        self._name: Hashable = None
+
+    def put(self, values: Sequence[Tensor], name: Hashable) -> None:
+        """Copy values there; those of the name that was given last are there already."""
+        if name is None or name != self._name:
+            copy(values, self.places)
+            self._name = name
+
+
 class Fixed:
     """A function whose tensors lie at fixed places: inputs are copied there for each run."""
 
@@ -32,26 +46,20 @@ class Fixed:
         self,
         function: Function,
         inputs: Sequence[Tensor],
-        constants: Sequence[Tensor],
+        shelf: Shelf,
         capture: Callable[[Replay], Replay],
     ) -> None:
-        """Make places like the tensors that are given, and capture what the function does there."""
+        """Make places like the inputs, and capture what the function does there."""
         self._inputs = [value.clone() for value in inputs]
-        self._constants = [value.clone() for value in constants]
-        self._named: Hashable = None
-        self._replay = capture(lambda: function(self._inputs, self._constants))
+        self._shelf = shelf
+        self._replay = capture(lambda: function(self._inputs, shelf.places))
 
     def __call__(
         self, inputs: Sequence[Tensor], constants: Sequence[Tensor], name: Hashable
     ) -> Tensor:
-        """Return the function's result, a tensor of the caller's own.
-
-        name: of these constants; those of the name that was given last are there already.
-        """
+        """Return the function's result, a tensor of the caller's own. name: of the constants."""
         copy(inputs, self._inputs)
-        if name is None or name != self._named:
-            copy(constants, self._constants)
-            self._named = name
+        self._shelf.put(constants, name)
         return self._replay().clone()
 
 
@@ -67,6 +75,7 @@ class Graphs:
         self.most_tokens = most_tokens
         self._capture = capture
         self._known: dict[Hashable, Fixed | None] = {}  # None: came up once
+        self._shelves: dict[Hashable, Shelf] = {}
         self._failed = False
 
     def __len__(self) -> int:
@@ -87,7 +96,7 @@ class Graphs:
         """
         if self._failed:
             return function(inputs, constants)
-        place = key, tuple((value.shape, value.dtype) for value in (*inputs, *constants))
+        place = key, sizes(inputs), sizes(constants)
         fixed = self._known.get(place)
         if fixed is None:
             fixed = self._made(place, function, inputs, constants)
@@ -106,10 +115,15 @@ class Graphs:
                 self._known[place] = None
             return None
         try:
-            self._known[place] = fixed = Fixed(function, inputs, constants, self._capture)
+            size = sizes(constants)
+            if size not in self._shelves:
+                self._shelves[size] = Shelf(constants)
+            shelf = self._shelves[size]
+            self._known[place] = fixed = Fixed(function, inputs, shelf, self._capture)
         except RuntimeError as error:  # of CUDA: there is no finer class; memory running out too
             self._failed = True
             self._known.clear()
+            self._shelves.clear()
             reason = str(error).partition("\n")[0]
             log.warning("drawing goes on without CUDA graphs, more slowly: %s", reason)
             return None
@@ -172,3 +186,8 @@ def copy(values: Sequence[Tensor], places: Sequence[Tensor]) -> None:
     """Copy tensors to where a graph expects them."""
     for value, place in zip(values, places, strict=True):
         place.copy_(value, non_blocking=True)
+
+
+def sizes(values: Sequence[Tensor]) -> Hashable:
+    """Return what must be equal for tensors to share a place."""
+    return tuple((value.shape, value.dtype) for value in values)

@@ -1,0 +1,194 @@
+"""A window drawn by `ltx-keyframe` and by the official pipeline as it is called.
+
+Both read one checkpoint of the published size. The official pipeline loads its models at every
+call. Its denoising, and ours, are timed apart.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import gpu_files, record
+from benchmarks import ltx_sizes as sizes
+from benchmarks.gpu_models import sizes_of, small_upsampler
+from ltxfilter import engines
+from ltxfilter.engines.base import Engine
+from ltxfilter.engines.ltx import upstream
+from ltxfilter.engines.ltx.rehearsal import grey_window
+from ltxfilter.engines.ltx.stages import Stages
+from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.options import ModelOptions
+from ltxfilter.window import Window
+
+NEEDED = 44_000_000_000  # bytes of free disk
+OFFICIAL = "ltx-reference:steps={steps}"
+GUIDED = "ltx-keyframe:mode=guided:steps={steps}"
+OURS = {  # what is compared: the same work in several precisions, then fewer steps
+    "as many guided steps": GUIDED + ":fp8=off:graphs=off:text_memory=0",
+    "with text remembered and graphs": GUIDED + ":fp8=off:graphs=on",
+    "in fp8": GUIDED + ":fp8=rowwise:graphs=on",
+    "distilled": "ltx-keyframe:fp8=off:graphs=on",
+    "distilled, in fp8": "ltx-keyframe:fp8=rowwise:graphs=on",
+}
+GOAL = 20  # times as fast as the official pipeline, per window, models resident
+
+
+@dataclass(slots=True)
+class Clock:
+    """Adds up how long calls take on a device."""
+
+    device: torch.device
+    seconds: float = 0.0
+
+    def now(self) -> float:
+        """Return the time once the device is through with everything."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return perf_counter()
+
+    def timing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a call that adds to `seconds`."""
+
+        @wraps(call)
+        def timed(*given: Any, **named: Any) -> Any:
+            begin = self.now()
+            try:
+                return call(*given, **named)
+            finally:
+                self.seconds += self.now() - begin
+
+        return timed
+
+
+def compare(
+    files: ModelOptions, device: torch.device, size: tuple[int, int], steps: int
+) -> Iterator[dict[str, Any]]:
+    """Yield a line for the official pipeline, and one for each way of ours.
+
+    size: pixels across and down. steps: of the first stage, where it is guided.
+    """
+    official = drawn_by(OFFICIAL.format(steps=steps), files, device, size, warm=False)
+    yield {"way": "the official pipeline", **official}
+    for way, spec in OURS.items():
+        if device.type != "cuda":
+            spec = spec.replace("graphs=on", "graphs=off")
+        found = drawn_by(spec.format(steps=steps), files, device, size, warm=True)
+        yield {
+            "way": way,
+            **found,
+            "times the official window": official["seconds"] / found["seconds"],
+            "times its denoising": official["of that denoising"] / found["of that denoising"],
+        }
+
+
+def drawn_by(
+    spec: str, files: ModelOptions, device: torch.device, size: tuple[int, int], *, warm: bool
+) -> dict[str, Any]:
+    """Return how long an engine takes to open, and for a window; 25 to 50 frames per second.
+
+    warm: draw windows before, until what is computed once is there.
+    """
+    clock = Clock(device)
+    engine = engines.build(spec, files)
+    begin = clock.now()
+    info = video(*size)
+    shape = engine.open(info, Fraction(50))
+    opened = clock.now() - begin
+    window = noisy(grey_window(info, Fraction(50), shape))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    for _ in range(3 if warm else 0):
+        draw(engine, window)
+    with timed_denoising(clock):
+        begin = clock.now()
+        count = draw(engine, window)
+        seconds = clock.now() - begin
+    engine.close()
+    return {
+        "engine": spec,
+        "drawn frames": count,
+        "opening": opened,
+        "seconds": seconds,
+        "of that denoising": clock.seconds,
+        "ms per drawn frame": 1000 * seconds / count,
+        "peak GB": torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0,
+    }
+
+
+def draw(engine: Engine, window: Window) -> int:
+    """Draw a window; return how many frames that were."""
+    return len(list(engine.draw(window, engine.prepare(window))))
+
+
+@contextmanager
+def timed_denoising(clock: Clock) -> Iterator[None]:
+    """Add up upstream's denoising loops and ours while this lasts."""
+    upstream.stand_in_for_torchaudio()
+    from ltx_pipelines import keyframe_interpolation
+
+    ours, theirs = Stages._denoised, keyframe_interpolation.euler_denoising_loop
+    try:
+        Stages._denoised = clock.timing(ours)  # type: ignore[method-assign]
+        keyframe_interpolation.euler_denoising_loop = clock.timing(theirs)
+        yield
+    finally:
+        Stages._denoised = ours  # type: ignore[method-assign]
+        keyframe_interpolation.euler_denoising_loop = theirs
+
+
+def video(width: int, height: int) -> VideoInfo:
+    """Return a stream of 25 frames per second."""
+    layout = plane_shapes("yuv420p", width, height)
+    return VideoInfo(width, height, "yuv420p", layout, Fraction(25), Fraction(1, 25))
+
+
+def noisy(window: Window) -> Window:
+    """Return a window whose keyframes differ."""
+    random = np.random.default_rng(0)
+    keyframes = tuple(
+        Frame(
+            key.time,
+            tuple(random.integers(16, 235, plane.shape, np.uint8) for plane in key.planes),
+        )
+        for key in window.keyframes
+    )
+    return Window(0, keyframes, window.first, window.last, window.gaps, window.slots)
+
+
+def run(device: torch.device, *, tiny: bool, folder: str | None, steps: int) -> int:
+    """Write the files, measure, print, and write results/gpu-official.json on a GPU.
+
+    folder: where 42 GB of files go for a while. steps: of the guided first stage.
+    """
+    with TemporaryDirectory(prefix="ltx-", dir=folder) as name:
+        place = Path(name)
+        free = shutil.disk_usage(place).free
+        if not tiny and free < NEEDED:
+            print(f"{place} has {free / 1e9:.0f} GB free, {NEEDED / 1e9:.0f} are needed; --folder")
+            return 1
+        config, spatial = sizes_of(tiny), sizes.SPATIAL | small_upsampler(tiny)
+        written = gpu_files.write_models(place, sizes.with_sound(config), spatial)
+        size = (128, 64) if tiny else (1920, 1080)
+        lines = []
+        for line in compare(gpu_files.options(place, device), device, size, steps):
+            lines.append(line)
+            print(", ".join(f"{key} {record.text(value)}" for key, value in line.items()))
+    print(f"goal: a window {GOAL} times as fast as the official pipeline's")
+    if device.type == "cuda" and not tiny:
+        name = torch.cuda.get_device_name(device)
+        goals = {"times the official window": GOAL}
+        print(record.write("gpu-official", lines, device=name, goals=goals, bytes=written))
+    return 0
