@@ -154,6 +154,20 @@ def test_every_clip_has_the_prompt_of_its_scene(models, tmp_path):
     assert not torch.allclose(found[1], first.draw(clips)[1], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [({"text_memory": 0.1}, True), ({"offload": True}, True), ({"fp8": "rowwise"}, False)],
+)
+@pytest.mark.parametrize("source", ["dit", "latent+dit"])
+def test_how_the_transformer_runs_can_be_chosen(models, source, options, same):
+    plain, other = (opened(models, source=source, steps=2, **more) for more in ({}, options))
+    clips = [clip(plain), clip(plain, 1, F(1))]
+    first, second = plain.draw(clips), [other.draw(clips) for _ in range(2)]
+    assert torch.equal(second[0], second[1])
+    assert torch.equal(first, second[0]) == same
+    assert ((first - second[0]).norm() / first.norm()).item() < 0.05
+
+
 def test_latents_alone_need_neither_transformer_nor_prompt(models, tmp_path):
     tensors = tiny_ltx.read(models.checkpoint)
     left = {name: value for name, value in tensors.items() if name.startswith("vae.")}
