@@ -29,7 +29,7 @@ class Motion:
 
     name: ClassVar[str] = "ltx-motion"
     summary: ClassVar[str] = "LTX-2: define the motion at a small size, warp the original pixels"
-    files: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")  # unless source=dit
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("source", "latent", "what draws guides; dit needs --context", SOURCES),
         EngineOption("steps", 4, "of dit: 1, 2, 3, 4 or 8", low=1, high=8),
