@@ -80,6 +80,7 @@ bench-latency: $(VENV)/.dev
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
+	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
 
 bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, latency, gpu; CLIPS is a folder
 

@@ -358,6 +358,15 @@ def small(clip):
 
 
 @pytest.mark.slow
+def test_the_benchmark_runs():
+    from benchmarks import gpu_flow
+
+    (row,) = gpu_flow.rows(tiny=True)
+    assert row["output fps"] > 0
+    assert row["device us"]["launches"] > 30
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(GPU, reason="the other tests compile them")
 def test_kernels_compile_for_gpus_without_one():
