@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.engines")
 
-PREFERENCE = ("ltx-keyframe", "ltx-temporal")  # the best first
+PARTNERS = (  # the best first, with the files that it needs as it is asked here
+    ("ltx-motion", ("checkpoint", "temporal_upsampler")),
+    ("ltx-motion:source=dit", ("checkpoint", "context")),
+)
 NO_EFFORT, UTMOST = 50.0, 20.0  # dB that flow expects of itself: difficulty 0, difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
-HYSTERESIS = 0.04  # of difficulty, so that the look does not change to and fro
+HYSTERESIS = 0.03  # of difficulty, so that the look does not change to and fro
 MIDDLE = 0.5  # tau at which a gap is judged: where flow knows least
 GATE_BYTES = 64  # per pixel: float32 planes to mix, and the gate's maps on the work grid
 
@@ -36,8 +39,13 @@ class Part:
 
     first: int  # position in the window of the keyframe it begins with
     motion: Motion | None
-    difficulty: float = 0.0
+    psnr_db: float | None = None  # that flow expects in its middle, by a closer look than its own
     hard: bool = False
+
+    @property
+    def difficulty(self) -> float:
+        """How hard it is for flow, 0..1."""
+        return difficulty_of(self.psnr_db)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,22 +101,30 @@ class Auto:
             if self._models.checkpoint:
                 log.warning("the model files named are too few for any ltx engine: flow draws all")
             return own
-        if reason := type(self._partner).unavailable():
-            raise EngineUnavailableError(
-                f"engine {self._partner.name}: {reason}; or draw with --engine flow"
-            )
-        other = self._other = self._partner.open(video, rate, threads)
+        other = self._other = self._open_partner(self._partner, video, rate, threads)
+        gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
         return WindowShape(
             keyframes=max(own.keyframes, other.keyframes),
             before=max(own.before, other.before),
             after=max(own.after, other.after),
-            slots=min(own.slots, other.slots),
+            slots=min(own.slots, other.slots),  # 0 is all of them
             work_bytes=own.work_bytes + other.work_bytes,
-            draw_bytes=own.draw_bytes
-            + other.draw_bytes
-            + GATE_BYTES * video.width * video.height
-            + 2 * video.frame_bytes,
+            draw_bytes=own.draw_bytes + other.draw_bytes + gate,
         )
+
+    def _open_partner(
+        self, partner: Engine, video: VideoInfo, rate: Fraction | None, threads: int
+    ) -> WindowShape:
+        """Open the engine for what is hard. Raises EngineUnavailableError with the way out.
+
+        Files were named for it: to draw without it would lose silently what was asked for.
+        """
+        try:
+            if reason := type(partner).unavailable():
+                raise EngineUnavailableError(f"engine {partner.name}: {reason}")
+            return partner.open(video, rate, threads)
+        except EngineUnavailableError as error:
+            raise EngineUnavailableError(f"{error}; --engine flow draws without it") from None
 
     def prepare(self, window: Window) -> Any:
         """Find the motion of every gap, judge which are hard, and let the partner prepare those."""
@@ -131,9 +147,9 @@ class Auto:
             self._on = False
         if motion is None:
             return Part(first, None)
-        difficulty = difficulty_of(self._flow.outlook(motion, MIDDLE).psnr_db)
-        self._on = difficulty > self._hard - HYSTERESIS * self._on
-        return Part(first, motion, difficulty, self._on)
+        psnr_db = self._flow.outlook(motion, MIDDLE).psnr_db
+        self._on = difficulty_of(psnr_db) > self._hard - HYSTERESIS * self._on
+        return Part(first, motion, psnr_db, self._on)
 
     def _asked_for(self, window: Window, gaps: tuple[Part, ...]) -> Window:
         """Return the window as the partner sees it: the slots of hard gaps alone are to draw."""
@@ -156,7 +172,8 @@ class Auto:
                 if gap.hard:
                     yield self._better(picture, next(asked), gap, slot)
                 else:
-                    yield replace(picture, choice=Choice("flow", gap.difficulty))
+                    choice = Choice("flow", gap.difficulty)
+                    yield replace(picture, psnr_db=gap.psnr_db, choice=choice)
 
     def _asked(self, window: Window, parts: Parts) -> Iterator[Drawn]:
         """Yield what the partner draws in hard gaps; pictures without planes once it fails."""
@@ -215,10 +232,9 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if parse_spec(spec)[0] in ("auto", "flow"):
             raise OptionError(f"option with={spec}: name another engine than auto and flow")
         return engines.build(spec, models)
-    for name in PREFERENCE:
-        needed = getattr(engines.engine_class(name), "files", ())
+    for known, needed in PARTNERS:
         if all(getattr(models, field) for field in needed):
-            return engines.build(name, models)
+            return engines.build(known, models)
     return None
 
 

@@ -7,28 +7,44 @@ whether it is no further from flow elsewhere than flow is likely to be wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import log, sqrt
 
 import cv2
 import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape
-from ltxfilter.motion.drawing import estimate_psnr
+from ltxfilter.motion.drawing import Calibration
 from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk
 from ltxfilter.motion.pyramid import Effort, find_flow, resized
 from ltxfilter.motion.trajectory import Moment, disagreement, positions
 
+Smooth = Callable[[Floats], Floats]
+
 EFFORTS = (Effort(8, 2, 5), Effort(4, 2, 5))
 ERROR = 0.58  # squared error of flow's picture per squared disagreement of its keyframes, measured
-NEAR, WIDE = 5, 31  # cells: what is smoothed over; the neighbourhood that is cross-checked
+NEAR, WIDE = 5, 31  # cells: what is smoothed over; the neighbourhood that bears witness
 SURE = 4.0  # squared codes of disagreement up to which flow is a good witness
-UNEXPLAINED = 0.5  # squared error per squared difference that neither keyframe explains
-MISPLACED = 1.5  # squared error per squared change, if neighbours are wholly misplaced
-FAR = 2.0  # times flow's likely squared error; what is further off is not the better picture
+RIDGE = 0.5  # squared codes of change below which it has nothing to say
+ASTRAY = (0.2, 0.4)  # how far a whole picture may be off in tau: doubtful, hopeless
+
+# Squared error to expect of the guided picture, per squared codes of ...
+UNEXPLAINED = 0.5  # what neither keyframe explains
+ELSEWHERE = 0.5  # change between the keyframes, where neighbours are as far off as that
+LEAKED = 2.0  # a keyframe that shows through by as much as it does in the neighbourhood
+LEAKED_ALL = 4.0  # the same, by as much as it does in the whole picture
+BELIEVED = 0.5  # the part of the first two that counts where nothing is astray
+FAR = 2.0  # times flow's likely squared error; what is further off counts in doubtful pictures
 ALWAYS = 1.0  # squared codes that no picture is better than
 BETTER, WORSE = 0.25, 1.0  # of flow's likely squared error: taken wholly, left wholly
+BENEFIT = 0.5  # added to WORSE where nothing is astray
 SOFT = 1.5  # cells, deviation of the blur that hides where one picture ends
+GUIDED = (
+    0.4  # squared error of a good guided picture per squared error of flow's, where it is taken
+)
+FINE = Calibration(51.7, 9.17)  # on the flow image, which tells more than the work grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +60,21 @@ class Outlook:
         """By how many codes the keyframes differ along the motion, [rows, columns]."""
         return disagreement(self.at, self.left, self.right)
 
+    @cached_property
+    def fine(self) -> Floats:
+        """The mean squared difference per cell, taken in the flow image, [rows, columns]."""
+        rows, columns = self.left.levels[0].shape
+        left, right = (
+            fetch(end.levels[0], 2 * cv2.resize(way, (columns, rows)))
+            for end, way in ((self.left, self.at.to_left), (self.right, self.at.to_right))
+        )
+        squares = np.square(np.subtract(left, right, dtype=np.float32))
+        return cv2.resize(squares, self.difference.shape[::-1], interpolation=cv2.INTER_AREA)
+
     @property
     def psnr_db(self) -> float:
         """The PSNR to expect of the picture."""
-        return estimate_psnr(self.difference)
+        return expected_psnr(self.fine)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,36 +90,71 @@ class Verdict:
         return float((self.share > 0.5).mean())
 
 
+def expected_psnr(squares: Floats) -> float:
+    """Return the PSNR in dB to expect from squared disagreement in the flow image, in codes."""
+    return FINE.at_one - FINE.slope * log(sqrt(float(squares.mean())) + 0.05)
+
+
 def weigh(outlook: Outlook, flowed: Shrunk, guided: Shrunk) -> Verdict:
     """Decide between two pictures of the moment that `outlook` is about."""
     likely = ERROR * _near(np.square(outlook.difference))  # squared error of flow's, in codes
-    expected = _expected(outlook, flowed, guided, likely)
-    share = np.clip((WORSE - expected / (likely + ALWAYS)) / (WORSE - BETTER), 0, 1)
-    share = cv2.GaussianBlur(share * share * (3 - 2 * share), (0, 0), SOFT)
-    rest = np.square(1 - share) * likely + np.square(share) * expected
-    return Verdict(share, estimate_psnr(np.sqrt(rest / ERROR)))
+    expected, astray = _expected(outlook, flowed, guided, likely)
+    doubtful, hopeless = ASTRAY
+    doubt = min(astray / doubtful, 1.0)
+    limit = WORSE + BENEFIT * (1 - doubt)
+    share = np.clip((limit - expected / (likely + ALWAYS)) / (limit - BETTER), 0, 1)
+    share *= share * (3 - 2 * share)
+    share *= min(max((hopeless - astray) / (hopeless - doubtful), 0.0), 1.0)
+    share = cv2.GaussianBlur(share, (0, 0), SOFT)
+    other = np.maximum(GUIDED * outlook.fine, expected / ERROR)
+    rest = np.square(1 - share) * outlook.fine + np.square(share) * other
+    return Verdict(share, expected_psnr(rest))
 
 
-def _expected(outlook: Outlook, flowed: Shrunk, guided: Shrunk, likely: Floats) -> Floats:
-    """Return the squared error to expect of the guided picture."""
-    apart = guided.coarse.astype(np.float32) - flowed.coarse
-    change = np.square(np.subtract(outlook.left.coarse, outlook.right.coarse, dtype=np.float32)) / 4
-    misplaced = _cross_check(outlook, apart, change)
-    return (
-        UNEXPLAINED * _near(_unexplained(outlook, guided))
-        + MISPLACED * misplaced * _near(change)
-        + np.maximum(_near(np.square(apart)) - FAR * likely, 0)
-    )
-
-
-def _cross_check(outlook: Outlook, apart: Floats, change: Floats) -> Floats:
-    """Return how far the guided picture is off where flow is sure, in units of what moved there.
-
-    0 agrees with flow; 1 is as far off as a repeated keyframe.
-    """
+def _expected(
+    outlook: Outlook, flowed: Shrunk, guided: Shrunk, likely: Floats
+) -> tuple[Floats, float]:
+    """Return the guided picture's squared error to expect, per cell, and how far it is astray."""
+    here = flowed.coarse.astype(np.float32)
+    pictures = guided, outlook.left, outlook.right
+    off, left, right = (cv2.blur(shown.coarse - here, (3, 3)) for shown in pictures)
+    apart = _near(np.square(guided.coarse - here))
+    change = np.square(left - right) / 4
     trust = 1 / np.square(_near(np.square(outlook.difference)) + SURE)
-    off = _wide(trust * np.square(cv2.blur(apart, (3, 3))))
-    return off / (_wide(trust * change) + SURE * _wide(trust))
+    elsewhere = _wide(trust * np.square(off)) / _wide(trust * (change + SURE))
+    ways = leak(off, left, right, trust, _wide)
+    whole = leak(off, left, right, trust, _whole)
+    astray = float(np.hypot(*whole).item())
+    doubt = min(astray / ASTRAY[0], 1.0)
+    found = UNEXPLAINED * _near(_unexplained(outlook, guided))
+    found += ELSEWHERE * elsewhere * _near(change)
+    found *= BELIEVED + (1 - BELIEVED) * doubt
+    found += LEAKED * _near(np.square(ways[0] * left + ways[1] * right))
+    found += LEAKED_ALL * _near(np.square(whole[0] * left + whole[1] * right))
+    found += doubt * doubt * np.maximum(apart - FAR * likely, 0)
+    return found, astray
+
+
+def leak(
+    apart: Floats, left: Floats, right: Floats, trust: Floats, mean: Smooth
+) -> tuple[Floats, Floats]:
+    """Return how much of the left and of the right keyframe shows through in a picture, 0..1.
+
+    apart, left, right: that picture and the keyframes less flow's picture. Least squares, weighted
+    by `trust` over the stretch that `mean` averages, tell how far the picture is on the way to
+    either keyframe: a repeated keyframe wholly, a cross-fade half way to both, one that shows a
+    wrong moment by the error in tau. Noise and softness point nowhere.
+    """
+    total = mean(trust)
+    aa, bb, ab, da, db = (
+        mean(trust * one * two) / total
+        for one, two in (
+            (left, left), (right, right), (left, right), (apart, left), (apart, right),
+        )
+    )  # fmt: skip
+    aa, bb = aa + RIDGE, bb + RIDGE
+    determinant = np.maximum(aa * bb - ab * ab, RIDGE * RIDGE)
+    return (da * bb - db * ab) / determinant, (db * aa - da * ab) / determinant
 
 
 def _unexplained(outlook: Outlook, guided: Shrunk) -> Floats:
@@ -111,17 +173,21 @@ def find_way(picture: Shrunk, end: Shrunk, guess: Flow) -> Flow:
 
 
 def fetch(luma: Luma, way: Flow) -> Luma:
-    """Return what lies at the end of `way` for each cell; beyond the border it repeats."""
+    """Return what lies at the end of `way` for each sample; beyond the border it repeats."""
     at = positions(*luma.shape) + way
     return cv2.remap(luma, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _near(values: Floats) -> Floats:
-    return cv2.blur(values, (NEAR, NEAR))
+def _near(squares: Floats) -> Floats:
+    return np.maximum(cv2.blur(squares, (NEAR, NEAR)), 0)  # its running sums may end below 0
 
 
 def _wide(values: Floats) -> Floats:
     return cv2.blur(values, (WIDE, WIDE))
+
+
+def _whole(values: Floats) -> Floats:
+    return values.mean(keepdims=True)
 
 
 def mix(
