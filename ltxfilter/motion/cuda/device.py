@@ -13,7 +13,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # kernels run in NumPy:
 NAME = "cpu" if INTERPRETED else "cuda"  # torch's
 LANES = 128  # cells or samples per program
 PATCHES = 2  # per program, which is one warp: their 64 samples are added up without barriers
-_alone = Lock()  # while a graph is captured no thread may wait for the whole device;
+alone = Lock()  # while a graph is captured no thread may wait for the whole device;
 # the interpreter takes one thread at a time anyway
 
 
@@ -56,7 +56,7 @@ def settle() -> None:
     if not INTERPRETED:
         import torch
 
-        with _alone:
+        with alone:
             torch.cuda.synchronize()
 
 
@@ -99,12 +99,12 @@ class Replayed:
     def __call__(self) -> None:
         """Do the work, on this thread's stream; the buffers must not move."""
         if INTERPRETED:
-            with _alone:
+            with alone:
                 self._launches()
         elif self._graph is not None:
             self._graph.replay()
         else:
-            with _alone:
+            with alone:
                 self._launches()  # compiles what is new; a graph cannot
                 self._graph = self._captured()
 
