@@ -98,6 +98,35 @@ def test_a_whole_denoising(options: ModelOptions, mode: str):
     assert not torch.equal(found, denoised(plain))
 
 
+def test_what_several_layers_read_is_rounded_once(
+    options: ModelOptions, monkeypatch: pytest.MonkeyPatch
+):
+    rounded = []
+    quantize = fp8.quantize_rows
+
+    def counted(value: torch.Tensor) -> fp8.Rounded:
+        rounded.append(value.shape)
+        return quantize(value)
+
+    models = Models(options, fp8="rowwise")
+    models.load("transformer")
+    monkeypatch.setattr(fp8, "quantize_rows", counted)
+    own = torch.full((1, 12, 1), 0.7)
+    models.velocity(random(1, 12, 128), 0.7, own, random(1, 3, 12, 2).abs(), models.context())
+    # Of each block: attention reads once for queries, keys and values, and writes; attention to
+    # text reads once for queries, twice for keys and values, and writes; two more layers.
+    assert len(rounded) == 2 * (2 + 4 + 2)
+
+
+def test_a_value_that_changed_is_rounded_anew():
+    latest, value = fp8.LatestRounded(), torch.ones(2, 16)
+    first, _ = latest.of(value)
+    assert latest.of(value)[0] is first
+    value *= -1
+    assert float(latest.of(value)[0][0, 0].float()) < 0
+    assert latest.of(torch.ones(2, 16))[0] is not first
+
+
 def test_which_layers_become_small(options: ModelOptions):
     models = Models(options, fp8="rowwise")
     models.load("transformer")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from weakref import ref
 
 import torch
 from torch import nn
+
+log = logging.getLogger("ltxfilter.engines")
+
+Rounded = tuple[torch.Tensor, torch.Tensor]  # rows in 8 bits, and their scales
 
 STORED = torch.float8_e4m3fn
 LARGEST = 448.0  # that it can store
@@ -18,11 +25,45 @@ MODES = ("auto", "rowwise", "cast", "off")
 ROWWISE_SINCE = (8, 9)  # compute capability of the first GPUs that multiply in 8 bits
 
 
-def quantize_rows(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def quantize_rows(value: torch.Tensor) -> Rounded:
     """Return a matrix [R, K] in 8 bits and what to multiply its rows by, [R, 1] float32."""
+    if value.is_cuda and not torch.compiler.is_compiling() and (kernel := fused(value.device)):
+        return kernel(value)
     whole = value.float()
     scale = whole.abs().amax(-1, keepdim=True).clamp_min(SMALLEST_SCALE) / LARGEST
     return (whole / scale).clamp(-LARGEST, LARGEST).to(STORED), scale
+
+
+@cache
+def fused(device: torch.device) -> Callable[[torch.Tensor], Rounded] | None:
+    """Return what does it in one pass on a GPU; None, having said so, where Triton fails."""
+    try:
+        from ltxfilter.engines.ltx.rounding import quantize
+
+        quantize(torch.ones(1, MULTIPLE, dtype=torch.bfloat16, device=device))
+    except Exception as error:  # of a package that is missing, of its compiler, of the driver
+        reason = str(error).partition("\n")[0]
+        log.warning("rounding to 8 bits without Triton, more slowly: %s", reason)
+        return None
+    return quantize
+
+
+class LatestRounded:
+    """What a model's latest input became in 8 bits: queries, keys and values share one."""
+
+    def __init__(self) -> None:
+        self._value: ref[torch.Tensor] | None = None
+        self._version = 0
+        self._rounded: Rounded | None = None
+
+    def of(self, value: torch.Tensor) -> Rounded:
+        """Return the rows of a tensor [..., K] in 8 bits, and their scales."""
+        version = None if value.is_inference() else value._version
+        known = self._value is not None and self._value() is value
+        if self._rounded is None or not known or version is None or version != self._version:
+            self._rounded = quantize_rows(value.reshape(-1, value.shape[-1]))
+            self._value, self._version = ref(value), version or 0
+        return self._rounded
 
 
 class Fp8Linear(nn.Module):
@@ -37,6 +78,7 @@ class Fp8Linear(nn.Module):
         self.register_buffer("weight", torch.empty(outputs, inputs, dtype=STORED, device="meta"))
         self.register_buffer("weight_scale", torch.empty(1, outputs, device="meta"))
         self.register_buffer("bias", torch.empty(outputs, device="meta") if bias else None)
+        self.latest = LatestRounded()
 
 
 class RowwiseLinear(Fp8Linear):
@@ -44,7 +86,10 @@ class RowwiseLinear(Fp8Linear):
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Return `value` [..., in] times the weights, [..., out] in its own dtype."""
-        tokens, scale = quantize_rows(value.reshape(-1, value.shape[-1]))
+        if torch.compiler.is_compiling():
+            tokens, scale = quantize_rows(value.reshape(-1, value.shape[-1]))
+        else:
+            tokens, scale = self.latest.of(value)
         product = torch._scaled_mm(
             tokens,
             self.weight.t(),
@@ -94,8 +139,10 @@ def replace_linears(model: nn.Module, mode: str) -> frozenset[str]:
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear) and chosen_layer(name, layer.weight.shape)
     ]
+    latest = LatestRounded()
     for name, layer in chosen:
         empty = KINDS[mode](layer.out_features, layer.in_features, layer.bias is not None)
+        empty.latest = latest
         model.set_submodule(name, empty)
     return frozenset(name for name, _ in chosen)
 

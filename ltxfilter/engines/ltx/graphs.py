@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.motion.cuda.device import alone
 
 log = logging.getLogger("ltxfilter.engines")
 
@@ -148,7 +149,8 @@ class CudaCapture:
             here.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             # Threads that decode and encode may go on allocating memory meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            mode = "thread_local"
+            with alone, torch.cuda.graph(graph, pool=self._pool, capture_error_mode=mode):
                 result = function()
 
         def replay() -> Tensor:
