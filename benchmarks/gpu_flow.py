@@ -234,7 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="small pictures, few of them")
     parser.add_argument("--only", default="", help="rows whose name holds this")
-    asked = parser.parse_args(argv)
+    asked, _ = parser.parse_known_args(argv)  # others are for benchmarks.gpu
     if reason := device.missing():
         print(f"nothing is measured: {reason}")
         return 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any
+
+from ltxfilter.errors import EngineError
+
+log = logging.getLogger("ltxfilter.motion")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # kernels run in NumPy: slow, for tests
 NAME = "cpu" if INTERPRETED else "cuda"  # torch's
@@ -27,6 +32,18 @@ def missing() -> str | None:
     if not INTERPRETED and not torch.cuda.is_available():
         return f"device=cuda: torch {torch.__version__} finds no CUDA device; use device=cpu"
     return None
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turn the device's running out of memory into an EngineError."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).partition(". ")[0]
+        raise EngineError(f"engine flow: {reason}; use device=cpu, or a larger scale=") from None
 
 
 def launch(kernel: Any, count: int, *args: Any, beside: int = 1, **constants: Any) -> None:
@@ -95,23 +112,29 @@ class Replayed:
     def __init__(self, launches: Callable[[], None]) -> None:
         self._launches = launches
         self._graph: Any = None
+        self._one_by_one = False  # no graph can be captured
 
     def __call__(self) -> None:
         """Do the work, on this thread's stream; the buffers must not move."""
-        if INTERPRETED:
-            with alone:
-                self._launches()
-        elif self._graph is not None:
+        if self._graph is not None:
             self._graph.replay()
+        elif self._one_by_one:
+            self._launches()
         else:
             with alone:
                 self._launches()  # compiles what is new; a graph cannot
-                self._graph = self._captured()
+                if not INTERPRETED:
+                    self._capture()
 
-    def _captured(self) -> Any:
+    def _capture(self) -> None:
         import torch
 
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            self._launches()
-        return graph
+        try:
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                self._launches()
+            self._graph = graph
+        except RuntimeError as error:
+            self._one_by_one = True
+            reason = str(error).partition("\n")[0]
+            log.warning("flow: no CUDA graph (%s): kernels are launched one by one", reason)

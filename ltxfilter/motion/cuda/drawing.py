@@ -44,7 +44,8 @@ class Drawing:
         """Yield the planes at each tau, in host memory, and the PSNR to expect of them in dB."""
         with self._lock:
             desk = self._desks.pop() if self._desks else None
-        desk = desk or Desk(self._layout, self._grid, protect=self._protect)
+        with device.enough_memory():
+            desk = desk or Desk(self._layout, self._grid, protect=self._protect)
         try:
             desk.lay_out(scene)
             for tau in taus:

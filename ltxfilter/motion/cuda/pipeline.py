@@ -34,17 +34,21 @@ class Pipeline:
         *,
         protect: bool,
     ) -> None:
-        """Take the parameters of `motion.estimate.Estimator`; protect: mind what stands still."""
+        """Take the parameters of `motion.estimate.Estimator`; protect: mind what stands still.
+
+        This and all methods raise EngineError where the device's memory is too small.
+        """
         layout = Layout(video, grid)
         self._stream = device.Stream()
-        self._uploader = Uploader(layout, grid)
-        self._estimator = Estimator(layout, finest, efforts, neighbours)
+        with device.enough_memory():
+            self._uploader = Uploader(layout, grid)
+            self._estimator = Estimator(layout, finest, efforts, neighbours)
         self._drawing = Drawing(layout, grid, protect=protect)
         device.settle()
 
     def upload(self, planes: Planes) -> Tensor:
         """Return a picture's bytes on the device."""
-        with self._stream.used():
+        with device.enough_memory(), self._stream.used():
             return self._uploader(planes)
 
     def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> PairFlow:
@@ -52,7 +56,7 @@ class Pipeline:
 
         before: motion of the pair that ends in `left`, where it is known.
         """
-        with self._stream.used():
+        with device.enough_memory(), self._stream.used():
             motion = self._estimator.pair(left, right, before)
         return PairFlow(motion, self._stream.mark())
 
