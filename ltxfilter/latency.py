@@ -15,7 +15,7 @@ from ltxfilter.budget import Budget
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.options import InputOptions, Options, format_spec, parse_spec
-from ltxfilter.redraw import longest
+from ltxfilter.redraw import longest, merged
 from ltxfilter.scheduler import CHUNK
 from ltxfilter.timeline import GAP_FACTOR
 from ltxfilter.window import LONGEST_RUN, WindowShape
@@ -143,7 +143,7 @@ class Live:
             return None
         found = self.latency(worker.shape, video)
         spare = (self.bound - found.seconds) / found.ahead
-        if longest(self._options.redraw) > spare:
+        if longest(merged(self._options.redraw)) > spare:
             raise OptionError(
                 f"--redraw: within --max-latency {milliseconds(self.bound)}, no more than "
                 f"{milliseconds(spare)} in one go can be waited for"

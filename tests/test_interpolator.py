@@ -148,3 +148,19 @@ def test_what_is_no_picture_is_refused():
     with pytest.raises(OptionError, match="source"):
         list(ltxfilter.interpolate([], 25, "source"))
     assert list(ltxfilter.interpolate([], 25)) == []
+
+
+def test_spans_of_the_frames_own_time_are_drawn_anew():
+    source = pictures(8)
+    out = list(ltxfilter.interpolate(source, 25, "1x", engine="blend", redraw=[(0.08, 0.16)]))
+    assert len(out) == 8
+    assert [n for n, (a, b) in enumerate(zip(source, out, strict=True)) if a is not b] == [2, 3]
+    third = source[1].astype(float) + (source[4].astype(float) - source[1]) / 3
+    assert np.abs(out[2] - third).max() <= 1
+
+    given = list(video_frames(8))
+    with ltxfilter.Interpolator("1x", fps_in=25, engine="blend", redraw="0-0.05") as interpolator:
+        for frame in (*given, None):
+            interpolator.push(frame)
+        shown = [samples_of(frame) for frame in interpolator.frames()]
+    assert shown == [samples_of(given[max(n, 2)]) for n in range(8)]

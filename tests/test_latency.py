@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tools import make_clip
 
 import ltxfilter
+from ltxfilter import latency
 from ltxfilter.convert import run
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame, PlaneShape, VideoInfo
@@ -148,6 +149,31 @@ def test_small_frames_do_not_wait_for_each_other():
         got += len(process.stdout.read())
     assert process.returncode == 0
     assert got == 8 * size
+
+
+def test_what_leaves_too_late_is_told_once(monkeypatch, caplog):
+    now = [100.0]
+    monkeypatch.setattr(latency, "perf_counter", lambda: now[0])
+    live = Live(Options(max_latency=F(1, 5)))
+    source = live.arriving(Frame(F(n, 25), ()) for n in range(60))
+    for number in range(60):
+        assert next(source).time == F(number, 25)
+        now[0] += 0.3 if number in (3, 40, 50) else 0.1  # the time that drawing takes
+        live.left(F(number, 25))
+        live.left(F(2 * number + 1, 50))
+        now[0] += 0.04
+    assert live.worst == pytest.approx(0.3)
+    assert caplog.text.count("--max-latency 200 ms is not kept: 300 ms late at 1.600 s") == 1
+    assert caplog.text.count("not kept") == 1
+
+
+def test_without_a_bound_nothing_is_measured_or_shortened():
+    live = Live(Options())
+    assert [one.time for one in live.arriving([Frame(F(1), ())])] == [F(1)]
+    live.left(F(1))
+    assert live.worst is None
+    assert live.input == Options().input
+    assert live.group > 1
 
 
 @pytest.mark.parametrize(
