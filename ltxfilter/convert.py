@@ -52,6 +52,9 @@ class Run:
         self._live = Live(options)
         with ExitStack() as opening:
             own = opening.enter_context
+            self._report = Report(options.report, options) if options.report else None
+            if self._report is not None:  # first of all: models may take minutes to load
+                opening.callback(self._report.discard)
             self.source: Source = own(closing(open_source(self._live.input)))
             self._live.delay = self.source.delay
             self.info = self.source.info
@@ -60,9 +63,6 @@ class Run:
             self.worker = own(closing(self._live.open_worker(shown, self.rate)))
             if options.target is not options.output:
                 log.warning("--speed %s: sound, subtitles, data are left out", options.speed)
-            self._report = Report(options.report, options) if options.report else None
-            if self._report is not None:
-                opening.callback(self._report.discard)
             self.sink: Sink = open_sink(options.target, self.source, self.rate)
             opening.callback(self._close_sink)
             budget = divide(

@@ -228,7 +228,8 @@ def _check_name(path: str, options: Options) -> None:
 def _ending(error: BaseException | None) -> str:
     if error is None:
         return "complete"
-    return "stopped" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed"
+    early = (Interrupted, KeyboardInterrupt, BrokenPipeError)
+    return "stopped" if isinstance(error, early) else "failed"
 
 
 def _plain(value: Any) -> Any:

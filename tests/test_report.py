@@ -153,6 +153,14 @@ def test_the_same_through_a_pipe(clip: Path, tmp_path: Path):
     assert len(frames_of(read(path))) == 100
 
 
+def test_it_is_whole_when_the_reader_leaves(clip: Path, tmp_path: Path):
+    path = tmp_path / "out.json"
+    words = ["-i", clip, "--engine", "blend", "--fps", 400, "--report", path, "-f", "yuv4mpegpipe"]
+    done = run_pipe(ltxfilter(*words, "-"), ["head", "-c", "100000"])
+    assert done.codes[0] == 141, done.err
+    assert read(path)["ended"] == "stopped"
+
+
 def test_sigint_completes_it(tmp_path: Path):
     path = tmp_path / "out.json"
     source = make_clip(tmp_path / "long.y4m", size="320x240", seconds=40)
