@@ -96,7 +96,7 @@ def test_originals_are_untouched_at_every_rate(
     models, tmp_path, capsys, spec, source, target, step
 ):
     """Every `step`-th output is a source frame, as many source frames apart as the rates say."""
-    clip = scrolling(tmp_path / "in.mkv", rate=source)
+    clip = scrolling(tmp_path / "in.mkv", rate=source, seconds=0.4)
     ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
     assert len(ran.after) == round_half_up(len(ran.before) * F(target) / F(source))
     apart = round(step * F(source) / F(target))
@@ -124,11 +124,11 @@ def test_a_variable_rate_is_doubled_in_place_and_made_steady(
 
 @pytest.mark.parametrize("spec", SPECS[::2])
 def test_any_number_of_threads_draws_alike(models, tmp_path, capsys, spec):
-    clip = scrolling(tmp_path / "in.mkv", seconds=0.8)
+    clip = scrolling(tmp_path / "in.mkv", seconds=0.5)
     asked = ["--engine", spec, *flags(models)]
     one, three = (run(clip, capsys, *asked, "-threads", count) for count in "13")
     assert one.after == three.after
-    assert one.drawn == three.drawn >= 15
+    assert one.drawn == three.drawn >= 10
 
 
 def test_between_two_pipes(models, tmp_path):
