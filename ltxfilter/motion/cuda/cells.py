@@ -88,23 +88,61 @@ def choose_kernel(
 def median_kernel(plane, out, rows, columns, block: tl.constexpr):
     """Write the median of the 5x5 around every cell; beyond the border cells repeat.
 
-    plane, out: [N, rows, columns] float32; the program's second number is the plane.
+    plane, out: [N, rows, columns] float32; the program's second number is the plane. With rows
+    and then columns sorted, a value in row i and column j has (i + 1)(j + 1) values not above it:
+    only thirteen can be the median, six of the others are no larger and six no smaller.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     first = tl.program_id(1) * rows * columns
     x, y = at % columns, tl.minimum(at // columns, rows - 1)
-    around = ()
-    for k in tl.static_range(25):
-        near_x = tl.minimum(tl.maximum(x + (k % 5 - 2), 0), columns - 1)
-        near_y = tl.minimum(tl.maximum(y + (k // 5 - 2), 0), rows - 1)
-        around = around + (tl.load(plane + first + near_y * columns + near_x),)  # noqa: RUF005
-    median = tl.zeros_like(around[0]) + float("inf")
-    for k in tl.static_range(25):
-        upto = tl.zeros_like(at)
-        for other in tl.static_range(25):
-            upto += (around[other] <= around[k]).to(tl.int32)
-        median = tl.where(upto >= 13, tl.minimum(median, around[k]), median)
-    tl.store(out + first + at, median, mask=at < rows * columns)
+    lines = ()
+    for row in tl.static_range(5):
+        line = plane + first + tl.minimum(tl.maximum(y + (row - 2), 0), rows - 1) * columns
+        around = ()
+        for column in tl.static_range(5):
+            near = tl.minimum(tl.maximum(x + (column - 2), 0), columns - 1)
+            around = around + (tl.load(line + near),)  # noqa: RUF005
+        lines = lines + (_sorted(around),)  # noqa: RUF005
+    candidates = ()
+    for k in tl.static_range(5):
+        rank = _sorted((lines[0][k], lines[1][k], lines[2][k], lines[3][k], lines[4][k]))
+        for row in tl.static_range(5):
+            if (row + 1) * (k + 1) <= 13 and (5 - row) * (5 - k) <= 13:
+                candidates = candidates + (rank[row],)  # noqa: RUF005
+    tl.store(out + first + at, _seventh(candidates), mask=at < rows * columns)
+
+
+@triton.jit
+def _ordered(a, b):
+    return tl.minimum(a, b), tl.maximum(a, b)
+
+
+@triton.jit
+def _sorted(five):
+    """Return five values in ascending order."""
+    a, b, c, d, e = five
+    a, b = _ordered(a, b)
+    d, e = _ordered(d, e)
+    c, e = _ordered(c, e)
+    c, d = _ordered(c, d)
+    a, d = _ordered(a, d)
+    a, c = _ordered(a, c)
+    b, e = _ordered(b, e)
+    b, d = _ordered(b, d)
+    b, c = _ordered(b, c)
+    return a, b, c, d, e
+
+
+@triton.jit
+def _seventh(values):
+    """Return the median of thirteen values: the least that seven do not exceed."""
+    median = tl.zeros_like(values[0]) + float("inf")
+    for k in tl.static_range(13):
+        upto = tl.zeros_like(values[0]).to(tl.int32)
+        for other in tl.static_range(13):
+            upto += (values[other] <= values[k]).to(tl.int32)
+        median = tl.where(upto >= 7, tl.minimum(median, values[k]), median)
+    return median
 
 
 @triton.jit
