@@ -20,6 +20,7 @@ from test_ltx_engines import drawings, equal, windows
 from ltxfilter import engines
 from ltxfilter.engines.ltx.models import Models
 from ltxfilter.engines.ltx.stills import Encoded
+from ltxfilter.errors import EngineError
 from ltxfilter.frame import Frame
 
 ENGINES = ["ltx-keyframe", "ltx-temporal"]
@@ -181,3 +182,30 @@ def test_a_prompt_holds_from_its_time_after_the_first_frame_on(models, tmp_path,
     assert changed == [slot for slot in both if equal(both[slot], second[slot])]
     assert 50 <= min(changed) < 50 + 32  # the first window that begins at 1 s or later
     assert set(changed) == {slot for slot in both if slot >= min(changed)}
+
+
+def test_what_is_remembered_makes_room(models, monkeypatch, caplog):
+    """Where memory gives out, what can be computed anew is let go, once, and pictures are alike."""
+    info = video(width=64, height=64)
+    frames = moving(info, 26)
+    spec = "ltx-keyframe:stages=1:steps=2:text_memory=0.1"
+    expected = pictures(spec, models, info, frames)
+    decode, calls = Models.decode, []
+
+    def scarce(self, latents):
+        calls.append(self._transformer("transformer").text.nbytes)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return decode(self, latents)
+
+    monkeypatch.setattr(Models, "decode", scarce)
+    assert farthest(expected, pictures(spec, models, info, frames)) == 0
+    assert len(calls) == 5
+    assert calls[0] == calls[1] > 0
+    assert not any(calls[2:])
+    assert [record.message for record in caplog.records if "memory is short" in record.message]
+    monkeypatch.setattr(
+        Models, "decode", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError())
+    )
+    with pytest.raises(EngineError, match="text_memory=0"):
+        pictures(spec, models, info, frames)

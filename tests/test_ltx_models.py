@@ -315,7 +315,8 @@ def test_blocks_take_turns_on_the_device(count: int):
 def test_a_compiled_transformer_computes_the_same(
     options: ModelOptions, models: Models, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its thread would outlive the test
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its thread would outlive the test,
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # and so would the compiler's
     compiled = Models(options, compiled=True)
     for skipped in ((), (1,)):
         found = step(compiled, skipped=skipped)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import ModelOptions
 
 LARGEST_HEADER = 100 << 20  # bytes, as the format itself limits it
 TRANSFORMER = "model.diffusion_model."
@@ -78,6 +79,16 @@ class ModelFile:
     def quantized(self) -> bool:
         """True if its transformer is stored in 8 bits."""
         return any(self.tensors[name].dtype == "F8_E4M3" for name in self.names(TRANSFORMER))
+
+
+def required(options: ModelOptions, kind: Kind) -> ModelFile:
+    """Return the header of the file of a kind that options name. Raises EngineUnavailableError."""
+    flag = FLAGS[kind]
+    path = getattr(options, flag.removeprefix("--").replace("-", "_"))
+    if path is None:
+        hint = "; make one with ltxfilter context" if kind is Kind.CONTEXT else ""
+        raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}{hint}")
+    return open_file(path, kind, flag)
 
 
 def open_file(path: str, expected: Kind, flag: str) -> ModelFile:

@@ -158,7 +158,8 @@ class Keyframe:
         from ltxfilter.engines.ltx.rehearsal import enough_memory
 
         with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
-            drawn = list(self._stages.draw(window, motion))
+            models = self._stages.models
+            drawn = models.leaner(lambda: list(self._stages.draw(window, motion)))
         for pictures in drawn:
             yield from pictures
 

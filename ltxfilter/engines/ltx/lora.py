@@ -10,6 +10,7 @@ from safetensors import safe_open
 from ltxfilter.engines.ltx import checkpoint as files
 from ltxfilter.engines.ltx.checkpoint import Kind
 from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import ModelOptions
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight"))
@@ -55,6 +56,14 @@ class Lora:
                 f"there and {weight.shape[0]} by {weight.shape[1]} in the checkpoint"
             )
         return weight.float() + scale * (b @ a)
+
+
+def named_loras(options: ModelOptions, device: torch.device, *, distilled: bool) -> list[Lora]:
+    """Return the LoRAs that options name; distilled: with the one for the last steps. Raises."""
+    named = [*options.loras]
+    if distilled and options.distilled_lora:
+        named.append(options.distilled_lora)
+    return [Lora(path, strength, device) for path, strength in named]
 
 
 def check_layers(lora: Lora, known: frozenset[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from threading import RLock
@@ -16,7 +17,7 @@ from ltxfilter.engines.ltx.context import Contexts, check_width
 from ltxfilter.engines.ltx.context import read as read_contexts
 from ltxfilter.engines.ltx.device import check_memory, choose_device, text_bytes, torch_bytes
 from ltxfilter.engines.ltx.graphs import check_graphs, choose_graphs
-from ltxfilter.engines.ltx.lora import Lora
+from ltxfilter.engines.ltx.lora import named_loras
 from ltxfilter.engines.ltx.stream import SLOTS, stream_blocks
 from ltxfilter.engines.ltx.tiles import decode_tiled
 from ltxfilter.engines.ltx.transformer import Transformer
@@ -31,10 +32,11 @@ from ltxfilter.engines.ltx.weights import (
     loaded_bytes,
     read_statistics,
     statistics,
-    transformer_name,
+    transformer_bytes,
 )
-from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
+
+log = logging.getLogger("ltxfilter.engines")
 
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
@@ -89,7 +91,7 @@ class Models:
     @property
     def checkpoint(self) -> ModelFile:
         """The checkpoint's header."""
-        return self._once("checkpoint", lambda: self._file(Kind.CHECKPOINT))
+        return self._once("checkpoint", lambda: files.required(self.options, Kind.CHECKPOINT))
 
     def load(self, *parts: str) -> None:
         """Load "transformer", `refiner`, "encoder", "decoder", "spatial", "temporal" now.
@@ -138,7 +140,9 @@ class Models:
         frames, height, width = pixels.shape[2:]
         if frames % 8 != 1 or height % 32 or width % 32:
             raise ValueError(f"{frames} frames of {width}x{height}: not 8k + 1 of 32n x 32m")
-        return self._run("encoder", pixels).float()
+        module = self._module("encoder")
+        with torch.no_grad():
+            return module(pixels.to(self.device, self.dtype)).float()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the pictures of latents, float32, not clamped."""
@@ -189,6 +193,23 @@ class Models:
                 skipped=tuple(skipped),
             ).float()
 
+    def leaner(self, draw: Callable[[], T]) -> T:
+        """Draw; if the device's memory gives out, do it again without what is remembered of text.
+
+        Raises torch.OutOfMemoryError if there was nothing to forget, or that did not help.
+        """
+        try:
+            return draw()
+        except torch.OutOfMemoryError:
+            texts = [run.text for run in self._loaded.values() if isinstance(run, Transformer)]
+            remembering = [text for text in texts if text is not None and text.nbytes]
+            if not remembering:
+                raise
+        log.warning("what the prompt contributes is computed anew from here on: memory is short")
+        for text in remembering:
+            text.forget()
+        return draw()
+
     def context(self, time: Fraction = Fraction(0)) -> torch.Tensor:
         """Return the text context [1, L, D] for a moment, seconds from the first frame. Raises."""
         return self._contexts().at(time)
@@ -222,20 +243,13 @@ class Models:
             value: T = self._loaded[name]
         return value
 
-    def _file(self, kind: Kind) -> ModelFile:
-        """Return the header of the file of a kind. Raises EngineUnavailableError."""
-        flag = files.FLAGS[kind]
-        path = getattr(self.options, flag.removeprefix("--").replace("-", "_"))
-        if path is None:
-            hint = "; make one with ltxfilter context" if kind is Kind.CONTEXT else ""
-            raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}{hint}")
-        return files.open_file(path, kind, flag)
-
     def _stored(self, part: str) -> tuple[ModelFile, Naming]:
         """Return the header of the file that holds a part, and how its tensors are named."""
         if self.tiny and part in tinyvae.PARTS:
-            return self._file(Kind.TINY_VAE), lambda name: name if name.startswith(part) else None
-        file = self._file(KINDS[part]) if part in KINDS else self.checkpoint
+            return files.required(
+                self.options, Kind.TINY_VAE
+            ), lambda name: name if name.startswith(part) else None
+        file = files.required(self.options, KINDS[part]) if part in KINDS else self.checkpoint
         return file, NAMINGS.get(part, str)
 
     def _module(self, part: str) -> torch.nn.Module:
@@ -244,10 +258,10 @@ class Models:
     def _transformer(self, part: str) -> Transformer:
         def make() -> Transformer:
             module = self._module(part)
-            if (
-                self.offload or self.compiled
-            ):  # two blocks move about; blocks are traced as they are
-                return Transformer(module, None if self.compiled else 0)
+            if self.compiled:
+                return Transformer(module, None)  # layers are traced as they are
+            if self.offload:
+                return Transformer(module)  # where two blocks fit, nothing else does
             text = text_bytes(self.text_memory, self.device)
             return Transformer(module, text, choose_graphs(self.graphs, self.device))
 
@@ -258,9 +272,8 @@ class Models:
         module = empty_model(part, file)
         if part in TRANSFORMERS:
             home = torch.device("cpu") if self.offload else self.device
-            fill_transformer(
-                module, file, home, self.dtype, mode=self._mode(), loras=self._loras(part, home)
-            )
+            loras = named_loras(self.options, home, distilled=part == "refiner")
+            fill_transformer(module, file, home, self.dtype, mode=self._mode(), loras=loras)
             if self.offload:
                 stream_blocks(module, self.device)
             elif self.compiled:
@@ -270,26 +283,9 @@ class Models:
             fill_plain(module, file, naming, self.device, self.dtype)
         return module
 
-    def _loras(self, part: str, device: torch.device) -> list[Lora]:
-        named = [*self.options.loras]
-        if part == "refiner" and self.options.distilled_lora:
-            named.append(self.options.distilled_lora)
-        return [Lora(path, strength, device) for path, strength in named]
-
     def _mode(self) -> str:
         """Return how the transformer's weights are kept."""
-        nbytes = sum(
-            2 * tensor.elements
-            for name, tensor in self.checkpoint.tensors.items()
-            if transformer_name(name)
-        )
-        return fp8.choose_mode(self.fp8, self.device, nbytes)
-
-    def _run(self, part: str, value: torch.Tensor) -> torch.Tensor:
-        module = self._module(part)
-        with torch.no_grad():
-            found: torch.Tensor = module(value.to(self.device, self.dtype))
-        return found
+        return fp8.choose_mode(self.fp8, self.device, transformer_bytes(self.checkpoint))
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""
@@ -297,10 +293,10 @@ class Models:
         return found["mean-of-means"], found["std-of-means"]
 
     def _contexts(self) -> Contexts:
-        return self._once("context", self._read_contexts)
+        def make() -> Contexts:
+            file = files.required(self.options, Kind.CONTEXT)
+            found = read_contexts(file)
+            check_width(found, file, self.checkpoint)
+            return found.on(self.device, self.dtype)
 
-    def _read_contexts(self) -> Contexts:
-        file = self._file(Kind.CONTEXT)
-        found = read_contexts(file)
-        check_width(found, file, self.checkpoint)
-        return found.on(self.device, self.dtype)
+        return self._once("context", make)

@@ -86,6 +86,11 @@ class TextMemory:
         known.used = self._steps
         return known
 
+    def forget(self) -> None:
+        """Let go of everything, and remember nothing any more."""
+        self.budget = 0
+        self._known.clear()
+
     @contextmanager
     def given(self, known: Known | Sequence[Tensor] | None) -> Iterator[None]:
         """Let a step of one prompt take what was remembered; None computes it from its text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import floor
 from threading import Lock
@@ -119,15 +119,19 @@ class Temporal:
         """Yield the picture of each slot."""
         from ltxfilter.engines.ltx.rehearsal import enough_memory
 
-        slots = list(window.to_draw())
+        models = self._doubler.models
         with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
-            drawn = [
-                doubled.at(slot)
-                for clip, doubled in zip(motion, self._doubler.double(window, motion), strict=True)
-                for slot in slots
-                if clip.first <= slot.left < clip.last
-            ]
+            drawn = models.leaner(lambda: self._drawn(window, motion))
         yield from drawn
+
+    def _drawn(self, window: Window, clips: Sequence[Clip]) -> list[Drawn]:
+        slots = list(window.to_draw())
+        return [
+            doubled.at(slot)
+            for clip, doubled in zip(clips, self._doubler.double(window, clips), strict=True)
+            for slot in slots
+            if clip.first <= slot.left < clip.last
+        ]
 
     def close(self) -> None:
         """Let go of the models."""

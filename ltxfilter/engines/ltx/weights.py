@@ -85,6 +85,13 @@ def loaded_bytes(
     return int(total)
 
 
+def transformer_bytes(file: ModelFile) -> int:
+    """Return how many bytes a checkpoint's transformer takes in 16 bits."""
+    return sum(
+        2 * tensor.elements for name, tensor in file.tensors.items() if transformer_name(name)
+    )
+
+
 def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
     """Give a module without weights its weights. Raises EngineUnavailableError if any lacks."""
     try:
