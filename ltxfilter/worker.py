@@ -179,7 +179,8 @@ class Worker:
     ) -> Credited:
         """Draw one slot with the first fallback whose picture is plausible."""
         lone = alone(window, slot)
-        names = [name for name in FALLBACKS if name != self._engine.name]
+        drew = getattr(self._engine, "team", (self._engine.name,))
+        names = [name for name in FALLBACKS if drew != (name,)]
         with self._lock:
             self.fallbacks += 1
             for name in names:
