@@ -32,7 +32,8 @@ from ltxfilter.window import RollingWindow
 RATE = Fraction(25)  # keyframes per second, of every clip
 MOST_PARTS = 8  # a gap of 16 has every other frame among its guides
 MOVING = 1.0  # 8-bit codes by which keyframes of a clip with real motion differ
-STARTS = {"cups720": 60, "tos332": 40}  # frames to skip: nothing moves, or a logo fades in
+STARTS = {"cups720": 60, "tos332": 51}  # frames to skip: nothing moves, or the shot is short
+LOOK = 60  # frames that tell what is burned in
 Row = dict[str, Any]
 
 
@@ -43,6 +44,7 @@ class Case:
     clip: Clip
     gap: int
     wanted: tuple[int, ...]  # dropped frames to draw and score
+    overlay: Plane | None = None  # where it shows burned-in graphics
 
     @property
     def keyframes(self) -> list[Planes]:
@@ -125,9 +127,8 @@ def measure(of: Case, method: str, level: int | None) -> Row:
         "psnr": float(np.mean(levels)),
         "ssim": float(np.mean([scores.ssim(lumas[k], frames[k][0], depth) for k in of.wanted])),
     }
-    mask = scores.overlay(frames, depth)
-    if mask is not None:
-        inside = [scores.psnr(lumas[k], frames[k][0], depth, mask) for k in of.wanted]
+    if of.overlay is not None:
+        inside = [scores.psnr(lumas[k], frames[k][0], depth, of.overlay) for k in of.wanted]
         row["overlay"] = float(np.mean(inside))
     if opinions and None not in opinions:
         row["estimates"] = [
@@ -185,12 +186,14 @@ def measure_clip(path: Path, gaps: list[int], levels: list[int], spans: int) -> 
     """Yield the scores of all methods on a clip."""
     most = max(gaps)
     start = next((skip for name, skip in STARTS.items() if path.name.startswith(name)), 0)
-    clip = load(path, start + spans * most + 1)
-    clip = replace(clip, frames=clip.frames[start:])
+    clip = load(path, max(start + spans * most + 1, LOOK))
+    graphics = scores.overlay(clip.frames, clip.info.depth)
+    clip = replace(clip, frames=clip.frames[start : start + spans * most + 1])
     for gap in gaps:
         of = case(clip, gap, max(spans * most // (2 * gap), 1), 5)
         if of is None:
             continue
+        of = replace(of, overlay=graphics)
         for method in ("flow", "hold"):
             yield measure(of, method, None)
         for level in levels:

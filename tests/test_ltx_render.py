@@ -38,7 +38,7 @@ def recipe(info, way=(0.0, 0.0), back=(0.0, 0.0), share=0.5, size=(24, 32)):
     roles = [s.role for s in info.layout if s.role != "a"]
     fields = dict.fromkeys(roles, none)
     ways = Ways(*(np.ascontiguousarray(flow) for flow in flows))
-    return Recipe(ways, none + np.float32(share), none + 1, fields, fields)
+    return Recipe(ways, none + np.float32(share), none + 1, none + 1, fields, fields)
 
 
 def drawn(info, how, left, right, tau=0.5, still=None):
@@ -115,7 +115,7 @@ def test_the_guide_mends_and_patches_where_it_is_believed():
     shown = {role: np.full_like(how.share, 50.0) for role in "yuv"}
     trust = how.share * 0 + 1
     trust[:, :16] = 0
-    how = Recipe(how.ways, how.share, trust, change, shown)
+    how = Recipe(how.ways, how.share, trust, how.still, change, shown)
     for plane in drawn(info, how, grey, grey).planes:
         assert (plane[:, : plane.shape[1] // 3] == 200).all()  # the guide, at ten bits
         assert (plane[:, -plane.shape[1] // 3 :] == 420).all()  # the keyframes, changed

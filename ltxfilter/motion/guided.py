@@ -19,6 +19,7 @@ NEAR = 1.0  # samples; residuals and changes are averaged over such a Gaussian
 WIDE = 1.5  # samples; what decides between two ways is averaged over this one
 CREDIT = 0.2  # codes that even motion may fail by more than what guides say
 DOUBT = 0.25  # codes more at which it is believed e times less
+PATIENCE = 2.0  # codes that standing still may fail by more than what was warped
 APART = 2.0  # codes that keyframes may differ by along it
 GROUND = 4.0  # codes^2 of residual that mean nothing
 LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
@@ -31,6 +32,7 @@ class Recipe:
     ways: Ways  # where both keyframes are seen, in samples of the fields
     share: Floats  # 0..1 of the left keyframe
     trust: Floats  # 0..1 in what was warped; the rest is what the guide shows
+    still: Floats  # 0..1: how far the guide lets things stand still
     change: Mapping[str, Floats]  # by plane: codes to add to what was warped, of 8 bits
     shown: Mapping[str, Floats]  # by plane: what the guide shows, in the keyframes' tone
 
@@ -56,7 +58,8 @@ def recipe(chain: Chain, small: Small, bright: str, tau: float) -> Recipe:
     share, least = _share(left[bright], right[bright], seen[bright], tau)
     warped = {name: _mixed(left[name], right[name], share) for name in small}
     change = {name: _change(seen[name] - warped[name]) for name in small}
-    return Recipe(found, share, _trust(least), change, seen)
+    still = _standing(ends, seen[bright], warped[bright], tau)
+    return Recipe(found, share, _trust(least), still, change, seen)
 
 
 def softness(keyframe: Floats, drawn: Floats) -> float:
@@ -121,7 +124,7 @@ def _share(left: Floats, right: Floats, seen: Floats, tau: float) -> tuple[Float
     return a / (a + b), np.minimum(off_left, off_right)
 
 
-def _mixed(left: Floats, right: Floats, share: Floats) -> Floats:
+def _mixed(left: Floats, right: Floats, share: Floats | np.float32) -> Floats:
     return right + (left - right) * share
 
 
@@ -149,6 +152,14 @@ def _trust(residual: Floats) -> Floats:
     usual = max(1.4826 * float(np.median(residual)) + 0.5, 1.5)
     beyond = np.maximum(residual - 3 * usual, 0) / (4 * usual)
     return np.exp(-beyond * beyond)
+
+
+def _standing(ends: tuple[Floats, Floats], seen: Floats, warped: Floats, tau: float) -> Floats:
+    """Return 0..1: whether a guide looks like keyframes in place as much as like warped ones."""
+    off_still = soften(cv2.absdiff(_mixed(*ends, np.float32(1 - tau)), seen), NEAR)
+    off_warped = soften(cv2.absdiff(warped, seen), NEAR)
+    doubt = np.clip((off_still - off_warped - np.float32(PATIENCE)) / np.float32(DOUBT), -20, 20)
+    return 1 / (1 + np.exp(doubt))
 
 
 def estimate_psnr(apart: float) -> float:

@@ -31,6 +31,7 @@ class Ends:
     left: tuple[Tensor, ...]
     right: tuple[Tensor, ...]
     still: Tensor | None  # [H, W] bool: cross-faded in place
+    sure: bool = True  # of `still`; else only where guides let it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,10 +61,20 @@ class Renderer:
         """Return a frame's planes on the device; samples of 16 bits are wrapped to signed."""
         return tuple(self._on_device(plane) for plane in planes)
 
-    def ends(self, left: tuple[Tensor, ...], right: tuple[Tensor, ...], still: Luma | None) -> Ends:
-        """Return two keyframes ready to be drawn from. still: not 0 where nothing moves."""
+    def ends(
+        self,
+        left: tuple[Tensor, ...],
+        right: tuple[Tensor, ...],
+        still: Luma | None,
+        *,
+        sure: bool = True,
+    ) -> Ends:
+        """Return two keyframes ready to be drawn from.
+
+        still: not 0 where nothing moves; sure: whatever guides say.
+        """
         mask = None if still is None else self._on_device(still).bool()
-        return Ends(left, right, mask)
+        return Ends(left, right, mask, sure)
 
     def _on_device(self, plane: Array) -> Tensor:
         whole = np.require(plane, requirements=("C", "W"))  # torch takes no others
@@ -99,7 +110,9 @@ class Renderer:
             drawn = at.fuse(left, right)
             if ends.still is not None:
                 fade = self._faded(ends, number, shape, rows, tau)
-                drawn = torch.where(self._mask(ends.still, shape, rows), fade, drawn)
+                still = self._mask(ends.still, shape, rows)
+                part = still if ends.sure else at.still * still
+                drawn = drawn + (fade - drawn) * part
             out[rows.start : rows.stop] = to_samples(drawn, shape.depth).cpu()
             if shape.role == self._bright:
                 squares += float(at.disagreement(left, right).sum(dtype=torch.float64))
@@ -124,6 +137,7 @@ class Raised:
     to_right: Tensor
     share: Tensor
     trust: Tensor
+    still: Tensor
     change: Tensor | None  # in the plane's codes; None for a plane that guides lack: alpha
     shown: Tensor | None
 
@@ -145,7 +159,7 @@ class Fields:
 
     how: Recipe
     size: tuple[int, int]  # pixels of the picture, width and height
-    common: Tensor  # [6, H, W]: both ways, x then y; share; trust
+    common: Tensor  # [7, H, W]: both ways, x then y; share; trust; still
     planes: Mapping[str, Tensor]  # [2, H, W]: change, shown
 
     @classmethod
@@ -153,7 +167,7 @@ class Fields:
         """Bring a recipe to the device."""
         both = (how.ways.to_left, how.ways.to_right)
         parts = [way[..., axis] for way in both for axis in (0, 1)]
-        common = np.stack([*parts, how.share, how.trust])
+        common = np.stack([*parts, how.share, how.trust, how.still])
         planes = {
             name: torch.from_numpy(np.stack([how.change[name], how.shown[name]])).to(device)
             for name in how.shown
@@ -175,7 +189,7 @@ class Fields:
         if shape.role in self.planes:
             unit = 2.0 ** (shape.depth - 8)
             change, shown = self._raised(self.planes[shape.role], rows, shape) * unit
-        return Raised(ways[0], ways[1], fields[4], fields[5], change, shown)
+        return Raised(ways[0], ways[1], fields[4], fields[5], fields[6], change, shown)
 
     def reach(self, rows: range, shape: PlaneShape, *, left: bool) -> range:
         """Return the rows of a keyframe's plane that are read to draw `rows`."""

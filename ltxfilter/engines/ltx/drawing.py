@@ -19,8 +19,7 @@ from ltxfilter.engines.ltx.stretches import Stretch
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.motion import guided, kernels
 from ltxfilter.motion.chain import Chain, link
-from ltxfilter.motion.grid import Luma
-from ltxfilter.motion.render import Renderer
+from ltxfilter.motion.render import Ends, Renderer
 from ltxfilter.window import Window
 
 log = logging.getLogger("ltxfilter.engines")
@@ -120,9 +119,7 @@ class Drawing:
             if strand is None or ends is None or slot.left != left:
                 left = slot.left
                 strand = self._strand(view, left, left - stretch.own, guides)
-                ends = self._renderer.ends(
-                    self._whole(view, left), self._whole(view, left + 1), self._mask(view, left)
-                )
+                ends = self._ends(view, left)
             tau = float(slot.tau)
             how = guided.recipe(strand.chain, strand.small, self._canvas.bright, tau)
             picture = self._renderer.draw(ends, how, tau)
@@ -153,16 +150,20 @@ class Drawing:
             view.whole[key] = self._renderer.upload(view.window.keyframes[key].planes)
         return view.whole[key]
 
-    def _mask(self, view: View, left: int) -> Luma | None:
-        """Return where the keyframes around a gap stand still."""
+    def _ends(self, view: View, left: int) -> Ends:
+        """Return the keyframes of a gap, and where those around it stand still.
+
+        Two keyframes alone may look still where something moved between them: guides decide then.
+        """
+        pair = self._whole(view, left), self._whole(view, left + 1)
         if not self._still:
-            return None
+            return self._renderer.ends(*pair, None)
         around = range(max(left - 1, view.low), min(left + 2, view.high) + 1)
         lumas = [view.window.keyframes[key].planes[self._bright] for key in around]
         if self._depth > 8:
             lumas = [cv2.convertScaleAbs(luma, alpha=0.5 ** (self._depth - 8)) for luma in lumas]
         mask, count = kernels.still_mask(tuple(lumas))
-        return mask if count else None
+        return self._renderer.ends(*pair, mask if count else None, sure=len(lumas) > 2)
 
     def _warn(self, time: Fraction) -> None:
         if not self._warned:
