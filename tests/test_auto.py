@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cuts import scene
-from test_engines import drawings, moving, video
+from test_engines import FORMATS, drawings, moving, video
 
 from benchmarks import auto as bench
 from ltxfilter import engines
@@ -27,7 +27,7 @@ from ltxfilter.frame import Frame
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion import acceptance
 from ltxfilter.motion.grid import Grid
-from ltxfilter.options import ModelOptions
+from ltxfilter.options import ModelOptions, Options
 from ltxfilter.path import drawn as drawn_path
 from ltxfilter.timeline import Slot
 from ltxfilter.window import Gap, Join, RollingWindow, Window, WindowShape
@@ -164,10 +164,17 @@ def test_without_model_files_it_is_flow():
             assert a.choice.difficulty == difficulty_of(b.psnr_db)
 
 
+def test_it_is_the_default():
+    assert Options().engine == "auto"
+    worker = Worker(Options().engine, video(), 2 * RATE)
+    assert worker.engine == "auto (flow)"
+    worker.close()
+
+
 def test_without_model_files_torch_stays_away():
     code = (
         "import sys; from ltxfilter import engines; import ltxfilter.cli;"
-        "from test_engines import drawings, moving, video;"
+        "from test_engines import FORMATS, drawings, moving, video;"
         "drawings('auto', video(), moving(video(), 3)); sys.exit('torch' in sys.modules)"
     )
     path = [entry for entry in sys.path if entry]
@@ -415,6 +422,32 @@ def test_a_random_model_does_no_harm(crowded: bench.Clip, tmp_path: Path):
         auto = bench.drawn(crowded, f"auto:hard=0:with={partner}", models)
         assert all(score.choice.tried == partner for score in auto)
         assert bench.mean(auto) > bench.mean(flow) - 0.05
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("size", [(1, 1), (17, 33), (130, 98)])
+def test_every_format_and_size_is_compared(fmt: str, size: tuple[int, int]):
+    info = replace(video(fmt, *size), interval=1 / RATE)
+    chance = np.random.default_rng(5)
+    frames = [
+        Frame(
+            k / RATE,
+            tuple(
+                chance.integers(0, 1 << shape.depth, (shape.height, shape.width), shape.dtype)
+                for shape in info.layout
+            ),
+        )
+        for k in range(4)
+    ]
+    found = drawings("auto:with=hold:hard=0", info, frames, 2 * RATE)
+    shown = [picture for _, pictures in found for picture in pictures]
+    assert len(shown) == 3
+    for picture in shown:
+        assert picture.choice.tried == "hold"
+        assert np.isfinite(picture.psnr_db)
+        for shape, plane in zip(info.layout, picture.planes, strict=True):
+            assert (plane.shape, plane.dtype) == ((shape.height, shape.width), shape.dtype)
+            assert int(plane.max()) < 1 << shape.depth
 
 
 @pytest.mark.slow
