@@ -58,8 +58,8 @@ test-all: $(VENV)/.dev ## run the tests, the slow ones too
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
 test-ltx: $(VENV)/.ltx ## run the tests that need torch and the LTX packages, which it installs
-	$(BIN)/python -m pytest tests/test_ltx_*.py tests/test_color.py tests/test_interpolator.py \
-		tests/test_examples.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_flow_cuda.py tests/test_flow_device.py tests/test_ltx_*.py \
+		tests/test_color.py tests/test_interpolator.py tests/test_examples.py $(ARGS)
 
 check: lint type test ## lint, types and tests: run it before each commit
 
