@@ -156,3 +156,22 @@ def test_times_of_prompts_that_do_not_ascend(
     assert cli.run(["context", *words, "-o", str(out)]) == 2
     assert "line 2: times must ascend" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_graphs_without_a_gpu_are_refused(
+    models: ModelOptions, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["--engine", "ltx-keyframe:graphs=on", *flags(models)]
+    assert "graphs=auto or off" in refuse(words, 5, clip, capsys, tmp_path)
+
+
+@pytest.mark.parametrize("option", ["batch=0", "batch=65", "text_memory=-2", "graphs=maybe"])
+def test_options_out_of_range_are_refused(
+    models: ModelOptions,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+):
+    words = ["--engine", f"ltx-keyframe:{option}", *flags(models)]
+    assert f"option {option}: not" in refuse(words, 2, clip, capsys, tmp_path)

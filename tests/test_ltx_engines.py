@@ -395,7 +395,8 @@ def test_from_the_command_line_by_pipe_originals_untouched(
 def test_from_the_command_line_file_to_file(name, models, tmp_path):
     clip = make_clip(tmp_path / "in.mp4", size="64x48", rate="25", seconds=1)
     out = tmp_path / "out.mkv"
-    arguments = ["-i", clip, "--engine", name, *flags(models), "-c:v", "ffv1", out]
+    spec = f"{name}:batch=2:text_memory=0.01"
+    arguments = ["-i", clip, "--engine", spec, *flags(models), "-c:v", "ffv1", out]
     result = run_pipe(ltxfilter(*arguments))
     assert result.codes == [0], result.err
     size = 64 * 48 * 3 // 2
