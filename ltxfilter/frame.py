@@ -103,6 +103,7 @@ class Frame:
     duration: Fraction | None = None  # seconds, if the source declares it
     corrupt: bool = False  # the decoder could not vouch for it: never drawn from
     hidden: bool = False  # taken as missing: never drawn from, nor shown
+    lost: bool = False  # frames before it did not decode: the time since the last is no pause
     spliced: bool = False  # the source changed its picture size here: never drawn across
     made: Made = Made.SOURCE
     psnr_db: float | None = None  # an engine's estimate of a drawn frame's quality

@@ -26,6 +26,7 @@ class Hole:
     start: Fraction  # seconds: the good frame before it, or the first hidden one of the stream
     times: list[Fraction] = field(default_factory=list)  # of the hidden frames
     paused: bool = False  # the source paused within it
+    damaged: bool = False  # frames may be lost within it, which is no pause
     spliced: bool = False  # the picture's size changed within it
     cuts: list[Fraction] | None = None  # where shots seem to begin in it; None: nobody looked
 
@@ -39,11 +40,6 @@ class Hole:
         if self.cuts is not None and len(self.cuts) == 1:
             return self.cuts[0]
         return (self.start + end) / 2
-
-    @property
-    def span(self) -> Fraction:
-        """Seconds from the first hidden frame to the last."""
-        return self.times[-1] - self.times[0]
 
 
 @dataclass(slots=True)
@@ -88,6 +84,7 @@ class Hiding:
         self.hole.times.append(frame.time)
         self.hole.paused |= paused
         self.hole.spliced |= frame.spliced
+        self.hole.damaged |= frame.corrupt or frame.lost
         if not frame.hidden:
             self.damaged = frame
 

@@ -222,14 +222,19 @@ class RollingWindow:
             self.counts.repeats += 1
         if right.spliced or (hole and hole.spliced):
             return Join.SPLICE
-        if left.corrupt or right.corrupt or (hole and hole.span > self._hiding.longest):
+        damaged = right.lost or (hole is not None and hole.damaged)
+        if left.corrupt or right.corrupt or ((hole or damaged) and self._is_long(left, right)):
             return Join.CORRUPT
-        if self._intervals.is_pause(step) or (hole and hole.paused):
+        if not damaged and (self._intervals.is_pause(step) or (hole and hole.paused)):
             self.counts.gaps += 1
             return Join.GAP
         if seen is Join.CUT:
             self.counts.cuts += 1
         return seen
+
+    def _is_long(self, left: Frame, right: Frame) -> bool:
+        """Return True if good frames are too far apart to draw all that is missing between them."""
+        return right.time - left.time > self._hiding.longest + 2 * (self._intervals.usual or 0)
 
     def _cover(self, hole: Hole, end: Fraction, why: str) -> None:
         """Count hidden frames in whose place others are held, and say so the first time."""

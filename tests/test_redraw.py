@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction as F
 from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 from helpers_media import make_video
@@ -171,6 +172,45 @@ def test_a_video_that_is_damaged_throughout_is_still_shown():
     assert len(found) == 100
     short, _ = output([frame(n, corrupt=True) for n in range(5)], F(25))
     assert len(short) == 5
+
+
+def test_frames_that_were_lost_are_no_pause():
+    lost = [frame(n, lost=n == 9) for n in (0, 1, 2, 9, 10)]
+    damaged = [frame(n, corrupt=n == 3) for n in (0, 1, 2, 3, 9, 10)]
+    far = [frame(n, lost=n == 40) for n in (0, 1, 2, 40, 41)]
+    for frames, more, drawn_ones in (
+        (lost, {}, 13),
+        (damaged, {}, 13),
+        (far, {"hiding": Hiding(longest=F(1))}, 0),
+    ):
+        found, rolling = output(frames, **more)
+        left, right = F(2, 25), frames[-2].time
+        inside = [out.made for out in found if left < out.time < right]
+        assert inside.count(Made.DRAWN) == drawn_ones
+        assert rolling.counts.gaps == 0
+
+
+def test_packets_that_do_not_decode_are_drawn_over(tmp_path):
+    path = make_video(tmp_path / "in.mkv", 50, codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    for packet in packets[20:24]:
+        at = data.index(packet)
+        data[at : at + len(packet)] = bytes(len(packet))
+    path.write_bytes(data)
+    frames = read(path)
+    assert len(frames) == 46
+    done = run(
+        Options(
+            input=InputOptions(path=str(path)),
+            output=OutputOptions(path=str(tmp_path / "out.y4m")),
+            fps="25",
+            engine="blend",
+            cuts=False,
+        )
+    )
+    assert (done.passed, done.drawn, done.held, done.gaps, done.corrupt) == (46, 4, 0, 0, 4)
 
 
 def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():

@@ -201,6 +201,7 @@ class ContainerSource:
             origin=picture,
             duration=self._duration_of(picture),
             corrupt=corrupt,
+            lost=self._decoder.lost_before(time),
             spliced=spliced,
         )
 

@@ -26,6 +26,7 @@ class Decoder:
 
     def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
         self.damaged: set[int | None] = set()  # pts of packets that arrived damaged
+        self._lost: list[int] = []  # of packets that did not decode
         self._counts = counts
         self._stream = stream
         context = stream.codec_context
@@ -43,11 +44,20 @@ class Decoder:
             return []
         except (av.FFmpegError, ValueError):
             self._counts.corrupt += 1
+            if packet is not None and packet.pts is not None:
+                self._lost.append(packet.pts)
             return []
         for frame in frames:
             if frame.time_base is None:  # PyAV 18 forgets it when draining
                 frame.time_base = Fraction(self._stream.time_base or Fraction(1, av.time_base))
         return frames
+
+    def lost_before(self, time: Fraction) -> bool:
+        """Say whether packets shown before `time`, seconds, were lost; each counts once."""
+        base = Fraction(self._stream.time_base or Fraction(1, av.time_base))
+        later = [pts for pts in self._lost if pts * base > time]
+        lost, self._lost = len(later) < len(self._lost), later
+        return lost
 
 
 class Deinterlacer:
