@@ -37,6 +37,7 @@ PACKAGES = {  # import name -> distributions that bring it, what lacks without i
         "pip install opencv-python-headless",
     ),
     "torch": (("torch",), "drawing on a GPU, the ltx engines", LTX),
+    "triton": (("triton",), "flow:device=cuda", "it comes with torch for CUDA, on Linux"),
     "ltx_core": (("ltx-core",), "the ltx engines", LTX),
     "ltx_pipelines": (("ltx-pipelines",), "engine ltx-reference", LTX),
     "safetensors": (("safetensors",), "the ltx engines", LTX),
