@@ -20,6 +20,7 @@ from benchmarks.clips import Clip, files, filtered, load
 from benchmarks.record import table, write
 from ltxfilter.frame import Frame, Planes
 from ltxfilter.interpolator import Path as Drawer
+from ltxfilter.options import Options
 
 FILTERS = {
     "minterpolate": "minterpolate=fps={rate}",
@@ -37,7 +38,7 @@ Row = dict[str, Any]
 def drawn_by_engine(clip: Clip, step: int, engine: str) -> tuple[list[Planes], list[float | None]]:
     """Return the frames that an engine makes of every `step`-th, and what it thinks of them."""
     rate = Fraction(25)
-    drawer = Drawer(replace(clip.info, rate=rate), rate * step, engine, True, "report")
+    drawer = Drawer(replace(clip.info, rate=rate), rate * step, Options(engine=engine))
     out: list[Frame] = []
     for k, planes in enumerate(clip.frames[::step]):
         out += drawer.push(Frame(k / rate, planes))

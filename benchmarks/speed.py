@@ -24,6 +24,7 @@ from benchmarks.record import table, write
 from ltxfilter.frame import Frame
 from ltxfilter.interpolator import Path as Drawer
 from ltxfilter.motion import kernels
+from ltxfilter.options import Options
 
 SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080), "4k": (3840, 2160)}
 FRAMES = {"480p": 150, "720p": 150, "1080p": 75, "4k": 15}
@@ -114,7 +115,7 @@ def steps(clip: Clip, engine: str) -> Row:
 
     for name, function in kept.items():
         setattr(kernels, name, counted(name, function))
-    drawer = Drawer(clip.info, Fraction(50), engine, True, "report")
+    drawer = Drawer(clip.info, Fraction(50), Options(engine=engine))
     began = time.thread_time()
     for k, planes in enumerate(clip.frames):
         list(drawer.push(Frame(Fraction(k, 25), planes)))

@@ -66,6 +66,24 @@ def test_search(
 
 @needs_compiled
 @few
+@given(
+    sizes, seeds, st.sampled_from([0.0, 0.7, 8.0, 1e4]), st.floats(0.05, 0.95), st.integers(0, 4)
+)
+def test_settle(size: tuple[int, int], seed: int, reach: float, tau: float, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    texture = rng.integers(0, 256, (2 * size[0] + 3, 2 * size[1] + 3), dtype=np.uint8)
+    texture = cv2.normalize(cv2.GaussianBlur(texture, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+    left = np.ascontiguousarray(texture[: 2 * size[0], : 2 * size[1]])
+    right = np.ascontiguousarray(texture[1:-2, 2:-1])
+    ways = smooth(rng, *size, reach), smooth(rng, *size, reach)
+    share = rng.random(size, np.float32)
+    found = kernels.settle((left, right), ways, share, tau, steps)
+    expected = plain.settle((left, right), ways, share, tau, steps)
+    np.testing.assert_array_equal(found, expected)
+
+
+@needs_compiled
+@few
 @given(sizes, seeds, st.sampled_from([0.0, 0.7, 8.0, 1e4]))
 def test_splat(size: tuple[int, int], seed: int, reach: float) -> None:
     rng = np.random.default_rng(seed)

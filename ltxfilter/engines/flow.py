@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ltxfilter.motion.estimate import Estimator
     from ltxfilter.motion.grid import Grid, Shrunk
     from ltxfilter.motion.pyramid import Effort
-    from ltxfilter.motion.trajectory import Passage
+    from ltxfilter.motion.trajectory import Moment, Passage
 
 PRESETS = {
-    "fast": {"finest": 0, "step": 8, "rounds": 0, "steps": 3, "neighbours": 1},
-    "balanced": {"finest": 0, "step": 8, "rounds": 2, "steps": 5, "neighbours": 2},
-    "best": {"finest": 0, "step": 4, "rounds": 3, "steps": 6, "neighbours": 2},
+    "fast": {"step": 8, "rounds": 0, "steps": 3, "neighbours": 1, "polish": 0, "settle": 0},
+    "balanced": {"step": 8, "rounds": 2, "steps": 3, "neighbours": 2, "polish": 2, "settle": 2},
+    "best": {"step": 4, "rounds": 2, "steps": 5, "neighbours": 2, "polish": 2, "settle": 3},
 }
 PRESET = -1  # an option's value that leaves it to the preset
 WORK_PER_CELL = 270  # bytes: search 140; three pairs of flows 72; four pictures' pyramids 22; spare
@@ -101,11 +101,13 @@ class Flow:
         EngineOption(
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
-        EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half, 2", low=-1, high=2),
+        EngineOption("finest", 0, "finest level: 0 flow image, 1 its half, 2", low=0, high=2),
         EngineOption("step", PRESET, "samples from patch to patch there: 4, 8", low=-1, high=8),
         EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
         EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),
         EngineOption("neighbours", PRESET, "directions cells try neighbours'", low=-1, high=2),
+        EngineOption("polish", PRESET, "steps of patches every 4 samples, last", low=-1, high=8),
+        EngineOption("settle", PRESET, "steps to bring both keyframes together", low=-1, high=8),
         EngineOption("curved", True, "follow acceleration over four frames, else straight lines"),
         EngineOption("lookahead", 1, "frames beyond the pair that bend its curve", low=0, high=1),
         EngineOption("prior", True, "start from the previous pair's motion"),
@@ -187,7 +189,7 @@ class Flow:
         from ltxfilter.motion.pyramid import Effort
 
         chosen = self._options
-        finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"])
+        finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"], chosen["polish"])
         efforts = [finest, Effort(4, max(chosen["rounds"], 1), chosen["steps"])]
         return chosen["finest"], efforts, chosen["neighbours"]
 
@@ -247,12 +249,11 @@ class Flow:
             taus = [float(slot.tau) for slot in slots]
             yield from (Drawn(*found) for found in self._device.pictures(motion.scene(), taus))
             return
-        passage = motion.passage()
         still = self._drawing.still(motion.pictures()) if self._options["still"] else None
         left, right = motion.pair.left.planes, motion.pair.right.planes
         for slot in slots:
             tau = float(slot.tau)
-            at = self._drawing.moment(passage, tau)
+            at = self._moment(motion, tau)
             planes = self._drawing.draw(left, right, at, still, tau)
             yield Drawn(planes, self._drawing.psnr(at, *motion.pair.small))
 
@@ -269,7 +270,14 @@ class Flow:
             before, after = motion.before, motion.after
             before, after = before and self._on_host(before), after and self._on_host(after)
             motion = Motion(self._on_host(motion.pair), before, after)
-        return Outlook(self._drawing.moment(motion.passage(), tau), *motion.pair.small)
+        return Outlook(self._moment(motion, tau), *motion.pair.small)
+
+    def _moment(self, motion: Motion, tau: float) -> Moment:
+        from ltxfilter.motion.trajectory import moment, settled
+
+        at = moment(motion.passage(), tau)
+        steps = self._options["settle"]
+        return settled(at, motion.pair.small, tau, steps) if steps else at
 
     def _on_host(self, between: Between) -> Between:
         """Return motion that was found on the device as the CPU would have found it."""

@@ -11,7 +11,7 @@ import numpy as np
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Floats, Grid, Luma, Shrunk
-from ltxfilter.motion.trajectory import Moment, Passage, disagreement, field, moment
+from ltxfilter.motion.trajectory import Moment, disagreement, field
 
 BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
 
@@ -61,10 +61,6 @@ class Drawing:
         """
         mask, count = kernels.still_mask(tuple(self.luma8(planes) for planes in sequence))
         return mask if count else None
-
-    def moment(self, passage: Passage, tau: float) -> Moment:
-        """Return what the picture at `tau` is drawn from."""
-        return moment(passage, tau)
 
     def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:
         """Return the PSNR in dB to expect of a picture."""

@@ -12,8 +12,8 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Floats, Flow, Grid, Shrunk
 from ltxfilter.motion.pyramid import Effort, find_flow, resized
 
-NEIGHBOURS = ((3, 0), (-3, 0), (0, 3), (0, -3), (6, 0), (-6, 0), (0, 6), (0, -6))  # cells
-BIAS = 4096  # a neighbour's flow must match one code better
+NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (4, 0), (-4, 0), (0, 4), (0, -4))  # cells
+BIAS = 2048  # a neighbour's flow must match half a code better
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -124,6 +124,25 @@ def share_of_left(left: Array, right: Array, near: float, far: float) -> Array:
     return out
 
 
+def settle(
+    pictures: tuple[Array, Array], ways: tuple[Array, Array], share: Array, tau: float, steps: int
+) -> tuple[Array, Array]:
+    """Bring both keyframes together at the moment drawn; return the ways to left and right.
+
+    pictures: left and right, [2 H, 2 W] uint8. ways: from the picture at `tau` to them, [H, W, 2]
+    float32 cells. share: of the left, [H, W]. steps: most Gauss-Newton steps per patch of 4x4
+    cells. What is found moves both ends by at most 0.4 cells, less where one of them hardly sees
+    the cell.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain
+
+        return plain.settle(pictures, ways, share, tau, steps)
+    out = np.empty_like(ways[0]), np.empty_like(ways[1])
+    compiled.settle(*pictures, *ways, share, tau, steps, *out)
+    return out
+
+
 def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[float, float]) -> Array:
     """Return what `warp` reads, [5, H + 2, W + 2] int16.
 

@@ -13,6 +13,8 @@ from ltxfilter.motion.grid import Array
 MOST_DIFFERENCE = 40 * 16  # a cell's matching cost is cut off here, in 1/16 codes
 OUTSIDE_COST = 5 * 16  # what pointing out of the picture costs, in 1/16 codes
 BLUR = np.array([1, 4, 6, 4, 1], np.float32)
+SETTLE_MOST = np.float32(0.8)  # samples that a patch may be moved by
+SETTLE_GAIN = np.float32(0.7)  # of what was found; the patch next to it disagrees
 UNIT = np.float32(1024)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
@@ -85,6 +87,21 @@ class _Level:
         self.seen = _windows(16 * padded, 8)[at]
         self.slope_x = _windows(clipped[1:-1, 2:] - clipped[1:-1, :-2], 8)[at].astype(np.int64)
         self.slope_y = _windows(clipped[2:, 1:-1] - clipped[:-2, 1:-1], 8)[at].astype(np.int64)
+        self._solve()
+
+    def see(self, picture: Array, flow: Array) -> None:
+        """Take what `picture`, displaced by `flow`, shows for the patches themselves."""
+        x, y = self.fine(flow)
+        quad = _windows(np.pad(picture, 25, mode="edge"), 11)[
+            self.y + 24 + (y >> 4), self.x + 24 + (x >> 4)
+        ].astype(np.int32)
+        x, y = (part[..., None, None] & 15 for part in (x, y))
+        top = quad[..., :-1, :-1] * (16 - x) + quad[..., :-1, 1:] * x
+        bottom = quad[..., 1:, :-1] * (16 - x) + quad[..., 1:, 1:] * x
+        seen = (top * (16 - y) + bottom * y) >> 4
+        self.seen = seen[..., 1:-1, 1:-1]
+        self.slope_x = ((seen[..., 1:-1, 2:] - seen[..., 1:-1, :-2]) >> 4).astype(np.int64)
+        self.slope_y = ((seen[..., 2:, 1:-1] - seen[..., :-2, 1:-1]) >> 4).astype(np.int64)
         self._solve()
 
     def _solve(self) -> None:
@@ -184,6 +201,54 @@ def _fixed(value: Array, steps: int) -> Array:
     """Return `value` in 1/steps, rounded half to even, as integers."""
     scaled = np.clip(value * np.float32(steps), -1048576, 1048576)
     return np.rint(scaled).astype(np.int32)
+
+
+def settle(
+    pictures: tuple[Array, Array], ways: tuple[Array, Array], share: Array, tau: float, steps: int
+) -> tuple[Array, Array]:
+    """See kernels.settle."""
+    left, right = pictures
+    level = _Level(left, right, 8)
+    start, guess = (_middle(way, level.x.shape) for way in ways)
+    level.see(left, start)
+    found = level.match(guess)
+    flow, error = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps)
+    rounded = start - np.stack([part / np.float32(16) for part in level.fine(start)], 2)
+    apart = (flow - guess) + rounded.astype(np.float32)
+    length = np.sqrt(np.square(apart[..., 0]) + np.square(apart[..., 1]))
+    apart *= (SETTLE_MOST / np.maximum(length, SETTLE_MOST))[..., None]
+    apart[error >= found[..., 0]] = 0
+    apart = _between_patches(np.float32(0.5) * apart, share.shape)
+    tau = np.float32(tau)
+    near = np.float32(1) - tau
+    seen = np.minimum(np.minimum(share / near, (np.float32(1) - share) / tau), np.float32(1))
+    apart *= (SETTLE_GAIN * seen)[..., None]
+    return ways[0] - apart * tau, ways[1] + apart * near
+
+
+def _middle(way: Array, patches: tuple[int, ...]) -> Array:
+    """Return the way in samples in the middle of each patch of 4x4 cells."""
+    rows, columns = way.shape[:2]
+    top, bottom = (np.clip(4 * np.arange(patches[0]) + k, 0, rows - 1)[:, None] for k in (1, 2))
+    left, right = (np.clip(4 * np.arange(patches[1]) + k, 0, columns - 1) for k in (1, 2))
+    return np.float32(0.5) * (
+        (way[top, left] + way[top, right]) + (way[bottom, left] + way[bottom, right])
+    )
+
+
+def _between_patches(values: Array, shape: tuple[int, ...]) -> Array:
+    """Read a number per patch of 4x4 cells at every cell, bilinearly."""
+    places = []
+    for cells, patches in zip(shape, values.shape[:2], strict=True):
+        at = 2 * np.arange(cells) - 3
+        past = ((at & 7) / np.float32(8)).astype(np.float32)
+        places.append(([np.clip((at >> 3) + k, 0, patches - 1) for k in (0, 1)], past[:, None]))
+    (rows, past_y), (columns, past_x) = places
+    lines = []
+    for row in rows:
+        a, b = (values[row][:, column] for column in columns)
+        lines.append(a + (b - a) * past_x)
+    return lines[0] + (lines[1] - lines[0]) * past_y[..., None]
 
 
 def splat(flow: Array, weight: Array) -> Array:
@@ -348,7 +413,7 @@ def _visibility(sums: Array) -> Array:
     weight = np.pad(np.minimum(sums[2], np.float32(1)), 1, mode="edge")
     three = weight[:-2] + weight[1:-1] + weight[2:]
     nine = three[:, :-2] + three[:, 1:-1] + three[:, 2:]
-    return np.sqrt(nine / np.float32(9) + np.float32(0.01))
+    return np.sqrt(np.sqrt(nine / np.float32(9) + np.float32(0.01)))
 
 
 def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[float, float]) -> Array:

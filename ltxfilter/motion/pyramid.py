@@ -21,6 +21,7 @@ class Effort:
     step: int = 4
     rounds: int = 3
     steps: int = 5
+    polish: int = 0  # Gauss-Newton steps of a second look with a patch every 4 samples; 0: none
 
 
 def find_flow(
@@ -40,6 +41,9 @@ def find_flow(
         still = np.zeros((len(places[0]), len(places[1]), 2), np.float32)
         guesses = np.stack([*known, still])
         flow = kernels.search(pair, guesses, effort.step, effort.rounds, effort.steps)
+        if effort.polish:
+            guess = at(flow, pair[0].shape, patch_places(pair[0].shape, 4))
+            flow = kernels.search(pair, guess[None], 4, 0, effort.polish)
     assert flow is not None
     return flow
 

@@ -48,6 +48,16 @@ def moment(passage: Passage, tau: float) -> Moment:
     return Moment(kernels.fill(seen_left), kernels.fill(seen_right), share)
 
 
+def settled(at: Moment, small: tuple[Shrunk, Shrunk], tau: float, steps: int) -> Moment:
+    """Return `at` with both keyframes moved towards each other until they show the same.
+
+    steps: most Gauss-Newton steps.
+    """
+    pictures = small[0].levels[0], small[1].levels[0]
+    ways = kernels.settle(pictures, (at.to_left, at.to_right), at.share, tau, steps)
+    return Moment(*ways, at.share)
+
+
 def travelled(ahead: Flow, behind: tuple[Flow, Floats, float] | None, passed: float) -> Flow:
     """Return how far a keyframe's cells have come when `passed` (0..1) of the pair has.
 

@@ -118,8 +118,8 @@ CLONES static void share_row(const float *restrict a, const float *restrict b, f
                              float far, float *restrict out, int columns)
 {
     for (int i = 0; i < columns; i++) {
-        float left = near * sqrtf(((a[i] + a[i + 1]) + a[i + 2]) / 9.0f + 0.01f);
-        float right = far * sqrtf(((b[i] + b[i + 1]) + b[i + 2]) / 9.0f + 0.01f);
+        float left = near * sqrtf(sqrtf(((a[i] + a[i + 1]) + a[i + 2]) / 9.0f + 0.01f));
+        float right = far * sqrtf(sqrtf(((b[i] + b[i + 1]) + b[i + 2]) / 9.0f + 0.01f));
         out[i] = left / (left + right);
     }
 }

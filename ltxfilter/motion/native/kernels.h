@@ -51,6 +51,9 @@ int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, cons
               int count, int32_t bias, int rows, int columns, float *out);
 int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
            int rounds, int steps, int rows, int columns, float *out);
+int settle(const uint8_t *left, const uint8_t *right, const float *to_left, const float *to_right,
+           const float *share, float tau, int steps, int rows, int columns, float *out_left,
+           float *out_right);
 int share_of_left(const float *left, const float *right, float near, float far, int rows,
                   int columns, float *out);
 int splat(const float *flow, const float *weight, int rows, int columns, float *out);

@@ -121,6 +121,23 @@ static PyObject *py_search(PyObject *module, PyObject *args)
     return give_back(v, 4, failed);
 }
 
+static PyObject *py_settle(PyObject *module, PyObject *args)
+{
+    PyObject *o[7];
+    Py_buffer v[7];
+    float tau;
+    int steps, failed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOOOfiOO", &o[0], &o[1], &o[2], &o[3], &o[4], &tau, &steps, &o[5],
+                          &o[6]) || borrow(o, v, 7, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    failed = settle(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, tau, steps,
+                    (int)v[4].shape[0], (int)v[4].shape[1], v[5].buf, v[6].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 7, failed);
+}
+
 static PyObject *py_splat(PyObject *module, PyObject *args)
 {
     PyObject *objects[3];
@@ -222,6 +239,8 @@ static PyMethodDef methods[] = {
      "share_of_left(left, right, near, far, out)"},
     {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
     {"search", py_search, METH_VARARGS, "search(seen, other, guesses, step, rounds, steps, out)"},
+    {"settle", py_settle, METH_VARARGS,
+     "settle(left, right, to_left, to_right, share, tau, steps, out_left, out_right)"},
     {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},
     {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,

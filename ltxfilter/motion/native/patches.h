@@ -28,7 +28,7 @@ enum {
 
 typedef struct {
     int rows, columns;         /* of the level */
-    int step; /* samples from patch to patch */
+    int step;                  /* samples from patch to patch */
     int patch_rows, patch_columns;
     int stride;                /* of the padded planes */
     uint8_t *other;            /* padded */
@@ -72,6 +72,35 @@ static inline void compare_at(const Place *p, int32_t to_x, int32_t to_y, int32_
                           (to_x >> 4) + BORDER;
     l->compare(&p->own, from, l->stride, to_x & 15, to_y & 15, sums, apart);
 }
+
+/* What comparing a patch at some displacement yields. */
+typedef struct {
+    int64_t error;  /* 64 times the variance of the difference, 1/256 codes^2, summed */
+    int32_t sum, x, y; /* sums of the difference, and of it times the slopes */
+    float at_x, at_y;  /* the displacement in steps of 1/16 */
+} Match;
+
+/* A displacement in 1/16 samples, so that the patch touches the picture. */
+typedef struct {
+    int32_t x, y;
+} Spot;
+
+static inline Spot spot_of(const Place *p, float way_x, float way_y)
+{
+    return (Spot){to_fine(way_x, -p->x - PATCH, p->l->columns - p->x),
+                  to_fine(way_y, -p->y - PATCH, p->l->rows - p->y)};
+}
+
+Match match(const Place *p, Spot at);
+
+/* Take Gauss-Newton steps from a match, as long as they improve it; `way` follows. */
+Match descend(const Place *p, Match best, int steps, float way[2]);
+
+/* Copy a picture of the level's size into a padded plane, repeating its border. */
+void pad_picture(const Level *l, const uint8_t *picture, uint8_t *padded);
+
+/* How many patches cover that many samples. */
+int patches_over(int samples, int step);
 
 /* Make the flow of every sample, [rows, columns, 2], of that of the patches.
  *

@@ -1,25 +1,7 @@
 /* Inverse search of one level: patches look for where they went. */
 #include "patches.h"
 
-/* What comparing a patch at some displacement yields. */
-typedef struct {
-    int64_t error;  /* 64 times the variance of the difference, 1/256 codes^2, summed */
-    int32_t sum, x, y; /* sums of the difference, and of it times the slopes */
-    float at_x, at_y;  /* the displacement in steps of 1/16 */
-} Match;
-
-/* A displacement in 1/16 samples, so that the patch touches the picture. */
-typedef struct {
-    int32_t x, y;
-} Spot;
-
-static inline Spot spot_of(const Place *p, float way_x, float way_y)
-{
-    return (Spot){to_fine(way_x, -p->x - PATCH, p->l->columns - p->x),
-                  to_fine(way_y, -p->y - PATCH, p->l->rows - p->y)};
-}
-
-static Match match(const Place *p, Spot at)
+Match match(const Place *p, Spot at)
 {
     int32_t sums[4];
     compare_at(p, at.x, at.y, sums, NULL);
@@ -70,7 +52,7 @@ static inline float limited(double value)
 }
 
 /* Gauss-Newton steps from a match, as long as they improve it. */
-static Match descend(const Place *p, Match best, int steps, float way[2])
+Match descend(const Place *p, Match best, int steps, float way[2])
 {
     if (!steps)
         return best;
@@ -144,20 +126,27 @@ CLONES static void prepare_row(const uint8_t *restrict line, const uint8_t *rest
         slope_x[columns - 1] = (int16_t)(line[columns - 1] - line[columns - 2]);
 }
 
+void pad_picture(const Level *l, const uint8_t *picture, uint8_t *padded)
+{
+    for (int y = -BORDER; y < l->rows + BORDER; y++, padded += l->stride) {
+        const uint8_t *line = picture + (size_t)clamp(y, 0, l->rows - 1) * l->columns;
+        memset(padded, line[0], BORDER);
+        memcpy(padded + BORDER, line, (size_t)l->columns);
+        memset(padded + BORDER + l->columns, line[l->columns - 1], BORDER);
+    }
+}
+
 /* Prepare both pictures; beyond the border samples repeat and their slopes along x vanish. */
 static void pad_level(Level *l, const uint8_t *seen, const uint8_t *other)
 {
+    pad_picture(l, other, l->other);
     const int columns = l->columns, far = columns - 1;
     for (int y = -BORDER; y < l->rows + BORDER; y++) {
         const int row = clamp(y, 0, l->rows - 1), at = (y + BORDER) * l->stride + BORDER;
         const uint8_t *line = seen + row * columns;
-        uint8_t *copy = l->other + at;
         prepare_row(line, seen + clamp(y - 1, 0, l->rows - 1) * columns,
                     seen + clamp(y + 1, 0, l->rows - 1) * columns, l->seen + at, l->slope_x + at,
                     l->slope_y + at, columns);
-        memcpy(copy, other + row * columns, (size_t)columns);
-        memset(copy - BORDER, copy[0], BORDER);
-        memset(copy + columns, copy[far], BORDER);
         for (int x = 1; x <= BORDER; x++) {
             l->seen[at - x] = l->seen[at], l->seen[at + far + x] = l->seen[at + far];
             l->slope_x[at - x] = 0, l->slope_x[at + far + x] = 0;
@@ -166,7 +155,7 @@ static void pad_level(Level *l, const uint8_t *seen, const uint8_t *other)
     }
 }
 
-static int patches_over(int samples, int step)
+int patches_over(int samples, int step)
 {
     return samples <= PATCH ? 1 : (samples - PATCH + step - 1) / step + 1;
 }
