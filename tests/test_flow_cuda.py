@@ -29,7 +29,7 @@ with pytest.MonkeyPatch.context() as patch:
     if not GPU:
         patch.setenv("TRITON_INTERPRET", "1")
     pytest.importorskip("triton", reason="device=cuda needs triton, which is not installed")
-    from ltxfilter.motion.cuda import cells, device, samples
+    from ltxfilter.motion.cuda import cells, device, neighbours, samples
     from ltxfilter.motion.cuda.areas import Area
     from ltxfilter.motion.cuda.drawing import packed_taps
     from ltxfilter.motion.cuda.estimate import Fill, Level
@@ -149,14 +149,14 @@ def test_neighbours_and_median():
     costs, chosen = empty(len(shifts) + 1, *shape, dtype=torch.int16), empty(2, *shape)
     args = planar(flow), up(seen), up(other), up(shifts), costs, *shape
     count = seen.size
-    device.launch(cells.cost_kernel, count, *args, beside=len(shifts) + 1)
+    device.launch(neighbours.cost_kernel, count, *args, beside=len(shifts) + 1)
     args = planar(flow), costs, up(shifts), chosen, *shape, BIAS
-    device.launch(cells.choose_kernel, count, *args, others=len(shifts))
+    device.launch(neighbours.choose_kernel, count, *args, others=len(shifts))
     expected = kernels.propagate(flow, seen, other, shifts, BIAS)
     np.testing.assert_array_equal(interleaved(chosen), expected)
     assert (expected != flow).any()
     medians = empty(2, *shape)
-    device.launch(cells.median_kernel, count, chosen, medians, *shape, beside=2)
+    device.launch(neighbours.median_kernel, count, chosen, medians, *shape, beside=2)
     expected = [cv2.medianBlur(np.ascontiguousarray(expected[..., k]), 5) for k in (0, 1)]
     np.testing.assert_array_equal(medians.cpu().numpy(), expected)
 

@@ -47,9 +47,12 @@ class Drawing:
         with device.enough_memory():
             desk = desk or Desk(self._layout, self._grid, protect=self._protect)
         try:
-            desk.lay_out(scene)
+            with device.enough_memory():
+                desk.lay_out(scene)
             for tau in taus:
-                yield desk.draw(scene, tau)
+                with device.enough_memory():
+                    found = desk.draw(scene, tau)
+                yield found
         finally:
             desk.clear()
             with self._lock:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ltxfilter.motion.cuda import cells, device
+from ltxfilter.motion.cuda import cells, device, neighbours
 from ltxfilter.motion.cuda.areas import Area
 from ltxfilter.motion.cuda.search import blend_kernel, spread_kernel, start_kernel
 from ltxfilter.motion.cuda.upload import Layout
@@ -169,10 +169,10 @@ class Estimator:
         found, costs, chosen = self._found, self._cost, self._chosen
         found.copy_(flow)
         tried = found, seen, other, self._shifts, costs, *shape
-        device.launch(cells.cost_kernel, self._cells, *tried, beside=others + 1)
+        device.launch(neighbours.cost_kernel, self._cells, *tried, beside=others + 1)
         judged = found, costs, self._shifts, chosen, *shape
-        device.launch(cells.choose_kernel, self._cells, *judged, BIAS, others=others)
-        device.launch(cells.median_kernel, self._cells, chosen, flow, *shape, beside=2)
+        device.launch(neighbours.choose_kernel, self._cells, *judged, BIAS, others=others)
+        device.launch(neighbours.median_kernel, self._cells, chosen, flow, *shape, beside=2)
 
 
 class Fill:
