@@ -116,6 +116,7 @@ def main() -> None:
         found = measure(frames, given, engine, bound)
         rows.append({"setting": name, "bound": bound, **found})
     about = {"size": given.size, "rate": given.rate, "fps": given.fps, "clip": given.clip.name}
+    about["load"] = f"{os.getloadavg()[0]:.1f}"  # of other programs too
     record.write("latency", rows, unit="milliseconds late", **about)
     print(record.table(rows))
 
