@@ -182,7 +182,10 @@ class Flow:
             raise EngineUnavailableError(f"engine flow: {reason}")
         from ltxfilter.motion.cuda.pipeline import Pipeline
 
-        return Pipeline(video, self._grid, *self._efforts(), protect=self._options["still"])
+        chosen = self._options
+        efforts = self._efforts()
+        protect, settle = chosen["still"], chosen["settle"]
+        return Pipeline(video, self._grid, *efforts, protect=protect, settle=settle)
 
     def _efforts(self) -> tuple[int, list[Effort], int]:
         """Return the finest level, the effort per level, and how cells try their neighbours'."""

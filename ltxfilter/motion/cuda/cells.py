@@ -191,7 +191,7 @@ def _visible(weights, x, y, rows, columns):
             near_y = tl.minimum(tl.maximum(y + (row - 1), 0), rows - 1)
             three += tl.minimum(_number(tl.load(weights + near_y * columns + near_x)), 1.0)
         total += three
-    return tl.sqrt_rn(tl.div_rn(total, tl.zeros_like(total) + 9.0) + 0.01)
+    return tl.sqrt_rn(tl.sqrt_rn(tl.div_rn(total, tl.zeros_like(total) + 9.0) + 0.01))
 
 
 @triton.jit(do_not_specialize=SIZES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from threading import Lock
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ltxfilter.frame import Planes
 from ltxfilter.motion import kernels
-from ltxfilter.motion.cuda import cells, device, samples
+from ltxfilter.motion.cuda import cells, device, samples, settle
 from ltxfilter.motion.cuda.estimate import Fill, PairFlow, empty
 from ltxfilter.motion.cuda.upload import ALIGNED, Layout
 from ltxfilter.motion.drawing import estimate_psnr
@@ -34,9 +35,9 @@ class Scene:
 class Drawing:
     """Draws the pictures of one stream; any number of threads at once, each on its own desk."""
 
-    def __init__(self, layout: Layout, grid: Grid, *, protect: bool) -> None:
-        """Prepare; protect: cross-fade what stands still."""
-        self._layout, self._grid, self._protect = layout, grid, protect
+    def __init__(self, layout: Layout, grid: Grid, *, protect: bool, settle: int) -> None:
+        """Prepare; protect: cross-fade what stands still; settle: steps of `kernels.settle`."""
+        self._make = partial(Desk, layout, grid, protect=protect, settle=settle)
         self._desks: list[Desk] = []
         self._lock = Lock()
 
@@ -45,7 +46,7 @@ class Drawing:
         with self._lock:
             desk = self._desks.pop() if self._desks else None
         with device.enough_memory():
-            desk = desk or Desk(self._layout, self._grid, protect=self._protect)
+            desk = desk or self._make()
         try:
             with device.enough_memory():
                 desk.lay_out(scene)
@@ -62,8 +63,8 @@ class Drawing:
 class Desk:
     """Buffers and launches for one picture at a time, in one order of work."""
 
-    def __init__(self, layout: Layout, grid: Grid, *, protect: bool) -> None:
-        self._layout, self._grid, self._protect = layout, grid, protect
+    def __init__(self, layout: Layout, grid: Grid, *, protect: bool, settle: int) -> None:
+        self._layout, self._grid, self._protect, self._settle = layout, grid, protect, settle
         self._stream = device.Stream()
         rows, columns = self._shape = grid.rows, grid.columns
         self._passage = torch.zeros((3, 6, rows, columns), device=device.NAME)
@@ -75,6 +76,8 @@ class Desk:
         self._detail, self._still = (empty(*luma, dtype=torch.uint8) for _ in range(2))
         self._fill = Fill(2, rows, columns)
         self._ways, self._share = empty(2, 2, rows, columns), empty(rows, columns)
+        self._patches = patches = -(-rows // 4), -(-columns // 4)
+        self._apart = empty(2, *patches)
         shifts = {(shape.shift_x, shape.shift_y) for shape in layout.shapes}
         size = (5, rows + 2, columns + 2)
         self._fields = {shift: empty(*size, dtype=torch.int16) for shift in sorted(shifts)}
@@ -139,6 +142,8 @@ class Desk:
         )
         self._fill.into(self._ways)
         device.launch(cells.share_kernel, count, sums, self._steps, self._share, *shape)
+        if self._settle:
+            self._settle_ends()
         work = self._layout.levels[1]
         seen = [work.of(end) for end in self._ends]
         self._squares.zero_()
@@ -149,6 +154,16 @@ class Desk:
             device.launch(cells.field_kernel, field[0].numel(), *inputs)
         for index in range(len(self._layout.shapes)):
             self._warp(index)
+
+    def _settle_ends(self) -> None:
+        """Bring the keyframes together at the moment drawn."""
+        down, across = self._patches
+        count, shape, fine = down * across, self._shape, self._layout.levels[0]
+        seen = [fine.of(end) for end in self._ends]
+        inputs = *seen, self._ways, self._apart, *shape, across, count, self._settle
+        device.launch_patches(settle.apart_kernel, count, *inputs)
+        inputs = self._apart, self._share, self._steps, self._ways, *shape, across, count
+        device.launch(settle.move_kernel, shape[0] * shape[1], *inputs)
 
     def _warp(self, index: int) -> None:
         """Draw one plane."""

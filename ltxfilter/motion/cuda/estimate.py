@@ -13,7 +13,12 @@ from torch.nn.functional import interpolate
 
 from ltxfilter.motion.cuda import cells, device, neighbours
 from ltxfilter.motion.cuda.areas import Area
-from ltxfilter.motion.cuda.search import blend_kernel, spread_kernel, start_kernel
+from ltxfilter.motion.cuda.search import (
+    blend_kernel,
+    polish_kernel,
+    spread_kernel,
+    start_kernel,
+)
 from ltxfilter.motion.cuda.upload import Layout
 from ltxfilter.motion.estimate import BIAS, NEIGHBOURS
 from ltxfilter.motion.pyramid import PATCH, Effort
@@ -37,6 +42,8 @@ class Level:
         )
         self.count = down * self.across
         self.flow = empty(2, rows, columns)
+        polish = Effort(PATCH // 2, 0, effort.polish)
+        self._polished = Level(rows, columns, polish) if effort.polish else None
         self._ways = empty(2, self.count), empty(2, self.count)
         self._error = empty(self.count, dtype=torch.int64)
 
@@ -54,6 +61,17 @@ class Level:
         for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
             self._launch(spread_kernel, (seen, other, ways, self._error, spare), (hop,))
             ways, spare = spare, ways
+        self._blend(seen, other, ways)
+        if self._polished is not None:
+            self._polished.polish(seen, other, self.flow)
+            self.flow.copy_(self._polished.flow)
+
+    def polish(self, seen: Tensor, other: Tensor, guess: Tensor) -> None:
+        """Write `flow`: what patches find from `guess`, this level's flow, alone."""
+        self._launch(polish_kernel, (seen, other, guess, self._ways[0], self._error), ())
+        self._blend(seen, other, self._ways[0])
+
+    def _blend(self, seen: Tensor, other: Tensor, ways: Tensor) -> None:
         each = PATCH // self.effort.step
         sizes = self.rows, self.columns, self.across, self.count, self.effort.step
         pixels = self.rows * self.columns

@@ -33,8 +33,10 @@ class Pipeline:
         neighbours: int,
         *,
         protect: bool,
+        settle: int,
     ) -> None:
-        """Take the parameters of `motion.estimate.Estimator`; protect: mind what stands still.
+        """Take the parameters of `motion.estimate.Estimator`; protect: mind what stands still;
+        settle: steps of `kernels.settle`.
 
         This and all methods raise EngineError where the device's memory is too small.
         """
@@ -43,7 +45,7 @@ class Pipeline:
         with device.enough_memory():
             self._uploader = Uploader(layout, grid)
             self._estimator = Estimator(layout, finest, efforts, neighbours)
-        self._drawing = Drawing(layout, grid, protect=protect)
+        self._drawing = Drawing(layout, grid, protect=protect, settle=settle)
         device.settle()
 
     def upload(self, planes: Planes) -> Tensor:

@@ -30,13 +30,13 @@ def sample(plane, x, y, rows, columns):
 
 
 @triton.jit
-def _fine(way, at, size):
+def fine(way, at, size):
     """Return a displacement along one axis in 1/16 samples, kept near the picture."""
     return tl.minimum(tl.maximum(rounded(way * 16.0), 16 * (-at - 8)), 16 * (size - at))
 
 
 @triton.jit
-def _off(other, seen, x, y, to_x, to_y, rows, columns):
+def difference(other, seen, x, y, to_x, to_y, rows, columns):
     """Return by how much `seen` differs from `other` displaced by (to_x, to_y), in 1/16 codes."""
     part_x, part_y = to_x & 15, to_y & 15
     x, y = x + (to_x >> 4), y + (to_y >> 4)
@@ -48,10 +48,10 @@ def _off(other, seen, x, y, to_x, to_y, rows, columns):
 
 
 @triton.jit
-def _match(other, seen, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns):
+def match(other, seen, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns):
     """Compare patches at a displacement: their error, and sums of the difference and its slopes."""
-    to_x, to_y = _fine(way_x, left, columns), _fine(way_y, top, rows)
-    off = _off(other, seen, x, y, to_x[:, None], to_y[:, None], rows, columns)
+    to_x, to_y = fine(way_x, left, columns), fine(way_y, top, rows)
+    off = difference(other, seen, x, y, to_x[:, None], to_y[:, None], rows, columns)
     total, square = tl.sum(off, 1), tl.sum(off * off, 1)
     error = 64 * square.to(tl.int64) - total.to(tl.int64) * total.to(tl.int64)
     return error, total, tl.sum(off * slope_x, 1), tl.sum(off * slope_y, 1)
@@ -71,7 +71,7 @@ def _product(a, b):
 
 
 @triton.jit
-def _descend(
+def descend(
     other, seen, slope_x, slope_y, x, y, left, top, rows, columns,
     way_x, way_y, error, total, by_x, by_y, active, steps,
 ):  # fmt: skip
@@ -84,11 +84,11 @@ def _descend(
     for _ in range(steps):
         bx = (64 * by_x.to(tl.int64) - sum_x * total).to(tl.float64)
         by = (64 * by_y.to(tl.int64) - sum_y * total).to(tl.float64)
-        at_x = _fine(way_x, left, columns).to(tl.float32) * 0.0625
-        at_y = _fine(way_y, top, rows).to(tl.float32) * 0.0625
+        at_x = fine(way_x, left, columns).to(tl.float32) * 0.0625
+        at_y = fine(way_y, top, rows).to(tl.float32) * 0.0625
         to_x = at_x - _limited((yy * bx - xy * by) * factor)
         to_y = at_y - _limited((xx * by - xy * bx) * factor)
-        error_1, total_1, by_x1, by_y1 = _match(
+        error_1, total_1, by_x1, by_y1 = match(
             other, seen, slope_x, slope_y, x, y, left, top, to_x, to_y, rows, columns
         )
         accepted = active & (error_1 <= error)
@@ -141,10 +141,10 @@ def start_kernel(
         first_x, first_y = _guess(
             coarse, row, column, rows, columns, coarse_rows, coarse_columns, 2.0
         )
-        best, total, by_x, by_y = _match(
+        best, total, by_x, by_y = match(
             other, here, slope_x, slope_y, x, y, left, top, first_x, first_y, rows, columns
         )
-        error_1, total_1, by_x1, by_y1 = _match(
+        error_1, total_1, by_x1, by_y1 = match(
             other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
         )
         better = error_1 < best
@@ -152,18 +152,18 @@ def start_kernel(
         best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
         by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
     else:
-        best, total, by_x, by_y = _match(
+        best, total, by_x, by_y = match(
             other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
         )
     zero = tl.zeros_like(way_x)
-    error_1, total_1, by_x1, by_y1 = _match(
+    error_1, total_1, by_x1, by_y1 = match(
         other, here, slope_x, slope_y, x, y, left, top, zero, zero, rows, columns
     )
     better = error_1 < best
     way_x, way_y = tl.where(better, zero, way_x), tl.where(better, zero, way_y)
     best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
     by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
-    way_x, way_y, best = _descend(
+    way_x, way_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
         way_x, way_y, best, total, by_x, by_y, best >= -1, steps,
     )  # fmt: skip
@@ -200,7 +200,7 @@ def spread_kernel(
             inside = (to >= 0) & (to < down)
             near = tl.where(inside, patch + (2 * k - 5) * hop * across, patch)
         guess_x, guess_y = tl.load(flow + near), tl.load(flow + count + near)
-        error_1, total_1, by_x1, by_y1 = _match(
+        error_1, total_1, by_x1, by_y1 = match(
             other, here, slope_x, slope_y, x, y, left, top, guess_x, guess_y, rows, columns
         )
         better = inside & (error_1 < best)
@@ -208,12 +208,34 @@ def spread_kernel(
         best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
         by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
         changed = changed | better
-    way_x, way_y, best = _descend(
+    way_x, way_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
         way_x, way_y, best, total, by_x, by_y, changed, steps,
     )  # fmt: skip
     tl.store(flow_out + patch, way_x, mask=own)
     tl.store(flow_out + count + patch, way_y, mask=own)
+    tl.store(error + patch, best, mask=own)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def polish_kernel(
+    seen, other, guess, flow, error, rows, columns, across, count, step, steps, block: tl.constexpr
+):
+    """Take Gauss-Newton steps from the flow `guess`, [2, rows, columns], of the same level."""
+    patch, own, left, top, x, y, here, slope_x, slope_y = _patches(
+        seen, rows, columns, across, count, step, block
+    )
+    row, column = tl.minimum(top + 4, rows - 1), tl.minimum(left + 4, columns - 1)
+    way_x, way_y = _guess(guess, row, column, rows, columns, rows, columns, 1.0)
+    best, total, by_x, by_y = match(
+        other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
+    )
+    way_x, way_y, best = descend(
+        other, here, slope_x, slope_y, x, y, left, top, rows, columns,
+        way_x, way_y, best, total, by_x, by_y, best >= -1, steps,
+    )  # fmt: skip
+    tl.store(flow + patch, way_x, mask=own)
+    tl.store(flow + count + patch, way_y, mask=own)
     tl.store(error + patch, best, mask=own)
 
 
@@ -251,8 +273,8 @@ def blend_kernel(
         covers = covers & (x - left < 8) & (y - top < 8)
         patch = tl.where(covers, row * across + column, 0)
         way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
-        to_x, to_y = _fine(way_x, left, columns), _fine(way_y, top, rows)
-        off = tl.abs(_off(other, here, x, y, to_x, to_y, rows, columns)) >> 4
+        to_x, to_y = fine(way_x, left, columns), fine(way_y, top, rows)
+        off = tl.abs(difference(other, here, x, y, to_x, to_y, rows, columns)) >> 4
         weight = tl.where(covers, 4096 // tl.maximum(off, 1), 0)
         sum_x += weight * _eighths(way_x)
         sum_y += weight * _eighths(way_y)
