@@ -29,7 +29,7 @@ with pytest.MonkeyPatch.context() as patch:
     if not GPU:
         patch.setenv("TRITON_INTERPRET", "1")
     pytest.importorskip("triton", reason="device=cuda needs triton, which is not installed")
-    from ltxfilter.motion.cuda import cells, device, neighbours, samples
+    from ltxfilter.motion.cuda import cells, device, neighbours, samples, settle
     from ltxfilter.motion.cuda.areas import Area
     from ltxfilter.motion.cuda.drawing import packed_taps
     from ltxfilter.motion.cuda.estimate import Fill, Level
@@ -214,6 +214,28 @@ def test_a_moment(shape, seed, reach, tau):
     expected = kernels.share_of_left(*seen, steps[1][0], steps[0][0])
     np.testing.assert_array_equal(share.cpu(), expected)
     np.testing.assert_array_equal(field.cpu(), kernels.make_field(*filled, expected, (64.0, 32.0)))
+
+
+@pytest.mark.parametrize(("shape", "tau"), [((8, 9), 0.3), ((22, 33), 0.75)])
+def test_settled_ends(shape, tau):
+    rng = np.random.default_rng(shape[0])
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (60, 90), dtype=np.uint8), (0, 0), 2)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    high, wide = 2 * shape[0], 2 * shape[1]
+    left, right = (np.ascontiguousarray(picture[k:, k:][:high, :wide]) for k in (4, 5))
+    to_left, to_right = (smooth(rng, *shape, 0.5) for _ in "ab")
+    share = np.clip(rng.uniform(-0.2, 1.2, shape), 0, 1).astype(np.float32)
+    patches = -(-shape[0] // 4), -(-shape[1] // 4)
+    count, apart = patches[0] * patches[1], empty(2, *patches)
+    ways = torch.stack([planar(to_left), planar(to_right)])
+    args = up(left), up(right), ways, apart, *shape, patches[1], count, 3
+    device.launch_patches(settle.apart_kernel, count, *args)
+    args = apart, up(share), up(np.array([tau], np.float32)), ways, *shape, patches[1], count
+    device.launch(settle.move_kernel, shape[0] * shape[1], *args)
+    expected = kernels.settle((left, right), (to_left, to_right), share, tau, 3)
+    for way, end, before in zip(ways, expected, (to_left, to_right), strict=True):
+        np.testing.assert_array_equal(interleaved(way), end)
+        assert (end != before).any()
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
