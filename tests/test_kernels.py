@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ltxfilter.motion import kernels, plain
+from ltxfilter.motion import kernels, plain, plain_search
 
 needs_compiled = pytest.mark.skipif(kernels.compiled is None, reason="kernels are not compiled")
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,7 +59,7 @@ def test_search(
     other = np.ascontiguousarray(picture[move[0] :, move[1] :][: size[0], : size[1]])
     patches = [max(-(-(side - 8) // step), 0) + 1 for side in size]
     guesses = np.stack([smooth(rng, *patches, reach) for _ in range(2)])
-    expected = plain.search((seen, other), guesses, step, rounds, steps)
+    expected = plain_search.search((seen, other), guesses, step, rounds, steps)
     found = kernels.search((seen, other), guesses, step, rounds, steps)
     np.testing.assert_array_equal(found, expected)
 
@@ -78,7 +78,7 @@ def test_settle(size: tuple[int, int], seed: int, reach: float, tau: float, step
     ways = smooth(rng, *size, reach), smooth(rng, *size, reach)
     share = rng.random(size, np.float32)
     found = kernels.settle((left, right), ways, share, tau, steps)
-    expected = plain.settle((left, right), ways, share, tau, steps)
+    expected = plain_search.settle((left, right), ways, share, tau, steps)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -158,8 +158,8 @@ def test_grids(size: tuple[int, int], seed: int, reach: float) -> None:
 
 @needs_compiled
 @few
-@given(sizes, seeds, st.integers(2, 4))
-def test_still_mask(size: tuple[int, int], seed: int, count: int) -> None:
+@given(sizes, seeds, st.integers(2, 4), st.booleans())
+def test_still_mask(size: tuple[int, int], seed: int, count: int, remembers: bool) -> None:
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 256, size)
     planes = tuple(
@@ -168,9 +168,12 @@ def test_still_mask(size: tuple[int, int], seed: int, count: int) -> None:
         )
         for _ in range(count)
     )
-    expected, expected_count = plain.still_mask(planes)
-    mask, found = kernels.still_mask(planes)
+    seen = rng.integers(0, 3, size, dtype=np.uint8) if remembers else None
+    also_seen = None if seen is None else seen.copy()
+    expected, expected_count = plain.still_mask(planes, seen)
+    mask, found = kernels.still_mask(planes, also_seen)
     np.testing.assert_array_equal(mask, expected)
+    np.testing.assert_array_equal(also_seen, seen)
     assert found == expected_count
 
 

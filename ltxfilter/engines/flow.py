@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ltxfilter.motion.cuda.drawing import Scene
     from ltxfilter.motion.cuda.pipeline import Pipeline
     from ltxfilter.motion.estimate import Estimator
-    from ltxfilter.motion.grid import Grid, Shrunk
+    from ltxfilter.motion.grid import Grid, Luma, Shrunk
     from ltxfilter.motion.pyramid import Effort
     from ltxfilter.motion.trajectory import Moment, Passage
 
@@ -55,6 +55,7 @@ class Motion:
     pair: Between
     before: Between | None
     after: Between | None
+    still: Luma | None = None  # where nothing moves; None: nowhere
 
     def passage(self) -> Passage:
         """Return it as the maths wants it."""
@@ -127,6 +128,7 @@ class Flow:
         self._options = values
         self._shrunk: dict[int, tuple[Frame, Any]] = {}
         self._last: Between | None = None
+        self._seen: Luma | None = None
         self._ahead: Between | None = None
         self._device: Pipeline | None = None  # None: the CPU
 
@@ -165,7 +167,8 @@ class Flow:
         return WindowShape(
             before=1,
             after=after,
-            work_bytes=WORK_PER_CELL * self._grid.columns * self._grid.rows,
+            work_bytes=WORK_PER_CELL * self._grid.columns * self._grid.rows
+            + video.width * video.height,
             draw_bytes=self._drawing.draw_bytes,
         )
 
@@ -210,9 +213,19 @@ class Flow:
         after = self._next(window, pair) if self._options["curved"] else None
         self._last, self._ahead = pair, after
         self._forget(window)
-        if not self._options["curved"] or before is None or before.right is not pair.left:
-            before = None
-        return Motion(pair, before, after)
+        if before is None or before.right is not pair.left:
+            before = self._seen = None
+        motion = Motion(pair, before if self._options["curved"] else None, after)
+        return replace(motion, still=self._still(motion))
+
+    def _still(self, motion: Motion) -> Luma | None:
+        """Return where the pictures of the pair stand still, and remember it for the next one."""
+        if not self._options["still"] or self._device is not None:
+            return None
+        pictures = motion.pictures()
+        if self._seen is None:
+            self._seen = self._drawing.unseen()
+        return self._drawing.still(pictures, self._seen)
 
     def _next(self, window: Window, pair: Between) -> Between | None:
         """Return the motion of the gap after the pair, if it can be looked across."""
@@ -252,12 +265,11 @@ class Flow:
             taus = [float(slot.tau) for slot in slots]
             yield from (Drawn(*found) for found in self._device.pictures(motion.scene(), taus))
             return
-        still = self._drawing.still(motion.pictures()) if self._options["still"] else None
         left, right = motion.pair.left.planes, motion.pair.right.planes
         for slot in slots:
             tau = float(slot.tau)
             at = self._moment(motion, tau)
-            planes = self._drawing.draw(left, right, at, still, tau)
+            planes = self._drawing.draw(left, right, at, motion.still, tau)
             yield Drawn(planes, self._drawing.psnr(at, *motion.pair.small))
 
     @property
@@ -298,6 +310,7 @@ class Flow:
     def close(self) -> None:
         """Forget everything about the stream."""
         self._shrunk, self._last, self._ahead, self._device = {}, None, None, None
+        self._seen = None
 
 
 def _span(neighbour: Between | None, pair: Between) -> float:

@@ -54,12 +54,18 @@ class Drawing:
             else cv2.convertScaleAbs(luma, alpha=0.5 ** (self.luma_depth - 8))
         )
 
-    def still(self, sequence: list[Planes]) -> Luma | None:
+    def unseen(self) -> Luma:
+        """Return what `still` remembers of a stream that it has seen nothing of."""
+        shape = self._layout[self._luma]
+        return np.zeros((shape.height, shape.width), np.uint8)
+
+    def still(self, sequence: list[Planes], seen: Luma) -> Luma | None:
         """Return 255 where consecutive pictures stand still, else 0, per sample; None: nowhere.
 
-        sequence: two to four pictures.
+        sequence: two to four pictures. seen: what it remembers of the pairs before, kept up to
+        date: see kernels.still_mask.
         """
-        mask, count = kernels.still_mask(tuple(self.luma8(planes) for planes in sequence))
+        mask, count = kernels.still_mask(tuple(self.luma8(planes) for planes in sequence), seen)
         return mask if count else None
 
     def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:

@@ -54,9 +54,9 @@ def search(
     parallel rounds in place of raster scans.
     """
     if compiled is None:
-        from ltxfilter.motion import plain
+        from ltxfilter.motion import plain_search
 
-        return plain.search(pictures, guesses, step, rounds, steps)
+        return plain_search.search(pictures, guesses, step, rounds, steps)
     out = np.empty((*pictures[0].shape, 2), np.float32)
     compiled.search(*pictures, np.ascontiguousarray(guesses), step, rounds, steps, out)
     return out
@@ -135,9 +135,9 @@ def settle(
     the cell.
     """
     if compiled is None:
-        from ltxfilter.motion import plain
+        from ltxfilter.motion import plain_search
 
-        return plain.settle(pictures, ways, share, tau, steps)
+        return plain_search.settle(pictures, ways, share, tau, steps)
     out = np.empty_like(ways[0]), np.empty_like(ways[1])
     compiled.settle(*pictures, *ways, share, tau, steps, *out)
     return out
@@ -200,19 +200,21 @@ def warp(  # noqa: PLR0917
     return drawn
 
 
-def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
+def still_mask(planes: tuple[Array, ...], seen: Array | None = None) -> tuple[Array, int]:
     """Find what stands still over consecutive lumas, such as burned-in text.
 
-    planes: two to four [H, W] uint8. Returns a mask, 255 where detail does not change, as little
-    as in eight of the 5x5 around; and how many samples that is. Detail of 60 codes (over 5x5) may
-    change by 10 codes or 12 %, detail of 24 by 2 codes.
+    planes: two to four [H, W] uint8. seen: [H, W] uint8, in how many pairs in a row a sample stood
+    still, at most 2; brought up to date. Returns a mask, 255 where detail does not change, as
+    little as in eight of the 5x5 around, or where it was seen twice and still changes by no more
+    than 6 codes; and how many samples that is. Detail of 60 codes (over 5x5) may change by 10 codes
+    or 12 %, detail of 24 by 2 codes.
     """
     if compiled is None:
         from ltxfilter.motion import plain
 
-        return plain.still_mask(planes)
+        return plain.still_mask(planes, seen)
     out = np.empty(planes[0].shape, np.uint8)
-    return out, compiled.still(planes, out)
+    return out, compiled.still(planes, seen, out)
 
 
 def cubic_taps() -> Array:

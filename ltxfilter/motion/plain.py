@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion.grid import Array
+from ltxfilter.motion.plain_search import fixed
 
 MOST_DIFFERENCE = 40 * 16  # a cell's matching cost is cut off here, in 1/16 codes
 OUTSIDE_COST = 5 * 16  # what pointing out of the picture costs, in 1/16 codes
 BLUR = np.array([1, 4, 6, 4, 1], np.float32)
-SETTLE_MOST = np.float32(0.8)  # samples that a patch may be moved by
-SETTLE_GAIN = np.float32(0.7)  # of what was found; the patch next to it disagrees
+LASTING = 2  # pairs that a sample must stand still in to be remembered
 UNIT = np.float32(1024)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
@@ -45,8 +45,8 @@ def _quads(image: Array) -> Array:
 def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
     """Return the blurred difference between `seen` and what `flow` points at, 1/4096 codes."""
     rows, columns = seen.shape
-    x = np.arange(columns, dtype=np.int32) * 32 + _fixed(flow[..., 0], 32)
-    y = np.arange(rows, dtype=np.int32)[:, None] * 32 + _fixed(flow[..., 1], 32)
+    x = np.arange(columns, dtype=np.int32) * 32 + fixed(flow[..., 0], 32)
+    y = np.arange(rows, dtype=np.int32)[:, None] * 32 + fixed(flow[..., 1], 32)
     far_x, far_y = 32 * (columns - 1), 32 * (rows - 1)
     outside = (x < -16) | (x > far_x + 16) | (y < -16) | (y > far_y + 16)
     x, y = np.clip(x, 0, far_x), np.clip(y, 0, far_y)
@@ -59,196 +59,6 @@ def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
     cost = (cost + OUTSIDE_COST * outside).astype(np.float32)
     blurred = cv2.sepFilter2D(cost, -1, BLUR, BLUR, borderType=cv2.BORDER_REPLICATE)
     return blurred.astype(np.int32)
-
-
-def search(
-    pictures: tuple[Array, Array], guesses: Array, step: int, rounds: int, steps: int
-) -> Array:
-    """See kernels.search."""
-    level = _Level(*pictures, step)
-    flow, found = level.best_of(list(guesses))
-    flow, error = level.descend(flow, found, np.ones(flow.shape[:2], bool), steps)
-    for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
-        flow, error = level.spread(flow, error, hop, steps)
-    return level.blend(flow)
-
-
-class _Level:
-    """One level of the search: patches of 8x8 samples, all looked at together."""
-
-    def __init__(self, seen: Array, other: Array, step: int) -> None:
-        self.rows, self.columns = seen.shape
-        down, across = (max(-(-(size - 8) // step), 0) + 1 for size in seen.shape)
-        self.y, self.x = np.mgrid[:down, :across] * step
-        padded = np.pad(seen, 24, mode="edge").astype(np.int32)
-        self.other = _windows(np.pad(other, 24, mode="edge"), 9)
-        at = self.y + 24, self.x + 24
-        clipped = np.pad(padded, 1, mode="edge")
-        self.seen = _windows(16 * padded, 8)[at]
-        self.slope_x = _windows(clipped[1:-1, 2:] - clipped[1:-1, :-2], 8)[at].astype(np.int64)
-        self.slope_y = _windows(clipped[2:, 1:-1] - clipped[:-2, 1:-1], 8)[at].astype(np.int64)
-        self._solve()
-
-    def see(self, picture: Array, flow: Array) -> None:
-        """Take what `picture`, displaced by `flow`, shows for the patches themselves."""
-        x, y = self.fine(flow)
-        quad = _windows(np.pad(picture, 25, mode="edge"), 11)[
-            self.y + 24 + (y >> 4), self.x + 24 + (x >> 4)
-        ].astype(np.int32)
-        x, y = (part[..., None, None] & 15 for part in (x, y))
-        top = quad[..., :-1, :-1] * (16 - x) + quad[..., :-1, 1:] * x
-        bottom = quad[..., 1:, :-1] * (16 - x) + quad[..., 1:, 1:] * x
-        seen = (top * (16 - y) + bottom * y) >> 4
-        self.seen = seen[..., 1:-1, 1:-1]
-        self.slope_x = ((seen[..., 1:-1, 2:] - seen[..., 1:-1, :-2]) >> 4).astype(np.int64)
-        self.slope_y = ((seen[..., 2:, 1:-1] - seen[..., :-2, 1:-1]) >> 4).astype(np.int64)
-        self._solve()
-
-    def _solve(self) -> None:
-        def product(a: Array, b: Array) -> Array:
-            return 64 * (a * b).sum((2, 3)) - a.sum((2, 3)) * b.sum((2, 3))
-
-        xx = (product(self.slope_x, self.slope_x) + 4096).astype(np.float64)
-        yy = (product(self.slope_y, self.slope_y) + 4096).astype(np.float64)
-        xy = product(self.slope_x, self.slope_y).astype(np.float64)
-        self.xx, self.xy, self.yy, self.factor = xx, xy, yy, 0.125 / (xx * yy - xy * xy)
-
-    def fine(self, flow: Array) -> tuple[Array, Array]:
-        """Return a flow per patch in 1/16 samples, kept near the picture."""
-        x = np.clip(_fixed(flow[..., 0], 16), 16 * (-self.x - 8), 16 * (self.columns - self.x))
-        y = np.clip(_fixed(flow[..., 1], 16), 16 * (-self.y - 8), 16 * (self.rows - self.y))
-        return x, y
-
-    def off(self, flow: Array) -> Array:
-        """Return [rows, columns, 8, 8], the difference of each patch in 1/16 codes."""
-        x, y = self.fine(flow)
-        quad = self.other[self.y + 24 + (y >> 4), self.x + 24 + (x >> 4)].astype(np.int32)
-        x, y = (part[..., None, None] & 15 for part in (x, y))
-        top = quad[..., :-1, :-1] * (16 - x) + quad[..., :-1, 1:] * x
-        bottom = quad[..., 1:, :-1] * (16 - x) + quad[..., 1:, 1:] * x
-        return ((top * (16 - y) + bottom * y) >> 4) - self.seen
-
-    def match(self, flow: Array) -> Array:
-        """Return [rows, columns, 4]: error, sum, and sums along the slopes, of the difference."""
-        off = self.off(flow).astype(np.int64)
-        total, square = off.sum((2, 3)), (off * off).sum((2, 3))
-        by_x, by_y = (off * self.slope_x).sum((2, 3)), (off * self.slope_y).sum((2, 3))
-        return np.stack([64 * square - total * total, total, by_x, by_y], axis=2)
-
-    def best_of(self, guesses: list[Array]) -> tuple[Array, Array]:
-        """Return the best guess of each patch, and how it matches."""
-        flow, best = guesses[0].copy(), self.match(guesses[0])
-        for guess in guesses[1:]:
-            found = self.match(guess)
-            better = found[..., 0] < best[..., 0]
-            flow[better], best[better] = guess[better], found[better]
-        return flow, best
-
-    def descend(self, flow: Array, best: Array, active: Array, steps: int) -> tuple[Array, Array]:
-        """Take Gauss-Newton steps where `active`, as long as they improve."""
-        sum_x, sum_y = self.slope_x.sum((2, 3)), self.slope_y.sum((2, 3))
-        flow, best = flow.copy(), best.copy()
-        for _ in range(steps):
-            bx = (64 * best[..., 2] - sum_x * best[..., 1]).astype(np.float64)
-            by = (64 * best[..., 3] - sum_y * best[..., 1]).astype(np.float64)
-            dx = (self.yy * bx - self.xy * by) * self.factor
-            dy = (self.xx * by - self.xy * bx) * self.factor
-            at = [(part / 16).astype(np.float32) for part in self.fine(flow)]
-            moves = [np.clip(move, -2, 2).astype(np.float32) for move in (dx, dy)]
-            target = np.stack([at[0] - moves[0], at[1] - moves[1]], axis=2)
-            found = self.match(target)
-            accepted = active & (found[..., 0] <= best[..., 0])
-            flow[accepted] = target[accepted]
-            active = accepted & (found[..., 0] < best[..., 0])
-            best[active] = found[active]
-        return flow, best[..., 0]
-
-    def spread(self, flow: Array, error: Array, hop: int, steps: int) -> tuple[Array, Array]:
-        """Try the flow of the four neighbours `hop` patches away."""
-        best = np.zeros((*error.shape, 4), np.int64)
-        best[..., 0] = error
-        chosen = flow.copy()
-        changed = np.zeros(error.shape, bool)
-        down, across = np.indices(error.shape)
-        for dx, dy in ((-hop, 0), (hop, 0), (0, -hop), (0, hop)):
-            row, column = down + dy, across + dx
-            inside = (row >= 0) & (row < error.shape[0]) & (column >= 0) & (column < error.shape[1])
-            guess = flow[np.where(inside, row, 0), np.where(inside, column, 0)]
-            found = self.match(guess)
-            better = inside & (found[..., 0] < best[..., 0])
-            chosen[better], best[better] = guess[better], found[better]
-            changed |= better
-        return self.descend(chosen, best, changed, steps)
-
-    def blend(self, flow: Array) -> Array:
-        """Return [H, W, 2]: the patches' flows, weighted by how well they fit each sample."""
-        weight = 4096 // np.maximum(np.abs(self.off(flow)) >> 4, 1)
-        sums = np.zeros((self.rows + 8, self.columns + 8, 3), np.int32)
-        ways = [np.clip(_fixed(flow[..., k] * np.float32(8), 16), -32752, 32752) for k in (0, 1)]
-        values = np.stack([weight * way[..., None, None] for way in ways] + [weight], axis=4)
-        for j in range(8):
-            for i in range(8):
-                sums[self.y + j, self.x + i] += values[:, :, j, i]
-        sums = sums[: self.rows, : self.columns].astype(np.float32)
-        return sums[..., :2] / (sums[..., 2:] * np.float32(128))
-
-
-def _windows(plane: Array, size: int) -> Array:
-    return np.lib.stride_tricks.sliding_window_view(plane, (size, size))
-
-
-def _fixed(value: Array, steps: int) -> Array:
-    """Return `value` in 1/steps, rounded half to even, as integers."""
-    scaled = np.clip(value * np.float32(steps), -1048576, 1048576)
-    return np.rint(scaled).astype(np.int32)
-
-
-def settle(
-    pictures: tuple[Array, Array], ways: tuple[Array, Array], share: Array, tau: float, steps: int
-) -> tuple[Array, Array]:
-    """See kernels.settle."""
-    left, right = pictures
-    level = _Level(left, right, 8)
-    start, guess = (_middle(way, level.x.shape) for way in ways)
-    level.see(left, start)
-    found = level.match(guess)
-    flow, error = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps)
-    rounded = start - np.stack([part / np.float32(16) for part in level.fine(start)], 2)
-    apart = (flow - guess) + rounded.astype(np.float32)
-    length = np.sqrt(np.square(apart[..., 0]) + np.square(apart[..., 1]))
-    apart *= (SETTLE_MOST / np.maximum(length, SETTLE_MOST))[..., None]
-    apart[error >= found[..., 0]] = 0
-    apart = _between_patches(np.float32(0.5) * apart, share.shape)
-    tau = np.float32(tau)
-    near = np.float32(1) - tau
-    seen = np.minimum(np.minimum(share / near, (np.float32(1) - share) / tau), np.float32(1))
-    apart *= (SETTLE_GAIN * seen)[..., None]
-    return ways[0] - apart * tau, ways[1] + apart * near
-
-
-def _middle(way: Array, patches: tuple[int, ...]) -> Array:
-    """Return the way in samples in the middle of each patch of 4x4 cells."""
-    rows, columns = way.shape[:2]
-    top, bottom = (np.clip(4 * np.arange(patches[0]) + k, 0, rows - 1)[:, None] for k in (1, 2))
-    left, right = (np.clip(4 * np.arange(patches[1]) + k, 0, columns - 1) for k in (1, 2))
-    return np.float32(0.5) * (
-        (way[top, left] + way[top, right]) + (way[bottom, left] + way[bottom, right])
-    )
-
-
-def _between_patches(values: Array, shape: tuple[int, ...]) -> Array:
-    """Read a number per patch of 4x4 cells at every cell, bilinearly."""
-    places = []
-    for cells, patches in zip(shape, values.shape[:2], strict=True):
-        at = 2 * np.arange(cells) - 3
-        past = ((at & 7) / np.float32(8)).astype(np.float32)
-        places.append(([np.clip((at >> 3) + k, 0, patches - 1) for k in (0, 1)], past[:, None]))
-    (rows, past_y), (columns, past_x) = places
-    lines = []
-    for row in rows:
-        a, b = (values[row][:, column] for column in columns)
-        lines.append(a + (b - a) * past_x)
-    return lines[0] + (lines[1] - lines[0]) * past_y[..., None]
 
 
 def splat(flow: Array, weight: Array) -> Array:
@@ -345,7 +155,7 @@ def _fetch(plane: Array, dx: Array, dy: Array, taps: Array) -> Array:
     return total if plane.dtype == np.uint8 else (total + 128) >> 8
 
 
-def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
+def still_mask(planes: tuple[Array, ...], seen: Array | None = None) -> tuple[Array, int]:
     """See kernels.still_mask."""
     most = cv2.absdiff(planes[0], planes[1])
     for left, right in pairwise(planes[1:]):
@@ -357,6 +167,11 @@ def still_mask(planes: tuple[Array, ...]) -> tuple[Array, int]:
     candidate = (strong | ((contrast >= 24) & (most <= 2))).astype(np.uint8)
     near = cv2.boxFilter(candidate, -1, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
     mask = candidate * (near >= 8).astype(np.uint8) * np.uint8(255)
+    if seen is not None:
+        known = (seen >= LASTING) & (most <= 6)
+        more = np.minimum(seen + 1, LASTING)
+        seen[:] = np.where(mask != 0, more, np.where(known, seen, 0))
+        mask[known] = 255
     return mask, int(cv2.countNonZero(mask))
 
 

@@ -58,7 +58,7 @@ int share_of_left(const float *left, const float *right, float near, float far, 
                   int columns, float *out);
 int splat(const float *flow, const float *weight, int rows, int columns, float *out);
 int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
-          uint8_t *out);
+          uint8_t *seen, uint8_t *out);
 void travel(const float *ahead, const float *behind, const float *sure, float passed, float span,
             float bend, int cells, float *out);
 void warp_samples(const Warp *w, const WarpPlane *plane, int y, int begin, int end);

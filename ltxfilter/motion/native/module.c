@@ -202,28 +202,30 @@ static PyObject *py_warp(PyObject *module, PyObject *args)
 
 static PyObject *py_still(PyObject *module, PyObject *args)
 {
-    PyObject *objects[5], *planes;
-    Py_buffer v[5];
+    PyObject *objects[6], *planes, *seen, *out;
+    Py_buffer v[6];
     const uint8_t *pointers[4];
     ptrdiff_t strides[4];
-    int found, count;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OO", &planes, &objects[4]))
+    if (!PyArg_ParseTuple(args, "OOO", &planes, &seen, &out))
         return NULL;
-    count = (int)PyTuple_Size(planes);
+    const int count = (int)PyTuple_Size(planes), remembers = seen != Py_None;
     if (count < 2 || count > 4)
         return PyErr_Format(PyExc_ValueError, "two to four planes, not %d", count);
     for (int i = 0; i < count; i++)
         objects[i] = PyTuple_GetItem(planes, i);
-    objects[count] = objects[4];
-    if (borrow(objects, v, count + 1, 1) < 0)
+    objects[count] = remembers ? seen : out;
+    objects[count + 1] = out;
+    if (borrow(objects, v, count + 2, 1) < 0)
         return NULL;
     for (int i = 0; i < count; i++)
         pointers[i] = v[i].buf, strides[i] = v[i].strides[0];
+    int found;
     Py_BEGIN_ALLOW_THREADS
-    found = still(pointers, strides, count, (int)v[0].shape[1], (int)v[0].shape[0], v[count].buf);
+    found = still(pointers, strides, count, (int)v[0].shape[1], (int)v[0].shape[0],
+                  remembers ? v[count].buf : NULL, v[count + 1].buf);
     Py_END_ALLOW_THREADS
-    PyObject *none = give_back(v, count + 1, found < 0);
+    PyObject *none = give_back(v, count + 2, found < 0);
     if (!none)
         return NULL;
     Py_DECREF(none);
@@ -245,7 +247,7 @@ static PyMethodDef methods[] = {
     {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,
      "warp(((a, b, out), ...), field, taps, cell_x, cell_y, depth, still, tau)"},
-    {"still", py_still, METH_VARARGS, "still(planes, out) -> how many samples stand still"},
+    {"still", py_still, METH_VARARGS, "still(planes, seen, out) -> how many samples stand still"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,6 +1,8 @@
 /* Find what stands still over consecutive pictures. */
 #include "kernels.h"
 
+enum { LASTING = 2 }; /* pairs that a sample must stand still in to be remembered */
+
 CLONES static void change_row(const uint8_t *restrict a, const uint8_t *restrict b,
                               uint8_t *restrict most, int width, int first)
 {
@@ -71,6 +73,23 @@ CLONES static int company_row(const uint8_t *const rows[5], uint8_t *restrict su
     return count;
 }
 
+/* Add what stood still before and hardly changes now; seen: how often, up to LASTING. */
+CLONES static int lasting_row(const uint8_t *restrict change, uint8_t *restrict seen,
+                              uint8_t *restrict out, int width)
+{
+    int count = 0;
+    for (int x = 0; x < width; x++) {
+        uint8_t known = (seen[x] >= LASTING) & (change[x] <= 6);
+        uint8_t more = seen[x] < LASTING ? (uint8_t)(seen[x] + 1) : LASTING;
+        uint8_t kept = known ? seen[x] : 0;
+        seen[x] = out[x] ? more : kept;
+        out[x] |= (uint8_t)-known;
+    }
+    for (int x = 0; x < width; x++)
+        count += out[x] & 1;
+    return count;
+}
+
 static void pad8(uint8_t *line, int width)
 {
     line[0] = line[1] = line[2];
@@ -82,13 +101,19 @@ typedef struct {
     uint8_t *change, *contrast, *high, *low, *ring[5], *none;
 } Lines;
 
+static void changes(const Lines *l, const uint8_t *const *planes, const ptrdiff_t *strides,
+                    int count, int width, int y)
+{
+    for (int k = 0; k + 1 < count; k++)
+        change_row(planes[k] + strides[k] * y, planes[k + 1] + strides[k + 1] * y, l->change, width,
+                   k == 0);
+}
+
 static void candidates(const Lines *l, const uint8_t *const *planes, const ptrdiff_t *strides,
                        int count, int width, int height, int y)
 {
     const uint8_t *around[5];
-    for (int k = 0; k + 1 < count; k++)
-        change_row(planes[k] + strides[k] * y, planes[k + 1] + strides[k + 1] * y, l->change, width,
-                   k == 0);
+    changes(l, planes, strides, count, width, y);
     for (int k = 0; k < 5; k++)
         around[k] = planes[0] + strides[0] * clamp(y + k - 2, 0, height - 1);
     extreme_row(around, l->high + 2, l->low + 2, width);
@@ -98,7 +123,7 @@ static void candidates(const Lines *l, const uint8_t *const *planes, const ptrdi
 }
 
 int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
-          uint8_t *out)
+          uint8_t *seen, uint8_t *out)
 {
     const size_t line = (size_t)width + 64;
     uint8_t *memory = calloc(line, 10);
@@ -116,7 +141,11 @@ int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int
             const int row = y + k - 2;
             around[k] = row < 0 || row >= height ? l.none : l.ring[row % 5];
         }
-        found += company_row(around, l.high, out + (ptrdiff_t)y * width, width);
+        const size_t at = (size_t)y * width;
+        const int alone = company_row(around, l.high, out + at, width);
+        if (seen)
+            changes(&l, planes, strides, count, width, y);
+        found += seen ? lasting_row(l.change, seen + at, out + at, width) : alone;
     }
     free(memory);
     return found;
