@@ -32,7 +32,7 @@ from ltxfilter.window import RollingWindow
 RATE = Fraction(25)  # keyframes per second, of every clip
 MOST_PARTS = 8  # a gap of 16 has every other frame among its guides
 MOVING = 1.0  # 8-bit codes by which keyframes of a clip with real motion differ
-STARTS = {"cups720": 60, "tos332": 51}  # frames to skip: nothing moves, or the shot is short
+STARTS = {"cups720": 60, "tos332": 52}  # frames to skip: nothing moves, or the shot is short
 LOOK = 60  # frames that tell what is burned in
 Row = dict[str, Any]
 
@@ -190,7 +190,7 @@ def measure_clip(path: Path, gaps: list[int], levels: list[int], spans: int) -> 
     graphics = scores.overlay(clip.frames, clip.info.depth)
     clip = replace(clip, frames=clip.frames[start : start + spans * most + 1])
     for gap in gaps:
-        of = case(clip, gap, max(spans * most // (2 * gap), 1), 5)
+        of = case(clip, gap, max(spans * most // (2 * gap), 2), 5)
         if of is None:
             continue
         of = replace(of, overlay=graphics)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +22,10 @@ from ltxfilter.motion.guided import Recipe
 
 STRIPE = 1 << 21  # samples drawn at a time
 SAMPLE_BYTES = 96  # of working memory for each of them: float32 fields, positions, two keyframes
+STILL = 255  # in masks of what stands still
+NEAR = 17  # samples; what lies in such a square around it may belong to it
+LEAST_APART = 8.0  # 8-bit codes that keyframes must agree better in place than warped
+MOST_CHANGE = 10.0  # 8-bit codes that what belongs to it may change by
 MARGIN = 3  # rows around a stripe's way that the cubic reads
 
 
@@ -30,7 +35,7 @@ class Ends:
 
     left: tuple[Tensor, ...]
     right: tuple[Tensor, ...]
-    still: Tensor | None  # [H, W] bool: cross-faded in place
+    still: Tensor | None  # [H, W] uint8: STILL where nothing moves, less near it
     sure: bool = True  # of `still`; else only where guides let it
 
 
@@ -71,10 +76,12 @@ class Renderer:
     ) -> Ends:
         """Return two keyframes ready to be drawn from.
 
-        still: not 0 where nothing moves; sure: whatever guides say.
+        still: [H, W], 255 where nothing moves, else 0; sure: whatever guides say.
         """
-        mask = None if still is None else self._on_device(still).bool()
-        return Ends(left, right, mask, sure)
+        if still is None:
+            return Ends(left, right, None)
+        near = cv2.dilate(still, np.ones((NEAR, NEAR), np.uint8)) // 2
+        return Ends(left, right, self._on_device(np.maximum(near, still)), sure)
 
     def _on_device(self, plane: Array) -> Tensor:
         whole = np.require(plane, requirements=("C", "W"))  # torch takes no others
@@ -109,24 +116,49 @@ class Renderer:
             )
             drawn = at.fuse(left, right)
             if ends.still is not None:
-                fade = self._faded(ends, number, shape, rows, tau)
-                still = self._mask(ends.still, shape, rows)
-                part = still if ends.sure else at.still * still
-                drawn = drawn + (fade - drawn) * part
+                here = self._in_place(ends, number, rows)
+                weight = standing(here, (left, right), at.still if not ends.sure else None)
+                fade = here.left + (here.right - here.left) * tau
+                drawn = drawn + (fade - drawn) * weight
             out[rows.start : rows.stop] = to_samples(drawn, shape.depth).cpu()
             if shape.role == self._bright:
                 squares += float(at.disagreement(left, right).sum(dtype=torch.float64))
         unit = 1 << (shape.depth - 8)
         return out.numpy().view(shape.dtype), sqrt(squares / out.numel()) / unit
 
-    def _faded(self, ends: Ends, number: int, shape: PlaneShape, rows: range, tau: float) -> Tensor:
-        part = slice(rows.start, rows.stop)
+    def _in_place(self, ends: Ends, number: int, rows: range) -> InPlace:
+        """Return both keyframes' samples at some rows of a plane, and what stands still there."""
+        shape = self._layout[number]
+        part, step = slice(rows.start, rows.stop), 1 << shape.shift_y
         left, right = (to_floats(end[number][part], shape.depth) for end in (ends.left, ends.right))
-        return left + (right - left) * tau
+        assert ends.still is not None
+        mask = ends.still[rows.start * step : rows.stop * step : step, :: 1 << shape.shift_x]
+        return InPlace(left, right, mask, 1 << (shape.depth - 8))
 
-    def _mask(self, still: Tensor, shape: PlaneShape, rows: range) -> Tensor:
-        step = 1 << shape.shift_y
-        return still[rows.start * step : rows.stop * step : step, :: 1 << shape.shift_x]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InPlace:
+    """Both keyframes where they are, at the samples of a stripe."""
+
+    left: Tensor
+    right: Tensor
+    still: Tensor  # uint8: STILL, or less near it, or 0
+    unit: int  # a code of 8 bits
+
+
+def standing(here: InPlace, warped: tuple[Tensor, Tensor], leave: Tensor | None) -> Tensor:
+    """Return 0..1: how far samples are faded in place.
+
+    What stands still is; and what lies near it, hardly changed, if the keyframes agree much better
+    in place than warped: the edges of letters. leave: 0..1 of the guide, if that decides.
+    """
+    still = (here.still == STILL).to(torch.float32)
+    if leave is not None:
+        return still * leave
+    change = (here.left - here.right).abs() / here.unit
+    apart = (warped[0] - warped[1]).abs() / here.unit
+    better = ((apart - 2 * change) / LEAST_APART - 1).clamp_(0, 1)
+    return torch.maximum(still, better * ((change <= MOST_CHANGE) & (here.still > 0)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
