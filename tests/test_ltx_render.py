@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 import cv2
 from test_engines import video
 
-from ltxfilter.motion import render
+from ltxfilter.motion import fields, render
 from ltxfilter.motion.chain import Ways
 from ltxfilter.motion.guided import Recipe
 from ltxfilter.motion.render import Renderer
@@ -36,9 +36,9 @@ def recipe(info, way=(0.0, 0.0), back=(0.0, 0.0), share=0.5, size=(24, 32)):
     flows = [np.broadcast_to(np.float32(w) * scale, (*size, 2)) for w in (way, back)]
     none = np.zeros(size, np.float32)
     roles = [s.role for s in info.layout if s.role != "a"]
-    fields = dict.fromkeys(roles, none)
+    zeros = dict.fromkeys(roles, none)
     ways = Ways(*(np.ascontiguousarray(flow) for flow in flows))
-    return Recipe(ways, none + np.float32(share), none + 1, none + 1, fields, fields)
+    return Recipe(ways, none + np.float32(share), none + 1, none + 1, zeros, zeros)
 
 
 def drawn(info, how, left, right, tau=0.5, still=None):
@@ -102,7 +102,7 @@ def test_stripes_are_not_to_be_seen(fmt, monkeypatch):
 def test_fields_lie_over_the_picture_whatever_their_size():
     """A ramp over the small picture is the same ramp over the large one, samples at centres."""
     field = torch.linspace(0, 1, 17).expand(1, 5, 17)
-    found = render.lerp(field, 2, range(85), 5.0)[0, 0]
+    found = fields.lerp(field, 2, range(85), 5.0)[0, 0]
     at = ((np.arange(85) + 0.5) / 5 - 0.5).clip(0, 16) / 16
     assert np.allclose(found, at, atol=1e-6)
 
