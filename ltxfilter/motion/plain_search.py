@@ -168,11 +168,11 @@ def settle(
     apart *= (SETTLE_MOST / np.maximum(length, SETTLE_MOST))[..., None]
     apart[error >= found[..., 0]] = 0
     apart = _between_patches(np.float32(0.5) * apart, share.shape)
-    tau = np.float32(tau)
-    near = np.float32(1) - tau
-    seen = np.minimum(np.minimum(share / near, (np.float32(1) - share) / tau), np.float32(1))
+    passed = np.float32(tau)
+    near = np.float32(1) - passed
+    seen = np.minimum(np.minimum(share / near, (np.float32(1) - share) / passed), np.float32(1))
     apart *= (SETTLE_GAIN * seen)[..., None]
-    return ways[0] - apart * tau, ways[1] + apart * near
+    return ways[0] - apart * passed, ways[1] + apart * near
 
 
 def _middle(way: Array, patches: tuple[int, ...]) -> Array:
