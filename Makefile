@@ -9,7 +9,7 @@ CLIPS ?= ../shared/clips/dev
 .DEFAULT_GOAL := help
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 .PHONY: help install dev demo format lint type test test-ltx test-all check fuzz $(PIPELINE) \
-	bench-mainjob bench-quality bench-speed bench-auto bench-latency bench-gpu clean
+	bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -72,7 +72,7 @@ $(PIPELINE): bench-%: $(VENV)/.dev
 bench-mainjob: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.mainjob $(ARGS) $(filter-out %.md,$(wildcard $(CLIPS)/*))
 
-bench-quality bench-speed bench-auto: bench-%: $(VENV)/.dev
+bench-quality bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
 
 bench-latency: $(VENV)/.dev
@@ -82,7 +82,7 @@ bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
 
-bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, latency, gpu; CLIPS is a folder
+bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)
