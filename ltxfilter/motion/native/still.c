@@ -79,11 +79,11 @@ CLONES static int lasting_row(const uint8_t *restrict change, uint8_t *restrict 
 {
     int count = 0;
     for (int x = 0; x < width; x++) {
-        uint8_t known = (seen[x] >= LASTING) & (change[x] <= 6);
-        uint8_t more = seen[x] < LASTING ? (uint8_t)(seen[x] + 1) : LASTING;
-        uint8_t kept = known ? seen[x] : 0;
-        seen[x] = out[x] ? more : kept;
-        out[x] |= (uint8_t)-known;
+        const uint8_t often = seen[x], now = out[x];
+        const uint8_t known = (uint8_t)-((often >= LASTING) & (change[x] <= 6));
+        const uint8_t more = (uint8_t)(often + (often < LASTING));
+        seen[x] = (uint8_t)((now & more) | (~now & known & often));
+        out[x] = now | known;
     }
     for (int x = 0; x < width; x++)
         count += out[x] & 1;
@@ -98,40 +98,36 @@ static void pad8(uint8_t *line, int width)
 
 /* Rows that are worked on; all but the first two and the last are padded by two. */
 typedef struct {
-    uint8_t *change, *contrast, *high, *low, *ring[5], *none;
+    uint8_t *contrast, *high, *low, *ring[5], *changed[5], *none;
 } Lines;
-
-static void changes(const Lines *l, const uint8_t *const *planes, const ptrdiff_t *strides,
-                    int count, int width, int y)
-{
-    for (int k = 0; k + 1 < count; k++)
-        change_row(planes[k] + strides[k] * y, planes[k + 1] + strides[k + 1] * y, l->change, width,
-                   k == 0);
-}
 
 static void candidates(const Lines *l, const uint8_t *const *planes, const ptrdiff_t *strides,
                        int count, int width, int height, int y)
 {
     const uint8_t *around[5];
-    changes(l, planes, strides, count, width, y);
+    uint8_t *change = l->changed[y % 5];
+    for (int k = 0; k + 1 < count; k++)
+        change_row(planes[k] + strides[k] * y, planes[k + 1] + strides[k + 1] * y, change, width,
+                   k == 0);
     for (int k = 0; k < 5; k++)
         around[k] = planes[0] + strides[0] * clamp(y + k - 2, 0, height - 1);
     extreme_row(around, l->high + 2, l->low + 2, width);
     pad8(l->high, width), pad8(l->low, width);
     contrast_row(l->high, l->low, l->contrast, width);
-    candidate_row(l->change, l->contrast, l->ring[y % 5] + 2, width);
+    candidate_row(change, l->contrast, l->ring[y % 5] + 2, width);
 }
 
 int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int width, int height,
           uint8_t *seen, uint8_t *out)
 {
     const size_t line = (size_t)width + 64;
-    uint8_t *memory = calloc(line, 10);
+    uint8_t *memory = calloc(line, 14);
     if (!memory)
         return -1;
-    Lines l = {memory, memory + line, memory + 2 * line, memory + 3 * line, {NULL}, memory + 9 * line};
+    Lines l = {.contrast = memory, .high = memory + line, .low = memory + 2 * line,
+               .none = memory + 3 * line};
     for (int k = 0; k < 5; k++)
-        l.ring[k] = memory + (4 + k) * line;
+        l.ring[k] = memory + (4 + k) * line, l.changed[k] = memory + (9 + k) * line;
     int found = 0, ready = 0;
     for (int y = 0; y < height; y++) {
         const uint8_t *around[5];
@@ -143,9 +139,7 @@ int still(const uint8_t *const *planes, const ptrdiff_t *strides, int count, int
         }
         const size_t at = (size_t)y * width;
         const int alone = company_row(around, l.high, out + at, width);
-        if (seen)
-            changes(&l, planes, strides, count, width, y);
-        found += seen ? lasting_row(l.change, seen + at, out + at, width) : alone;
+        found += seen ? lasting_row(l.changed[y % 5], seen + at, out + at, width) : alone;
     }
     free(memory);
     return found;
