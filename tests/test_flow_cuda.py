@@ -248,11 +248,14 @@ def test_still_mask(count):
     four = [up(plane) for plane in [planes[0], *planes, planes[-1]][-4:]]
     if count == 4:
         four = [up(plane) for plane in planes]
+    seen = rng.integers(0, 3, base.shape, dtype=np.uint8)
+    remembered = up(seen.copy())
     device.launch(samples.detail_kernel, base.size, *four, detail, 50, 37)
-    device.launch(samples.company_kernel, base.size, detail, mask, 50, 37)
-    expected, found = kernels.still_mask(tuple(planes))
+    device.launch(samples.company_kernel, base.size, detail, remembered, mask, 50, 37)
+    expected, found = kernels.still_mask(tuple(planes), seen)
     assert found
     np.testing.assert_array_equal(mask.cpu(), expected)
+    np.testing.assert_array_equal(remembered.cpu(), seen)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Motion:
     pair: Between
     before: Between | None
     after: Between | None
-    still: Luma | None = None  # where nothing moves; None: nowhere
+    still: Any = None  # mask of where nothing moves, or motion.cuda's Still; None: nowhere
 
     def passage(self) -> Passage:
         """Return it as the maths wants it."""
@@ -81,15 +81,20 @@ class Motion:
         from ltxfilter.motion.cuda.drawing import Scene
 
         pair, before, after = self.pair, self.before, self.after
-        first = before.small[0] if before else pair.small[0]
-        last = after.small[1] if after else pair.small[1]
         return Scene(
             pair.flow,
             before.flow if before else None,
             after.flow if after else None,
             spans=(_span(before, pair), _span(after, pair)),
-            pictures=(first, *pair.small, last),
+            ends=pair.small,
+            still=self.still,
         )
+
+    def four(self) -> tuple[Any, Any, Any, Any]:
+        """Return the keyframes in `small`, with one more on each side or the same again."""
+        left, right = self.pair.small
+        first = self.before.small[0] if self.before else left
+        return first, left, right, self.after.small[1] if self.after else right
 
 
 class Flow:
@@ -218,14 +223,16 @@ class Flow:
         motion = Motion(pair, before if self._options["curved"] else None, after)
         return replace(motion, still=self._still(motion))
 
-    def _still(self, motion: Motion) -> Luma | None:
+    def _still(self, motion: Motion) -> Any:
         """Return where the pictures of the pair stand still, and remember it for the next one."""
-        if not self._options["still"] or self._device is not None:
+        if not self._options["still"]:
             return None
-        pictures = motion.pictures()
+        fresh = self._seen is None
         if self._seen is None:
             self._seen = self._drawing.unseen()
-        return self._drawing.still(pictures, self._seen)
+        if self._device is not None:
+            return self._device.still(motion.four(), fresh=fresh)
+        return self._drawing.still(motion.pictures(), self._seen)
 
     def _next(self, window: Window, pair: Between) -> Between | None:
         """Return the motion of the gap after the pair, if it can be looked across."""

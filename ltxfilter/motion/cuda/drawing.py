@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import sqrt
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,14 @@ from ltxfilter.motion.grid import Array, Grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Still:
+    """Where the pictures around a pair stand still."""
+
+    mask: Tensor  # [H, W] of luma, uint8: 255 there, else 0
+    ready: Any  # the event after which it is there
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """What the pictures between two keyframes are drawn from."""
 
@@ -29,7 +38,35 @@ class Scene:
     before: PairFlow | None
     after: PairFlow | None
     spans: tuple[float, float]  # how long the pairs before and after last, in lengths of this one
-    pictures: tuple[Tensor, Tensor, Tensor, Tensor]  # the two keyframes' bytes, one more each side
+    ends: tuple[Tensor, Tensor]  # the two keyframes' bytes
+    still: Still | None  # None: nothing is protected
+
+
+class StillFinder:
+    """Finds what stands still, and remembers it from pair to pair; one thread, one stream."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._luma = layout.luma
+        size = layout.luma.rows, layout.luma.columns
+        buffers = [empty(*size, dtype=torch.uint8) for _ in range(7)]
+        *self._pictures, self._detail, self._seen, self._mask = buffers
+        self._run = device.Replayed(self._launches)
+
+    def __call__(self, pictures: Sequence[Tensor], *, fresh: bool) -> Tensor:
+        """Return the mask of four consecutive pictures' bytes; fresh: nothing is remembered."""
+        for target, source in zip(self._pictures, pictures, strict=True):
+            target.copy_(self._luma.of(source))
+        if fresh:
+            self._seen.zero_()
+        self._run()
+        return self._mask.clone()
+
+    def _launches(self) -> None:
+        rows, columns = self._mask.shape
+        count, detail = rows * columns, self._detail
+        device.launch(samples.detail_kernel, count, *self._pictures, detail, columns, rows)
+        inputs = detail, self._seen, self._mask, columns, rows
+        device.launch(samples.company_kernel, count, *inputs)
 
 
 class Drawing:
@@ -72,8 +109,7 @@ class Desk:
         self._steps = torch.zeros(8, device=device.NAME)  # [2, 3] of travel_kernel, then tau's bits
         self._ends = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         luma = layout.luma.rows, layout.luma.columns
-        self._beyond = [empty(*luma, dtype=torch.uint8) for _ in range(2)]
-        self._detail, self._still = (empty(*luma, dtype=torch.uint8) for _ in range(2))
+        self._still = empty(*luma, dtype=torch.uint8)
         self._fill = Fill(2, rows, columns)
         self._ways, self._share = empty(2, 2, rows, columns), empty(rows, columns)
         self._patches = patches = -(-rows // 4), -(-columns // 4)
@@ -84,7 +120,6 @@ class Desk:
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)  # the squares' sum last
         self._squares = self._out[layout.plane_bytes :][:8].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
-        self._find_still = device.Replayed(self._still_launches)
         self._draw = device.Replayed(self._draw_launches)
         device.settle()
 
@@ -95,13 +130,11 @@ class Desk:
             for number, flow in enumerate((before, scene.pair, after)):
                 self._stream.follow(flow.ready)
                 self._passage[number].copy_(flow.motion)
-            first, *ends, last = scene.pictures
-            for target, source in zip(self._ends, ends, strict=True):
+            for target, source in zip(self._ends, scene.ends, strict=True):
                 target.copy_(source)
-            for target, source in zip(self._beyond, (first, last), strict=True):
-                target.copy_(self._layout.luma.of(source))
-            if self._protect:
-                self._find_still()
+            if scene.still is not None:
+                self._stream.follow(scene.still.ready)
+                self._still.copy_(scene.still.mask)
 
     def draw(self, scene: Scene, tau: float) -> tuple[Planes, float]:
         """Return the planes at `tau` in host memory, and the PSNR to expect of them in dB."""
@@ -125,14 +158,6 @@ class Desk:
     def clear(self) -> None:
         """Let go of the scene: nothing reads it any more."""
         self._stream.finish()
-
-    def _still_launches(self) -> None:
-        left, right = (self._layout.luma.of(end) for end in self._ends)
-        rows, columns = left.shape
-        four = self._beyond[0], left, right, self._beyond[1]
-        detail, count = self._detail, rows * columns
-        device.launch(samples.detail_kernel, count, *four, detail, columns, rows)
-        device.launch(samples.company_kernel, count, detail, self._still, columns, rows)
 
     def _draw_launches(self) -> None:
         shape = self._shape

@@ -10,7 +10,7 @@ from torch import Tensor
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.motion import estimate
 from ltxfilter.motion.cuda import device
-from ltxfilter.motion.cuda.drawing import Drawing, Scene
+from ltxfilter.motion.cuda.drawing import Drawing, Scene, Still, StillFinder
 from ltxfilter.motion.cuda.estimate import Estimator, PairFlow
 from ltxfilter.motion.cuda.upload import Layout, Uploader
 from ltxfilter.motion.grid import Grid
@@ -20,7 +20,7 @@ from ltxfilter.motion.pyramid import Effort
 class Pipeline:
     """Finds motion on one stream of the device and draws on others, one per drawing thread.
 
-    `upload` and `pair` are called by one thread at a time, in order; `pictures` by any number.
+    `upload`, `pair` and `still` are called by one thread at a time, in order; `pictures` by any.
     What a picture is drawn from stays alive until it was drawn, because its caller holds it.
     """
 
@@ -45,6 +45,7 @@ class Pipeline:
         with device.enough_memory():
             self._uploader = Uploader(layout, grid)
             self._estimator = Estimator(layout, finest, efforts, neighbours)
+            self._find_still = StillFinder(layout)
         self._drawing = Drawing(layout, grid, protect=protect, settle=settle)
         device.settle()
 
@@ -61,6 +62,15 @@ class Pipeline:
         with device.enough_memory(), self._stream.used():
             motion = self._estimator.pair(left, right, before)
         return PairFlow(motion, self._stream.mark())
+
+    def still(self, pictures: Sequence[Tensor], *, fresh: bool) -> Still:
+        """Return where four consecutive pictures stand still, at once, as `kernels.still_mask`.
+
+        fresh: forget what was seen of the pairs before.
+        """
+        with device.enough_memory(), self._stream.used():
+            mask = self._find_still(pictures, fresh=fresh)
+        return Still(mask, self._stream.mark())
 
     def pictures(self, scene: Scene, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
         """Yield the planes at each tau and the PSNR to expect of them in dB."""

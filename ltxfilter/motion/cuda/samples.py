@@ -77,7 +77,10 @@ def area_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def detail_kernel(before, left, right, after, out, width, height, block: tl.constexpr):
-    """Write 1 where the first picture has detail that hardly changes over the four, else 0."""
+    """Write 1 where the first picture has detail that hardly changes over the four, else 0.
+
+    2 more where no change is above 6 codes.
+    """
     at = tl.program_id(0) * block + tl.arange(0, block)
     x, y, inside = at % width, at // width, at < width * height
     a = tl.load(before + at, mask=inside, other=0).to(tl.int32)
@@ -92,21 +95,29 @@ def detail_kernel(before, left, right, after, out, width, height, block: tl.cons
     contrast = high - low
     strong = (contrast >= 60) & (25 * change <= tl.maximum(3 * contrast, 250))
     found = strong | ((contrast >= 24) & (change <= 2))
-    tl.store(out + at, found.to(tl.uint8), mask=inside)
+    tl.store(out + at, (found + 2 * (change <= 6)).to(tl.uint8), mask=inside)
 
 
 @triton.jit(do_not_specialize=SIZES)
-def company_kernel(detail, out, width, height, block: tl.constexpr):
-    """Write 255 where detail has company, eight of the 5x5 around it, else 0."""
+def company_kernel(detail, seen, out, width, height, block: tl.constexpr):
+    """Write 255 where detail has company, eight of the 5x5 around it, or was seen twice, else 0.
+
+    detail: of `detail_kernel`; seen: what `kernels.still_mask` remembers, brought up to date.
+    """
     at = tl.program_id(0) * block + tl.arange(0, block)
     x, y, inside = at % width, at // width, at < width * height
     near = tl.zeros_like(at)
     for k in tl.static_range(25):
         to_x, to_y = x + (k % 5 - 2), y + (k // 5 - 2)
         there = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height)
-        near += tl.load(detail + to_y * width + to_x, mask=there, other=0).to(tl.int32)
-    found = (tl.load(detail + at, mask=inside, other=0) > 0) & (near >= 8)
-    tl.store(out + at, tl.where(found, 255, 0).to(tl.uint8), mask=inside)
+        near += tl.load(detail + to_y * width + to_x, mask=there, other=0).to(tl.int32) & 1
+    own = tl.load(detail + at, mask=inside, other=0).to(tl.int32)
+    times = tl.load(seen + at, mask=inside, other=0).to(tl.int32)
+    found = ((own & 1) != 0) & (near >= 8)
+    known = (times >= 2) & ((own & 2) != 0)
+    after = tl.where(found, tl.minimum(times + 1, 2), tl.where(known, times, 0))
+    tl.store(seen + at, after.to(tl.uint8), mask=inside)
+    tl.store(out + at, tl.where(found | known, 255, 0).to(tl.uint8), mask=inside)
 
 
 @triton.jit
