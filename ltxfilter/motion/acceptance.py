@@ -35,7 +35,7 @@ UNEXPLAINED = 0.5  # what neither keyframe explains
 ELSEWHERE = 0.5  # change between the keyframes, where neighbours are as far off as that
 LEAKED = 2.0  # a keyframe that shows through by as much as it does in the neighbourhood
 LEAKED_ALL = 4.0  # the same, by as much as it does in the whole picture
-BELIEVED = 0.5  # the part of the first two that counts where nothing is astray
+BELIEVED = 0.25  # the part of what is unexplained or leaks nearby that counts in any picture
 FAR = 2.0  # times flow's likely squared error; what is further off counts in doubtful pictures
 ALWAYS = 1.0  # squared codes that no picture is better than
 BETTER, WORSE = 0.25, 1.0  # of flow's likely squared error: taken wholly, left wholly
@@ -126,13 +126,30 @@ def _expected(
     whole = leak(off, left, right, trust, _whole)
     astray = float(np.hypot(*whole).item())
     doubt = min(astray / ASTRAY[0], 1.0)
-    found = UNEXPLAINED * _near(_unexplained(outlook, guided))
-    found += ELSEWHERE * elsewhere * _near(change)
-    found *= BELIEVED + (1 - BELIEVED) * doubt
-    found += LEAKED * _near(np.square(ways[0] * left + ways[1] * right))
+    found = UNEXPLAINED * max(doubt, BELIEVED) * _near(_unexplained(outlook, guided))
+    found += ELSEWHERE * doubt * elsewhere * _near(change)
+    found += LEAKED * max(doubt, BELIEVED) * _near(np.square(ways[0] * left + ways[1] * right))
     found += LEAKED_ALL * _near(np.square(whole[0] * left + whole[1] * right))
     found += doubt * doubt * np.maximum(apart - FAR * likely, 0)
-    return found, astray
+    return found + _softness(flowed, guided), astray
+
+
+def _softness(flowed: Shrunk, guided: Shrunk) -> Floats:
+    """Return the squared detail of flow's picture that the guided one lacks, per cell.
+
+    It is too fine for the work grid, and taken on the flow image.
+    """
+    size = flowed.coarse.shape[::-1]
+    has, lacks = (
+        np.sqrt(_near(cv2.resize(_detail(shown.levels[0]), size, interpolation=cv2.INTER_AREA)))
+        for shown in (flowed, guided)
+    )
+    return np.square(np.maximum(has - lacks, 0))
+
+
+def _detail(luma: Luma) -> Floats:
+    values = luma.astype(np.float32)
+    return np.square(values - cv2.blur(values, (3, 3)))
 
 
 def leak(
