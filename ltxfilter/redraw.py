@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.frame import Frame
 from ltxfilter.options import Span
+
+if TYPE_CHECKING:
+    from ltxfilter.frame import Frame
 
 log = logging.getLogger("ltxfilter.redraw")
 

@@ -111,6 +111,7 @@ def test_light_commands_import_nothing_heavy(code: str, argv: tuple[str, ...]):
     loaded = loaded_by(code, *argv)
     assert "ltxfilter" in loaded
     assert not loaded & {"av", "cv2", "torch", "ray", "transformers"}
+    assert "numpy" not in loaded or code != CLI or argv == ("engines",)
 
 
 def test_the_package_offers_its_public_names():

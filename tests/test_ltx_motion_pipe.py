@@ -8,6 +8,7 @@ from fractions import Fraction as F
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
@@ -162,7 +163,9 @@ def test_what_is_no_number_is_drawn_by_flow_and_counted(models, tmp_path, capsys
     assert ran.said.count("no numbers (NaN)") == 1
     assert ran.after[::2] == ran.before
     flow = run(clip, capsys, "--engine", "flow:prior=0:curved=0")
-    assert ran.after == flow.after
+    assert ran.after[:5] == flow.after[:5]  # from then on flow remembers what stood still
+    for found, expected in zip(ran.after, flow.after, strict=True):
+        assert np.abs(np.subtract(list(found), list(expected), dtype=int)).mean() < 1
 
 
 @pytest.mark.parametrize(
