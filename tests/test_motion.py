@@ -11,9 +11,9 @@ from test_cuts import scene
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.drawing import estimate_psnr
-from ltxfilter.motion.estimate import Estimator, project
-from ltxfilter.motion.grid import Grid, choose_scale, pyramid, shrink
-from ltxfilter.motion.pyramid import Effort, at, find_flow, patch_places, resized
+from ltxfilter.motion.estimate import Estimator, PairFlow, project
+from ltxfilter.motion.grid import Grid, Shrunk, choose_scale, pyramid, shrink
+from ltxfilter.motion.pyramid import Effort, Search, at, find_flow, patch_places, resized
 from ltxfilter.motion.trajectory import Passage, field, moment, travelled
 
 relaxed = settings(deadline=None)  # the machine may be busy
@@ -124,11 +124,17 @@ def test_an_unsure_neighbour_bends_less() -> None:
     assert bent[2][0, 0, 0] < bent[1][0, 0, 0] < straight[0, 0, 0]
 
 
+def pair_flow(grid: Grid, left: Shrunk, right: Shrunk) -> PairFlow:
+    """Return the motion between two pictures, found with ordinary effort."""
+    estimator = Estimator(grid, Search([Effort()]))
+    return estimator.refined(estimator.glimpse(left, right, None), left, right)
+
+
 @pytest.mark.parametrize("tau", [0.2, 0.5, 0.8])
 def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
     grid = Grid(320, 180, 1)
     left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
-    pair = Estimator(grid, 0, [Effort()], 2).pair(left, right, None)
+    pair = pair_flow(grid, left, right)
     at_tau = moment(Passage(pair), tau)
     inner = np.s_[20:-20, 20:-20]
     np.testing.assert_allclose(np.median(at_tau.to_left[inner], (0, 1)), [3 * tau, 0], atol=0.1)
@@ -141,7 +147,7 @@ def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
 def test_a_field_scales_with_subsampling() -> None:
     grid = Grid(320, 180, 2)
     left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
-    at_half = moment(Passage(Estimator(grid, 0, [Effort()], 2).pair(left, right, None)), 0.5)
+    at_half = moment(Passage(pair_flow(grid, left, right)), 0.5)
     luma, chroma = field(at_half, grid, 0, 0), field(at_half, grid, 1, 1)
     assert luma.shape == (5, grid.rows + 2, grid.columns + 2)
     assert np.abs(luma[:4].astype(int) - 2 * chroma[:4]).max() <= 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltxfilter.engines.base import Drawn
@@ -20,27 +21,42 @@ if TYPE_CHECKING:
     from ltxfilter.motion.cuda.pipeline import Pipeline
     from ltxfilter.motion.estimate import Estimator
     from ltxfilter.motion.grid import Grid, Luma, Shrunk
-    from ltxfilter.motion.pyramid import Effort
+    from ltxfilter.motion.pyramid import Search
     from ltxfilter.motion.trajectory import Moment, Passage
 
+Refine = Callable[..., Any]
 PRESETS = {
     "fast": {"step": 8, "rounds": 0, "steps": 3, "neighbours": 1, "polish": 0, "settle": 0},
     "balanced": {"step": 8, "rounds": 2, "steps": 3, "neighbours": 2, "polish": 2, "settle": 2},
     "best": {"step": 4, "rounds": 2, "steps": 5, "neighbours": 2, "polish": 2, "settle": 3},
 }
 PRESET = -1  # an option's value that leaves it to the preset
-WORK_PER_CELL = 270  # bytes: search 140; three pairs of flows 72; four pictures' pyramids 22; spare
+WORK_PER_CELL = 370  # bytes: search 140; three first looks 100, flows 72; pyramids 22; spare
 STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Between:
-    """The motion found between two keyframes."""
+    """The motion between two keyframes: a first look at it, and all of it once it is asked for."""
 
-    left: Frame
-    right: Frame
-    flow: Any  # motion.estimate's PairFlow, or motion.cuda's
-    small: tuple[Any, Any]  # what the motion was found in: Shrunk, or pictures on the device
+    def __init__(
+        self, left: Frame, right: Frame, small: tuple[Any, Any], glimpse: Any, refine: Refine
+    ) -> None:
+        """Keep what was found; refine: makes the motion of `glimpse` and `small`, a pure function.
+
+        small: what the motion is found in: Shrunk, or pictures on the device.
+        """
+        self.left, self.right, self.small, self.glimpse = left, right, small, glimpse
+        self._refine = refine
+        self._lock = Lock()
+        self._flow: Any = None
+
+    @property
+    def flow(self) -> Any:
+        """Return motion.estimate's PairFlow, or motion.cuda's; any thread, found once."""
+        with self._lock:
+            if self._flow is None:
+                self._flow = self._refine(self.glimpse, *self.small)
+            return self._flow
 
     @property
     def seconds(self) -> Fraction:
@@ -62,10 +78,11 @@ class Motion:
         from ltxfilter.motion.trajectory import Passage
 
         before, after = self.before, self.after
+        ahead = after.flow if after else None  # first: other threads wait for it next
         return Passage(
             self.pair.flow,
             before.flow if before else None,
-            after.flow if after else None,
+            ahead,
             span_before=_span(before, self.pair),
             span_after=_span(after, self.pair),
         )
@@ -180,7 +197,7 @@ class Flow:
     def _make_estimator(self) -> Estimator:
         from ltxfilter.motion.estimate import Estimator
 
-        return Estimator(self._grid, *self._efforts())
+        return Estimator(self._grid, self._search())
 
     def _make_pipeline(self, video: VideoInfo) -> Pipeline:
         """Get the device ready. Raises EngineUnavailableError."""
@@ -191,21 +208,19 @@ class Flow:
         from ltxfilter.motion.cuda.pipeline import Pipeline
 
         chosen = self._options
-        efforts = self._efforts()
         protect, settle = chosen["still"], chosen["settle"]
-        return Pipeline(video, self._grid, *efforts, protect=protect, settle=settle)
+        return Pipeline(video, self._grid, self._search(), protect=protect, settle=settle)
 
-    def _efforts(self) -> tuple[int, list[Effort], int]:
-        """Return the finest level, the effort per level, and how cells try their neighbours'."""
-        from ltxfilter.motion.pyramid import Effort
+    def _search(self) -> Search:
+        from ltxfilter.motion.pyramid import Effort, Search
 
         chosen = self._options
-        finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"], chosen["polish"])
+        finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"])
         efforts = [finest, Effort(4, max(chosen["rounds"], 1), chosen["steps"])]
-        return chosen["finest"], efforts, chosen["neighbours"]
+        return Search(efforts, chosen["finest"], chosen["neighbours"], chosen["polish"])
 
     def prepare(self, window: Window) -> Motion | None:
-        """Find the motion of the pair and, for its curve, of the next one."""
+        """Take a first look at the motion of the pair and, for its curve, of the next one."""
         first = window.first
         if window.reset:
             self._last = None
@@ -247,10 +262,10 @@ class Flow:
         ahead = self._ahead
         if ahead is not None and ahead.left is left and ahead.right is right:
             return ahead
-        prior = before.flow if before and self._options["prior"] else None
+        prior = before.glimpse if before and self._options["prior"] else None
         small = self._shrink(left), self._shrink(right)
         finder: Any = self._device or self._estimator
-        return Between(left, right, finder.pair(*small, prior), small)
+        return Between(left, right, small, finder.glimpse(*small, prior), finder.refined)
 
     def _shrink(self, frame: Frame) -> Any:
         if id(frame) not in self._shrunk:
@@ -305,8 +320,9 @@ class Flow:
         """Return motion that was found on the device as the CPU would have found it."""
         from ltxfilter.motion.cuda.pipeline import download
 
-        small = self.shrunk(between.left.planes), self.shrunk(between.right.planes)
-        return replace(between, flow=download(between.flow), small=small)
+        left, right = between.left, between.right
+        small = self.shrunk(left.planes), self.shrunk(right.planes)
+        return Between(left, right, small, between.flow, lambda found, *_: download(found))
 
     def shrunk(self, planes: Planes) -> Shrunk:
         """Return a picture as motion is found in it; pure."""

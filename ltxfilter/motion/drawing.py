@@ -38,12 +38,13 @@ class Drawing:
     def draw_bytes(self) -> int:
         """Bytes that drawing one picture takes beside the pictures themselves.
 
-        Per cell: splats 72, ways and sums 60, fields 20; per sample of luma: the still mask, and
-        8-bit copies of four deeper pictures; NumPy's kernels hold many planes of integers.
+        Per cell: the second look at the motion 140, splats 72, ways and sums 60, fields 20; per
+        sample of luma: the still mask, and 8-bit copies of four deeper pictures; NumPy's kernels
+        hold many planes of integers.
         """
         samples = self._grid.width * self._grid.height
         per_sample = 1 + 4 * (self.luma_depth > 8) + 64 * (kernels.compiled is None)
-        return 152 * self._grid.columns * self._grid.rows + per_sample * samples
+        return 292 * self._grid.columns * self._grid.rows + per_sample * samples
 
     def luma8(self, planes: Planes) -> Luma:
         """Return that plane at 8 bits."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Floats, Flow, Grid, Shrunk
-from ltxfilter.motion.pyramid import Effort, find_flow, resized
+from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk
+from ltxfilter.motion.pyramid import Search, find_flow, polished, resized
 
 NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (4, 0), (-4, 0), (0, 4), (0, -4))  # cells
 BIAS = 2048  # a neighbour's flow must match half a code better
@@ -26,43 +25,63 @@ class PairFlow:
     sure_1: Floats  # the same at 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Glimpse:
+    """What a first look at a pair found; better than none, and enough to start the next pair."""
+
+    flow: Flow  # on the finest level, in its samples
+    backward: Flow  # flow_10 on every second cell of the work grid, in its own samples
+
+
 class Estimator:
-    """Finds the flow of pairs of pictures; one thread at a time."""
+    """Finds the flow of pairs of pictures; pure, any number of threads at once."""
 
-    def __init__(self, grid: Grid, finest: int, efforts: Sequence[Effort], neighbours: int) -> None:
-        """Look on levels from `finest` on (0 the flow image, 1 the work grid) with `efforts`.
-
-        neighbours: in how many directions cells then try their neighbours' flow: 0, 1 (forward)
-        or 2.
-        """
+    def __init__(self, grid: Grid, search: Search) -> None:
         self._grid = grid
-        self._finest = finest
-        self._efforts = efforts
-        self._neighbours = neighbours
+        self._search = search
         self._shifts = np.array(NEIGHBOURS, np.int32)
 
-    def pair(self, left: Shrunk, right: Shrunk, before: PairFlow | None) -> PairFlow:
-        """Return the motion from `left` to `right`.
+    def glimpse(self, left: Shrunk, right: Shrunk, before: Glimpse | None) -> Glimpse:
+        """Return a first look at the motion from `left` to `right`.
 
-        before: motion of the pair that ends in `left`, where it is known: going on at the same
+        before: that of the pair that ends in `left`, where it is known: going on at the same
         speed is one of the guesses.
         """
         prior = None if before is None else -before.backward
-        levels = left.levels[self._finest :], right.levels[self._finest :]
-        flow = find_flow(levels, prior, self._efforts)
+        flow = find_flow(self._levels(left, right), prior, self._search.efforts)
+        return Glimpse(flow, onward(flow, self._grid))
+
+    def refined(self, found: Glimpse, left: Shrunk, right: Shrunk) -> PairFlow:
+        """Return the motion from `left` to `right` after a first look at it."""
+        flow = found.flow
+        if self._search.polish:
+            pictures = self._levels(left, right)
+            flow = polished((pictures[0][0], pictures[1][0]), flow, self._search.polish)
         forward = resized(flow, left.coarse.shape)
-        if self._neighbours >= 1:
+        if self._search.neighbours >= 1:
             forward = self._propagate(forward, left, right)
         backward = project(forward)
-        if self._neighbours == 2:
+        if self._search.neighbours == 2:
             backward = self._propagate(backward, right, left)
         return PairFlow(
             forward, backward, kernels.agree(forward, backward), kernels.agree(backward, forward)
         )
 
+    def _levels(self, left: Shrunk, right: Shrunk) -> tuple[list[Luma], list[Luma]]:
+        finest = min(self._search.finest, len(left.levels) - 1)
+        return left.levels[finest:], right.levels[finest:]
+
     def _propagate(self, flow: Flow, seen: Shrunk, other: Shrunk) -> Flow:
         found = kernels.propagate(flow, seen.coarse, other.coarse, self._shifts, BIAS)
         return cv2.merge([cv2.medianBlur(part, 5) for part in cv2.split(found)])
+
+
+def onward(flow: Flow, grid: Grid) -> Flow:
+    """Return `flow` from 0 to 1 seen from 1, on every second cell: what going on starts from."""
+    step = max(2 * flow.shape[0] // grid.rows, 1)
+    first = (step - 1) // 2
+    sparse = flow[first::step, first::step] * np.float32(1 / step)
+    return project(np.ascontiguousarray(sparse))
 
 
 def project(flow: Flow) -> Flow:

@@ -12,6 +12,7 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Array, Flow, Luma
 
 PATCH = 8  # samples, as kernels.search has it
+DENSE = 4  # samples from patch to patch of the second look
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,16 @@ class Effort:
     step: int = 4
     rounds: int = 3
     steps: int = 5
-    polish: int = 0  # Gauss-Newton steps of a second look with a patch every 4 samples; 0: none
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How hard to look for the motion of a pair of pictures."""
+
+    efforts: Sequence[Effort]  # per level, finest first; the last one serves all that are left
+    finest: int = 0  # level to look on last: 0 the flow image, 1 the work grid
+    neighbours: int = 2  # directions that cells then try their neighbours' flow in; 1: forward
+    polish: int = 0  # Gauss-Newton steps of a second look at the finest level; 0: none
 
 
 def find_flow(
@@ -41,11 +51,17 @@ def find_flow(
         still = np.zeros((len(places[0]), len(places[1]), 2), np.float32)
         guesses = np.stack([*known, still])
         flow = kernels.search(pair, guesses, effort.step, effort.rounds, effort.steps)
-        if effort.polish:
-            guess = at(flow, pair[0].shape, patch_places(pair[0].shape, 4))
-            flow = kernels.search(pair, guess[None], 4, 0, effort.polish)
     assert flow is not None
     return flow
+
+
+def polished(pair: tuple[Luma, Luma], flow: Flow, steps: int) -> Flow:
+    """Return `flow` from the first picture to the second, of their size, after another look.
+
+    steps: most Gauss-Newton steps of patches every 4 samples.
+    """
+    guess = at(flow, pair[0].shape, patch_places(pair[0].shape, DENSE))
+    return kernels.search(pair, guess[None], DENSE, 0, steps)
 
 
 def resized(flow: Flow, shape: tuple[int, ...]) -> Flow:

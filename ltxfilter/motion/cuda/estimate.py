@@ -21,7 +21,7 @@ from ltxfilter.motion.cuda.search import (
 )
 from ltxfilter.motion.cuda.upload import Layout
 from ltxfilter.motion.estimate import BIAS, NEIGHBOURS
-from ltxfilter.motion.pyramid import PATCH, Effort
+from ltxfilter.motion.pyramid import DENSE, PATCH, Effort, Search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +29,7 @@ class PairFlow:
     """Motion between pictures 0 and 1, on the work grid, in cells."""
 
     motion: Tensor  # [6, rows, columns]: flow_01 and how sure it is, flow_10 and how sure
+    backward: Tensor  # [2, half the rows, half the columns]: as motion.estimate's Glimpse has it
     ready: Any  # the event after which it is there
 
 
@@ -42,8 +43,6 @@ class Level:
         )
         self.count = down * self.across
         self.flow = empty(2, rows, columns)
-        polish = Effort(PATCH // 2, 0, effort.polish)
-        self._polished = Level(rows, columns, polish) if effort.polish else None
         self._ways = empty(2, self.count), empty(2, self.count)
         self._error = empty(self.count, dtype=torch.int64)
 
@@ -62,9 +61,6 @@ class Level:
             self._launch(spread_kernel, (seen, other, ways, self._error, spare), (hop,))
             ways, spare = spare, ways
         self._blend(seen, other, ways)
-        if self._polished is not None:
-            self._polished.polish(seen, other, self.flow)
-            self.flow.copy_(self._polished.flow)
 
     def polish(self, seen: Tensor, other: Tensor, guess: Tensor) -> None:
         """Write `flow`: what patches find from `guess`, this level's flow, alone."""
@@ -94,32 +90,36 @@ class Level:
 class Estimator:
     """Finds the flow of pairs of pictures; one thread at a time, always on the same stream."""
 
-    def __init__(
-        self, layout: Layout, finest: int, efforts: Sequence[Effort], neighbours: int
-    ) -> None:
-        """Look on levels from `finest` on, as `motion.estimate.Estimator` does."""
-        self._layout, self._neighbours = layout, neighbours
+    def __init__(self, layout: Layout, search: Search) -> None:
+        self._layout, self._neighbours = layout, search.neighbours
         fine, work = layout.levels[:2]
         self._shape = work.rows, work.columns
-        self._parts = parts = layout.levels[min(finest, len(layout.levels) - 1) :]
+        self._parts = parts = layout.levels[min(search.finest, len(layout.levels) - 1) :]
+        efforts = search.efforts
         chosen = [efforts[min(depth, len(efforts) - 1)] for depth in range(len(parts))]
         self._levels = [
             Level(part.rows, part.columns, effort)
             for part, effort in zip(parts, chosen, strict=True)
         ]
+        finest_size = self._levels[0].rows, self._levels[0].columns
+        self._polished = (
+            Level(*finest_size, Effort(DENSE, 0, search.polish)) if search.polish else None
+        )
         self._pictures = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         self._halved = Area((fine.rows, fine.columns), self._shape)
-        self._prior = torch.zeros((2, *self._shape), device=device.NAME)
+        self._half = (work.rows + 1) // 2, (work.columns + 1) // 2
+        self._prior = torch.zeros((2, *self._half), device=device.NAME)
+        self._sparse, self._onward = empty(2, *self._half), empty(2, *self._half)
         self._priors = [self._prior_for(level) for level in self._levels]
         self._motion = empty(6, *self._shape)
         self._found, self._chosen = empty(2, *self._shape), empty(2, *self._shape)
         self._shifts = torch.tensor(NEIGHBOURS, dtype=torch.int32, device=device.NAME)
         self._cost = empty(len(NEIGHBOURS) + 1, *self._shape, dtype=torch.int16)
-        self._fill = Fill(1, *self._shape)
+        self._fill, self._sparse_fill = Fill(1, *self._shape), Fill(1, *self._half)
         self._run = device.Replayed(self._launches)
 
-    def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> Tensor:
-        """Return the motion from `left` to `right`, pictures' bytes, as PairFlow has it.
+    def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> tuple[Tensor, Tensor]:
+        """Return both tensors of a PairFlow from `left` to `right`, pictures' bytes.
 
         before: motion of the pair that ends in `left`, where it is known.
         """
@@ -129,18 +129,18 @@ class Estimator:
         if before is None:
             self._prior.zero_()
         else:
-            self._prior.copy_(before.motion[3:5])
+            self._prior.copy_(before.backward)
         self._run()
-        return self._motion.clone()
+        return self._motion.clone(), self._onward.clone()
 
     def _prior_for(self, level: Level) -> tuple[Tensor, Area | None, float]:
         """Return the prior that a level starts from, how it is made, and to what scale."""
-        rows = self._shape[0]
+        rows = self._half[0]
         scale = -(2.0 ** round(log2(level.rows / rows)))
         if level.rows >= rows:
             return self._prior, None, scale
         size = level.rows, level.columns
-        return empty(2, *size), Area(self._shape, size), scale
+        return empty(2, *size), Area(self._half, size), scale
 
     def _launches(self) -> None:
         left, right = self._pictures
@@ -153,15 +153,16 @@ class Estimator:
                 scale = 1.0
             level.search(part.of(left), part.of(right), coarse, prior, scale)
             coarse = level.flow
-        self._to_work_grid()
+        self._go_on(self._levels[0].flow)
+        if self._polished is not None:
+            part = self._parts[0]
+            self._polished.polish(part.of(left), part.of(right), self._levels[0].flow)
+        self._to_work_grid((self._polished or self._levels[0]).flow)
         work = self._layout.levels[1]
         forward, backward = self._motion[0:2], self._motion[3:5]
         if self._neighbours >= 1:
             self._propagate(forward, work.of(left), work.of(right))
-        device.launch(
-            cells.project_kernel, self._cells, forward, self._fill.cleared(), *self._shape
-        )
-        self._fill.into(backward)
+        self._fill.project(forward, backward)
         if self._neighbours == 2:
             self._propagate(backward, work.of(right), work.of(left))
         device.launch(cells.agree_kernel, self._cells, self._motion, *self._shape, beside=2)
@@ -170,16 +171,23 @@ class Estimator:
     def _cells(self) -> int:
         return self._shape[0] * self._shape[1]
 
-    def _to_work_grid(self) -> None:
+    def _go_on(self, flow: Tensor) -> None:
+        """Write what `motion.estimate.onward` makes of the finest level's flow."""
+        step = max(2 * flow.shape[1] // self._shape[0], 1)
+        first = (step - 1) // 2
+        self._sparse.copy_(flow[:, first::step, first::step] * (1 / step))
+        self._sparse_fill.project(self._sparse, self._onward)
+
+    def _to_work_grid(self, flow: Tensor) -> None:
         """Write the finest level's flow to `forward`, in cells."""
-        found, forward = self._levels[0], self._motion[0:2]
-        if found.rows == self._shape[0]:
-            forward.copy_(found.flow)
-        elif found.rows > self._shape[0]:
-            self._halved.flows(found.flow, forward, 0.5)
+        rows, forward = flow.shape[1], self._motion[0:2]
+        if rows == self._shape[0]:
+            forward.copy_(flow)
+        elif rows > self._shape[0]:
+            self._halved.flows(flow, forward, 0.5)
         else:
-            larger = interpolate(found.flow[None], self._shape, mode="bilinear")
-            forward.copy_(larger[0] * 2.0 ** round(log2(self._shape[0] / found.rows)))
+            larger = interpolate(flow[None], self._shape, mode="bilinear")
+            forward.copy_(larger[0] * 2.0 ** round(log2(self._shape[0] / rows)))
 
     def _propagate(self, flow: Tensor, seen: Tensor, other: Tensor) -> None:
         """Let cells take over neighbours' flow that matches better, then take medians."""
@@ -207,6 +215,12 @@ class Fill:
     def cleared(self) -> Tensor:
         """Return the sums, set to 0."""
         return self.sums.zero_()
+
+    def project(self, flow: Tensor, back: Tensor) -> None:
+        """Write `back`, the flow back along `flow`, both [2, rows, columns]; count is 1."""
+        rows, columns = flow.shape[1:]
+        device.launch(cells.project_kernel, rows * columns, flow, self.cleared(), rows, columns)
+        self.into(back)
 
     def into(self, out: Tensor) -> None:
         """Write flows [count, 2, rows, columns] of what was splatted, holes filled."""

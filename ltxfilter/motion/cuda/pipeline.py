@@ -14,29 +14,21 @@ from ltxfilter.motion.cuda.drawing import Drawing, Scene, Still, StillFinder
 from ltxfilter.motion.cuda.estimate import Estimator, PairFlow
 from ltxfilter.motion.cuda.upload import Layout, Uploader
 from ltxfilter.motion.grid import Grid
-from ltxfilter.motion.pyramid import Effort
+from ltxfilter.motion.pyramid import Search
 
 
 class Pipeline:
     """Finds motion on one stream of the device and draws on others, one per drawing thread.
 
-    `upload`, `pair` and `still` are called by one thread at a time, in order; `pictures` by any.
+    `upload`, `glimpse` and `still` are called by one thread at a time, in order; `pictures` by any.
     What a picture is drawn from stays alive until it was drawn, because its caller holds it.
     """
 
     def __init__(
-        self,
-        video: VideoInfo,
-        grid: Grid,
-        finest: int,
-        efforts: Sequence[Effort],
-        neighbours: int,
-        *,
-        protect: bool,
-        settle: int,
+        self, video: VideoInfo, grid: Grid, search: Search, *, protect: bool, settle: int
     ) -> None:
-        """Take the parameters of `motion.estimate.Estimator`; protect: mind what stands still;
-        settle: steps of `kernels.settle`.
+        """Look as `search` says; protect: mind what stands still; settle: steps of
+        `kernels.settle`.
 
         This and all methods raise EngineError where the device's memory is too small.
         """
@@ -44,7 +36,7 @@ class Pipeline:
         self._stream = device.Stream()
         with device.enough_memory():
             self._uploader = Uploader(layout, grid)
-            self._estimator = Estimator(layout, finest, efforts, neighbours)
+            self._estimator = Estimator(layout, search)
             self._find_still = StillFinder(layout)
         self._drawing = Drawing(layout, grid, protect=protect, settle=settle)
         device.settle()
@@ -54,14 +46,18 @@ class Pipeline:
         with device.enough_memory(), self._stream.used():
             return self._uploader(planes)
 
-    def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> PairFlow:
+    def glimpse(self, left: Tensor, right: Tensor, before: PairFlow | None) -> PairFlow:
         """Return the motion between two uploaded pictures, at once: it may not be found yet.
 
         before: motion of the pair that ends in `left`, where it is known.
         """
         with device.enough_memory(), self._stream.used():
             motion = self._estimator.pair(left, right, before)
-        return PairFlow(motion, self._stream.mark())
+        return PairFlow(*motion, self._stream.mark())
+
+    def refined(self, found: PairFlow, left: Tensor, right: Tensor) -> PairFlow:  # noqa: ARG002
+        """Return what was found: on the device a first look is already all of it."""
+        return found
 
     def still(self, pictures: Sequence[Tensor], *, fresh: bool) -> Still:
         """Return where four consecutive pictures stand still, at once, as `kernels.still_mask`.

@@ -32,27 +32,56 @@ CLONES static void mean_row(const int32_t *restrict sums, size_t plane, float *r
     }
 }
 
+static void clear_sums(const Level *l, int32_t *sums)
+{
+    memset(sums, 0, (size_t)l->stride * (l->rows + BORDER) * 3 * sizeof(int32_t));
+}
+
+static void add_way(const Level *l, const Place *p, const float way[2], const uint16_t *apart,
+                    int32_t *sums)
+{
+    add_patch(apart, to_fine(way[0] * 8.0f, -2047, 2047), to_fine(way[1] * 8.0f, -2047, 2047),
+              sums + (size_t)p->y * l->stride + p->x, (size_t)l->stride * (l->rows + BORDER),
+              l->stride);
+}
+
+static void mean_rows(const Level *l, const int32_t *sums, float *out)
+{
+    for (int y = 0; y < l->rows; y++)
+        mean_row(sums + (size_t)y * l->stride, (size_t)l->stride * (l->rows + BORDER),
+                 out + 2 * (size_t)y * l->columns, l->columns);
+}
+
 /* Every sample: the mean of the flows of the patches over it, weighted by how well they fit. */
 static void blend_patches(const Level *l, int32_t *sums, float *out)
 {
-    const size_t plane = (size_t)l->stride * (l->rows + BORDER);
-    memset(sums, 0, plane * 3 * sizeof(int32_t));
+    clear_sums(l, sums);
     for (int row = 0; row < l->patch_rows; row++)
         for (int column = 0; column < l->patch_columns; column++) {
             const float *way = l->flow + 2 * (row * l->patch_columns + column);
-            const int x = l->step * column, y = l->step * row;
-            int32_t ignored[4];
             uint16_t apart[PATCH * PATCH];
             Place place;
-            take_patch(&place, l, x, y);
-            compare_at(&place, to_fine(way[0], -x - PATCH, l->columns - x),
-                       to_fine(way[1], -y - PATCH, l->rows - y), ignored, apart);
-            add_patch(apart, to_fine(way[0] * 8.0f, -2047, 2047),
-                      to_fine(way[1] * 8.0f, -2047, 2047), sums + (size_t)y * l->stride + x, plane,
-                      l->stride);
+            take_patch(&place, l, l->step * column, l->step * row);
+            match(&place, spot_of(&place, way[0], way[1]), apart);
+            add_way(l, &place, way, apart, sums);
         }
-    for (int y = 0; y < l->rows; y++)
-        mean_row(sums + (size_t)y * l->stride, plane, out + 2 * (size_t)y * l->columns, l->columns);
+    mean_rows(l, sums, out);
+}
+
+void find_and_blend(const Level *l, const float *guesses, int steps, int32_t *sums, float *out)
+{
+    clear_sums(l, sums);
+    for (int row = 0; row < l->patch_rows; row++)
+        for (int column = 0; column < l->patch_columns; column++, guesses += 2) {
+            float way[2] = {guesses[0], guesses[1]};
+            Apart apart = {.best = 0};
+            Place place;
+            take_patch(&place, l, l->step * column, l->step * row);
+            const Match first = match(&place, spot_of(&place, way[0], way[1]), apart.of[0]);
+            descend(&place, first, steps, way, &apart);
+            add_way(l, &place, way, apart.of[apart.best], sums);
+        }
+    mean_rows(l, sums, out);
 }
 
 /* The same where patches do not overlap: every sample has the flow of its own. */

@@ -91,10 +91,18 @@ static inline Spot spot_of(const Place *p, float way_x, float way_y)
                   to_fine(way_y, -p->y - PATCH, p->l->rows - p->y)};
 }
 
-Match match(const Place *p, Spot at);
+/* apart: NULL, or takes the absolute differences in 1/16 codes. */
+Match match(const Place *p, Spot at, uint16_t *apart);
 
-/* Take Gauss-Newton steps from a match, as long as they improve it; `way` follows. */
-Match descend(const Place *p, Match best, int steps, float way[2]);
+/* Absolute differences of a patch at the best place so far, and room for those at the next. */
+typedef struct {
+    uint16_t of[2][PATCH * PATCH];
+    int best;
+} Apart;
+
+/* Take Gauss-Newton steps from a match, as long as they improve it; `way` follows, and so does
+ * `apart`, which may be NULL. */
+Match descend(const Place *p, Match best, int steps, float way[2], Apart *apart);
 
 /* Copy a picture of the level's size into a padded plane, repeating its border. */
 void pad_picture(const Level *l, const uint8_t *picture, uint8_t *padded);
@@ -107,5 +115,8 @@ int patches_over(int samples, int step);
  * sums: room for three numbers per padded sample.
  */
 void flow_of_samples(const Level *l, int32_t *sums, float *out);
+
+/* Start patches from one guess each and blend them at once. */
+void find_and_blend(const Level *l, const float *guesses, int steps, int32_t *sums, float *out);
 
 #endif

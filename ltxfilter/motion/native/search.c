@@ -1,10 +1,10 @@
 /* Inverse search of one level: patches look for where they went. */
 #include "patches.h"
 
-Match match(const Place *p, Spot at)
+Match match(const Place *p, Spot at, uint16_t *apart)
 {
     int32_t sums[4];
-    compare_at(p, at.x, at.y, sums, NULL);
+    compare_at(p, at.x, at.y, sums, apart);
     Match m = {64 * (int64_t)sums[1] - (int64_t)sums[0] * sums[0], sums[0], sums[2], sums[3],
                (float)at.x / (float)FINE, (float)at.y / (float)FINE};
     return m;
@@ -16,7 +16,7 @@ static inline int try_guess(const Place *p, const float *guess, Match *best, flo
     const Spot at = spot_of(p, guess[0], guess[1]), had = spot_of(p, way[0], way[1]);
     if (at.x == had.x && at.y == had.y)
         return 0;
-    const Match found = match(p, at);
+    const Match found = match(p, at, NULL);
     if (found.error >= best->error)
         return 0;
     *best = found;
@@ -52,7 +52,7 @@ static inline float limited(double value)
 }
 
 /* Gauss-Newton steps from a match, as long as they improve it. */
-Match descend(const Place *p, Match best, int steps, float way[2])
+Match descend(const Place *p, Match best, int steps, float way[2], Apart *apart)
 {
     if (!steps)
         return best;
@@ -64,10 +64,12 @@ Match descend(const Place *p, Match best, int steps, float way[2])
         double cross_x = n.xy * by, cross_y = n.xy * bx;
         float to_x = best.at_x - limited((dx - cross_x) * n.factor);
         float to_y = best.at_y - limited((dy - cross_y) * n.factor);
-        Match next = match(p, spot_of(p, to_x, to_y));
+        Match next = match(p, spot_of(p, to_x, to_y), apart ? apart->of[!apart->best] : NULL);
         if (next.error > best.error)
             break;
         way[0] = to_x, way[1] = to_y;
+        if (apart)
+            apart->best = !apart->best;
         if (next.error == best.error)
             break;
         best = next;
@@ -83,10 +85,10 @@ static void start_patch(Level *l, const float *guesses, int count, int steps, in
     Match best;
     take_patch(&place, l, l->step * column, l->step * row);
     way[0] = guesses[2 * index], way[1] = guesses[2 * index + 1];
-    best = match(&place, spot_of(&place, way[0], way[1]));
+    best = match(&place, spot_of(&place, way[0], way[1]), NULL);
     for (int k = 1; k < count; k++)
         try_guess(&place, guesses + 2 * (k * patches + index), &best, way);
-    l->error[index] = descend(&place, best, steps, way).error;
+    l->error[index] = descend(&place, best, steps, way, NULL).error;
 }
 
 /* Try the four neighbours' flow of the round before, `hop` patches away. */
@@ -108,7 +110,7 @@ static void try_neighbours(Level *l, const float *flow, int hop, int steps, int 
         changed |= try_guess(&place, guess, &best, way);
     }
     if (changed)
-        l->error[index] = descend(&place, best, steps, way).error;
+        l->error[index] = descend(&place, best, steps, way, NULL).error;
 }
 
 CLONES static void prepare_row(const uint8_t *restrict line, const uint8_t *restrict above,
@@ -181,6 +183,11 @@ int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int 
     l.slope_y = l.slope_x + padded;
     l.other = (uint8_t *)(l.slope_y + padded);
     pad_level(&l, seen, other);
+    if (!rounds && count == 1 && step < PATCH) {
+        find_and_blend(&l, guesses, steps, sums, out);
+        free(memory);
+        return 0;
+    }
     for (int row = 0; row < l.patch_rows; row++)
         for (int column = 0; column < l.patch_columns; column++)
             start_patch(&l, guesses, count, steps, row, column);
