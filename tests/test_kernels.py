@@ -66,6 +66,21 @@ def test_search(
 
 @needs_compiled
 @few
+@given(sizes, seeds, st.sampled_from([0.0, 1.5, 30.0, 1e4]), st.integers(0, 4))
+def test_polish(size: tuple[int, int], seed: int, reach: float, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (60, 90), dtype=np.uint8), (0, 0), 2)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    seen, other = (
+        np.ascontiguousarray(picture[off : off + size[0], off : off + size[1]]) for off in (2, 4)
+    )
+    flow = smooth(rng, *size, reach)
+    found = kernels.polish((seen, other), flow, steps)
+    np.testing.assert_array_equal(found, plain_search.polish((seen, other), flow, steps))
+
+
+@needs_compiled
+@few
 @given(
     sizes, seeds, st.sampled_from([0.0, 0.7, 8.0, 1e4]), st.floats(0.05, 0.95), st.integers(0, 4)
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Refine = Callable[..., Any]
 PRESETS = {
-    "fast": {"step": 8, "rounds": 0, "steps": 3, "neighbours": 1, "polish": 0, "settle": 0},
+    "fast": {"step": 8, "rounds": 1, "steps": 3, "neighbours": 1, "polish": 0, "settle": 0},
     "balanced": {"step": 8, "rounds": 2, "steps": 3, "neighbours": 2, "polish": 2, "settle": 2},
     "best": {"step": 4, "rounds": 2, "steps": 5, "neighbours": 2, "polish": 2, "settle": 3},
 }
@@ -212,11 +212,12 @@ class Flow:
         return Pipeline(video, self._grid, self._search(), protect=protect, settle=settle)
 
     def _search(self) -> Search:
-        from ltxfilter.motion.pyramid import Effort, Search
+        from ltxfilter.motion.pyramid import PATCH, Effort, Search
 
         chosen = self._options
-        finest = Effort(chosen["step"], chosen["rounds"], chosen["steps"])
-        efforts = [finest, Effort(4, max(chosen["rounds"], 1), chosen["steps"])]
+        step, rounds, steps = chosen["step"], chosen["rounds"], chosen["steps"]
+        below = 1 if step == PATCH else max(rounds, 1)
+        efforts = [Effort(step, rounds, steps), Effort(step, below, steps), Effort(4, below, steps)]
         return Search(efforts, chosen["finest"], chosen["neighbours"], chosen["polish"])
 
     def prepare(self, window: Window) -> Motion | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk
-from ltxfilter.motion.pyramid import Search, find_flow, polished, resized
+from ltxfilter.motion.pyramid import Search, find_flow, resized
 
 NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (4, 0), (-4, 0), (0, 4), (0, -4))  # cells
 BIAS = 2048  # a neighbour's flow must match half a code better
@@ -55,8 +55,8 @@ class Estimator:
         """Return the motion from `left` to `right` after a first look at it."""
         flow = found.flow
         if self._search.polish:
-            pictures = self._levels(left, right)
-            flow = polished((pictures[0][0], pictures[1][0]), flow, self._search.polish)
+            levels = self._levels(left, right)
+            flow = kernels.polish((levels[0][0], levels[1][0]), flow, self._search.polish)
         forward = resized(flow, left.coarse.shape)
         if self._search.neighbours >= 1:
             forward = self._propagate(forward, left, right)

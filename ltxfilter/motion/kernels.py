@@ -50,7 +50,8 @@ def search(
 
     pictures: two [H, W] uint8. guesses: [N, rows, columns, 2] float32, flow in samples per patch
     of 8x8 samples every `step`. rounds: how often neighbours' flow is tried, from twice as far
-    each time. steps: most Gauss-Newton steps at a time. After DIS (Kroeger et al., ECCV 2016), in
+    each time. steps: most Gauss-Newton steps at a time; a guess that fits to 1.4 codes is the
+    last one tried. After DIS (Kroeger et al., ECCV 2016), in
     parallel rounds in place of raster scans.
     """
     if compiled is None:
@@ -59,6 +60,20 @@ def search(
         return plain_search.search(pictures, guesses, step, rounds, steps)
     out = np.empty((*pictures[0].shape, 2), np.float32)
     compiled.search(*pictures, np.ascontiguousarray(guesses), step, rounds, steps, out)
+    return out
+
+
+def polish(pictures: tuple[Array, Array], flow: Array, steps: int) -> Array:
+    """Look again with a patch every 4 samples, from the `flow` at its centre: [H, W, 2] float32.
+
+    pictures, steps: see `search`. Patches that fit to 1.4 codes stay where they are.
+    """
+    if compiled is None:
+        from ltxfilter.motion import plain_search
+
+        return plain_search.polish(pictures, flow, steps)
+    out = np.empty_like(flow)
+    compiled.polish(*pictures, np.ascontiguousarray(flow), steps, out)
     return out
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ltxfilter.motion.grid import Array
 
+FITS = 1 << 21  # a patch's error that a second look need not lower: 1.4 codes per sample
 SETTLE_MOST = np.float32(0.8)  # samples that a patch may be moved by
 SETTLE_GAIN = np.float32(0.7)  # of what was found; the patch next to it disagrees
 
@@ -19,6 +20,16 @@ def search(
     flow, error = level.descend(flow, found, np.ones(flow.shape[:2], bool), steps)
     for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
         flow, error = level.spread(flow, error, hop, steps)
+    return level.blend(flow)
+
+
+def polish(pictures: tuple[Array, Array], flow: Array, steps: int) -> Array:
+    """See kernels.polish."""
+    level = _Level(*pictures, 4)
+    rows, columns = flow.shape[:2]
+    guess = flow[np.minimum(level.y + 4, rows - 1), np.minimum(level.x + 4, columns - 1)]
+    found = level.match(guess)
+    flow, _ = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps, FITS)
     return level.blend(flow)
 
 
@@ -85,16 +96,18 @@ class _Level:
         return np.stack([64 * square - total * total, total, by_x, by_y], axis=2)
 
     def best_of(self, guesses: list[Array]) -> tuple[Array, Array]:
-        """Return the best guess of each patch, and how it matches."""
+        """Return the first guess of each patch that fits, else the best, and how it matches."""
         flow, best = guesses[0].copy(), self.match(guesses[0])
         for guess in guesses[1:]:
             found = self.match(guess)
-            better = found[..., 0] < best[..., 0]
+            better = (best[..., 0] > FITS) & (found[..., 0] < best[..., 0])
             flow[better], best[better] = guess[better], found[better]
         return flow, best
 
-    def descend(self, flow: Array, best: Array, active: Array, steps: int) -> tuple[Array, Array]:
-        """Take Gauss-Newton steps where `active`, as long as they improve."""
+    def descend(
+        self, flow: Array, best: Array, active: Array, steps: int, enough: int = 0
+    ) -> tuple[Array, Array]:
+        """Take Gauss-Newton steps where `active`, as long as they improve more than `enough`."""
         sum_x, sum_y = self.slope_x.sum((2, 3)), self.slope_y.sum((2, 3))
         flow, best = flow.copy(), best.copy()
         for _ in range(steps):
@@ -106,7 +119,7 @@ class _Level:
             moves = [np.clip(move, -2, 2).astype(np.float32) for move in (dx, dy)]
             target = np.stack([at[0] - moves[0], at[1] - moves[1]], axis=2)
             found = self.match(target)
-            accepted = active & (found[..., 0] <= best[..., 0])
+            accepted = active & (best[..., 0] > enough) & (found[..., 0] <= best[..., 0])
             flow[accepted] = target[accepted]
             active = accepted & (found[..., 0] < best[..., 0])
             best[active] = found[active]
@@ -161,7 +174,7 @@ def settle(
     start, guess = (_middle(way, level.x.shape) for way in ways)
     level.see(left, start)
     found = level.match(guess)
-    flow, error = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps)
+    flow, error = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps, FITS)
     rounded = start - np.stack([part / np.float32(16) for part in level.fine(start)], 2)
     apart = (flow - guess) + rounded.astype(np.float32)
     length = np.sqrt(np.square(apart[..., 0]) + np.square(apart[..., 1]))

@@ -12,7 +12,6 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Array, Flow, Luma
 
 PATCH = 8  # samples, as kernels.search has it
-DENSE = 4  # samples from patch to patch of the second look
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,6 @@ def find_flow(
         flow = kernels.search(pair, guesses, effort.step, effort.rounds, effort.steps)
     assert flow is not None
     return flow
-
-
-def polished(pair: tuple[Luma, Luma], flow: Flow, steps: int) -> Flow:
-    """Return `flow` from the first picture to the second, of their size, after another look.
-
-    steps: most Gauss-Newton steps of patches every 4 samples.
-    """
-    guess = at(flow, pair[0].shape, patch_places(pair[0].shape, DENSE))
-    return kernels.search(pair, guess[None], DENSE, 0, steps)
 
 
 def resized(flow: Flow, shape: tuple[int, ...]) -> Flow:

@@ -21,7 +21,7 @@ from ltxfilter.motion.cuda.search import (
 )
 from ltxfilter.motion.cuda.upload import Layout
 from ltxfilter.motion.estimate import BIAS, NEIGHBOURS
-from ltxfilter.motion.pyramid import DENSE, PATCH, Effort, Search
+from ltxfilter.motion.pyramid import PATCH, Effort, Search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +103,7 @@ class Estimator:
         ]
         finest_size = self._levels[0].rows, self._levels[0].columns
         self._polished = (
-            Level(*finest_size, Effort(DENSE, 0, search.polish)) if search.polish else None
+            Level(*finest_size, Effort(PATCH // 2, 0, search.polish)) if search.polish else None
         )
         self._pictures = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         self._halved = Area((fine.rows, fine.columns), self._shape)

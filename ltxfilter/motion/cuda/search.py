@@ -7,6 +7,7 @@ import triton.language as tl
 
 ROUND = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it rounds a float32, halves to even
 FAR = tl.constexpr(1048576.0)
+FITS = tl.constexpr(1 << 21)  # a patch's error that is good enough: see native/patches.h
 SIZES = (  # numbers that differ from level to level: no kernel is compiled anew for them
     *("rows", "columns", "width", "height", "wide", "across", "count", "step", "steps", "hop"),
     *("coarse_rows", "coarse_columns", "prior_rows", "prior_columns", "prior_scale"),
@@ -73,9 +74,9 @@ def _product(a, b):
 @triton.jit
 def descend(
     other, seen, slope_x, slope_y, x, y, left, top, rows, columns,
-    way_x, way_y, error, total, by_x, by_y, active, steps,
+    way_x, way_y, error, total, by_x, by_y, active, steps, enough,
 ):  # fmt: skip
-    """Take Gauss-Newton steps where `active`, as long as they improve the match."""
+    """Take Gauss-Newton steps where `active`, as long as they improve more than `enough`."""
     sum_x, sum_y = tl.sum(slope_x, 1).to(tl.int64), tl.sum(slope_y, 1).to(tl.int64)
     xx = (_product(slope_x, slope_x) + 4096).to(tl.float64)
     yy = (_product(slope_y, slope_y) + 4096).to(tl.float64)
@@ -91,7 +92,7 @@ def descend(
         error_1, total_1, by_x1, by_y1 = match(
             other, seen, slope_x, slope_y, x, y, left, top, to_x, to_y, rows, columns
         )
-        accepted = active & (error_1 <= error)
+        accepted = active & (error > enough) & (error_1 <= error)
         way_x, way_y = tl.where(accepted, to_x, way_x), tl.where(accepted, to_y, way_y)
         active = accepted & (error_1 < error)
         error, total = tl.where(active, error_1, error), tl.where(active, total_1, total)
@@ -147,7 +148,7 @@ def start_kernel(
         error_1, total_1, by_x1, by_y1 = match(
             other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
         )
-        better = error_1 < best
+        better = (best > FITS) & (error_1 < best)
         way_x, way_y = tl.where(better, way_x, first_x), tl.where(better, way_y, first_y)
         best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
         by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
@@ -159,13 +160,13 @@ def start_kernel(
     error_1, total_1, by_x1, by_y1 = match(
         other, here, slope_x, slope_y, x, y, left, top, zero, zero, rows, columns
     )
-    better = error_1 < best
+    better = (best > FITS) & (error_1 < best)
     way_x, way_y = tl.where(better, zero, way_x), tl.where(better, zero, way_y)
     best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
     by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
     way_x, way_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
-        way_x, way_y, best, total, by_x, by_y, best >= -1, steps,
+        way_x, way_y, best, total, by_x, by_y, best >= -1, steps, 0,
     )  # fmt: skip
     tl.store(flow + patch, way_x, mask=own)
     tl.store(flow + count + patch, way_y, mask=own)
@@ -210,7 +211,7 @@ def spread_kernel(
         changed = changed | better
     way_x, way_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
-        way_x, way_y, best, total, by_x, by_y, changed, steps,
+        way_x, way_y, best, total, by_x, by_y, changed, steps, 0,
     )  # fmt: skip
     tl.store(flow_out + patch, way_x, mask=own)
     tl.store(flow_out + count + patch, way_y, mask=own)
@@ -232,7 +233,7 @@ def polish_kernel(
     )
     way_x, way_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
-        way_x, way_y, best, total, by_x, by_y, best >= -1, steps,
+        way_x, way_y, best, total, by_x, by_y, best >= -1, steps, FITS,
     )  # fmt: skip
     tl.store(flow + patch, way_x, mask=own)
     tl.store(flow + count + patch, way_y, mask=own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ltxfilter.motion.cuda.search import SIZES, descend, difference, fine, match
+from ltxfilter.motion.cuda.search import FITS, SIZES, descend, difference, fine, match
 
 MOST = tl.constexpr(0.8)  # samples that a patch may be moved by
 GAIN = tl.constexpr(0.7)  # of what was found; the patch next to it disagrees
@@ -51,7 +51,7 @@ def apart_kernel(
     )
     way_x, way_y, least = descend(
         right, seen, slope_x, slope_y, in_x, in_y, x, y, high, wide,
-        guess_x, guess_y, error, total, by_x, by_y, error >= -1, steps,
+        guess_x, guess_y, error, total, by_x, by_y, error >= -1, steps, FITS,
     )  # fmt: skip
     off_x = (way_x - guess_x) + (from_x - at_x.to(tl.float32) * 0.0625)
     off_y = (way_y - guess_y) + (from_y - at_y.to(tl.float32) * 0.0625)

@@ -68,17 +68,21 @@ static void blend_patches(const Level *l, int32_t *sums, float *out)
     mean_rows(l, sums, out);
 }
 
-void find_and_blend(const Level *l, const float *guesses, int steps, int32_t *sums, float *out)
+void descend_and_blend(const Level *l, const float *flow, int steps, int32_t *sums, float *out)
 {
     clear_sums(l, sums);
     for (int row = 0; row < l->patch_rows; row++)
-        for (int column = 0; column < l->patch_columns; column++, guesses += 2) {
-            float way[2] = {guesses[0], guesses[1]};
+        for (int column = 0; column < l->patch_columns; column++) {
+            const int x = l->step * column, y = l->step * row;
+            const int middle_x = clamp(x + PATCH / 2, 0, l->columns - 1);
+            const int middle_y = clamp(y + PATCH / 2, 0, l->rows - 1);
+            const float *guess = flow + 2 * ((size_t)middle_y * l->columns + middle_x);
+            float way[2] = {guess[0], guess[1]};
             Apart apart = {.best = 0};
             Place place;
-            take_patch(&place, l, l->step * column, l->step * row);
+            take_patch(&place, l, x, y);
             const Match first = match(&place, spot_of(&place, way[0], way[1]), apart.of[0]);
-            descend(&place, first, steps, way, &apart);
+            descend(&place, first, steps, FITS, way, &apart);
             add_way(l, &place, way, apart.of[apart.best], sums);
         }
     mean_rows(l, sums, out);

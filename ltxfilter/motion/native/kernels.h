@@ -51,6 +51,8 @@ int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, cons
               int count, int32_t bias, int rows, int columns, float *out);
 int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
            int rounds, int steps, int rows, int columns, float *out);
+int polish(const uint8_t *seen, const uint8_t *other, const float *flow, int steps, int rows,
+           int columns, float *out);
 int settle(const uint8_t *left, const uint8_t *right, const float *to_left, const float *to_right,
            const float *share, float tau, int steps, int rows, int columns, float *out_left,
            float *out_right);

@@ -121,6 +121,22 @@ static PyObject *py_search(PyObject *module, PyObject *args)
     return give_back(v, 4, failed);
 }
 
+static PyObject *py_polish(PyObject *module, PyObject *args)
+{
+    PyObject *objects[4];
+    Py_buffer v[4];
+    int steps, failed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOiO", &objects[0], &objects[1], &objects[2], &steps,
+                          &objects[3]) || borrow(objects, v, 4, 1) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    failed = polish(v[0].buf, v[1].buf, v[2].buf, steps, (int)v[0].shape[0], (int)v[0].shape[1],
+                    v[3].buf);
+    Py_END_ALLOW_THREADS
+    return give_back(v, 4, failed);
+}
+
 static PyObject *py_settle(PyObject *module, PyObject *args)
 {
     PyObject *o[7];
@@ -241,6 +257,7 @@ static PyMethodDef methods[] = {
      "share_of_left(left, right, near, far, out)"},
     {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
     {"search", py_search, METH_VARARGS, "search(seen, other, guesses, step, rounds, steps, out)"},
+    {"polish", py_polish, METH_VARARGS, "polish(seen, other, flow, steps, out)"},
     {"settle", py_settle, METH_VARARGS,
      "settle(left, right, to_left, to_right, share, tau, steps, out_left, out_right)"},
     {"splat", py_splat, METH_VARARGS, "splat(flow, weight, out)"},

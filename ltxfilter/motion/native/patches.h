@@ -24,6 +24,7 @@ Compare *best_compare(void);
 enum {
     BORDER = 24, /* samples around the padded planes */
     FINE = 16,   /* positions per sample that patches are compared at */
+    FITS = 1 << 21, /* a patch's error that a second look need not lower: 1.4 codes per sample */
 };
 
 typedef struct {
@@ -100,9 +101,9 @@ typedef struct {
     int best;
 } Apart;
 
-/* Take Gauss-Newton steps from a match, as long as they improve it; `way` follows, and so does
- * `apart`, which may be NULL. */
-Match descend(const Place *p, Match best, int steps, float way[2], Apart *apart);
+/* Take Gauss-Newton steps from a match, as long as they improve it and its error is more than
+ * enough; `way` follows, and so does `apart`, which may be NULL. */
+Match descend(const Place *p, Match best, int steps, int64_t enough, float way[2], Apart *apart);
 
 /* Copy a picture of the level's size into a padded plane, repeating its border. */
 void pad_picture(const Level *l, const uint8_t *picture, uint8_t *padded);
@@ -116,7 +117,7 @@ int patches_over(int samples, int step);
  */
 void flow_of_samples(const Level *l, int32_t *sums, float *out);
 
-/* Start patches from one guess each and blend them at once. */
-void find_and_blend(const Level *l, const float *guesses, int steps, int32_t *sums, float *out);
+/* The same of patches that start from the `flow` at their centres; it may not be `out`. */
+void descend_and_blend(const Level *l, const float *flow, int steps, int32_t *sums, float *out);
 
 #endif

@@ -52,12 +52,12 @@ static inline float limited(double value)
 }
 
 /* Gauss-Newton steps from a match, as long as they improve it. */
-Match descend(const Place *p, Match best, int steps, float way[2], Apart *apart)
+Match descend(const Place *p, Match best, int steps, int64_t enough, float way[2], Apart *apart)
 {
-    if (!steps)
+    if (!steps || best.error <= enough)
         return best;
     const Normal n = normal_equations(&p->own);
-    while (steps--) {
+    while (steps-- && best.error > enough) {
         double bx = (double)((int64_t)64 * best.x - (int64_t)n.sum_x * best.sum);
         double by = (double)((int64_t)64 * best.y - (int64_t)n.sum_y * best.sum);
         double dx = n.yy * bx, dy = n.xx * by;
@@ -86,9 +86,9 @@ static void start_patch(Level *l, const float *guesses, int count, int steps, in
     take_patch(&place, l, l->step * column, l->step * row);
     way[0] = guesses[2 * index], way[1] = guesses[2 * index + 1];
     best = match(&place, spot_of(&place, way[0], way[1]), NULL);
-    for (int k = 1; k < count; k++)
+    for (int k = 1; k < count && best.error > FITS; k++)
         try_guess(&place, guesses + 2 * (k * patches + index), &best, way);
-    l->error[index] = descend(&place, best, steps, way, NULL).error;
+    l->error[index] = descend(&place, best, steps, 0, way, NULL).error;
 }
 
 /* Try the four neighbours' flow of the round before, `hop` patches away. */
@@ -110,7 +110,7 @@ static void try_neighbours(Level *l, const float *flow, int hop, int steps, int 
         changed |= try_guess(&place, guess, &best, way);
     }
     if (changed)
-        l->error[index] = descend(&place, best, steps, way, NULL).error;
+        l->error[index] = descend(&place, best, steps, 0, way, NULL).error;
 }
 
 CLONES static void prepare_row(const uint8_t *restrict line, const uint8_t *restrict above,
@@ -162,42 +162,64 @@ int patches_over(int samples, int step)
     return samples <= PATCH ? 1 : (samples - PATCH + step - 1) / step + 1;
 }
 
+/* Make room for the search of a level and prepare its pictures; returns what to free, or NULL. */
+static char *open_level(Level *l, const uint8_t *seen, const uint8_t *other, float **before,
+                        int32_t **sums)
+{
+    l->patch_rows = patches_over(l->rows, l->step);
+    l->patch_columns = patches_over(l->columns, l->step);
+    l->stride = l->columns + 2 * BORDER;
+    l->compare = best_compare();
+    const size_t padded = (size_t)l->stride * (l->rows + 2 * BORDER);
+    const size_t patches = (size_t)l->patch_rows * l->patch_columns;
+    char *memory = malloc(patches * 24 + padded * 19 + 64);
+    if (!memory)
+        return NULL;
+    l->error = (int64_t *)memory;
+    l->flow = (float *)(l->error + patches);
+    *before = l->flow + 2 * patches;
+    *sums = (int32_t *)(*before + 2 * patches);
+    l->seen = (int16_t *)(*sums + 3 * padded);
+    l->slope_x = l->seen + padded;
+    l->slope_y = l->slope_x + padded;
+    l->other = (uint8_t *)(l->slope_y + padded);
+    pad_level(l, seen, other);
+    return memory;
+}
+
 int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
            int rounds, int steps, int rows, int columns, float *out)
 {
-    Level l = {.rows = rows, .columns = columns, .step = step,
-               .patch_rows = patches_over(rows, step),
-               .patch_columns = patches_over(columns, step), .stride = columns + 2 * BORDER,
-               .compare = best_compare()};
-    const size_t padded = (size_t)l.stride * (rows + 2 * BORDER);
-    const size_t patches = (size_t)l.patch_rows * l.patch_columns;
-    char *memory = malloc(patches * 24 + padded * 19 + 64);
+    Level l = {.rows = rows, .columns = columns, .step = step};
+    float *before;
+    int32_t *sums;
+    char *memory = open_level(&l, seen, other, &before, &sums);
     if (!memory)
         return -1;
-    l.error = (int64_t *)memory;
-    l.flow = (float *)(l.error + patches);
-    float *before = l.flow + 2 * patches;
-    int32_t *sums = (int32_t *)(before + 2 * patches);
-    l.seen = (int16_t *)(sums + 3 * padded);
-    l.slope_x = l.seen + padded;
-    l.slope_y = l.slope_x + padded;
-    l.other = (uint8_t *)(l.slope_y + padded);
-    pad_level(&l, seen, other);
-    if (!rounds && count == 1 && step < PATCH) {
-        find_and_blend(&l, guesses, steps, sums, out);
-        free(memory);
-        return 0;
-    }
     for (int row = 0; row < l.patch_rows; row++)
         for (int column = 0; column < l.patch_columns; column++)
             start_patch(&l, guesses, count, steps, row, column);
     for (int round = 0; round < rounds; round++) {
-        memcpy(before, l.flow, patches * 2 * sizeof(float));
+        memcpy(before, l.flow, (size_t)l.patch_rows * l.patch_columns * 2 * sizeof(float));
         for (int row = 0; row < l.patch_rows; row++)
             for (int column = 0; column < l.patch_columns; column++)
                 try_neighbours(&l, before, 1 << (rounds - 1 - round), steps, row, column);
     }
     flow_of_samples(&l, sums, out);
+    free(memory);
+    return 0;
+}
+
+int polish(const uint8_t *seen, const uint8_t *other, const float *flow, int steps, int rows,
+           int columns, float *out)
+{
+    Level l = {.rows = rows, .columns = columns, .step = PATCH / 2};
+    float *before;
+    int32_t *sums;
+    char *memory = open_level(&l, seen, other, &before, &sums);
+    if (!memory)
+        return -1;
+    descend_and_blend(&l, flow, steps, sums, out);
     free(memory);
     return 0;
 }

@@ -66,7 +66,7 @@ static void settle_patch(const Level *l, const uint8_t *left, const float *to_le
     way[0] = guess[0], way[1] = guess[1];
     const Match start = match(&p, spot_of(&p, way[0], way[1]), NULL);
     apart[0] = apart[1] = 0.0f;
-    if (descend(&p, start, steps, way, NULL).error >= start.error)
+    if (descend(&p, start, steps, FITS, way, NULL).error >= start.error)
         return;
     const float x = (way[0] - guess[0]) + (from[0] - (float)at.x / (float)FINE);
     const float y = (way[1] - guess[1]) + (from[1] - (float)at.y / (float)FINE);
