@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from ltxfilter.motion.trajectory import Moment, Passage
 
 Refine = Callable[..., Any]
+VARIED = ("rounds", "coarse_step", "coarse_rounds", "steps", "neighbours", "polish", "settle")
 PRESETS = {
-    "fast": {"step": 8, "rounds": 1, "steps": 3, "neighbours": 1, "polish": 0, "settle": 0},
-    "balanced": {"step": 8, "rounds": 2, "steps": 3, "neighbours": 2, "polish": 2, "settle": 2},
-    "best": {"step": 4, "rounds": 2, "steps": 5, "neighbours": 2, "polish": 2, "settle": 3},
+    name: dict(zip(VARIED, values, strict=True))
+    for name, values in {
+        "fast": (1, 8, 1, 3, 1, 0, 0),
+        "balanced": (2, 8, 1, 3, 2, 1, 1),
+        "best": (1, 4, 2, 2, 2, 1, 1),
+    }.items()
 }
 PRESET = -1  # an option's value that leaves it to the preset
 WORK_PER_CELL = 370  # bytes: search 140; three first looks 100, flows 72; pyramids 22; spare
@@ -125,8 +129,10 @@ class Flow:
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
         EngineOption("finest", 0, "finest level: 0 flow image, 1 its half, 2", low=0, high=2),
-        EngineOption("step", PRESET, "samples from patch to patch there: 4, 8", low=-1, high=8),
+        EngineOption("step", 8, "samples from patch to patch there: 4, 8", low=4, high=8),
         EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
+        EngineOption("coarse_step", PRESET, "step one level below: 4, 8", low=-1, high=8),
+        EngineOption("coarse_rounds", PRESET, "rounds on all levels below", low=-1, high=4),
         EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),
         EngineOption("neighbours", PRESET, "directions cells try neighbours'", low=-1, high=2),
         EngineOption("polish", PRESET, "steps of patches every 4 samples, last", low=-1, high=8),
@@ -143,7 +149,11 @@ class Flow:
         for name, value in PRESETS[values["preset"]].items():
             if values[name] == PRESET:
                 values[name] = value
-        for name, allowed in {"scale": (0, 1, 2, 4, 8), "step": (4, 8)}.items():
+        for name, allowed in {
+            "scale": (0, 1, 2, 4, 8),
+            "step": (4, 8),
+            "coarse_step": (4, 8),
+        }.items():
             if values[name] not in allowed:
                 listed = ", ".join(map(str, allowed))
                 raise OptionError(f"option {name}={values[name]}: not one of {listed}")
@@ -175,7 +185,8 @@ class Flow:
         from ltxfilter.motion.grid import Grid, choose_scale
 
         cv2.setNumThreads(1)
-        scale = self._options["scale"] or choose_scale(video.width, video.height)
+        fine = self._options["preset"] == "best"
+        scale = self._options["scale"] or choose_scale(video.width, video.height, fine=fine)
         coarsest = max(max(shape.shift_x, shape.shift_y) for shape in video.layout)
         scale = max(scale, (1 << coarsest) // 2)  # a cell holds whole samples of chroma
         self._grid = Grid(video.width, video.height, scale)
@@ -212,12 +223,15 @@ class Flow:
         return Pipeline(video, self._grid, self._search(), protect=protect, settle=settle)
 
     def _search(self) -> Search:
-        from ltxfilter.motion.pyramid import PATCH, Effort, Search
+        from ltxfilter.motion.pyramid import Effort, Search
 
         chosen = self._options
-        step, rounds, steps = chosen["step"], chosen["rounds"], chosen["steps"]
-        below = 1 if step == PATCH else max(rounds, 1)
-        efforts = [Effort(step, rounds, steps), Effort(step, below, steps), Effort(4, below, steps)]
+        steps, rounds = chosen["steps"], chosen["coarse_rounds"]
+        efforts = [
+            Effort(chosen["step"], chosen["rounds"], steps),
+            Effort(chosen["coarse_step"], rounds, steps),
+            Effort(4, rounds, steps),
+        ]
         return Search(efforts, chosen["finest"], chosen["neighbours"], chosen["polish"])
 
     def prepare(self, window: Window) -> Motion | None:

@@ -11,7 +11,7 @@ import numpy as np
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Floats, Grid, Luma, Shrunk
-from ltxfilter.motion.trajectory import Moment, disagreement, field
+from ltxfilter.motion.trajectory import Moment, apart, field
 
 BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
 
@@ -71,7 +71,7 @@ class Drawing:
 
     def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:
         """Return the PSNR in dB to expect of a picture."""
-        return estimate_psnr(disagreement(at, left, right))
+        return estimate_psnr(apart(at, left, right))
 
     def draw(
         self, left: Planes, right: Planes, at: Moment, still: Luma | None, tau: float
@@ -105,8 +105,8 @@ class Drawing:
 class Calibration:
     """PSNR as a linear function of the logarithm of the keyframes' RMS disagreement."""
 
-    at_one: float = 49.9  # dB at a disagreement of one code
-    slope: float = 9.12  # dB lost per factor e
+    at_one: float = 50.7  # dB at a disagreement of one code
+    slope: float = 9.05  # dB lost per factor e
 
 
 def estimate_psnr(difference: Floats) -> float:

@@ -17,6 +17,7 @@ Field = NDArray[Any]  # [5, H, W] int16: see kernels.warp
 SMALLEST = 32  # samples; a level whose shorter side is less than this has none below it
 LEAST_CELLS = 8  # per side, so that the flow image is never smaller than two patches of DIS
 SMALL_PICTURE = 250_000  # pixels; up to here flow is found at full size
+MEDIUM_PICTURE = 1_000_000  # the same where time matters less; beyond it gets worse for it
 LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at a quarter
 
 
@@ -60,10 +61,10 @@ class Shrunk:
         return self.levels[1]
 
 
-def choose_scale(width: int, height: int) -> int:
+def choose_scale(width: int, height: int, *, fine: bool = False) -> int:
     """Return pixels per sample of the flow image that suit a picture's size."""
     pixels = width * height
-    if pixels <= SMALL_PICTURE:
+    if pixels <= (MEDIUM_PICTURE if fine else SMALL_PICTURE):
         return 1
     return 2 if pixels <= LARGE_PICTURE else 4
 

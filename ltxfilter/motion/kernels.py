@@ -31,14 +31,14 @@ def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) 
 
     flow: [H, W, 2] float32 cells, from picture `seen` to picture `other`, both [H, W] uint8.
     shifts: [N, 2] int32 cells up to 16, where the neighbours are, x then y. bias: how much
-    better one must match, in 1/4096 codes. After the spatial propagation of PatchMatch (Barnes
-    et al., SIGGRAPH 2009).
+    better one must match, in 1/4096 codes. Returns [H, W, 2] int16 in 1/128 cells. After the
+    spatial propagation of PatchMatch (Barnes et al., SIGGRAPH 2009).
     """
     if compiled is None:
         from ltxfilter.motion import plain
 
         return plain.propagate(flow, seen, other, shifts, bias)
-    out = np.empty_like(flow)
+    out = np.empty(flow.shape, np.int16)
     compiled.propagate(np.ascontiguousarray(flow), seen, other, shifts, bias, out)
     return out
 

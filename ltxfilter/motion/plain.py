@@ -32,7 +32,7 @@ def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) 
         better = cost < best
         out[better] = candidate[better]
         best = np.where(better, cost, best)
-    return out
+    return np.clip(fixed(out, 128), -32767, 32767).astype(np.int16)
 
 
 def _quads(image: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
 from ltxfilter.motion.grid import Field, Floats, Flow, Grid, Shrunk
+
+ENOUGH = 50_000  # cells that a picture is judged by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +83,31 @@ def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
         for picture, way in ((left.coarse, at.to_left), (right.coarse, at.to_right))
     )
     return cv2.absdiff(a, b).astype(np.float32)
+
+
+def apart(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
+    """Return by how many codes the two keyframes differ along the motion, in the flow image.
+
+    Where the first sample of a cell is drawn, for some 50,000 cells spread evenly.
+    """
+    step = spread(at.share.size)
+    grid = positions(*at.share.shape)[::step, ::step]
+    a, b = (
+        cv2.remap(
+            end.levels[0],
+            2 * (grid + way[::step, ::step]),
+            None,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        for end, way in ((left, at.to_left), (right, at.to_right))
+    )
+    return cv2.absdiff(a, b).astype(np.float32)
+
+
+def spread(cells: int) -> int:
+    """Return every how many rows and columns of so many cells are enough to judge a picture by."""
+    return max(isqrt(cells // ENOUGH), 1)
 
 
 def field(at: Moment, grid: Grid, shift_x: int, shift_y: int) -> Field:

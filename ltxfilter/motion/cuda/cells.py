@@ -229,7 +229,7 @@ def field_kernel(ways, share, out, rows, columns, scale_x, scale_y, block: tl.co
 
 @triton.jit
 def _between(picture, x, y, rows, columns):
-    """Return the sample of a picture at (x, y) cells, bilinear, as 8-bit codes."""
+    """Return the sample of a picture at (x, y), bilinear, as 8-bit codes."""
     west, north = tl.floor(x), tl.floor(y)
     part_x, part_y = x - west, y - north
     at_x, at_y = west.to(tl.int32), north.to(tl.int32)
@@ -243,15 +243,19 @@ def _between(picture, x, y, rows, columns):
 
 
 @triton.jit(do_not_specialize=SIZES)
-def apart_kernel(ways, left, right, total, rows, columns, block: tl.constexpr):
-    """Add up the squares of by how many codes the keyframes differ along the motion, int64."""
+def apart_kernel(ways, left, right, total, rows, columns, step, block: tl.constexpr):
+    """Add up the squares of by how many codes the keyframes differ along the motion, int64.
+
+    left, right: [2 rows, 2 columns], which every `step`-th cell along each axis is looked up in.
+    """
     at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
-    inside = at < cells
+    inside = (at < cells) & (at % columns % step == 0) & (at // columns % step == 0)
     x, y = (at % columns).to(tl.float32), (at // columns).to(tl.float32)
-    a_x = x + tl.load(ways + at, mask=inside, other=0.0)
-    a_y = y + tl.load(ways + cells + at, mask=inside, other=0.0)
-    b_x = x + tl.load(ways + 2 * cells + at, mask=inside, other=0.0)
-    b_y = y + tl.load(ways + 3 * cells + at, mask=inside, other=0.0)
-    off = _between(left, a_x, a_y, rows, columns) - _between(right, b_x, b_y, rows, columns)
+    a_x = 2.0 * (x + tl.load(ways + at, mask=inside, other=0.0))
+    a_y = 2.0 * (y + tl.load(ways + cells + at, mask=inside, other=0.0))
+    b_x = 2.0 * (x + tl.load(ways + 2 * cells + at, mask=inside, other=0.0))
+    b_y = 2.0 * (y + tl.load(ways + 3 * cells + at, mask=inside, other=0.0))
+    high, wide = 2 * rows, 2 * columns
+    off = _between(left, a_x, a_y, high, wide) - _between(right, b_x, b_y, high, wide)
     square = tl.where(inside, off * off, 0).to(tl.int64)
     tl.atomic_add(total, tl.sum(square, 0), sem="relaxed")

@@ -20,6 +20,7 @@ from ltxfilter.motion.cuda.estimate import Fill, PairFlow, empty
 from ltxfilter.motion.cuda.upload import ALIGNED, Layout
 from ltxfilter.motion.drawing import estimate_psnr
 from ltxfilter.motion.grid import Array, Grid
+from ltxfilter.motion.trajectory import spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +147,9 @@ class Desk:
             host.copy_(self._out, non_blocking=True)
             self._stream.finish()
         total = int(host[self._layout.plane_bytes :][:8].view(torch.int64))
-        rms = sqrt(total / (self._shape[0] * self._shape[1]))
+        rows, columns = self._shape
+        step = spread(rows * columns)
+        rms = sqrt(total / (-(-rows // step) * -(-columns // step)))
         return self._layout.split(host), estimate_psnr(np.array([rms]))
 
     def _set_steps(self, scene: Scene, tau: float) -> None:
@@ -169,10 +172,10 @@ class Desk:
         device.launch(cells.share_kernel, count, sums, self._steps, self._share, *shape)
         if self._settle:
             self._settle_ends()
-        work = self._layout.levels[1]
-        seen = [work.of(end) for end in self._ends]
+        fine, step = self._layout.levels[0], spread(count)
+        seen = [fine.of(end) for end in self._ends]
         self._squares.zero_()
-        device.launch(cells.apart_kernel, count, self._ways, *seen, self._squares, *shape)
+        device.launch(cells.apart_kernel, count, self._ways, *seen, self._squares, *shape, step)
         for shift, field in self._fields.items():
             scales = [32 * self._grid.cell / (1 << axis) for axis in shift]
             inputs = self._ways, self._share, field, *shape, *scales

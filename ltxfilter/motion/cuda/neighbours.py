@@ -78,8 +78,15 @@ def choose_kernel(
             near_y = tl.minimum(tl.maximum(y + tl.load(shifts + 2 * k - 1), 0), rows - 1)
             from_x, from_y = tl.where(better, near_x, from_x), tl.where(better, near_y, from_y)
     near, inside = from_y * columns + from_x, at < cells
-    tl.store(out + at, tl.load(flow + near), mask=inside)
-    tl.store(out + cells + at, tl.load(flow + cells + near), mask=inside)
+    tl.store(out + at, _rounded(tl.load(flow + near)), mask=inside)
+    tl.store(out + cells + at, _rounded(tl.load(flow + cells + near)), mask=inside)
+
+
+@triton.jit
+def _rounded(way):
+    """Return a way in cells rounded to 1/128, within 16 bits."""
+    steps = tl.minimum(tl.maximum(rounded(way * 128.0), -32767), 32767)
+    return steps.to(tl.float32) * 0.0078125
 
 
 @triton.jit(do_not_specialize=SIZES)

@@ -83,9 +83,9 @@ static void try_candidate(const Search *s, int offset, int index, int32_t bias)
     }
 }
 
-static inline int32_t to_fixed(float cells)
+static inline int32_t to_fixed(float cells, float steps)
 {
-    float scaled = cells * 32.0f;
+    float scaled = cells * steps;
     scaled = scaled < -1048576.0f ? -1048576.0f : scaled > 1048576.0f ? 1048576.0f : scaled;
     union { float f; int32_t i; } bits = { scaled + 12582912.0f }; /* round half to even */
     return bits.i - 0x4B400000;
@@ -99,8 +99,8 @@ static void fill_search(Search *s, const float *flow, const uint8_t *other)
         int32_t *x = s->x + (row + REACH) * s->stride + REACH;
         int32_t *y = s->y + (row + REACH) * s->stride + REACH;
         for (int i = 0; i < columns; i++) {
-            x[i] = to_fixed(from[2 * i]);
-            y[i] = to_fixed(from[2 * i + 1]);
+            x[i] = to_fixed(from[2 * i], 32.0f);
+            y[i] = to_fixed(from[2 * i + 1], 32.0f);
         }
         for (int i = 1; i <= REACH; i++) {
             x[-i] = x[0], y[-i] = y[0];
@@ -123,7 +123,7 @@ static void fill_search(Search *s, const float *flow, const uint8_t *other)
 
 int propagate(const float *flow, const uint8_t *seen, const uint8_t *other,
                      const int32_t *shifts, int count, int32_t bias, int rows, int columns,
-                     float *out)
+                     int16_t *out)
 {
     Search s = {rows, columns, columns + 2 * REACH, NULL, NULL, NULL, seen, {NULL}, NULL, NULL, NULL};
     const size_t padded = (size_t)s.stride * (rows + 2 * REACH), cells = (size_t)rows * columns;
@@ -151,7 +151,9 @@ int propagate(const float *flow, const uint8_t *seen, const uint8_t *other,
                 x = clamp(i + shifts[2 * k - 2], 0, columns - 1);
                 y = clamp(row + shifts[2 * k - 1], 0, rows - 1);
             }
-            memcpy(out + 2 * (row * columns + i), flow + 2 * (y * columns + x), 2 * sizeof(float));
+            const float *way = flow + 2 * (y * columns + x);
+            for (int axis = 0; axis < 2; axis++)
+                *out++ = (int16_t)clamp(to_fixed(way[axis], 128.0f), -32767, 32767);
         }
     free(memory);
     return 0;
