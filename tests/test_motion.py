@@ -12,7 +12,7 @@ from test_cuts import scene
 from ltxfilter.motion import kernels
 from ltxfilter.motion.drawing import estimate_psnr
 from ltxfilter.motion.estimate import Estimator, PairFlow, project
-from ltxfilter.motion.grid import Grid, Shrunk, choose_scale, pyramid, shrink
+from ltxfilter.motion.grid import Grid, Shrunk, choose_sizes, pyramid, shrink
 from ltxfilter.motion.pyramid import Effort, Search, at, find_flow, patch_places, resized
 from ltxfilter.motion.trajectory import Passage, field, moment, travelled
 
@@ -29,7 +29,7 @@ def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180))
 @relaxed
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_grids_cover_the_picture(width: int, height: int) -> None:
-    grid = Grid(width, height, choose_scale(width, height))
+    grid = Grid(width, height, choose_sizes(width * height)[0])
     assert grid.columns * grid.cell >= width
     assert grid.rows * grid.cell >= height
     assert min(grid.columns, grid.rows) >= 8

@@ -25,13 +25,22 @@ if TYPE_CHECKING:
     from ltxfilter.motion.trajectory import Moment, Passage
 
 Refine = Callable[..., Any]
-VARIED = ("rounds", "coarse_step", "coarse_rounds", "steps", "neighbours", "polish", "settle")
+VARIED = (
+    "step",
+    "rounds",
+    "coarse_step",
+    "coarse_rounds",
+    "steps",
+    "neighbours",
+    "polish",
+    "settle",
+)
 PRESETS = {
     name: dict(zip(VARIED, values, strict=True))
     for name, values in {
-        "fast": (1, 8, 1, 3, 1, 0, 0),
-        "balanced": (2, 8, 1, 3, 2, 1, 1),
-        "best": (1, 4, 2, 2, 2, 1, 1),
+        "fast": (8, 1, 8, 1, 3, 1, 0, 0),
+        "balanced": (8, 2, 8, 1, 3, 2, 1, 1),
+        "best": (4, 2, 4, 2, 3, 2, 0, 1),
     }.items()
 }
 PRESET = -1  # an option's value that leaves it to the preset
@@ -128,8 +137,8 @@ class Flow:
         EngineOption(
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
-        EngineOption("finest", 0, "finest level: 0 flow image, 1 its half, 2", low=0, high=2),
-        EngineOption("step", 8, "samples from patch to patch there: 4, 8", low=4, high=8),
+        EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half, 2", low=-1, high=2),
+        EngineOption("step", PRESET, "samples from patch to patch there: 4, 8", low=-1, high=8),
         EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
         EngineOption("coarse_step", PRESET, "step one level below: 4, 8", low=-1, high=8),
         EngineOption("coarse_rounds", PRESET, "rounds on all levels below", low=-1, high=4),
@@ -182,11 +191,16 @@ class Flow:
         import cv2
 
         from ltxfilter.motion.drawing import Drawing
-        from ltxfilter.motion.grid import Grid, choose_scale
+        from ltxfilter.motion.grid import Grid, choose_sizes
 
         cv2.setNumThreads(1)
         fine = self._options["preset"] == "best"
-        scale = self._options["scale"] or choose_scale(video.width, video.height, fine=fine)
+        scale, finest = choose_sizes(video.width * video.height, fine=fine)
+        if self._options["scale"]:
+            scale, finest = self._options["scale"], 0
+        if self._options["finest"] != PRESET:
+            finest = self._options["finest"]
+        self._search = self._make_search(finest)
         coarsest = max(max(shape.shift_x, shape.shift_y) for shape in video.layout)
         scale = max(scale, (1 << coarsest) // 2)  # a cell holds whole samples of chroma
         self._grid = Grid(video.width, video.height, scale)
@@ -208,7 +222,7 @@ class Flow:
     def _make_estimator(self) -> Estimator:
         from ltxfilter.motion.estimate import Estimator
 
-        return Estimator(self._grid, self._search())
+        return Estimator(self._grid, self._search)
 
     def _make_pipeline(self, video: VideoInfo) -> Pipeline:
         """Get the device ready. Raises EngineUnavailableError."""
@@ -220,9 +234,9 @@ class Flow:
 
         chosen = self._options
         protect, settle = chosen["still"], chosen["settle"]
-        return Pipeline(video, self._grid, self._search(), protect=protect, settle=settle)
+        return Pipeline(video, self._grid, self._search, protect=protect, settle=settle)
 
-    def _search(self) -> Search:
+    def _make_search(self, finest: int) -> Search:
         from ltxfilter.motion.pyramid import Effort, Search
 
         chosen = self._options
@@ -232,7 +246,7 @@ class Flow:
             Effort(chosen["coarse_step"], rounds, steps),
             Effort(4, rounds, steps),
         ]
-        return Search(efforts, chosen["finest"], chosen["neighbours"], chosen["polish"])
+        return Search(efforts, finest, chosen["neighbours"], chosen["polish"])
 
     def prepare(self, window: Window) -> Motion | None:
         """Take a first look at the motion of the pair and, for its curve, of the next one."""

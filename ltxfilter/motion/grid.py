@@ -17,7 +17,7 @@ Field = NDArray[Any]  # [5, H, W] int16: see kernels.warp
 SMALLEST = 32  # samples; a level whose shorter side is less than this has none below it
 LEAST_CELLS = 8  # per side, so that the flow image is never smaller than two patches of DIS
 SMALL_PICTURE = 250_000  # pixels; up to here flow is found at full size
-MEDIUM_PICTURE = 1_000_000  # the same where time matters less; beyond it gets worse for it
+MEDIUM_PICTURE = 1_000_000  # up to here a grid twice as fine is better, beyond it is worse
 LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at a quarter
 
 
@@ -61,12 +61,17 @@ class Shrunk:
         return self.levels[1]
 
 
-def choose_scale(width: int, height: int, *, fine: bool = False) -> int:
-    """Return pixels per sample of the flow image that suit a picture's size."""
-    pixels = width * height
-    if pixels <= (MEDIUM_PICTURE if fine else SMALL_PICTURE):
-        return 1
-    return 2 if pixels <= LARGE_PICTURE else 4
+def choose_sizes(pixels: int, *, fine: bool = False) -> tuple[int, int]:
+    """Return pixels per sample of the flow image that suit a picture, and the finest level.
+
+    On that level motion is searched: 0 is the flow image, 1 the work grid. fine: up to 720p, find
+    motion in the same image but carry it, and draw, on a work grid of twice the resolution.
+    """
+    if pixels <= SMALL_PICTURE:
+        return 1, 0
+    if fine and pixels <= MEDIUM_PICTURE:
+        return 1, 1
+    return (2 if pixels <= LARGE_PICTURE else 4), 0
 
 
 def shrink(luma: Array, depth: int, grid: Grid) -> Shrunk:
