@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 IN ?=
 OUT ?= demo.mp4
 CLIPS ?= ../shared/clips/dev
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
@@ -52,13 +54,13 @@ type: $(VENV)/.dev ## what mypy objects to
 	$(BIN)/mypy
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: $(VENV)/.dev ## run the tests, the slow ones too
-	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	$(PYTEST) -m "not gpu" $(ARGS)
 
 test-ltx: $(VENV)/.ltx ## run the tests that need torch and the LTX packages, which it installs
-	$(BIN)/python -m pytest tests/test_flow_cuda.py tests/test_flow_device.py tests/test_ltx_*.py \
+	$(PYTEST) tests/test_flow_cuda.py tests/test_flow_device.py tests/test_ltx_*.py \
 		tests/test_color.py tests/test_interpolator.py tests/test_examples.py $(ARGS)
 
 check: lint type test ## lint, types and tests: run it before each commit
