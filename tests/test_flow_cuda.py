@@ -42,7 +42,7 @@ from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame
 from ltxfilter.motion import kernels
 from ltxfilter.motion.drawing import Drawing
-from ltxfilter.motion.estimate import BIAS, NEIGHBOURS
+from ltxfilter.motion.estimate import BIAS, FAR, NEAR
 from ltxfilter.motion.grid import Grid, shrink
 from ltxfilter.motion.pyramid import Effort
 
@@ -140,19 +140,22 @@ def test_search(step, rounds, steps, reach):
     np.testing.assert_array_equal(interleaved(level.flow), expected)
 
 
-def test_neighbours_and_median():
+@pytest.mark.parametrize("more", [0, 1])
+def test_neighbours_and_median(more):
     rng = np.random.default_rng(4)
     shape = 19, 26
     seen, other = (cv2.blur(rng.integers(0, 256, shape, dtype=np.uint8), (3, 3)) for _ in "ab")
-    flow = smooth(rng, *shape, 1.0)
-    shifts = np.array(NEIGHBOURS, np.int32)
-    costs, chosen = empty(len(shifts) + 1, *shape, dtype=torch.int16), empty(2, *shape)
-    args = planar(flow), up(seen), up(other), up(shifts), costs, *shape
-    count = seen.size
-    device.launch(neighbours.cost_kernel, count, *args, beside=len(shifts) + 1)
-    args = planar(flow), costs, up(shifts), chosen, *shape, BIAS
-    device.launch(neighbours.choose_kernel, count, *args, others=len(shifts))
-    expected = kernels.propagate(flow, seen, other, shifts, BIAS) * np.float32(1 / 128)
+    flow, former = smooth(rng, *shape, 1.0), smooth(rng, *shape, 1.0)
+    shifts = np.array(NEAR + FAR, np.int32)
+    costs, chosen = empty(len(shifts) + 2, *shape, dtype=torch.int16), empty(2, *shape)
+    ways, tried = (planar(flow), planar(former)), {"others": len(shifts)}
+    args = *ways, up(seen), up(other), up(shifts), costs, *shape
+    count, beside = seen.size, len(shifts) + 1 + more
+    device.launch(neighbours.cost_kernel, count, *args, beside=beside, **tried)
+    args = *ways, costs, up(shifts), chosen, *shape, BIAS
+    device.launch(neighbours.choose_kernel, count, *args, more=more, **tried)
+    expected = kernels.propagate((seen, other), flow, shifts, BIAS, former if more else None)
+    expected = expected * np.float32(1 / 128)
     np.testing.assert_array_equal(interleaved(chosen), expected)
     assert np.abs(expected - flow).max() > 0.01
     medians = empty(2, *shape)

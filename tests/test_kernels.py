@@ -32,10 +32,14 @@ def smooth(rng: np.random.Generator, rows: int, columns: int, reach: float) -> n
 def test_propagate(size: tuple[int, int], seed: int, reach: float) -> None:
     rng = np.random.default_rng(seed)
     flow = smooth(rng, *size, reach)
-    seen, other = (rng.integers(0, 256, size, dtype=np.uint8) for _ in range(2))
+    pictures = tuple(rng.integers(0, 256, size, dtype=np.uint8) for _ in range(2))
     shifts = np.array([[3, 0], [0, -6], [-16, 16]], np.int32)
-    expected = plain.propagate(flow, seen, other, shifts, 4096)
-    np.testing.assert_array_equal(kernels.propagate(flow, seen, other, shifts, 4096), expected)
+    expected = plain.propagate(pictures, flow, shifts, 4096)
+    np.testing.assert_array_equal(kernels.propagate(pictures, flow, shifts, 4096), expected)
+    former = smooth(rng, *size, reach)
+    expected = plain.propagate(pictures, flow, shifts, 4096, former)
+    found = kernels.propagate(pictures, flow, shifts, 4096, former)
+    np.testing.assert_array_equal(found, expected)
 
 
 @needs_compiled

@@ -32,15 +32,16 @@ VARIED = (
     "coarse_rounds",
     "steps",
     "neighbours",
+    "near",
     "polish",
     "settle",
 )
 PRESETS = {
     name: dict(zip(VARIED, values, strict=True))
     for name, values in {
-        "fast": (8, 1, 8, 1, 3, 1, 0, 0),
-        "balanced": (8, 2, 8, 1, 3, 2, 1, 1),
-        "best": (4, 2, 4, 2, 3, 2, 0, 1),
+        "fast": (8, 1, 8, 1, 3, 1, 0, 0, 0),
+        "balanced": (8, 2, 8, 1, 3, 2, 1, 1, 1),
+        "best": (4, 2, 4, 2, 3, 3, 0, 0, 1),
     }.items()
 }
 PRESET = -1  # an option's value that leaves it to the preset
@@ -143,7 +144,8 @@ class Flow:
         EngineOption("coarse_step", PRESET, "step one level below: 4, 8", low=-1, high=8),
         EngineOption("coarse_rounds", PRESET, "rounds on all levels below", low=-1, high=4),
         EngineOption("steps", PRESET, "most Gauss-Newton steps at a time", low=-1, high=16),
-        EngineOption("neighbours", PRESET, "directions cells try neighbours'", low=-1, high=2),
+        EngineOption("neighbours", PRESET, "passes of cells over others' flow", low=-1, high=3),
+        EngineOption("near", PRESET, "1: adjacent cells' flow too, 0: 4 cells off", low=-1, high=1),
         EngineOption("polish", PRESET, "steps of patches every 4 samples, last", low=-1, high=8),
         EngineOption("settle", PRESET, "steps to bring both keyframes together", low=-1, high=8),
         EngineOption("curved", True, "follow acceleration over four frames, else straight lines"),
@@ -246,7 +248,8 @@ class Flow:
             Effort(chosen["coarse_step"], rounds, steps),
             Effort(4, rounds, steps),
         ]
-        return Search(efforts, finest, chosen["neighbours"], chosen["polish"])
+        near = bool(chosen["near"])
+        return Search(efforts, finest, chosen["neighbours"], near, chosen["polish"])
 
     def prepare(self, window: Window) -> Motion | None:
         """Take a first look at the motion of the pair and, for its curve, of the next one."""

@@ -11,7 +11,8 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk
 from ltxfilter.motion.pyramid import Search, find_flow, resized
 
-NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (4, 0), (-4, 0), (0, 4), (0, -4))  # cells
+NEAR = ((1, 0), (-1, 0), (0, 1), (0, -1))  # cells
+FAR = ((4, 0), (-4, 0), (0, 4), (0, -4))
 BIAS = 2048  # a neighbour's flow must match half a code better
 
 
@@ -39,7 +40,7 @@ class Estimator:
     def __init__(self, grid: Grid, search: Search) -> None:
         self._grid = grid
         self._search = search
-        self._shifts = np.array(NEIGHBOURS, np.int32)
+        self._shifts = np.array(shifts(search), np.int32)
 
     def glimpse(self, left: Shrunk, right: Shrunk, before: Glimpse | None) -> Glimpse:
         """Return a first look at the motion from `left` to `right`.
@@ -52,17 +53,25 @@ class Estimator:
         return Glimpse(flow, onward(flow, self._grid))
 
     def refined(self, found: Glimpse, left: Shrunk, right: Shrunk) -> PairFlow:
-        """Return the motion from `left` to `right` after a first look at it."""
+        """Return the motion from `left` to `right` after a first look at it.
+
+        Cells try their neighbours' flow forward in one pass; forward and back in two; back,
+        forward and back again in three, each time along the flow that was seen from there.
+        """
         flow = found.flow
         if self._search.polish:
             levels = self._levels(left, right)
             flow = kernels.polish((levels[0][0], levels[1][0]), flow, self._search.polish)
         forward = resized(flow, left.coarse.shape)
-        if self._search.neighbours >= 1:
+        passes = self._search.neighbours
+        if passes in (1, 2):
             forward = self._propagate(forward, left, right)
         backward = project(forward)
-        if self._search.neighbours == 2:
+        if passes >= 2:
             backward = self._propagate(backward, right, left)
+        if passes >= 3:
+            forward = self._propagate(project(backward), left, right, forward)
+            backward = self._propagate(project(forward), right, left, backward)
         return PairFlow(
             forward, backward, kernels.agree(forward, backward), kernels.agree(backward, forward)
         )
@@ -71,9 +80,16 @@ class Estimator:
         finest = min(self._search.finest, len(left.levels) - 1)
         return left.levels[finest:], right.levels[finest:]
 
-    def _propagate(self, flow: Flow, seen: Shrunk, other: Shrunk) -> Flow:
-        found = kernels.propagate(flow, seen.coarse, other.coarse, self._shifts, BIAS)
+    def _propagate(
+        self, flow: Flow, seen: Shrunk, other: Shrunk, former: Flow | None = None
+    ) -> Flow:
+        found = kernels.propagate((seen.coarse, other.coarse), flow, self._shifts, BIAS, former)
         return np.multiply(cv2.medianBlur(found, 5), np.float32(1 / 128))
+
+
+def shifts(search: Search) -> tuple[tuple[int, int], ...]:
+    """Return how far away, x and y in cells, those lie whose flow a cell tries."""
+    return NEAR + FAR if search.near else FAR
 
 
 def onward(flow: Flow, grid: Grid) -> Flow:

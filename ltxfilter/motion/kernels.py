@@ -26,20 +26,28 @@ compiled = _compiled()
 SHARPNESS = -0.75  # Keys' parameter of the cubic, as in OpenCV
 
 
-def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) -> Array:
+def propagate(
+    pictures: tuple[Array, Array],
+    flow: Array,
+    shifts: Array,
+    bias: int,
+    former: Array | None = None,
+) -> Array:
     """Let every cell take over a neighbour's flow where that matches clearly better.
 
-    flow: [H, W, 2] float32 cells, from picture `seen` to picture `other`, both [H, W] uint8.
+    pictures: two [H, W] uint8. flow: [H, W, 2] float32 cells, from the first to the second.
     shifts: [N, 2] int32 cells up to 16, where the neighbours are, x then y. bias: how much
-    better one must match, in 1/4096 codes. Returns [H, W, 2] int16 in 1/128 cells. After the
-    spatial propagation of PatchMatch (Barnes et al., SIGGRAPH 2009).
+    better one must match, in 1/4096 codes. former: flow known before, tried last. Returns
+    [H, W, 2] int16 in 1/128 cells. After the spatial propagation of PatchMatch (Barnes et al.,
+    SIGGRAPH 2009).
     """
     if compiled is None:
         from ltxfilter.motion import plain
 
-        return plain.propagate(flow, seen, other, shifts, bias)
-    out = np.empty(flow.shape, np.int16)
-    compiled.propagate(np.ascontiguousarray(flow), seen, other, shifts, bias, out)
+        return plain.propagate(pictures, flow, shifts, bias, former)
+    out, flow = np.empty(flow.shape, np.int16), np.ascontiguousarray(flow)
+    former = flow if former is None else np.ascontiguousarray(former)
+    compiled.propagate(flow, former, *pictures, shifts, bias, out)
     return out
 
 

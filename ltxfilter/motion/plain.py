@@ -18,16 +18,27 @@ LASTING = 2  # pairs that a sample must stand still in to be remembered
 UNIT = np.float32(1024)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
-def propagate(flow: Array, seen: Array, other: Array, shifts: Array, bias: int) -> Array:
+def propagate(
+    pictures: tuple[Array, Array],
+    flow: Array,
+    shifts: Array,
+    bias: int,
+    former: Array | None = None,
+) -> Array:
     """See kernels.propagate."""
+    seen, other = pictures
     quads = _quads(other)
     best = _matching_cost(flow, seen, quads) - bias
     out = flow.copy()
     rows, columns = seen.shape
+    candidates = []
     for dx, dy in shifts:
         x = np.clip(np.arange(columns) + dx, 0, columns - 1)
         y = np.clip(np.arange(rows) + dy, 0, rows - 1)
-        candidate = flow[y][:, x]
+        candidates.append(flow[y][:, x])
+    if former is not None:
+        candidates.append(former)
+    for candidate in candidates:
         cost = _matching_cost(candidate, seen, quads)
         better = cost < best
         out[better] = candidate[better]

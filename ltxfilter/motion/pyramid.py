@@ -29,7 +29,8 @@ class Search:
 
     efforts: Sequence[Effort]  # per level, finest first; the last one serves all that are left
     finest: int = 0  # level to look on last: 0 the flow image, 1 the work grid
-    neighbours: int = 2  # directions that cells then try their neighbours' flow in; 1: forward
+    neighbours: int = 2  # passes in which cells then try their neighbours' flow, see `refined`
+    near: bool = True  # whether adjacent cells are among them
     polish: int = 0  # Gauss-Newton steps of a second look at the finest level; 0: none
 
 

@@ -12,7 +12,7 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
 from ltxfilter.motion.grid import Field, Floats, Flow, Grid, Shrunk
 
-ENOUGH = 50_000  # cells that a picture is judged by
+ENOUGH = 14_400  # cells that a picture is judged by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +88,7 @@ def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
 def apart(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
     """Return by how many codes the two keyframes differ along the motion, in the flow image.
 
-    Where the first sample of a cell is drawn, for some 50,000 cells spread evenly.
+    Where the first sample of a cell is drawn, for at least some 14,400 cells spread evenly.
     """
     step = spread(at.share.size)
     grid = positions(*at.share.shape)[::step, ::step]

@@ -20,7 +20,7 @@ from ltxfilter.motion.cuda.search import (
     start_kernel,
 )
 from ltxfilter.motion.cuda.upload import Layout
-from ltxfilter.motion.estimate import BIAS, NEIGHBOURS
+from ltxfilter.motion.estimate import BIAS, shifts
 from ltxfilter.motion.pyramid import PATCH, Effort, Search
 
 
@@ -91,7 +91,7 @@ class Estimator:
     """Finds the flow of pairs of pictures; one thread at a time, always on the same stream."""
 
     def __init__(self, layout: Layout, search: Search) -> None:
-        self._layout, self._neighbours = layout, search.neighbours
+        self._layout, self._passes = layout, search.neighbours
         fine, work = layout.levels[:2]
         self._shape = work.rows, work.columns
         self._parts = parts = layout.levels[min(search.finest, len(layout.levels) - 1) :]
@@ -113,8 +113,8 @@ class Estimator:
         self._priors = [self._prior_for(level) for level in self._levels]
         self._motion = empty(6, *self._shape)
         self._found, self._chosen = empty(2, *self._shape), empty(2, *self._shape)
-        self._shifts = torch.tensor(NEIGHBOURS, dtype=torch.int32, device=device.NAME)
-        self._cost = empty(len(NEIGHBOURS) + 1, *self._shape, dtype=torch.int16)
+        self._shifts = torch.tensor(shifts(search), dtype=torch.int32, device=device.NAME)
+        self._cost = empty(len(self._shifts) + 2, *self._shape, dtype=torch.int16)
         self._fill, self._sparse_fill = Fill(1, *self._shape), Fill(1, *self._half)
         self._run = device.Replayed(self._launches)
 
@@ -160,11 +160,15 @@ class Estimator:
         self._to_work_grid((self._polished or self._levels[0]).flow)
         work = self._layout.levels[1]
         forward, backward = self._motion[0:2], self._motion[3:5]
-        if self._neighbours >= 1:
-            self._propagate(forward, work.of(left), work.of(right))
+        left, right = work.of(left), work.of(right)
+        if self._passes in (1, 2):
+            self._propagate(forward, left, right)
         self._fill.project(forward, backward)
-        if self._neighbours == 2:
-            self._propagate(backward, work.of(right), work.of(left))
+        if self._passes >= 2:
+            self._propagate(backward, right, left)
+        if self._passes >= 3:
+            self._again(forward, backward, left, right)
+            self._again(backward, forward, right, left)
         device.launch(cells.agree_kernel, self._cells, self._motion, *self._shape, beside=2)
 
     @property
@@ -191,13 +195,22 @@ class Estimator:
 
     def _propagate(self, flow: Tensor, seen: Tensor, other: Tensor) -> None:
         """Let cells take over neighbours' flow that matches better, then take medians."""
-        others, shape = len(NEIGHBOURS), self._shape
+        self._found.copy_(flow)
+        self._choose(flow, seen, other, more=0)
+
+    def _again(self, flow: Tensor, back: Tensor, seen: Tensor, other: Tensor) -> None:
+        """Do the same for the flow that `back` is seen as from here, and try `flow` too."""
+        self._fill.project(back, self._found)
+        self._choose(flow, seen, other, more=1)
+
+    def _choose(self, flow: Tensor, seen: Tensor, other: Tensor, more: int) -> None:
+        """Write to `flow` what cells choose of `found`, and of `flow` if there is `more`."""
+        others, shape = len(self._shifts), self._shape
         found, costs, chosen = self._found, self._cost, self._chosen
-        found.copy_(flow)
-        tried = found, seen, other, self._shifts, costs, *shape
-        device.launch(neighbours.cost_kernel, self._cells, *tried, beside=others + 1)
-        judged = found, costs, self._shifts, chosen, *shape
-        device.launch(neighbours.choose_kernel, self._cells, *judged, BIAS, others=others)
+        tried, beside = (found, flow, seen, other, self._shifts, costs, *shape), others + 1 + more
+        device.launch(neighbours.cost_kernel, self._cells, *tried, beside=beside, others=others)
+        judged = found, flow, costs, self._shifts, chosen, *shape, BIAS
+        device.launch(neighbours.choose_kernel, self._cells, *judged, others=others, more=more)
         device.launch(neighbours.median_kernel, self._cells, chosen, flow, *shape, beside=2)
 
 

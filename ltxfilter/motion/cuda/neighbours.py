@@ -9,23 +9,37 @@ from ltxfilter.motion.cuda.search import SIZES, rounded, sample
 
 
 @triton.jit(do_not_specialize=SIZES)
-def cost_kernel(flow, seen, other, shifts, cost, rows, columns, block: tl.constexpr):
+def cost_kernel(
+    flow,
+    former,
+    seen,
+    other,
+    shifts,
+    cost,
+    rows,
+    columns,
+    others: tl.constexpr,
+    block: tl.constexpr,
+):
     """Write how badly the flow of the k-th neighbour would match at each cell, 1/16 codes, int16.
 
-    k is the program's second number; 0 is the cell itself. flow: [2, rows, columns]; shifts:
-    [N, 2] int32, x then y; cost: [N + 1, rows, columns].
+    k is the program's second number; 0 is the cell itself, others + 1 its flow in `former`. flow,
+    former: [2, rows, columns]; shifts: [others, 2] int32, x then y; cost: [k, rows, columns].
     """
     at, k = tl.program_id(0) * block + tl.arange(0, block), tl.program_id(1)
     cells = rows * columns
     inside = at < cells
     x, y = at % columns, tl.minimum(at // columns, rows - 1)
-    away = 2 * tl.maximum(k - 1, 0)
-    shift_x = tl.where(k > 0, tl.load(shifts + away), 0)
-    shift_y = tl.where(k > 0, tl.load(shifts + away + 1), 0)
+    moved = (k > 0) & (k <= others)
+    away = tl.where(moved, 2 * (k - 1), 0)
+    shift_x = tl.where(moved, tl.load(shifts + away), 0)
+    shift_y = tl.where(moved, tl.load(shifts + away + 1), 0)
     near_x = tl.minimum(tl.maximum(x + shift_x, 0), columns - 1)
     near = tl.minimum(tl.maximum(y + shift_y, 0), rows - 1) * columns + near_x
-    to_x = 32 * x + rounded(tl.load(flow + near) * 32.0)
-    to_y = 32 * y + rounded(tl.load(flow + cells + near) * 32.0)
+    own = (at >= 0) & (k <= others)
+    way_x = tl.where(own, tl.load(flow + near), tl.load(former + near))
+    way_y = tl.where(own, tl.load(flow + cells + near), tl.load(former + cells + near))
+    to_x, to_y = 32 * x + rounded(way_x * 32.0), 32 * y + rounded(way_y * 32.0)
     far_x, far_y = 32 * (columns - 1), 32 * (rows - 1)
     outside = (to_x < -16) | (to_x > far_x + 16) | (to_y < -16) | (to_y > far_y + 16)
     to_x = tl.minimum(tl.maximum(to_x, 0), far_x)
@@ -50,17 +64,29 @@ def _binomial(k: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def choose_kernel(
-    flow, cost, shifts, out, rows, columns, bias, others: tl.constexpr, block: tl.constexpr
+    flow,
+    former,
+    cost,
+    shifts,
+    out,
+    rows,
+    columns,
+    bias,
+    others: tl.constexpr,
+    more: tl.constexpr,
+    block: tl.constexpr,
 ):
     """Write each cell's own flow, or a neighbour's that matches better by `bias` / 4096 codes.
 
-    Costs are compared blurred by 1 4 6 4 1 along both axes. out: [2, rows, columns].
+    Costs are compared blurred by 1 4 6 4 1 along both axes. more: 1 to try `former` last, 0 not to.
+    out: [2, rows, columns].
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     cells = rows * columns
     x, y = at % columns, tl.minimum(at // columns, rows - 1)
     best, from_x, from_y = tl.zeros_like(at), x, y
-    for k in tl.static_range(others + 1):
+    kept = at < 0
+    for k in tl.static_range(others + 1 + more):
         total = tl.zeros_like(at)
         for row in tl.static_range(5):
             line = k * cells + tl.minimum(tl.maximum(y + (row - 2), 0), rows - 1) * columns
@@ -74,12 +100,20 @@ def choose_kernel(
         else:
             better = total < best
             best = tl.where(better, total, best)
-            near_x = tl.minimum(tl.maximum(x + tl.load(shifts + 2 * k - 2), 0), columns - 1)
-            near_y = tl.minimum(tl.maximum(y + tl.load(shifts + 2 * k - 1), 0), rows - 1)
-            from_x, from_y = tl.where(better, near_x, from_x), tl.where(better, near_y, from_y)
+            if k <= others:
+                near_x = tl.minimum(tl.maximum(x + tl.load(shifts + 2 * k - 2), 0), columns - 1)
+                near_y = tl.minimum(tl.maximum(y + tl.load(shifts + 2 * k - 1), 0), rows - 1)
+                from_x, from_y = tl.where(better, near_x, from_x), tl.where(better, near_y, from_y)
+            else:
+                kept = better
     near, inside = from_y * columns + from_x, at < cells
-    tl.store(out + at, _rounded(tl.load(flow + near)), mask=inside)
-    tl.store(out + cells + at, _rounded(tl.load(flow + cells + near)), mask=inside)
+    here = y * columns + x
+    way_x, way_y = tl.load(flow + near), tl.load(flow + cells + near)
+    if more:
+        way_x = tl.where(kept, tl.load(former + here), way_x)
+        way_y = tl.where(kept, tl.load(former + cells + here), way_y)
+    tl.store(out + at, _rounded(way_x), mask=inside)
+    tl.store(out + cells + at, _rounded(way_y), mask=inside)
 
 
 @triton.jit

@@ -47,8 +47,8 @@ void agree(const float *restrict there, const float *restrict back, int rows, in
 int fill(const float *sums, int rows, int columns, float *out);
 void make_field(const float *to_left, const float *to_right, const float *mix, float scale_x,
                 float scale_y, int rows, int columns, int16_t *out);
-int propagate(const float *flow, const uint8_t *seen, const uint8_t *other, const int32_t *shifts,
-              int count, int32_t bias, int rows, int columns, int16_t *out);
+int propagate(const float *flow, const float *former, const uint8_t *seen, const uint8_t *other,
+              const int32_t *shifts, int count, int32_t bias, int rows, int columns, int16_t *out);
 int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
            int rounds, int steps, int rows, int columns, float *out);
 int polish(const uint8_t *seen, const uint8_t *other, const float *flow, int steps, int rows,

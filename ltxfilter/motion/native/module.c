@@ -30,18 +30,19 @@ static PyObject *give_back(Py_buffer *views, int count, int failed)
 
 static PyObject *py_propagate(PyObject *module, PyObject *args)
 {
-    PyObject *objects[5];
-    Py_buffer v[5];
+    PyObject *objects[6];
+    Py_buffer v[6];
     int bias, failed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOiO", &objects[0], &objects[1], &objects[2], &objects[3], &bias,
-                          &objects[4]) || borrow(objects, v, 5, 1) < 0)
+    if (!PyArg_ParseTuple(args, "OOOOOiO", &objects[0], &objects[1], &objects[2], &objects[3],
+                          &objects[4], &bias, &objects[5]) || borrow(objects, v, 6, 1) < 0)
         return NULL;
+    const float *flow = v[0].buf, *former = v[1].buf == flow ? NULL : v[1].buf;
     Py_BEGIN_ALLOW_THREADS
-    failed = propagate(v[0].buf, v[1].buf, v[2].buf, v[3].buf, (int)v[3].shape[0], bias,
-                       (int)v[0].shape[0], (int)v[0].shape[1], v[4].buf);
+    failed = propagate(flow, former, v[2].buf, v[3].buf, v[4].buf, (int)v[4].shape[0], bias,
+                       (int)v[0].shape[0], (int)v[0].shape[1], v[5].buf);
     Py_END_ALLOW_THREADS
-    return give_back(v, 5, failed);
+    return give_back(v, 6, failed);
 }
 
 static PyObject *py_agree(PyObject *module, PyObject *args)
@@ -255,7 +256,8 @@ static PyMethodDef methods[] = {
      "make_field(to_left, to_right, mix, scale_x, scale_y, out)"},
     {"share_of_left", py_share_of_left, METH_VARARGS,
      "share_of_left(left, right, near, far, out)"},
-    {"propagate", py_propagate, METH_VARARGS, "propagate(flow, seen, other, shifts, bias, out)"},
+    {"propagate", py_propagate, METH_VARARGS,
+     "propagate(flow, former or flow, seen, other, shifts, bias, out)"},
     {"search", py_search, METH_VARARGS, "search(seen, other, guesses, step, rounds, steps, out)"},
     {"polish", py_polish, METH_VARARGS, "polish(seen, other, flow, steps, out)"},
     {"settle", py_settle, METH_VARARGS,

@@ -91,7 +91,7 @@ static inline int32_t to_fixed(float cells, float steps)
     return bits.i - 0x4B400000;
 }
 
-static void fill_search(Search *s, const float *flow, const uint8_t *other)
+static void fill_flow(Search *s, const float *flow)
 {
     const int rows = s->rows, columns = s->columns;
     for (int row = -REACH; row < rows + REACH; row++) {
@@ -107,6 +107,12 @@ static void fill_search(Search *s, const float *flow, const uint8_t *other)
             x[columns - 1 + i] = x[columns - 1], y[columns - 1 + i] = y[columns - 1];
         }
     }
+}
+
+static void fill_search(Search *s, const float *flow, const uint8_t *other)
+{
+    const int rows = s->rows, columns = s->columns;
+    fill_flow(s, flow);
     for (int row = 0; row < rows; row++) {
         const uint8_t *top = other + row * columns;
         const uint8_t *bottom = other + clamp(row + 1, 0, rows - 1) * columns;
@@ -121,9 +127,8 @@ static void fill_search(Search *s, const float *flow, const uint8_t *other)
     memset(s->choice, 0, (size_t)rows * columns);
 }
 
-int propagate(const float *flow, const uint8_t *seen, const uint8_t *other,
-                     const int32_t *shifts, int count, int32_t bias, int rows, int columns,
-                     int16_t *out)
+int propagate(const float *flow, const float *former, const uint8_t *seen, const uint8_t *other,
+              const int32_t *shifts, int count, int32_t bias, int rows, int columns, int16_t *out)
 {
     Search s = {rows, columns, columns + 2 * REACH, NULL, NULL, NULL, seen, {NULL}, NULL, NULL, NULL};
     const size_t padded = (size_t)s.stride * (rows + 2 * REACH), cells = (size_t)rows * columns;
@@ -143,15 +148,19 @@ int propagate(const float *flow, const uint8_t *seen, const uint8_t *other,
     try_candidate(&s, 0, 0, bias);
     for (int k = 0; k < count; k++)
         try_candidate(&s, shifts[2 * k + 1] * s.stride + shifts[2 * k], k + 1, 0);
+    if (former) {
+        fill_flow(&s, former);
+        try_candidate(&s, 0, count + 1, 0);
+    }
     for (int row = 0; row < rows; row++)
         for (int i = 0; i < columns; i++) {
             int k = s.choice[row * columns + i];
             int x = i, y = row;
-            if (k) {
+            if (k > 0 && k <= count) {
                 x = clamp(i + shifts[2 * k - 2], 0, columns - 1);
                 y = clamp(row + shifts[2 * k - 1], 0, rows - 1);
             }
-            const float *way = flow + 2 * (y * columns + x);
+            const float *way = (k > count ? former : flow) + 2 * (y * columns + x);
             for (int axis = 0; axis < 2; axis++)
                 *out++ = (int16_t)clamp(to_fixed(way[axis], 128.0f), -32767, 32767);
         }
