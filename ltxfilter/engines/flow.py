@@ -41,7 +41,7 @@ PRESETS = {
     for name, values in {
         "fast": (8, 1, 8, 1, 3, 1, 0, 0, 0),
         "balanced": (8, 2, 8, 1, 3, 2, 1, 1, 1),
-        "best": (4, 2, 4, 2, 3, 3, 0, 0, 1),
+        "best": (8, 2, 4, 2, 3, 3, 0, 1, 1),
     }.items()
 }
 PRESET = -1  # an option's value that leaves it to the preset

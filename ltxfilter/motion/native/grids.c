@@ -28,45 +28,80 @@ CLONES void agree(const float *restrict there, const float *restrict back, int r
 
 #define HOLE 0.05f /* a cell that holds less is filled from around it */
 
-/* Sums over all cells above and to the left, [rows + 1, columns + 1, 3]. */
-static double *integral(const float *sums, int rows, int columns)
+/* What a box holds, and how it is added up: sample by sample, or from a table of sums once so many
+ * samples were added that making one is worth it. All are multiples of 1/1024: no order matters. */
+typedef struct {
+    double x, y, weight;
+} Box;
+
+typedef struct {
+    const float *sums;
+    double *table; /* over all cells above and to the left, [rows + 1, columns + 1, 3]; or NULL */
+    size_t added;
+    int rows, columns;
+} Sums;
+
+static int make_table(Sums *s)
 {
-    const size_t line = 3 * ((size_t)columns + 1), cells = (size_t)rows * columns;
-    double *table = calloc(line * (rows + 1), sizeof(double));
-    if (!table)
-        return NULL;
-    for (int row = 0; row < rows; row++) {
-        double *here = table + line * (row + 1) + 3, *above = here - line;
+    const size_t line = 3 * ((size_t)s->columns + 1), cells = (size_t)s->rows * s->columns;
+    s->table = calloc(line * (s->rows + 1), sizeof(double));
+    if (!s->table)
+        return -1;
+    for (int row = 0; row < s->rows; row++) {
+        double *here = s->table + line * (row + 1) + 3, *above = here - line;
+        const float *sum = s->sums + (size_t)row * s->columns;
         double x = 0, y = 0, weight = 0;
-        for (int i = 0; i < columns; i++, here += 3, above += 3) {
-            const float *sum = sums + row * columns + i;
+        for (int i = 0; i < s->columns; i++, here += 3, above += 3, sum++) {
             x += sum[0], y += sum[cells], weight += sum[2 * cells];
             here[0] = above[0] + x, here[1] = above[1] + y, here[2] = above[2] + weight;
         }
     }
-    return table;
+    return 0;
+}
+
+static Box box_in_table(const Sums *s, int top, int bottom, int left, int right)
+{
+    const size_t line = 3 * ((size_t)s->columns + 1);
+    const double *a = s->table + line * top + 3 * left, *b = s->table + line * top + 3 * right;
+    const double *c = s->table + line * bottom + 3 * left;
+    const double *d = s->table + line * bottom + 3 * right;
+    return (Box){d[0] - b[0] - c[0] + a[0], d[1] - b[1] - c[1] + a[1], d[2] - b[2] - c[2] + a[2]};
+}
+
+static Box box_added(const Sums *s, int top, int bottom, int left, int right)
+{
+    const size_t cells = (size_t)s->rows * s->columns;
+    Box box = {0, 0, 0};
+    for (int row = top; row < bottom; row++) {
+        const float *sum = s->sums + (size_t)row * s->columns;
+        for (int i = left; i < right; i++)
+            box.x += sum[i], box.y += sum[cells + i], box.weight += sum[2 * cells + i];
+    }
+    return box;
 }
 
 /* Give a hole the mean of the smallest box around it that holds enough. */
-static void fill_hole(const double *table, int rows, int columns, int row, int column, float *out)
+static int fill_hole(Sums *s, int row, int column, float *out)
 {
-    const size_t line = 3 * ((size_t)columns + 1);
     for (int reach = 2;; reach = 3 * reach + 1) {
-        const int top = clamp(row - reach, 0, rows), bottom = clamp(row + reach + 1, 0, rows);
-        const int left = clamp(column - reach, 0, columns);
-        const int right = clamp(column + reach + 1, 0, columns);
-        const double *a = table + line * top + 3 * left, *b = table + line * top + 3 * right;
-        const double *c = table + line * bottom + 3 * left, *d = table + line * bottom + 3 * right;
-        const double weight = d[2] - b[2] - c[2] + a[2];
-        const int whole = top == 0 && left == 0 && bottom == rows && right == columns;
-        if (weight > 0.02 * (double)((bottom - top) * (right - left)) || (whole && weight > 1e-6)) {
-            out[0] = (float)((d[0] - b[0] - c[0] + a[0]) / weight);
-            out[1] = (float)((d[1] - b[1] - c[1] + a[1]) / weight);
-            return;
+        const int top = clamp(row - reach, 0, s->rows);
+        const int bottom = clamp(row + reach + 1, 0, s->rows);
+        const int left = clamp(column - reach, 0, s->columns);
+        const int right = clamp(column + reach + 1, 0, s->columns);
+        const size_t area = (size_t)(bottom - top) * (right - left);
+        s->added += area;
+        if (!s->table && s->added > 2 * (size_t)s->rows * s->columns && make_table(s) < 0)
+            return -1;
+        const Box box = (s->table ? box_in_table : box_added)(s, top, bottom, left, right);
+        const int whole = area == (size_t)s->rows * s->columns;
+        if (box.weight > 0.02 * (double)area || (whole && box.weight > 1e-6)) {
+            out[0] = (float)(box.x / box.weight);
+            out[1] = (float)(box.y / box.weight);
+            return 0;
         }
         if (whole) {
             out[0] = out[1] = 0.0f;
-            return;
+            return 0;
         }
     }
 }
@@ -88,21 +123,20 @@ CLONES static int divide_row(const float *restrict x, const float *restrict y,
 int fill(const float *sums, int rows, int columns, float *out)
 {
     const size_t cells = (size_t)rows * columns;
-    double *table = NULL;
-    for (int row = 0; row < rows; row++) {
+    Sums all = {sums, NULL, 0, rows, columns};
+    int failed = 0;
+    for (int row = 0; row < rows && !failed; row++) {
         const float *line = sums + (size_t)row * columns, *weight = line + 2 * cells;
         float *found = out + 2 * (size_t)row * columns;
         int holes = divide_row(line, line + cells, weight, found, columns);
-        if (holes && !table && !(table = integral(sums, rows, columns)))
-            return -1;
-        for (int i = 0; holes; i++)
+        for (int i = 0; holes && !failed; i++)
             if (!(weight[i] >= HOLE)) {
-                fill_hole(table, rows, columns, row, i, found + 2 * i);
+                failed = fill_hole(&all, row, i, found + 2 * i);
                 holes--;
             }
     }
-    free(table);
-    return 0;
+    free(all.table);
+    return failed;
 }
 
 /* Three rows' weights, each at most 1, added up along y; out is padded by one on both sides. */
