@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk
+from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk, thinned
 from ltxfilter.motion.pyramid import Search, find_flow, resized
 
 NEAR = ((1, 0), (-1, 0), (0, 1), (0, -1))  # cells
@@ -96,8 +96,9 @@ def onward(flow: Flow, grid: Grid) -> Flow:
     """Return `flow` from 0 to 1 seen from 1, on every second cell: what going on starts from."""
     step = max(2 * flow.shape[0] // grid.rows, 1)
     first = (step - 1) // 2
-    sparse = flow[first::step, first::step] * np.float32(1 / step)
-    return project(np.ascontiguousarray(sparse))
+    sparse = thinned(flow, step, first)
+    sparse *= np.float32(1 / step)
+    return project(sparse)
 
 
 def project(flow: Flow) -> Flow:

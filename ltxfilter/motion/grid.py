@@ -93,6 +93,21 @@ def shrink(luma: Array, depth: int, grid: Grid) -> Shrunk:
     return Shrunk([fine, *pyramid(half)])
 
 
+def pairs(flow: Flow) -> Array:
+    """Return a flow as [rows, columns] with x and y in one: NumPy is slow where two lie last."""
+    return np.ascontiguousarray(flow).view(np.complex64)[..., 0]
+
+
+def unpaired(flow: Array) -> Flow:
+    """Return `pairs` as a flow again."""
+    return np.ascontiguousarray(flow).view(np.float32).reshape(*flow.shape, 2)
+
+
+def thinned(flow: Flow, step: int, first: int = 0) -> Flow:
+    """Return every `step`-th row and column of a flow, as an array of its own."""
+    return unpaired(pairs(flow)[first::step, first::step])
+
+
 def pyramid(picture: Luma) -> list[Luma]:
     """Return a picture and its halves, finest first."""
     import cv2

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Array, Flow, Luma
+from ltxfilter.motion.grid import Array, Flow, Luma, pairs, unpaired
 
 PATCH = 8  # samples, as kernels.search has it
 
@@ -75,7 +75,9 @@ def at(flow: Flow, shape: tuple[int, ...], places: tuple[Array, Array]) -> Flow:
         place * had // has for place, had, has in zip(places, flow.shape[:2], shape, strict=True)
     )
     scale = np.float32(2.0 ** round(np.log2(shape[0] / flow.shape[0])))
-    return flow[y[:, None], x] * scale
+    found = unpaired(pairs(flow)[y[:, None], x])
+    found *= scale
+    return found
 
 
 def patch_places(shape: tuple[int, ...], step: int) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, Grid, Shrunk
+from ltxfilter.motion.grid import Field, Floats, Flow, Grid, Shrunk, thinned
 
 ENOUGH = 14_400  # cells that a picture is judged by
 
@@ -91,18 +91,15 @@ def apart(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
     Where the first sample of a cell is drawn, for at least some 14,400 cells spread evenly.
     """
     step = spread(at.share.size)
-    grid = positions(*at.share.shape)[::step, ::step]
-    a, b = (
-        cv2.remap(
-            end.levels[0],
-            2 * (grid + way[::step, ::step]),
-            None,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+    grid = thinned(positions(*at.share.shape), step)
+    seen = []
+    for end, way in ((left, at.to_left), (right, at.to_right)):
+        place = grid + thinned(way, step)
+        place += place
+        seen.append(
+            cv2.remap(end.levels[0], place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         )
-        for end, way in ((left, at.to_left), (right, at.to_right))
-    )
-    return cv2.absdiff(a, b).astype(np.float32)
+    return cv2.absdiff(*seen).astype(np.float32)
 
 
 def spread(cells: int) -> int:
