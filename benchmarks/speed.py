@@ -1,9 +1,9 @@
 """Speed: CPU seconds and wall time per drawn frame, whole processes, beside minterpolate.
 
 python -m benchmarks.speed --clips FOLDER [--sizes 720p 1080p] [--cores 1 2]; results/speed.json
-Both read and write yuv4mpegpipe, the output going to /dev/null. Wall time is that of whole processes;
-CPU time is without their start, which is timed on a clip of two frames and listed apart. Methods take
-turns, of which the best counts: what else runs on a machine only adds.
+Both read and write yuv4mpegpipe, the output going to /dev/null. Wall time is that of whole
+processes; CPU time is without their start, which is timed on a clip of two frames and listed apart.
+Methods take turns, of which the best counts: what else runs on a machine only adds.
 """
 
 from __future__ import annotations
