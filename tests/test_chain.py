@@ -14,6 +14,7 @@ from ltxfilter.motion.chain import Chain, Ways, compose, fetch, link, place, str
 WIDTH, HEIGHT = 160, 96
 INSIDE = np.s_[24:-24, 40:-40]
 BRIGHT = "y"
+LOST = 2 * (np.full((HEIGHT, WIDTH), 16, np.float32),)
 
 
 def scene(x: float = 0.0, y: float = 0.0, seed: int = 1) -> np.ndarray:
@@ -109,7 +110,7 @@ def test_noise_and_drift_of_a_guide_change_nothing():
     pictures = pan(5, 4.0, noise=2)
     pictures[2] = pictures[2] * 1.05 + 6
     chain, small = chained(pictures)
-    how = guided.recipe(chain, small, BRIGHT, 0.5)
+    how = guided.recipe(chain, small, BRIGHT, 0.5, LOST)
     assert np.abs(how.change[BRIGHT])[INSIDE].mean() < 0.3
     assert how.trust[INSIDE].mean() > 0.99
     assert np.abs(how.shown[BRIGHT] - scene(8, -2))[INSIDE].mean() < 3
@@ -121,7 +122,7 @@ def test_light_that_only_the_guide_shows_is_kept():
     cv2.circle(spot, (80, 48), 10, 40.0, -1)
     pictures[1] = np.clip(pictures[1] + cv2.GaussianBlur(spot, (0, 0), 3), 0, 255)
     chain, small = chained(pictures)
-    how = guided.recipe(chain, small, BRIGHT, 0.5)
+    how = guided.recipe(chain, small, BRIGHT, 0.5, LOST)
     trust, shown = how.trust[48, 80], how.shown[BRIGHT][48, 80]
     lit = pictures[0][48, 80] + how.change[BRIGHT][48, 80]
     assert abs(shown + (lit - shown) * trust - pictures[1][48, 80]) < 6
@@ -134,7 +135,7 @@ def test_what_one_keyframe_hides_comes_from_the_other():
     for number, picture in enumerate(pictures):
         picture[28:68, 30 + 12 * number : 70 + 12 * number] = texture
     chain, small = chained(pictures)
-    share = guided.recipe(chain, small, BRIGHT, 0.5).share
+    share = guided.recipe(chain, small, BRIGHT, 0.5, LOST).share
     assert share[34:62, 100:114].mean() > 0.8  # it will be covered: gone in the right keyframe
     assert share[34:62, 34:48].mean() < 0.2  # it was covered: not there yet in the left one
 
@@ -143,9 +144,33 @@ def test_what_one_keyframe_hides_comes_from_the_other():
 @settings(max_examples=3, deadline=None)
 def test_keyframes_count_by_how_near_they_are(tau):
     chain, small = chained(pan(5, 2.0))
-    how = guided.recipe(chain, small, BRIGHT, tau)
+    how = guided.recipe(chain, small, BRIGHT, tau, LOST)
     assert abs(float(how.share[INSIDE].mean()) - (1 - tau)) < 0.1
     assert isinstance(how.ways, Ways)
+
+
+@pytest.mark.parametrize("fine", [0, 6, 40])
+def test_lost_detail_is_what_a_guide_cannot_show(fine):
+    soft = scene()
+    whole = guided.to_codes(cv2.resize(soft, (3 * WIDTH, 3 * HEIGHT)))
+    whole = np.clip(whole, fine, 255 - fine)
+    detail = np.indices(whole.shape).sum(0) % 2 * 2 * fine - fine
+    found = guided.detail_lost((whole + detail).astype(np.uint8), soft)
+    assert found.shape == soft.shape
+    assert fine * fine - 1 <= np.median(found) <= fine * fine * 1.02 + 1
+
+
+def test_what_was_warped_wrongly_gives_way_to_a_guide_that_lacks_little():
+    pictures = pan(5, 4.0, noise=2)
+    pictures[2][40:56, 60:100] = 255 - pictures[2][40:56, 60:100]  # seen in no keyframe
+    chain, small = chained(pictures)
+    lacking = {}
+    for lost in (1.0, 400.0):
+        field = np.full((HEIGHT, WIDTH), lost, np.float32)
+        lacking[lost] = guided.recipe(chain, small, BRIGHT, 0.5, (field, field)).trust
+        assert lacking[lost][INSIDE][:12].mean() > 0.97
+    assert lacking[1.0][44:52, 66:94].mean() < 0.05
+    assert (lacking[1.0] <= lacking[400.0]).all()
 
 
 def test_nearer_keyframes_promise_more():

@@ -22,6 +22,8 @@ DOUBT = 0.25  # codes more at which it is believed e times less
 PATIENCE = 2.0  # codes that standing still may fail by more than what was warped
 APART = 2.0  # codes that keyframes may differ by along it
 GROUND = 4.0  # codes^2 of residual that mean nothing
+USUAL = 2.0  # times the noise of guides; residuals beyond that are errors
+MISSED = 4.0  # squared: how many times the mean of a residual its error is
 LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
 
 
@@ -37,11 +39,13 @@ class Recipe:
     shown: Mapping[str, Floats]  # by plane: what the guide shows, in the keyframes' tone
 
 
-def recipe(chain: Chain, small: Small, bright: str, tau: float) -> Recipe:
+def recipe(
+    chain: Chain, small: Small, bright: str, tau: float, lost: tuple[Floats, Floats]
+) -> Recipe:
     """Return how to draw the picture at `tau` (0..1) of the gap.
 
     small: the chain's pictures, those of keyframes as soft as the others. bright: the plane that
-    the chain is made of.
+    the chain is made of. lost: of both keyframes, see `detail_lost`.
     """
     here = place(chain, tau * (len(chain.pictures) - 1))
     seen = {name: here.look(pictures) for name, pictures in small.items()}
@@ -59,7 +63,8 @@ def recipe(chain: Chain, small: Small, bright: str, tau: float) -> Recipe:
     warped = {name: _mixed(left[name], right[name], share) for name in small}
     change = {name: _change(seen[name] - warped[name]) for name in small}
     still = _standing(ends, seen[bright], warped[bright], tau)
-    return Recipe(found, share, _trust(least), still, change, seen)
+    detail = _mixed(fetch(lost[0], found.to_left), fetch(lost[1], found.to_right), share)
+    return Recipe(found, share, _trust(least, detail), still, change, seen)
 
 
 def softness(keyframe: Floats, drawn: Floats) -> float:
@@ -74,6 +79,18 @@ def softness(keyframe: Floats, drawn: Floats) -> float:
         return float(np.square(soft - soft.mean() - wanted).mean())
 
     return min(SIGMAS, key=error)
+
+
+def detail_lost(whole: Luma, soft: Floats) -> Floats:
+    """Return [H, W]: mean square, in codes, of what a keyframe shows and a guide of it would not.
+
+    whole: the keyframe's bright plane at full size, 8 bits; soft: small, as soft as guides are.
+    """
+    shown = cv2.resize(to_codes(soft), whole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    lacking = cv2.absdiff(whole, shown)
+    square = cv2.multiply(lacking, lacking, dtype=cv2.CV_16U)
+    found = cv2.resize(square, soft.shape[::-1], interpolation=cv2.INTER_AREA)
+    return soften(found.astype(np.float32), WIDE)
 
 
 def soften(picture: Floats, sigma: float) -> Floats:
@@ -147,11 +164,17 @@ def _change(difference: Floats) -> Floats:
     return smooth * (1 - np.exp(-beyond * beyond))
 
 
-def _trust(residual: Floats) -> Floats:
-    """Return 0..1: how far what was warped is believed over what the guide shows."""
-    usual = max(1.4826 * float(np.median(residual)) + 0.5, 1.5)
-    beyond = np.maximum(residual - 3 * usual, 0) / (4 * usual)
-    return np.exp(-beyond * beyond)
+def _trust(residual: Floats, lost: Floats) -> Floats:
+    """Return 0..1: how far what was warped is believed over what the guide shows.
+
+    Both are mixed by their errors, as independent measurements are: a guide is wrong by its noise
+    and the detail it lacks; what was warped by its residual beyond noise, and the more of that the
+    less its own detail is in place.
+    """
+    noise = float(np.median(residual)) + 0.2
+    beyond = np.square(np.maximum(residual - np.float32(USUAL * noise), 0))
+    guide = lost + np.float32(noise * noise)
+    return guide / (guide + beyond * (MISSED + lost / np.float32(9 * noise * noise)))
 
 
 def _standing(ends: tuple[Floats, Floats], seen: Floats, warped: Floats, tau: float) -> Floats:

@@ -19,6 +19,7 @@ from ltxfilter.engines.ltx.stretches import Stretch
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.motion import guided, kernels
 from ltxfilter.motion.chain import Chain, link
+from ltxfilter.motion.grid import Floats, Luma
 from ltxfilter.motion.render import Ends, Renderer
 from ltxfilter.window import Window
 
@@ -44,6 +45,7 @@ class Strand:
 
     chain: Chain
     small: guided.Small
+    lost: tuple[Floats, Floats]  # by the guides, of both keyframes: guided.detail_lost
 
 
 class Drawing:
@@ -67,9 +69,9 @@ class Drawing:
         source = self._source
         pictures = source.batch * (source.gaps * (source.parts + 1) + source.before + source.after)
         small = SMALL_BYTES * source.width * source.height * pictures
-        still = self._samples * (1 + 4 * (self._depth > 8)) if self._still else 0
+        whole = self._samples * (4 + 4 * (self._depth > 8))  # squares of detail, or masks
         rest = self._renderer.draw_bytes if source.device.type == "cpu" else 2 * self._frame_bytes
-        return small + still + rest
+        return small + whole + rest
 
     def view(self, window: Window) -> View:
         """Return a window, nothing of it read yet."""
@@ -121,7 +123,8 @@ class Drawing:
                 strand = self._strand(view, left, left - stretch.own, guides)
                 ends = self._ends(view, left)
             tau = float(slot.tau)
-            how = guided.recipe(strand.chain, strand.small, self._canvas.bright, tau)
+            bright = self._canvas.bright
+            how = guided.recipe(strand.chain, strand.small, bright, tau, strand.lost)
             picture = self._renderer.draw(ends, how, tau)
             yield Drawn(picture.planes, guided.estimate_psnr(picture.apart))
 
@@ -135,7 +138,19 @@ class Drawing:
             for key, own in ((left, shown[0]), (left + 1, shown[-1]))
         )
         chain = link([guided.to_codes(picture[canvas.bright]) for picture in shown])
-        return Strand(chain, {role: [picture[role] for picture in shown] for role in shown[0]})
+        small = {role: [picture[role] for picture in shown] for role in shown[0]}
+        lost = [
+            guided.detail_lost(self._luma(view, key), picture[canvas.bright])
+            for key, picture in ((left, shown[0]), (left + 1, shown[-1]))
+        ]
+        return Strand(chain, small, (lost[0], lost[1]))
+
+    def _luma(self, view: View, key: int) -> Luma:
+        """Return a keyframe's bright plane at 8 bits."""
+        luma = view.window.keyframes[key].planes[self._bright]
+        if self._depth > 8:
+            return cv2.convertScaleAbs(luma, alpha=0.5 ** (self._depth - 8))
+        return luma
 
     def _softened(self, keyframe: Parts, own: Parts) -> Parts:
         bright = self._canvas.bright
@@ -159,9 +174,7 @@ class Drawing:
         if not self._still:
             return self._renderer.ends(*pair, None)
         around = range(max(left - 1, view.low), min(left + 2, view.high) + 1)
-        lumas = [view.window.keyframes[key].planes[self._bright] for key in around]
-        if self._depth > 8:
-            lumas = [cv2.convertScaleAbs(luma, alpha=0.5 ** (self._depth - 8)) for luma in lumas]
+        lumas = [self._luma(view, key) for key in around]
         mask, count = kernels.still_mask(tuple(lumas))
         return self._renderer.ends(*pair, mask if count else None, sure=len(lumas) > 2)
 
