@@ -41,9 +41,8 @@ ALWAYS = 1.0  # squared codes that no picture is better than
 BETTER, WORSE = 0.25, 1.0  # of flow's likely squared error: taken wholly, left wholly
 BENEFIT = 0.5  # added to WORSE where nothing is astray
 SOFT = 1.5  # cells, deviation of the blur that hides where one picture ends
-GUIDED = (
-    0.4  # squared error of a good guided picture per squared error of flow's, where it is taken
-)
+# Squared error of a good guided picture per squared error of flow's, where it is taken
+GUIDED = 0.4
 FINE = Calibration(51.7, 9.17)  # on the flow image, which tells more than the work grid
 
 
