@@ -30,7 +30,6 @@ from ltxfilter.frame import Frame, Plane, Planes
 from ltxfilter.window import RollingWindow
 
 RATE = Fraction(25)  # keyframes per second, of every clip
-MOST_PARTS = 8  # a gap of 16 has every other frame among its guides
 MOVING = 1.0  # 8-bit codes by which keyframes of a clip with real motion differ
 STARTS = {"cups720": 60, "tos332": 52}  # frames to skip: nothing moves, or the shot is short
 LOOK = 60  # frames that tell what is burned in
@@ -97,7 +96,7 @@ def enlarged(of: Case, level: int) -> Iterator[tuple[int, Plane]]:
     """Yield the luma of guides themselves, brought to full size."""
     info = of.clip.info
     truth = Truth(of.clip.frames, RATE * of.gap)
-    source = Oracle(info, truth, work_size((info.width, info.height), ""), MOST_PARTS, level)
+    source = Oracle(info, truth, work_size((info.width, info.height), ""), of.gap, level)
     for number in of.wanted:
         guide = source.bright(number / truth.rate)
         whole = cv2.resize(guide, (info.width, info.height), interpolation=cv2.INTER_CUBIC)
@@ -142,7 +141,7 @@ def _engine(of: Case, method: str, level: int | None) -> Engine:
     if level is None:
         return engines.build(method)
     OracleMotion.truth = Truth(of.clip.frames, RATE * of.gap)
-    return OracleMotion(level=level, parts=min(of.gap, MOST_PARTS))
+    return OracleMotion(level=level, parts=of.gap)
 
 
 def compared(rows: list[Row]) -> list[Row]:

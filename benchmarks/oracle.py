@@ -64,7 +64,7 @@ class Oracle:
         self, video: VideoInfo, truth: Truth, size: tuple[int, int], parts: int, level: int
     ) -> None:
         self.width, self.height = size
-        self.parts, self.gaps, self.batch = parts, 8 // parts, 1
+        self.parts, self.gaps, self.batch = parts, max(8 // parts, 1), 1
         self.device = torch.device("cpu")
         self.host_bytes = 0
         self._truth = truth

@@ -164,7 +164,7 @@ def test_overlays_stand_as_still_as_if_held():
 
 def engine_for(case, **options):
     OracleMotion.truth = Truth(case.clip.frames, motion.RATE * case.gap)
-    return OracleMotion(parts=min(case.gap, motion.MOST_PARTS), **options)
+    return OracleMotion(parts=case.gap, **options)
 
 
 def test_a_second_time_and_from_several_threads_alike():

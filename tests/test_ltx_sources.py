@@ -80,6 +80,14 @@ def test_guides_divide_every_gap(models, source, pace, parts):
     here.close()
 
 
+@EVERY
+def test_a_gap_of_sixteen_parts(models, source):
+    here = opened(models, F(24), source=source, steps=1, batch=1, parts=16, gaps=0)
+    assert here.gaps == (1 if source == "dit" else 8)
+    assert here.draw([clip(here)]).shape == (1, 3, 16 * here.gaps + 1, 32, 64)
+    here.close()
+
+
 @pytest.mark.parametrize(
     ("source", "steps"),
     [("dit", n) for n in (1, 2, 3, 4, 8)] + [("latent+dit", n) for n in (1, 2, 3, 4)],
@@ -249,7 +257,7 @@ def test_a_missing_file_is_named(models, source, vae, lacking):
     [
         ({"source": "latent+dit", "steps": 8}, "latent\\+dit takes one of 1, 2, 3, 4$"),
         ({"source": "dit", "steps": 5}, "source=dit takes one of 1, 2, 3, 4, 8$"),
-        ({"parts": 3}, "parts=3: not one of 0, 2, 4, 8$"),
+        ({"parts": 3}, "parts=3: not one of 0, 2, 4, 8, 16$"),
         ({"size": "100x64"}, "not multiples of 32"),
         ({"gaps": 4}, "not a multiple of 8"),
         ({"source": "dit", "gaps": 3, "parts": 4}, "not a multiple of 2"),
@@ -281,7 +289,7 @@ def test_the_work_size_of_usual_pictures():
 @given(
     st.sampled_from(KINDS),
     st.fractions(F(1, 2), 200),
-    st.sampled_from([0, 2, 4, 8]),
+    st.sampled_from([0, 2, 4, 8, 16]),
 )
 def test_grids_fill_whole_latents(source, pace, parts):
     options = PLAIN | {"source": source, "parts": parts, "gaps": 0}

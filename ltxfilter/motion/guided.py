@@ -22,7 +22,7 @@ DOUBT = 0.25  # codes more at which it is believed e times less
 PATIENCE = 2.0  # codes that standing still may fail by more than what was warped
 APART = 2.0  # codes that keyframes may differ by along it
 GROUND = 4.0  # codes^2 of residual that mean nothing
-USUAL = 2.0  # times the noise of guides; residuals beyond that are errors
+USUAL = 1.5  # times the noise of guides; residuals beyond that are errors
 MISSED = 4.0  # squared: how many times the mean of a residual its error is
 LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
 
@@ -171,7 +171,7 @@ def _trust(residual: Floats, lost: Floats) -> Floats:
     and the detail it lacks; what was warped by its residual beyond noise, and the more of that the
     less its own detail is in place.
     """
-    noise = float(np.median(residual)) + 0.2
+    noise = float(np.median(residual)) + 0.5
     beyond = np.square(np.maximum(residual - np.float32(USUAL * noise), 0))
     guide = lost + np.float32(noise * noise)
     return guide / (guide + beyond * (MISSED + lost / np.float32(9 * noise * noise)))

@@ -37,7 +37,7 @@ class GuideSource(Protocol):
 
     width: int  # pixels of keyframes and guides; multiples of 32
     height: int
-    parts: int  # of a gap: 2, 4 or 8
+    parts: int  # of a gap: 2, 4, 8 or 16
     gaps: int  # of a clip that guides are returned for; gaps * parts is a multiple of 8
     before: int  # keyframes of context that a clip begins with
     after: int  # and ends with

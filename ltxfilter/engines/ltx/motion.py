@@ -34,7 +34,7 @@ class Motion:
         EngineOption("source", "latent", "what draws guides; dit needs --context", SOURCES),
         EngineOption("steps", 4, "of dit: 1, 2, 3, 4 or 8", low=1, high=8),
         EngineOption("size", "", "of guides, as 448x256; empty goes by the picture's shape"),
-        EngineOption("parts", 0, "of a gap, 2, 4 or 8; 0 goes by the rates", low=0, high=8),
+        EngineOption("parts", 0, "of a gap: 2, 4, 8, 16; 0 goes by the rates", low=0, high=16),
         EngineOption("gaps", 0, "drawn as one clip; 0 as many as the source wants", low=0, high=64),
         EngineOption("batch", 1, "clips drawn at a time", low=1, high=64),
         EngineOption(

@@ -22,6 +22,7 @@ from ltxfilter.options import ModelOptions, parse_size
 
 AREA = 448 * 256  # pixels of a guide, unless told
 WORKING = 192  # bytes per pixel and guide on the host; the tiny autoencoder takes 90 to 125
+PARTS = (2, 4, 8, 16)  # that a gap may be cut into
 PACES = {2: Fraction(5, 2), 4: Fraction(5), 8: None}  # parts -> most output frames per keyframe
 LATENTS = 2  # of 8 guides each, beyond the first, in a clip unless told
 # The sigmas of so many steps, all known to distilled models: from noise, and from latents that are
@@ -192,9 +193,9 @@ def choose_grid(options: Mapping[str, Any], size: tuple[int, int], pace: Fractio
     """
     width, height = work_size(size, options["size"])
     parts = options["parts"] or next(p for p, most in PACES.items() if most is None or pace <= most)
-    if parts not in PACES:
-        raise OptionError(f"option parts={parts}: not one of 0, {', '.join(map(str, PACES))}")
-    multiple = SPAN if "latent" in options["source"] else SPAN // parts
+    if parts not in PARTS:
+        raise OptionError(f"option parts={parts}: not one of 0, {', '.join(map(str, PARTS))}")
+    multiple = SPAN if "latent" in options["source"] else max(SPAN // parts, 1)
     gaps = options["gaps"] or max(multiple, LATENTS * SPAN // parts)
     if gaps % multiple:
         raise OptionError(
