@@ -264,3 +264,21 @@ def test_on_real_clips_the_oracle_beats_flow_and_its_guides(name, gap):
         worse = motion.measure(case, *other)
         assert found["psnr"] > worse["psnr"] + 1
         assert found["ssim"] > worse["ssim"]
+
+
+def test_rims_of_letters_that_never_change_stand_still_with_them():
+    from ltxfilter.engines.ltx.drawing import steady
+
+    letters = np.full((40, 60), 30, np.uint8)
+    letters[10:30, 20:40] = 220
+    lumas = [letters + np.uint8(k) for k in range(3)]
+    lumas[2] = lumas[2].copy()
+    lumas[2][12, 18] = 90  # something passes here
+    still = np.zeros_like(letters)
+    still[10:30, 20:40] = 255
+    found = steady(lumas, still)
+    assert found[15, 18] == 255  # beside an edge, the same in all
+    assert found[12, 18] == 0
+    assert found[5, 5] == 0  # far off
+    flat = [np.full_like(letters, 30 + k) for k in range(3)]
+    assert not steady(flat, still).any()  # a quiet ground is no rim

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,9 @@ from ltxfilter.window import Window
 
 log = logging.getLogger("ltxfilter.engines")
 
+STEADY = 3  # 8-bit codes that a sample may change by over three or four keyframes
+CONTRAST = 60  # codes that letters stand out from what is around
+AROUND = np.ones((5, 5), np.uint8)
 SMALL_BYTES = 64  # per sample of a small picture of a chain: planes as codes and floats, flows
 
 
@@ -48,6 +52,20 @@ class Strand:
     lost: tuple[Floats, Floats]  # by the guides, of both keyframes: guided.detail_lost
 
 
+def steady(lumas: Sequence[Luma], still: Luma) -> Luma:
+    """Return 255 where samples near what stands still are the same in every keyframe, else 0.
+
+    Rims of letters: too few of them stand still around one another to be told by that alone.
+    """
+    low = high = lumas[0]
+    for luma in lumas[1:]:
+        low, high = cv2.min(low, luma), cv2.max(high, luma)
+    same = cv2.compare(cv2.subtract(high, low), STEADY, cv2.CMP_LE)
+    contrast = cv2.morphologyEx(lumas[0], cv2.MORPH_GRADIENT, AROUND)
+    rims = cv2.compare(contrast, CONTRAST, cv2.CMP_GE)
+    return same & rims & cv2.dilate(still, AROUND)
+
+
 class Drawing:
     """Draws the pictures of one stream along guides; pure, any number of threads at once."""
 
@@ -69,7 +87,7 @@ class Drawing:
         source = self._source
         pictures = source.batch * (source.gaps * (source.parts + 1) + source.before + source.after)
         small = SMALL_BYTES * source.width * source.height * pictures
-        whole = self._samples * (4 + 4 * (self._depth > 8))  # squares of detail, or masks
+        whole = self._samples * (6 + 4 * (self._depth > 8))  # squares of detail, or masks
         rest = self._renderer.draw_bytes if source.device.type == "cpu" else 2 * self._frame_bytes
         return small + whole + rest
 
@@ -176,7 +194,10 @@ class Drawing:
         around = range(max(left - 1, view.low), min(left + 2, view.high) + 1)
         lumas = [self._luma(view, key) for key in around]
         mask, count = kernels.still_mask(tuple(lumas))
-        return self._renderer.ends(*pair, mask if count else None, sure=len(lumas) > 2)
+        sure = len(lumas) > 2
+        if count and sure:
+            mask |= steady(lumas, mask)
+        return self._renderer.ends(*pair, mask if count else None, sure=sure)
 
     def _warn(self, time: Fraction) -> None:
         if not self._warned:
