@@ -41,8 +41,9 @@ ALWAYS = 1.0  # squared codes that no picture is better than
 BETTER, WORSE = 0.25, 1.0  # of flow's likely squared error: taken wholly, left wholly
 BENEFIT = 0.5  # added to WORSE where nothing is astray
 SOFT = 1.5  # cells, deviation of the blur that hides where one picture ends
-# Squared error of a good guided picture per squared error of flow's, where it is taken
-GUIDED = 0.4
+# Squared disagreement that says as much, where a guided picture is taken, per squared codes of ...
+FOUND = 3.0 / ERROR  # what is expected of it
+DISTANCE = 0.1  # its distance from flow's
 FINE = Calibration(51.7, 9.17)  # on the flow image, which tells more than the work grid
 
 
@@ -105,7 +106,8 @@ def weigh(outlook: Outlook, flowed: Shrunk, guided: Shrunk) -> Verdict:
     share *= share * (3 - 2 * share)
     share *= min(max((hopeless - astray) / (hopeless - doubtful), 0.0), 1.0)
     share = cv2.GaussianBlur(share, (0, 0), SOFT)
-    other = np.maximum(GUIDED * outlook.fine, expected / ERROR)
+    distance = np.square(np.subtract(guided.coarse, flowed.coarse, dtype=np.float32))
+    other = FOUND * expected + DISTANCE * distance
     rest = np.square(1 - share) * outlook.fine + np.square(share) * other
     return Verdict(share, expected_psnr(rest))
 
