@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -222,6 +223,18 @@ def test_part_of_a_file(tmp_path: Path, suffix: str) -> None:
     with av.open(str(out)) as container:
         sound = [p.pts * p.time_base for p in container.demux(audio=0) if p.pts is not None]
     assert F("0.75") < sound[-1] - sound[0] < F("0.8")
+
+
+@pytest.mark.parametrize("start", [1, 5, 25, 49])
+def test_a_start_far_from_the_only_keyframe(tmp_path: Path, start: int) -> None:
+    """Transport streams are sought by decoding times, which come before those of showing."""
+    options = {"g": "1000", "bf": "2"}
+    path = make_video(tmp_path / "in.ts", 75, options=options)
+    source = open_source(path, start=F(start, 25))
+    first = md5(next(iter(source.frames())).planes)
+    source.close()
+    wanted = next(islice(decoded(path), start, None))
+    assert first == md5(view(wanted, source.info.layout))
 
 
 def test_start_after_the_end_is_an_error(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ltxfilter.media")
 
 MAX_PIXELS = 2 * 8192 * 4320  # of one picture
+SEEK_LEAD = 1  # seconds that a frame is decoded before it is shown, at most; what libav goes by
 READ_SIZE = 1 << 20  # bytes asked from a Python file at a time
 
 # Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
@@ -156,17 +157,19 @@ def _seek_before(
 ) -> None:
     base = Fraction(stream.time_base or Fraction(1, av.time_base))
     zero = Fraction(container.start_time or 0, av.time_base)
+    lead = SEEK_LEAD if container.format.name in RESTARTING else 0
     back = Fraction(0)
     while True:
         target = max(time - back, zero)
-        container.seek(int(target / base), stream=stream)
+        place = int((target - lead) / base)
+        container.seek(place, stream=stream)
         shown = (
             p.pts * base
             for p in packets_of(container, stream)
             if p.is_keyframe and p.pts is not None
         )
         if next(shown, time + 1) <= time or target == zero:
-            container.seek(int(target / base), stream=stream)
+            container.seek(place, stream=stream)
             return
         back = 2 * back + 1
 
