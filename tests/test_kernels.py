@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ltxfilter.motion import kernels, plain, plain_search
@@ -52,6 +52,7 @@ def test_propagate(size: tuple[int, int], seed: int, reach: float) -> None:
     st.integers(0, 3),
     st.integers(0, 4),
 )
+@example((9, 45), 185, 30.0, 8, 0, 0)
 def test_search(
     size: tuple[int, int], seed: int, reach: float, step: int, rounds: int, steps: int
 ) -> None:

@@ -38,6 +38,7 @@ class _Level:
 
     def __init__(self, seen: Array, other: Array, step: int) -> None:
         self.rows, self.columns = seen.shape
+        self.step = step
         down, across = (max(-(-(size - 8) // step), 0) + 1 for size in seen.shape)
         self.y, self.x = np.mgrid[:down, :across] * step
         padded = np.pad(seen, 24, mode="edge").astype(np.int32)
@@ -144,9 +145,12 @@ class _Level:
 
     def blend(self, flow: Array) -> Array:
         """Return [H, W, 2]: the patches' flows, weighted by how well they fit each sample."""
+        ways = [np.clip(fixed(flow[..., k] * np.float32(8), 16), -32752, 32752) for k in (0, 1)]
+        if self.step == 8:  # every sample has one patch
+            spread = np.stack(ways, axis=2).repeat(8, axis=0).repeat(8, axis=1)
+            return spread[: self.rows, : self.columns].astype(np.float32) / np.float32(128)
         weight = 4096 // np.maximum(np.abs(self.off(flow)) >> 4, 1)
         sums = np.zeros((self.rows + 8, self.columns + 8, 3), np.int32)
-        ways = [np.clip(fixed(flow[..., k] * np.float32(8), 16), -32752, 32752) for k in (0, 1)]
         values = np.stack([weight * way[..., None, None] for way in ways] + [weight], axis=4)
         for j in range(8):
             for i in range(8):
