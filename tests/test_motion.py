@@ -156,6 +156,7 @@ def test_a_field_scales_with_subsampling() -> None:
 
 def test_less_disagreement_promises_more() -> None:
     differences = [np.full((4, 4), rms, np.float32) for rms in (0, 1, 5, 20)]
-    promised = [estimate_psnr(difference) for difference in differences]
+    promised = [estimate_psnr(difference, 100) for difference in differences]
     assert promised == sorted(promised, reverse=True)
     assert 45 < promised[1] < 55
+    assert estimate_psnr(differences[1], 20) < promised[1] < estimate_psnr(differences[1], 200)

@@ -71,7 +71,7 @@ class Drawing:
 
     def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:
         """Return the PSNR in dB to expect of a picture."""
-        return estimate_psnr(apart(at, left, right))
+        return estimate_psnr(apart(at, left, right), left.luma)
 
     def draw(
         self, left: Planes, right: Planes, at: Moment, still: Luma | None, tau: float
@@ -103,14 +103,20 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """PSNR as a linear function of the logarithm of the keyframes' RMS disagreement."""
+    """PSNR as a linear function of two logarithms: of disagreement, and of brightness."""
 
-    at_one: float = 50.7  # dB at a disagreement of one code
-    slope: float = 9.05  # dB lost per factor e
+    at_one: float = 49.2  # dB at a disagreement of one code, where the mean luma is 100
+    slope: float = 8.34  # dB lost per factor e of disagreement
+    light: float = 1.93  # dB gained per factor e of luma: what is dark has small bright parts
+
+    def psnr(self, rms: float, luma: float) -> float:
+        """Return the PSNR in dB to expect at an RMS disagreement and a mean luma, in codes."""
+        return self.at_one - self.slope * log(rms + 0.05) + self.light * log((luma + 1) / 100)
 
 
-def estimate_psnr(difference: Floats) -> float:
-    """Return the PSNR in dB to expect of a picture from how its two keyframes differ, in codes."""
-    rms = sqrt(float(np.square(difference).mean()))
-    fit = Calibration()
-    return fit.at_one - fit.slope * log(rms + 0.05)
+def estimate_psnr(difference: Floats, luma: float) -> float:
+    """Return the PSNR in dB to expect of a picture from how its two keyframes differ, in codes.
+
+    luma: the left one's mean, in codes.
+    """
+    return Calibration().psnr(sqrt(float(np.square(difference).mean())), luma)

@@ -60,6 +60,11 @@ class Shrunk:
         """Luma on the work grid, [rows, columns]."""
         return self.levels[1]
 
+    @property
+    def luma(self) -> float:
+        """The mean luma of the smallest level, in codes."""
+        return float(self.levels[-1].mean())
+
 
 def choose_sizes(pixels: int, *, fine: bool = False) -> tuple[int, int]:
     """Return pixels per sample of the flow image that suit a picture, and the finest level.

@@ -118,8 +118,10 @@ class Desk:
         shifts = {(shape.shift_x, shape.shift_y) for shape in layout.shapes}
         size = (5, rows + 2, columns + 2)
         self._fields = {shift: empty(*size, dtype=torch.int16) for shift in sorted(shifts)}
-        self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)  # the squares' sum last
-        self._squares = self._out[layout.plane_bytes :][:8].view(torch.int64)
+        self._out = empty(
+            layout.plane_bytes + ALIGNED, dtype=torch.uint8
+        )  # sums last: of squares, of luma
+        self._squares, self._light = self._out[layout.plane_bytes :][:16].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
         self._draw = device.Replayed(self._draw_launches)
         device.settle()
@@ -146,11 +148,16 @@ class Desk:
             self._draw()
             host.copy_(self._out, non_blocking=True)
             self._stream.finish()
-        total = int(host[self._layout.plane_bytes :][:8].view(torch.int64))
+        total, light = host[self._layout.plane_bytes :][:16].view(torch.int64).tolist()
         rows, columns = self._shape
         step = spread(rows * columns)
         rms = sqrt(total / (-(-rows // step) * -(-columns // step)))
-        return self._layout.split(host), estimate_psnr(np.array([rms]))
+        luma = light / self._smallest(self._ends[0]).numel()
+        return self._layout.split(host), estimate_psnr(np.array([rms]), luma)
+
+    def _smallest(self, picture: Tensor) -> Tensor:
+        """Return the smallest level of a picture."""
+        return self._layout.levels[-1].of(picture)
 
     def _set_steps(self, scene: Scene, tau: float) -> None:
         steps = self._host_steps.numpy()
@@ -175,6 +182,7 @@ class Desk:
         fine, step = self._layout.levels[0], spread(count)
         seen = [fine.of(end) for end in self._ends]
         self._squares.zero_()
+        self._light.copy_(self._smallest(self._ends[0]).sum(dtype=torch.int64))
         device.launch(cells.apart_kernel, count, self._ways, *seen, self._squares, *shape, step)
         for shift, field in self._fields.items():
             scales = [32 * self._grid.cell / (1 << axis) for axis in shift]
