@@ -25,24 +25,18 @@ if TYPE_CHECKING:
     from ltxfilter.motion.trajectory import Moment, Passage
 
 Refine = Callable[..., Any]
-VARIED = (
-    "step",
-    "rounds",
-    "coarse_step",
-    "coarse_rounds",
-    "steps",
-    "neighbours",
-    "near",
-    "polish",
-    "settle",
-)
-PRESETS = {
-    name: dict(zip(VARIED, values, strict=True))
-    for name, values in {
-        "fast": (8, 1, 8, 1, 3, 1, 0, 0, 0),
-        "balanced": (8, 2, 8, 1, 3, 2, 1, 1, 1),
-        "best": (8, 2, 4, 2, 3, 3, 0, 1, 1),
-    }.items()
+PRESETS = ("fast", "balanced", "best")
+VARIED = {  # option: what it is in each preset
+    "fine": (0, 0, 1),
+    "step": (8, 8, 8),
+    "rounds": (1, 2, 2),
+    "coarse_step": (8, 8, 4),
+    "coarse_rounds": (1, 1, 2),
+    "steps": (3, 3, 3),
+    "neighbours": (1, 2, 3),
+    "near": (0, 1, 0),
+    "polish": (0, 1, 1),
+    "settle": (0, 1, 1),
 }
 PRESET = -1  # an option's value that leaves it to the preset
 WORK_PER_CELL = 370  # bytes: search 140; three first looks 100, flows 72; pyramids 22; spare
@@ -134,10 +128,11 @@ class Flow:
     name: ClassVar[str] = "flow"
     summary: ClassVar[str] = "follow the motion between frames (optical flow, any CPU)"
     options: ClassVar[tuple[EngineOption, ...]] = (
-        EngineOption("preset", "balanced", "how hard to look for motion", tuple(PRESETS)),
+        EngineOption("preset", "balanced", "how hard to look for motion", PRESETS),
         EngineOption(
             "scale", 0, "pixels per sample of the flow image; 0 goes by size", low=0, high=8
         ),
+        EngineOption("fine", PRESET, "1: up to 720p, cells of half the size", low=-1, high=1),
         EngineOption("finest", PRESET, "finest level: 0 flow image, 1 its half, 2", low=-1, high=2),
         EngineOption("step", PRESET, "samples from patch to patch there: 4, 8", low=-1, high=8),
         EngineOption("rounds", PRESET, "times patches try neighbours' flow", low=-1, high=4),
@@ -157,9 +152,10 @@ class Flow:
 
     def __init__(self, **options: Any) -> None:
         values = {option.name: option.default for option in self.options} | options
-        for name, value in PRESETS[values["preset"]].items():
+        chosen = PRESETS.index(values["preset"])
+        for name, by_preset in VARIED.items():
             if values[name] == PRESET:
-                values[name] = value
+                values[name] = by_preset[chosen]
         for name, allowed in {
             "scale": (0, 1, 2, 4, 8),
             "step": (4, 8),
@@ -196,7 +192,7 @@ class Flow:
         from ltxfilter.motion.grid import Grid, choose_sizes
 
         cv2.setNumThreads(1)
-        fine = self._options["preset"] == "best"
+        fine = bool(self._options["fine"])
         scale, finest = choose_sizes(video.width * video.height, fine=fine)
         if self._options["scale"]:
             scale, finest = self._options["scale"], 0
