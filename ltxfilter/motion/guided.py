@@ -174,7 +174,8 @@ def _trust(residual: Floats, lost: Floats) -> Floats:
     noise = float(np.median(residual)) + 0.5
     beyond = np.square(np.maximum(residual - np.float32(USUAL * noise), 0))
     guide = lost + np.float32(noise * noise)
-    return guide / (guide + beyond * (MISSED + lost / np.float32(9 * noise * noise)))
+    misplaced = lost / np.float32(9 * noise * noise)  # all of it, where that is 3 times the noise
+    return guide / (guide + beyond * (MISSED + misplaced))
 
 
 def _standing(ends: tuple[Floats, Floats], seen: Floats, warped: Floats, tau: float) -> Floats:

@@ -58,9 +58,8 @@ def search(
 
     pictures: two [H, W] uint8. guesses: [N, rows, columns, 2] float32, flow in samples per patch
     of 8x8 samples every `step`. rounds: how often neighbours' flow is tried, from twice as far
-    each time. steps: most Gauss-Newton steps at a time; a guess that fits to 1.4 codes is the
-    last one tried. After DIS (Kroeger et al., ECCV 2016), in
-    parallel rounds in place of raster scans.
+    each time. steps: most Gauss-Newton steps at a time; a guess that fits to 1.4 codes is the last
+    one tried. After DIS (Kroeger et al., ECCV 2016), in parallel rounds in place of raster scans.
     """
     if compiled is None:
         from ltxfilter.motion import plain_search

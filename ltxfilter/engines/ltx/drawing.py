@@ -157,11 +157,11 @@ class Drawing:
         )
         chain = link([guided.to_codes(picture[canvas.bright]) for picture in shown])
         small = {role: [picture[role] for picture in shown] for role in shown[0]}
-        lost = [
+        first_lost, last_lost = (
             guided.detail_lost(self._luma(view, key), picture[canvas.bright])
             for key, picture in ((left, shown[0]), (left + 1, shown[-1]))
-        ]
-        return Strand(chain, small, (lost[0], lost[1]))
+        )
+        return Strand(chain, small, (first_lost, last_lost))
 
     def _luma(self, view: View, key: int) -> Luma:
         """Return a keyframe's bright plane at 8 bits."""

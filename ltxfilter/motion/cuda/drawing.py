@@ -118,9 +118,8 @@ class Desk:
         shifts = {(shape.shift_x, shape.shift_y) for shape in layout.shapes}
         size = (5, rows + 2, columns + 2)
         self._fields = {shift: empty(*size, dtype=torch.int16) for shift in sorted(shifts)}
-        self._out = empty(
-            layout.plane_bytes + ALIGNED, dtype=torch.uint8
-        )  # sums last: of squares, of luma
+        # Two sums come last: of squared differences, and of luma.
+        self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
         self._squares, self._light = self._out[layout.plane_bytes :][:16].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
         self._draw = device.Replayed(self._draw_launches)
