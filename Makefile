@@ -17,7 +17,7 @@ help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # One stamp per kind of environment, so that nothing is installed twice.
-$(VENV)/.user: pyproject.toml constraints.txt setup.py $(wildcard ltxfilter/motion/native/*)
+$(VENV)/.user: pyproject.toml constraints.txt setup.py $(wildcard ltxfilter/motion/kernels/native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"ltxfilter needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-NATIVE = Path("ltxfilter/motion/native")
+NATIVE = Path("ltxfilter/motion/kernels/native")
 
 # As plain.py has it to the last bit; what is assumed about overflow and traps lets loops vectorise.
 flags = ["-O3", "-std=c11", "-ffp-contract=off"]
@@ -13,7 +13,7 @@ flags += ["-fno-wrapv", "-fno-trapping-math", "-fno-math-errno"]
 if sys.platform == "win32":
     flags = ["/O2"]
 kernels = Extension(
-    "ltxfilter.motion._kernels",
+    "ltxfilter.motion.kernels._kernels",
     sorted(map(str, NATIVE.glob("*.c"))),
     depends=sorted(map(str, NATIVE.glob("*.h"))),
     extra_compile_args=flags,

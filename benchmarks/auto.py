@@ -22,11 +22,12 @@ from benchmarks import scores
 from benchmarks.clips import Clip, files, load
 from benchmarks.record import table, write
 from ltxfilter import engines
-from ltxfilter.cuts import CutDetector
 from ltxfilter.engines.base import Choice, Drawn
 from ltxfilter.frame import Frame, Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.window import RollingWindow, Window, WindowShape
+from ltxfilter.windows.cuts import CutDetector
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Window, WindowShape
 
 RATE = Fraction(25)
 HARDEST = 0.25  # of all windows, by what flow makes of them

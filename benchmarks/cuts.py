@@ -17,10 +17,10 @@ import cv2
 
 from benchmarks.clips import LABELS, Clip, files, load
 from benchmarks.record import table, write
-from ltxfilter.cuts import CutDetector
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
-from ltxfilter.window import Join
+from ltxfilter.windows.cuts import CutDetector
+from ltxfilter.windows.window import Join
 
 WIDTH, HEIGHT = 640, 360  # of concatenations, so that any two clips join
 

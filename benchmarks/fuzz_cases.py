@@ -18,11 +18,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from ltxfilter import engines
-from ltxfilter.arguments import parse
-from ltxfilter.convert import Run
+from ltxfilter.cli.flags import FLAGS
+from ltxfilter.cli.parse import parse
 from ltxfilter.errors import Interrupted, LtxFilterError
-from ltxfilter.flags import FLAGS
-from ltxfilter.options import MIB, InputOptions, Options, OutputOptions
+from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.pipeline.run import Run
+from ltxfilter.values import MIB
 
 MEMORY = 192 * MIB  # what a run may take
 SLACK = 64 * MIB  # and what it may be off by: the allocator's, the decoder's first frame

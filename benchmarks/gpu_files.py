@@ -13,7 +13,7 @@ from ltx_core.model.transformer.model_configurator import LTXModelConfigurator
 from safetensors.torch import save_file
 
 from benchmarks import ltx_sizes as sizes
-from ltxfilter.engines.ltx import upstream
+from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.options import ModelOptions
 
 POOL = 1 << 22  # random numbers; they are written again and again

@@ -31,10 +31,11 @@ from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion.cuda import device
 from ltxfilter.options import available_threads
-from ltxfilter.path import prepared, windows
-from ltxfilter.scheduler import StageStats, ordered
-from ltxfilter.window import Join, RollingWindow, WindowShape
-from ltxfilter.worker import Worker
+from ltxfilter.pipeline.stages import prepared, windows
+from ltxfilter.pipeline.threads import StageStats, ordered
+from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Join, WindowShape
 
 SIZES = {"1080p": (1920, 1080, "yuv420p"), "4k": (3840, 2160, "yuv420p10le")}
 TINY = {"tiny": (64, 48, "yuv420p")}

@@ -12,10 +12,11 @@ from torch import nn
 
 from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_windows import Step
-from ltxfilter.engines.ltx import fp8, upstream
-from ltxfilter.engines.ltx.graphs import CudaCapture, Graphs, uncaptured
-from ltxfilter.engines.ltx.models import Models
-from ltxfilter.engines.ltx.transformer import Transformer
+from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.engines.ltx.models.cuda_graphs import CudaCapture, Graphs, uncaptured
+from ltxfilter.engines.ltx.models.resident import Models
+from ltxfilter.engines.ltx.models.transformer import Transformer
+from ltxfilter.engines.ltx.weights import fp8
 from ltxfilter.options import ModelOptions
 
 SECONDS = 1.0  # that each call is repeated for, after it ran a few times

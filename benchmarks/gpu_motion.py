@@ -16,17 +16,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_models import Bench, per_call, randomize
-from ltxfilter.engines.ltx import tinyvae
-from ltxfilter.engines.ltx.context import Contexts, Prompt
-from ltxfilter.engines.ltx.guides import Clip
-from ltxfilter.engines.ltx.models import Models
+from ltxfilter.engines.ltx.guides.contract import Clip
+from ltxfilter.engines.ltx.guides.ltx_source import LtxSource, choose_grid, choose_sigmas
+from ltxfilter.engines.ltx.memory_check import OneShot
+from ltxfilter.engines.ltx.models import tiny_vae
+from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.motion import Motion
-from ltxfilter.engines.ltx.rehearsal import OneShot
-from ltxfilter.engines.ltx.sources import LtxSource, choose_grid, choose_sigmas
+from ltxfilter.engines.ltx.prompts import Contexts, Prompt
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import available_threads
-from ltxfilter.window import RollingWindow, Window, WindowShape
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Window, WindowShape
 
 HD, RDVFI = (1920, 1080), (1024, 576)
 SMALL = (128, 64)  # pictures of --tiny
@@ -175,8 +176,8 @@ def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
 
 
 def _adopt_tiny_vae(models: Models) -> None:
-    for part in tinyvae.PARTS:
-        module = tinyvae.blueprint(part)
+    for part in tiny_vae.PARTS:
+        module = tiny_vae.blueprint(part)
         randomize(module, models.device)
         models.adopt(part, module.to(models.dtype))
 

@@ -25,13 +25,13 @@ from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_models import sizes_of, small_upsampler
 from ltxfilter import engines
 from ltxfilter.engines.base import Engine
-from ltxfilter.engines.ltx import upstream
-from ltxfilter.engines.ltx.rehearsal import grey_window
-from ltxfilter.engines.ltx.stages import Stages
+from ltxfilter.engines.ltx.diffusion.two_stage import Stages
+from ltxfilter.engines.ltx.memory_check import grey_window
+from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import ModelOptions
-from ltxfilter.window import Window
+from ltxfilter.windows.window import Window
 
 NEEDED = 44_000_000_000  # bytes of free disk
 OFFICIAL = "ltx-reference:steps={steps}"

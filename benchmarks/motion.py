@@ -24,10 +24,10 @@ from benchmarks.oracle import LEVELS, Oracle, OracleMotion, Truth
 from benchmarks.record import table, write
 from ltxfilter import engines
 from ltxfilter.engines.base import Drawn, Engine
-from ltxfilter.engines.ltx.rehearsal import OneShot
-from ltxfilter.engines.ltx.sources import work_size
+from ltxfilter.engines.ltx.guides.ltx_source import work_size
+from ltxfilter.engines.ltx.memory_check import OneShot
 from ltxfilter.frame import Frame, Plane, Planes
-from ltxfilter.window import RollingWindow
+from ltxfilter.windows.rolling import RollingWindow
 
 RATE = Fraction(25)  # keyframes per second, of every clip
 MOVING = 1.0  # 8-bit codes by which keyframes of a clip with real motion differ

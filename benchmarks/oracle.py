@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import torch
 
-from ltxfilter.engines.ltx.guides import Clip, GuideSource
+from ltxfilter.engines.ltx.guides.contract import Clip, GuideSource
+from ltxfilter.engines.ltx.guides.downscale import SmallCanvas
 from ltxfilter.engines.ltx.motion import Motion
-from ltxfilter.engines.ltx.small import SmallCanvas
 from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption
 
@@ -138,7 +138,7 @@ class OracleMotion(Motion):
 
     def open_source(self, video: VideoInfo, pace: Fraction) -> GuideSource:
         """Open the oracle at the size and parts that a source of LTX would have."""
-        from ltxfilter.engines.ltx.sources import choose_grid
+        from ltxfilter.engines.ltx.guides.ltx_source import choose_grid
 
         assert self.truth is not None, "OracleMotion.truth is not set"
         grid = choose_grid(self._options, (video.width, video.height), pace)

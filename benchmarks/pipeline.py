@@ -21,12 +21,13 @@ import numpy as np
 
 from benchmarks.record import table, write
 from ltxfilter import engines
-from ltxfilter.convert import Run, run
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.blend import Blend
-from ltxfilter.media import open_sink, open_source
-from ltxfilter.options import MIB, InputOptions, Options, OutputOptions
-from ltxfilter.window import Window
+from ltxfilter.media.opening import open_sink, open_source
+from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.pipeline.run import Run, run
+from ltxfilter.values import MIB
+from ltxfilter.windows.window import Window
 
 Row = dict[str, Any]
 

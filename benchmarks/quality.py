@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks import scores
 from benchmarks.clips import Clip, files, filtered, load
 from benchmarks.record import table, write
+from ltxfilter.api import Path as Drawer
 from ltxfilter.frame import Frame, Planes
-from ltxfilter.interpolator import Path as Drawer
 from ltxfilter.options import Options
 
 FILTERS = {

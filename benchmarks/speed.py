@@ -22,8 +22,8 @@ from typing import Any
 
 from benchmarks.clips import Clip, files, load
 from benchmarks.record import table, write
+from ltxfilter.api import Path as Drawer
 from ltxfilter.frame import Frame
-from ltxfilter.interpolator import Path as Drawer
 from ltxfilter.motion import kernels
 from ltxfilter.options import Options
 

@@ -12,7 +12,7 @@ from ltxfilter.engines import ENGINES
 from ltxfilter.engines.base import Drawn
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 
 class Nearest:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ltxfilter.convert import convert
+    from ltxfilter.api import Interpolator, convert, interpolate
     from ltxfilter.errors import (
         EngineError,
         EngineUnavailableError,
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
         OptionError,
         OutputError,
     )
-    from ltxfilter.interpolator import Interpolator, interpolate
     from ltxfilter.options import ModelOptions
 
 __version__ = "0.1.0"
@@ -38,31 +35,22 @@ __all__ = [
     "interpolate",
 ]
 
-_HOMES = {  # where names come from that are no errors
-    "convert": "convert",
-    "Interpolator": "interpolator",
-    "interpolate": "interpolator",
+_HOMES = {  # the module of each name that is not an error
+    "convert": "api",
+    "Interpolator": "api",
+    "interpolate": "api",
     "ModelOptions": "options",
 }
 
 
-class _Package(ModuleType):
-    """This package: the function `convert` stays in front of the module it lives in."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in __all__:
-            raise AttributeError(f"module 'ltxfilter' has no attribute {name!r}")
-        value = getattr(import_module(f"ltxfilter.{_HOMES.get(name, 'errors')}"), name)
-        setattr(self, name, value)
-        return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "convert" and isinstance(value, ModuleType):  # the import system binds it
-            value = value.convert
-        super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *__all__})
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import ltxfilter` stays light."""
+    if name not in __all__:
+        raise AttributeError(f"module 'ltxfilter' has no attribute {name!r}")
+    value = getattr(import_module(f"ltxfilter.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """python -m ltxfilter."""
 
-from ltxfilter.cli import main
+from ltxfilter.cli.main import main
 
 if __name__ == "__main__":
     main()

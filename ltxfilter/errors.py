@@ -53,3 +53,7 @@ class Interrupted(LtxFilterError):
         super().__init__(f"stopped by signal {signum}")
         self.signum = signum
         self.exit_code = 128 + signum
+
+
+class Stopped(Exception):
+    """The stop event was set while waiting."""

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from ltxfilter.errors import OptionError
+from ltxfilter.values import MAX_THREADS, Span
 
-Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not including, the second
-
-MIB = 1 << 20
 DEFAULT_MEMORY = 2 << 30  # bytes
 LEAST_SPEED = Fraction(1, 100)
-MAX_THREADS = 1024  # to draw with, or to decode with
-SIZES = {
-    "vga": "640x480",
-    "ntsc": "720x480",
-    "pal": "720x576",
-    "hd480": "852x480",
-    "hd720": "1280x720",
-    "hd1080": "1920x1080",
-    "uhd2160": "3840x2160",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,125 +57,6 @@ def _boolean(text: str) -> bool:
     if text.lower() not in known:
         raise ValueError(text)
     return known[text.lower()]
-
-
-def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    r"""Split "name:key=value:key=value"; a colon or backslash in a value is written `\:`, `\\`.
-
-    Raises OptionError.
-    """
-    parts = re.findall(r"(?s)(?:^|:)((?:\\.|[^:\\])*)", text)
-    name, *pairs = parts
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or ":".join(parts) != text:
-        raise OptionError(f"engine {text!r}: write NAME or NAME:key=value:key=value")
-    options: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise OptionError(f"engine {text!r}: {pair!r} is not key=value")
-        if key in options:
-            raise OptionError(f"engine {text!r}: {key} is given twice")
-        options[key] = re.sub(r"(?s)\\(.)", r"\1", value)
-    return name, options
-
-
-def format_spec(name: str, options: Mapping[str, str]) -> str:
-    """Write what `parse_spec` reads."""
-
-    def escape(value: str) -> str:
-        return re.sub(r"([:\\])", r"\\\1", value)
-
-    return ":".join([name, *(f"{key}={escape(value)}" for key, value in options.items())])
-
-
-def parse_bytes(text: str) -> int:
-    """Read a size such as 512M, 4G, 1.5GiB or 300000000 (bytes). Raises OptionError."""
-    pattern = r"(?ai)(\d{1,18}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?"
-    match = re.fullmatch(pattern, text.strip())
-    if not match:
-        raise OptionError(f"size {text!r}: write bytes, or a number with K, M or G: 512M, 4G")
-    power = " KMGT".index(match[2].upper() or " ")
-    return int(Fraction(match[1]) * 1024**power)
-
-
-def parse_time(text: str) -> Fraction:
-    """Read seconds as FFmpeg writes them: 12.5, 250ms, 01:30, 1:02:03.5. Raises OptionError."""
-    pattern = r"(?a)(?:(?:(\d{1,6}):)?(\d{1,6}):)?(\d{1,12}(?:\.\d{1,12})?)(s|ms|us)?"
-    match = re.fullmatch(pattern, text.strip())
-    if not match or (match[4] and match[2]):
-        raise OptionError(f"time {text!r}: write seconds or HH:MM:SS.mmm")
-    scale = {None: 1, "s": 1, "ms": 1000, "us": 1000000}[match[4]]
-    return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
-
-
-def parse_spans(text: str) -> tuple[Span, ...]:
-    """Read 1.5:3.5, or 0:01:30-0:01:32; several are separated by commas. Raises OptionError.
-
-    Both ends are written as `parse_time` reads them; between two with colons a dash is clearer,
-    but a colon will do where both have as many fields.
-    """
-    return tuple(_span(part) for part in text.split(","))
-
-
-def spans_of(value: str | Iterable[Sequence[object]]) -> tuple[Span, ...]:
-    """Read spans as a program gives them: as text, or as pairs of seconds. Raises OptionError."""
-    if isinstance(value, str):
-        return parse_spans(value)
-    try:
-        return tuple((seconds_of(begin), seconds_of(end)) for begin, end in value)
-    except OptionError:
-        raise
-    except (TypeError, ValueError):
-        raise OptionError(f"spans {value!r}: give pairs of seconds, as [(1.5, 3.5)]") from None
-
-
-def seconds_of(value: object) -> Fraction:
-    """Read seconds as a program gives them: a number, or text as for `parse_time`.
-
-    Raises OptionError.
-    """
-    if isinstance(value, (int, float, Fraction)):
-        try:
-            return Fraction(value).limit_denominator(10**9)
-        except (ValueError, OverflowError):
-            raise OptionError(f"time {value}: give seconds") from None
-    return parse_time(str(value))
-
-
-def _span(text: str) -> Span:
-    ends = text.split("-")
-    if len(ends) == 1:
-        fields = text.split(":")
-        half, odd = divmod(len(fields), 2)
-        ends = [] if odd else [":".join(fields[:half]), ":".join(fields[half:])]
-    if len(ends) != 2 or not all(ends):
-        raise OptionError(f"span {text!r}: write BEGIN:END in seconds, or HH:MM:SS-HH:MM:SS")
-    return parse_time(ends[0]), parse_time(ends[1])
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a picture size in pixels: 1920x1080, or FFmpeg's name for one. Raises OptionError."""
-    match = re.fullmatch(r"(?a)(\d{1,6})x(\d{1,6})", SIZES.get(text, text))
-    if not match or 0 in (int(match[1]), int(match[2])):
-        raise OptionError(f"size {text!r}: write WIDTHxHEIGHT, such as 1920x1080")
-    return int(match[1]), int(match[2])
-
-
-def parse_lora(text: str) -> tuple[str, float]:
-    """Read PATH or PATH:STRENGTH. Raises OptionError."""
-    path, _, tail = text.rpartition(":")
-    if not path or not re.fullmatch(r"(?a)[-+]?\d*\.?\d+", tail):
-        path, tail = text, "1"
-    if not path:
-        raise OptionError("--lora: write PATH or PATH:STRENGTH, such as style.safetensors:0.8")
-    return path, float(tail)
-
-
-def parse_threads(text: str) -> int:
-    """Read the value of -threads. Raises OptionError."""
-    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"-threads {text}: write a whole number from 1 to {MAX_THREADS}")
-    return int(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-import tools
-from helpers_robust import bad_files  # noqa: F401  (a fixture)
+from support import tools
+from support.robust import bad_files  # noqa: F401  (a fixture)
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 

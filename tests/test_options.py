@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 
 from ltxfilter.engines import ENGINES, build, engine_class
 from ltxfilter.errors import OptionError
-from ltxfilter.options import (
+from ltxfilter.options import EngineOption, Options, available_threads
+from ltxfilter.values import (
     MIB,
-    EngineOption,
-    Options,
-    available_threads,
     format_spec,
     parse_bytes,
     parse_size,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ltxfilter import settings
+from ltxfilter.engines import model_files
 from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.errors import OptionError
-from ltxfilter.options import ModelOptions, parse_spec
+from ltxfilter.options import ModelOptions
+from ltxfilter.values import parse_spec
 
 __all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class"]
 
@@ -48,5 +49,5 @@ def build(spec: str, models: ModelOptions | None = None) -> Engine:
             raise OptionError(f"engine {name} has no option {key!r}; it has {allowed}")
         values[key] = known[key].parse(text)
     if hasattr(kind, "files"):  # a ModelEngine
-        values["models"] = settings.complete(models or ModelOptions())
+        values["models"] = model_files.complete(models or ModelOptions())
     return kind(**values)

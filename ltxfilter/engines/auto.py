@@ -13,9 +13,10 @@ from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
-from ltxfilter.options import EngineOption, ModelOptions, parse_spec
-from ltxfilter.timeline import Slot
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.values import parse_spec
+from ltxfilter.windows.timeline import Slot
+from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.engines.flow import Motion
@@ -188,7 +189,7 @@ class Auto:
 
     def _better(self, flowed: Drawn, guided: Drawn, gap: Part, slot: Slot) -> Drawn:
         """Return flow's picture with what is better in the partner's."""
-        from ltxfilter.motion.acceptance import mix, weigh
+        from ltxfilter.motion.gate import mix, weigh
 
         assert self._partner is not None
         assert gap.motion is not None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 
 @dataclass(frozen=True, slots=True)

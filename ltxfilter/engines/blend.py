@@ -11,7 +11,7 @@ import numpy as np
 from ltxfilter.engines.base import Drawn
 from ltxfilter.frame import Plane, VideoInfo
 from ltxfilter.options import EngineOption
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 
 class Blend:

@@ -13,13 +13,13 @@ from ltxfilter.engines.base import Drawn
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.options import EngineOption
-from ltxfilter.window import Join, Window, WindowShape
+from ltxfilter.windows.window import Join, Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.motion.acceptance import Outlook
-    from ltxfilter.motion.cuda.drawing import Scene
-    from ltxfilter.motion.cuda.pipeline import Pipeline
+    from ltxfilter.motion.cuda.flow import Pipeline
+    from ltxfilter.motion.cuda.plane_drawer import Scene
     from ltxfilter.motion.estimate import Estimator
+    from ltxfilter.motion.gate import Outlook
     from ltxfilter.motion.grid import Grid, Luma, Shrunk
     from ltxfilter.motion.pyramid import Search
     from ltxfilter.motion.trajectory import Moment, Passage
@@ -103,7 +103,7 @@ class Motion:
 
     def scene(self) -> Scene:
         """Return it as the maths on the device wants it."""
-        from ltxfilter.motion.cuda.drawing import Scene
+        from ltxfilter.motion.cuda.plane_drawer import Scene
 
         pair, before, after = self.pair, self.before, self.after
         return Scene(
@@ -188,8 +188,8 @@ class Flow:
             raise EngineUnavailableError(f"engine flow: {reason}")
         import cv2
 
-        from ltxfilter.motion.drawing import Drawing
         from ltxfilter.motion.grid import Grid, choose_sizes
+        from ltxfilter.motion.plane_drawer import Drawing
 
         cv2.setNumThreads(1)
         fine = bool(self._options["fine"])
@@ -228,7 +228,7 @@ class Flow:
 
         if reason := device.missing():
             raise EngineUnavailableError(f"engine flow: {reason}")
-        from ltxfilter.motion.cuda.pipeline import Pipeline
+        from ltxfilter.motion.cuda.flow import Pipeline
 
         chosen = self._options
         protect, settle = chosen["still"], chosen["settle"]
@@ -329,7 +329,7 @@ class Flow:
 
     def outlook(self, motion: Motion, tau: float) -> Outlook:
         """Return what the picture at `tau` would be drawn from, without drawing it; pure."""
-        from ltxfilter.motion.acceptance import Outlook
+        from ltxfilter.motion.gate import Outlook
 
         if self._device is not None:
             before, after = motion.before, motion.after
@@ -346,7 +346,7 @@ class Flow:
 
     def _on_host(self, between: Between) -> Between:
         """Return motion that was found on the device as the CPU would have found it."""
-        from ltxfilter.motion.cuda.pipeline import download
+        from ltxfilter.motion.cuda.flow import download
 
         left, right = between.left, between.right
         small = self.shrunk(left.planes), self.shrunk(right.planes)

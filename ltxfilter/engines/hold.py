@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ltxfilter.engines.base import Drawn
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 
 class Hold:

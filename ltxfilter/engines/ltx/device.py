@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.options import MIB
+from ltxfilter.values import MIB
 
 TORCH_BYTES = {  # on a CPU measured, beside a GPU what is usual for a context
     "cpu": 400 * MIB,

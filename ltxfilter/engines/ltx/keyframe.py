@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.plan import Grid, Planner
+from ltxfilter.engines.ltx.diffusion.grids import Grid, Planner
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.ltx.models import Models
-    from ltxfilter.engines.ltx.sample import Guidance
+    from ltxfilter.engines.ltx.diffusion.samplers import Guidance
+    from ltxfilter.engines.ltx.models.resident import Models
 
 CELL = 32  # pixels of a latent's side
 WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it takes host memory
@@ -96,11 +96,11 @@ class Keyframe:
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Load the models; ask for windows that a grid of latents fills."""
-        from ltxfilter.engines.ltx.canvas import Canvas
-        from ltxfilter.engines.ltx.models import Models
-        from ltxfilter.engines.ltx.sample import UNGUIDED
-        from ltxfilter.engines.ltx.stages import Stages
-        from ltxfilter.engines.ltx.stills import Encoded
+        from ltxfilter.engines.ltx.diffusion.canvas import Canvas
+        from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+        from ltxfilter.engines.ltx.diffusion.samplers import UNGUIDED
+        from ltxfilter.engines.ltx.diffusion.two_stage import Stages
+        from ltxfilter.engines.ltx.models.resident import Models
 
         self.close()
         options = self._options
@@ -142,7 +142,7 @@ class Keyframe:
 
     def rehearse(self, video: VideoInfo, rate: Fraction | None, shape: WindowShape) -> None:
         """Draw one window in a step or two. Raises EngineUnavailableError if memory is short."""
-        from ltxfilter.engines.ltx.rehearsal import rehearse
+        from ltxfilter.engines.ltx.memory_check import rehearse
 
         stages = self._stages
         self._stages = replace(stages, options={**stages.options, "steps": 1, "refine": 1})
@@ -155,7 +155,7 @@ class Keyframe:
 
     def draw(self, window: Window, motion: tuple[Grid, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
-        from ltxfilter.engines.ltx.rehearsal import enough_memory
+        from ltxfilter.engines.ltx.memory_check import enough_memory
 
         with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
             models = self._stages.models
@@ -175,7 +175,7 @@ def choose_guidance(models: Models, options: Mapping[str, Any]) -> Guidance:
 
     Raises EngineUnavailableError if the prompt to guide away from is missing, OptionError.
     """
-    from ltxfilter.engines.ltx.sample import Guidance
+    from ltxfilter.engines.ltx.diffusion.samplers import Guidance
 
     if options["cfg"] != 1 and models.negative_context() is None:
         raise EngineUnavailableError(
@@ -202,7 +202,7 @@ def reference_scale(models: ModelOptions) -> int:
 
     Raises OptionError where no LoRA is named, EngineUnavailableError for one that cannot be read.
     """
-    from ltxfilter.engines.ltx.checkpoint import Kind, open_file
+    from ltxfilter.engines.ltx.weights.files import Kind, open_file
 
     if not models.loras:
         raise OptionError("option reference=1: name an IC-LoRA by --lora FILE")

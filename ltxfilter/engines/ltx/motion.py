@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx import missing_packages
+from ltxfilter.engines.ltx.diffusion.grids import SPLIT
+from ltxfilter.engines.ltx.guides.clips import Stretch, stretches
 from ltxfilter.engines.ltx.keyframe import RUNNING
-from ltxfilter.engines.ltx.plan import SPLIT
-from ltxfilter.engines.ltx.stretches import Stretch, stretches
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.ltx.guides import GuideSource
+    from ltxfilter.engines.ltx.guides.contract import GuideSource
 
 SOURCES = ("latent", "dit", "latent+dit")
 CONTEXT = 1  # keyframes on each side that tell what stands still
@@ -62,7 +62,7 @@ class Motion:
 
         Raises OptionError, EngineError.
         """
-        from ltxfilter.engines.ltx.sources import open_source
+        from ltxfilter.engines.ltx.guides.ltx_source import open_source
 
         return open_source(self._files, self._options, (video.width, video.height), pace)
 
@@ -70,8 +70,8 @@ class Motion:
         """Load the models; ask for windows that fill a batch of clips."""
         import cv2
 
-        from ltxfilter.engines.ltx.drawing import Drawing
-        from ltxfilter.engines.ltx.rehearsal import rehearse
+        from ltxfilter.engines.ltx.guides.warp_along import Drawing
+        from ltxfilter.engines.ltx.memory_check import rehearse
 
         self.close()
         cv2.setNumThreads(1)  # as `flow` does: windows are drawn in parallel instead
@@ -98,7 +98,7 @@ class Motion:
 
     def draw(self, window: Window, motion: tuple[Stretch, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot; empty ones where the source drew no numbers."""
-        from ltxfilter.engines.ltx.rehearsal import enough_memory
+        from ltxfilter.engines.ltx.memory_check import enough_memory
 
         if not motion:
             return

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx import INSTALL, missing_packages
+from ltxfilter.engines.ltx.diffusion.grids import Grid, Planner
 from ltxfilter.engines.ltx.keyframe import CELL, GUIDING, WORKING, choose_guidance
-from ltxfilter.engines.ltx.plan import Grid, Planner
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ltxfilter.engines.ltx.official import Given
+    from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Given
 
 PACKAGES = ("ltx_pipelines", "transformers", "PIL")  # beyond those of the other engines
 
@@ -54,9 +54,9 @@ class Reference:
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Check the files; ask for windows that a grid of latents fills."""
-        from ltxfilter.engines.ltx.canvas import Canvas
-        from ltxfilter.engines.ltx.models import Models
-        from ltxfilter.engines.ltx.official import Official
+        from ltxfilter.engines.ltx.diffusion.canvas import Canvas
+        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Official
+        from ltxfilter.engines.ltx.models.resident import Models
 
         self._models = models = Models(self._files)
         models.context()
@@ -89,8 +89,8 @@ class Reference:
         """Do nothing: between calls no model is there."""
 
     def _draw(self, window: Window, grid: Grid) -> list[Drawn]:
-        from ltxfilter.engines.ltx.stages import read_keyframes, shown
-        from ltxfilter.engines.ltx.tokens import seed_of
+        from ltxfilter.engines.ltx.diffusion.tokens import seed_of
+        from ltxfilter.engines.ltx.diffusion.two_stage import read_keyframes, shown
 
         options, models = self._options, self._models
         keyframes = read_keyframes(self._canvas, window, [grid])
@@ -114,7 +114,7 @@ class Reference:
         Where rates are no multiples that is up to half an output frame off, which is upstream's
         fault and a part of what it is compared for.
         """
-        from ltxfilter.engines.ltx.official import Given
+        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Given
 
         places = {round(still.at - grid.offset): still.keyframe for still in reversed(grid.stills)}
         return [

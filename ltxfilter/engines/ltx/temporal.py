@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.flow import Flow
 from ltxfilter.engines.ltx import missing_packages
+from ltxfilter.engines.ltx.diffusion.grids import SPAN, SPLIT, stretches
 from ltxfilter.engines.ltx.keyframe import CELL, RUNNING, WORKING
-from ltxfilter.engines.ltx.plan import SPAN, SPLIT, stretches
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.window import Window, WindowShape
+from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.ltx.doubling import Clip
-    from ltxfilter.engines.ltx.models import Models
+    from ltxfilter.engines.ltx.diffusion.temporal_doubling import Clip
+    from ltxfilter.engines.ltx.models.resident import Models
 
 MOST_ROUNDS = 3
 ADVICE = "draw with tile=512, fewer latents or rounds, or a smaller lead or batch"
@@ -63,11 +63,11 @@ class Temporal:
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
         """Load the models; ask for stretches of keyframes that fill whole latents."""
-        from ltxfilter.engines.ltx.canvas import Canvas
-        from ltxfilter.engines.ltx.doubling import Doubler
-        from ltxfilter.engines.ltx.models import Models
-        from ltxfilter.engines.ltx.rehearsal import rehearse
-        from ltxfilter.engines.ltx.stills import Encoded
+        from ltxfilter.engines.ltx.diffusion.canvas import Canvas
+        from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+        from ltxfilter.engines.ltx.diffusion.temporal_doubling import Doubler
+        from ltxfilter.engines.ltx.memory_check import rehearse
+        from ltxfilter.engines.ltx.models.resident import Models
 
         self.close()
         pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
@@ -103,7 +103,7 @@ class Temporal:
 
     def prepare(self, window: Window) -> tuple[Clip, ...]:
         """Return the keyframes to encode for each stretch that has something to draw."""
-        from ltxfilter.engines.ltx.doubling import Clip
+        from ltxfilter.engines.ltx.diffusion.temporal_doubling import Clip
 
         clips = []
         for part in stretches(window, self._gaps, self._lead, 0):
@@ -117,7 +117,7 @@ class Temporal:
 
     def draw(self, window: Window, motion: tuple[Clip, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
-        from ltxfilter.engines.ltx.rehearsal import enough_memory
+        from ltxfilter.engines.ltx.memory_check import enough_memory
 
         models = self._doubler.models
         with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time

@@ -11,14 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ltxfilter.motion.cuda import cells, device, neighbours
-from ltxfilter.motion.cuda.areas import Area
-from ltxfilter.motion.cuda.search import (
-    blend_kernel,
-    polish_kernel,
-    spread_kernel,
-    start_kernel,
-)
+from ltxfilter.motion.cuda import candidates, device, grid_kernels
+from ltxfilter.motion.cuda.area_averages import Area
+from ltxfilter.motion.cuda.search import blend_kernel, polish_kernel, spread_kernel, start_kernel
 from ltxfilter.motion.cuda.upload import Layout
 from ltxfilter.motion.estimate import BIAS, shifts
 from ltxfilter.motion.pyramid import PATCH, Effort, Search
@@ -169,7 +164,7 @@ class Estimator:
         if self._passes >= 3:
             self._again(forward, backward, left, right)
             self._again(backward, forward, right, left)
-        device.launch(cells.agree_kernel, self._cells, self._motion, *self._shape, beside=2)
+        device.launch(grid_kernels.agree_kernel, self._cells, self._motion, *self._shape, beside=2)
 
     @property
     def _cells(self) -> int:
@@ -208,10 +203,10 @@ class Estimator:
         others, shape = len(self._shifts), self._shape
         found, costs, chosen = self._found, self._cost, self._chosen
         tried, beside = (found, flow, seen, other, self._shifts, costs, *shape), others + 1 + more
-        device.launch(neighbours.cost_kernel, self._cells, *tried, beside=beside, others=others)
+        device.launch(candidates.cost_kernel, self._cells, *tried, beside=beside, others=others)
         judged = found, flow, costs, self._shifts, chosen, *shape, BIAS
-        device.launch(neighbours.choose_kernel, self._cells, *judged, others=others, more=more)
-        device.launch(neighbours.median_kernel, self._cells, chosen, flow, *shape, beside=2)
+        device.launch(candidates.choose_kernel, self._cells, *judged, others=others, more=more)
+        device.launch(candidates.median_kernel, self._cells, chosen, flow, *shape, beside=2)
 
 
 class Fill:
@@ -232,7 +227,9 @@ class Fill:
     def project(self, flow: Tensor, back: Tensor) -> None:
         """Write `back`, the flow back along `flow`, both [2, rows, columns]; count is 1."""
         rows, columns = flow.shape[1:]
-        device.launch(cells.project_kernel, rows * columns, flow, self.cleared(), rows, columns)
+        device.launch(
+            grid_kernels.project_kernel, rows * columns, flow, self.cleared(), rows, columns
+        )
         self.into(back)
 
     def into(self, out: Tensor) -> None:
@@ -241,7 +238,7 @@ class Fill:
         torch.cumsum(self.sums, 3, dtype=torch.int64, out=self._across)
         torch.cumsum(self._across, 2, out=self._table)
         args = (self.sums, self._table, out, rows, columns, self._tries)
-        device.launch(cells.fill_kernel, rows * columns, *args, beside=count)
+        device.launch(grid_kernels.fill_kernel, rows * columns, *args, beside=count)
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ltxfilter.frame import Planes, PlaneShape, VideoInfo
 from ltxfilter.motion.cuda import device
-from ltxfilter.motion.cuda.areas import Area
-from ltxfilter.motion.cuda.samples import mean_kernel
+from ltxfilter.motion.cuda.area_averages import Area
+from ltxfilter.motion.cuda.picture_kernels import mean_kernel
 from ltxfilter.motion.grid import SMALLEST, Grid
 
 ALIGNED = 256  # bytes that parts of a picture begin at

@@ -1,0 +1,1 @@
+"""From keyframes to interpolated pictures by diffusion: grids, tokens, sampling."""

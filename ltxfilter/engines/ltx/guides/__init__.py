@@ -1,0 +1,1 @@
+"""Small generated pictures that tell motion, and keyframes warped along them."""

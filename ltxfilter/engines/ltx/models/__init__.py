@@ -1,0 +1,1 @@
+"""LTX-2's models, resident on a device, and how each of them runs."""

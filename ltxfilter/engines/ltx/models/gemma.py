@@ -1,0 +1,104 @@
+"""The text encoder: Gemma's hidden states, then the checkpoint's own layers on top of them."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ltxfilter.engines.ltx import INSTALL
+from ltxfilter.engines.ltx.device import choose_device
+from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.engines.ltx.weights import files
+from ltxfilter.engines.ltx.weights.files import ModelFile
+from ltxfilter.engines.ltx.weights.fill import fill_plain
+from ltxfilter.errors import EngineUnavailableError
+
+log = logging.getLogger("ltxfilter.context")
+
+TOKENS = 1024  # of every prompt, filled up on its left
+DTYPE = torch.bfloat16
+RENAMED = {  # prefixes in a checkpoint -> in the module
+    files.TEXT: "feature_extractor.",
+    files.TRANSFORMER + "video_embeddings_connector.": "video_connector.",
+    files.TRANSFORMER + "audio_embeddings_connector.": "audio_connector.",
+}
+
+
+class Encoder:
+    """Gemma and what follows it, loaded once."""
+
+    def __init__(self, file: ModelFile, folder: str, device: str | None) -> None:
+        """Load both. Raises EngineUnavailableError naming what is missing and where to get it."""
+        if find_spec("transformers") is None:
+            raise EngineUnavailableError(f"prompts need transformers: {INSTALL}")
+        self._device = choose_device(device)
+        self._folder = folder
+        self._tokenizer, self._gemma = load_gemma(folder, self._device)
+        try:
+            self._layers = upstream.blueprint("text", file.config, file.metadata, folder)
+        except (ValueError, KeyError, NotImplementedError) as error:
+            raise EngineUnavailableError(
+                f"{file.path}: ltx_core cannot build its text layers: {error}"
+            ) from None
+        fill_plain(self._layers, file, text_name, self._device, DTYPE)
+
+    def __call__(self, prompt: str) -> torch.Tensor:
+        """Return the context of a prompt, [1, 1024, D] bfloat16 on the CPU."""
+        given = self._tokenizer(
+            prompt.strip(),
+            padding="max_length",
+            max_length=TOKENS,
+            truncation=True,
+            return_tensors="pt",
+        )
+        ids, mask = given.input_ids.to(self._device), given.attention_mask.to(self._device)
+        if mask.all():
+            log.warning("the prompt fills %d tokens; what goes beyond is left out", TOKENS)
+        with torch.no_grad():
+            states = self._gemma.model(
+                input_ids=ids, attention_mask=mask, output_hidden_states=True
+            ).hidden_states
+            try:
+                found = self._layers.process_hidden_states(states, mask)
+            except RuntimeError as error:
+                raise EngineUnavailableError(
+                    f"--gemma {self._folder}: not the text encoder of this checkpoint: {error}"
+                ) from None
+        return found.video_encoding.to("cpu", DTYPE)
+
+
+def load_gemma(folder: str, device: torch.device) -> tuple[Any, Any]:
+    """Return the tokenizer and the model in a folder. Raises EngineUnavailableError."""
+    upstream.stand_in_for_torchaudio()
+    from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    if not (Path(folder) / "config.json").is_file():
+        raise EngineUnavailableError(f"--gemma {folder}: no config.json there")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, model_max_length=TOKENS
+        )
+        model = Gemma3ForConditionalGeneration.from_pretrained(
+            folder, dtype=DTYPE, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise EngineUnavailableError(f"--gemma {folder}: {reason}") from None
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, model.to(device).eval().requires_grad_(False)
+
+
+def text_name(name: str) -> str | None:
+    """Return a tensor's name in the text layers, None if it has no place there."""
+    for prefix, new in RENAMED.items():
+        if name.startswith(prefix):
+            return new + name.removeprefix(prefix)
+    return None

@@ -1,0 +1,1 @@
+"""Model files: what one holds, and how its tensors get into a model."""

@@ -1,0 +1,82 @@
+"""LoRAs: small files that change a transformer's weights when it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from safetensors import safe_open
+
+from ltxfilter.engines.ltx.weights import files
+from ltxfilter.engines.ltx.weights.files import Kind
+from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import ModelOptions
+
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
+PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight"))
+
+
+class Lora:
+    """What one file adds to which layers: strength * alpha / rank * B A."""
+
+    def __init__(self, path: str, strength: float, device: torch.device) -> None:
+        """Read the file's header only. Raises EngineUnavailableError."""
+        self.path = path
+        self._strength = strength
+        self._device = device
+        self._file = files.open_file(path, Kind.LORA, "--lora")
+        self._names: dict[str, tuple[str, str, str]] = {}
+        for name in self._file.tensors:
+            for down, up in PAIRS:
+                if name.endswith(down):
+                    stem = name.removesuffix(down)
+                    self._names[_layer(stem)] = (name, stem + up, stem + ".alpha")
+        torn = [up for _, up, _ in self._names.values() if up not in self._file.tensors]
+        if torn:
+            raise EngineUnavailableError(f"--lora {path}: it lacks {torn[0]}")
+
+    @property
+    def layers(self) -> Iterable[str]:
+        """The layers that it changes, by their names in the transformer, sound's among them."""
+        return self._names
+
+    def added_to(self, layer: str, weight: torch.Tensor) -> torch.Tensor:
+        """Return a layer's weight [out, in] with its change, float32. Raises."""
+        if layer not in self._names:
+            return weight
+        down, up, alpha = self._names[layer]
+        with safe_open(self.path, "pt", device=str(self._device)) as opened:
+            a, b = opened.get_tensor(down).float(), opened.get_tensor(up).float()
+            scale = self._strength
+            if alpha in self._file.tensors:
+                scale *= float(opened.get_tensor(alpha)) / len(a)
+        if (len(b), a.shape[1]) != tuple(weight.shape):
+            raise EngineUnavailableError(
+                f"--lora {self.path}: made for another model: {layer} is {len(b)} by {a.shape[1]} "
+                f"there and {weight.shape[0]} by {weight.shape[1]} in the checkpoint"
+            )
+        return weight.float() + scale * (b @ a)
+
+
+def named_loras(options: ModelOptions, device: torch.device, *, distilled: bool) -> list[Lora]:
+    """Return the LoRAs that options name; distilled: with the one for the last steps. Raises."""
+    named = [*options.loras]
+    if distilled and options.distilled_lora:
+        named.append(options.distilled_lora)
+    return [Lora(path, strength, device) for path, strength in named]
+
+
+def check_layers(lora: Lora, known: frozenset[str]) -> None:
+    """Refuse a LoRA for layers that the transformer does not have. Raises."""
+    strange = [name for name in lora.layers if files.video_only(name) and name not in known]
+    if strange:
+        raise EngineUnavailableError(
+            f"--lora {lora.path}: made for another model: the checkpoint has no {strange[0]}"
+        )
+
+
+def _layer(stem: str) -> str:
+    for prefix in PREFIXES:
+        if stem.startswith(prefix):
+            return stem.removeprefix(prefix)
+    return stem

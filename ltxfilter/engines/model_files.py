@@ -1,0 +1,84 @@
+"""Model files that a command line need not name: from environment variables and a settings file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from ltxfilter.errors import OptionError
+from ltxfilter.options import ModelOptions
+from ltxfilter.values import parse_lora
+
+PREFIX = "LTXFILTER_"  # LTXFILTER_CHECKPOINT, LTXFILTER_SPATIAL_UPSAMPLER, ...
+FILE = PREFIX + "CONFIG"  # names another settings file
+NAMES = tuple("lora" if field.name == "loras" else field.name for field in fields(ModelOptions))
+
+
+def complete(models: ModelOptions, environment: Mapping[str, str] = os.environ) -> ModelOptions:
+    """Return `models` with what it leaves open taken from the environment, then from the file.
+
+    Raises OptionError for a settings file that cannot be understood.
+    """
+    found = {**_from_file(environment), **_from_environment(environment)}
+    left = {name: value for name, value in found.items() if not getattr(models, name)}
+    return replace(models, **left)
+
+
+def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the settings file is looked for: ~/.config/ltxfilter.toml unless told."""
+    if told := environment.get(FILE):
+        return Path(told)
+    folder = environment.get("XDG_CONFIG_HOME")
+    return (Path(folder) if folder else Path("~/.config").expanduser()) / "ltxfilter.toml"
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what variables say; LoRAs are separated by commas, an empty one is none at all."""
+    found: dict[str, Any] = {}
+    for name in NAMES:
+        text = environment.get(PREFIX + name.upper())
+        if text and name == "lora":
+            found["loras"] = tuple(parse_lora(part) for part in text.split(","))
+        elif text and name == "distilled_lora":
+            found[name] = parse_lora(text)
+        elif text:
+            found[name] = text
+    return found
+
+
+def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the settings file says; relative paths begin at its folder."""
+    path = settings_file(environment)
+    try:
+        text = path.read_text(encoding="utf-8")
+        entries = tomllib.loads(text)
+    except FileNotFoundError:
+        if environment.get(FILE):
+            raise OptionError(f"{FILE}={path}: no such file") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path}: {error}") from None
+    return dict(_entry(path, name, value) for name, value in entries.items())
+
+
+def _entry(path: Path, name: str, value: Any) -> tuple[str, Any]:
+    """Return a field of ModelOptions and its value. Raises OptionError."""
+    key = name.replace("-", "_")
+    if key not in NAMES:
+        raise OptionError(f"{path}: no setting {name!r}; there are {', '.join(NAMES)}")
+    values = value if key == "lora" and isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in values):
+        raise OptionError(f"{path}: {name} = {value!r} is not a text")
+    if key in ("lora", "distilled_lora"):
+        given = (parse_lora(text) for text in values)
+        loras = tuple((_beside(path, file), strength) for file, strength in given)
+        return ("loras", loras) if key == "lora" else (key, loras[0])
+    return key, value if key == "device" else _beside(path, value)
+
+
+def _beside(path: Path, file: str) -> str:
+    return str(path.parent / Path(file).expanduser())

@@ -1,0 +1,1 @@
+"""Byte streams: standard input and output, sniffing, file objects for libav."""

@@ -1,0 +1,295 @@
+"""Standard input and output as objects of our own: cancellable reads, whole writes, a clean fd 1.
+
+Knows descriptors, not video. On systems without poll() reads cannot be cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import socket
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ltxfilter.errors import InputError, OptionError, OutputError, Stopped
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+STDIN_NAMES = frozenset({"-", "pipe:", "pipe:0"})
+STDOUT_NAMES = frozenset({"-", "pipe:", "pipe:1"})
+BINARY = getattr(os, "O_BINARY", 0)
+PIPE_BYTES = 1 << 20  # what pipes are enlarged to; the most that Linux allows everyone
+
+_claimed: int | None = None  # descriptor that frames go to once fd 1 is claimed; -1 if it was shut
+
+
+class PipeInput(io.RawIOBase):
+    """A descriptor to read from, whose waiting reads `cancel` ends within milliseconds.
+
+    `read` and `readinto` return what is there, at least one byte, empty at the end. They raise
+    Stopped once cancelled. Wrap it in io.BufferedReader to get exact amounts.
+    """
+
+    def __init__(self, fd: int, name: str, *, owned: bool = False) -> None:
+        """Read from `fd`, called `name` in messages; `owned` closes it at the end.
+
+        Raises InputError for a directory.
+        """
+        super().__init__()
+        self.name = name
+        self.fd = fd
+        self.received = 0  # bytes taken from the descriptor
+        self.size = _size_left(fd)  # bytes to come, of a file; -1 of a pipe
+        try:
+            self._file = io.FileIO(fd, "rb", closefd=owned)
+        except OSError as error:
+            raise InputError(f"{name}: {error.strerror}") from error
+        self._prefix = b""
+        self._cancelled = False
+        self._wake, self._waker = socket.socketpair()
+        self._wait = _waiter(fd, self._wake.fileno())
+
+    def sniff(self, size: int, enough: Callable[[bytes], object] | None = None) -> bytes:
+        """Return up to `size` bytes ahead without consuming them, fewer at the end of input.
+
+        Stops as soon as `enough` of what has arrived is true, so that the first packet of a slow
+        producer may do. Raises Stopped.
+        """
+        while len(self._prefix) < size and not (enough and self._prefix and enough(self._prefix)):
+            data = self._receive(size - len(self._prefix))
+            if not data:
+                break
+            self._prefix += data
+        return self._prefix
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, at least one unless the input has ended."""
+        if size < 0:
+            return self.readall()
+        if self._prefix:
+            data, self._prefix = self._prefix[:size], self._prefix[size:]
+            return data
+        return self._receive(size)
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill the beginning of `buffer`; return how many bytes came, 0 at the end."""
+        if self._prefix:
+            view = memoryview(buffer).cast("B")
+            data, self._prefix = self._prefix[: len(view)], self._prefix[len(view) :]
+            view[: len(data)] = data
+            return len(data)
+        count: int = self._when_ready(self._file.readinto, buffer)
+        self.received += count
+        return count
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self.fd
+
+    def cancel(self) -> None:
+        """End a waiting read, and every later one, with Stopped; safe in signal handlers."""
+        self._cancelled = True
+        with contextlib.suppress(OSError):
+            self._waker.send(b"\0")
+
+    def enlarge(self) -> None:
+        """Let the pipe hold a whole frame, so that producer and consumer wait for each other less.
+
+        Not before the producer has been looked at: with more room it may finish and be gone.
+        """
+        enlarge_pipe(self.fd)
+
+    def close(self) -> None:
+        """Release what was opened; standard input itself stays open."""
+        if not self.closed:
+            self._file.close()
+            self._wake.close()
+            self._waker.close()
+        super().close()
+
+    def _receive(self, size: int) -> bytes:
+        data: bytes = self._when_ready(self._file.read, size)
+        self.received += len(data)
+        return data
+
+    def _when_ready(self, operation: Callable[[T], R | None], argument: T) -> R:
+        """Do `operation` once data is there. Raises Stopped, InputError."""
+        while True:
+            self._wait()
+            if self._cancelled:
+                raise Stopped
+            try:
+                result = operation(argument)
+            except OSError as error:
+                raise InputError(f"{self.name}: {error.strerror}") from error
+            if result is not None:  # None: another process made the descriptor non-blocking
+                return result
+
+
+class PipeOutput:
+    """A descriptor to write frames to: everything or an error, without copies.
+
+    Raises BrokenPipeError when the reader has left, OutputError for everything else.
+    """
+
+    def __init__(self, fd: int, name: str) -> None:
+        """Write to `fd`, called `name` in messages."""
+        self.name = name
+        self.fd = fd
+        self.sent = 0  # bytes
+        enlarge_pipe(fd)
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write all of `data`; return its size in bytes."""
+        view = memoryview(data).cast("B")
+        self.write_all([view])
+        return len(view)
+
+    def write_all(self, buffers: Sequence[Any]) -> None:
+        """Write contiguous `buffers` one after another, all of them."""
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        self.sent += write_views(self.fd, views, self.name)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is ever held back."""
+
+
+def write_views(fd: int, views: list[memoryview], name: str) -> int:
+    """Write all of `views` to `fd`; return the bytes. Raises BrokenPipeError, OutputError."""
+    total = sum(len(view) for view in views)
+    try:
+        while views:
+            try:
+                count = os.writev(fd, views) if hasattr(os, "writev") else os.write(fd, views[0])
+            except BlockingIOError:  # another process made the descriptor non-blocking
+                _wait_for_room(fd)
+                continue
+            while views and count >= len(views[0]):
+                count -= len(views.pop(0))
+            if views:
+                views[0] = views[0][count:]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{name}: {error.strerror}") from error
+    return total
+
+
+def open_stdin() -> PipeInput:
+    """Return standard input, checked to be open and no terminal. Raises InputError, OptionError."""
+    if sys.__stdin__ is None:  # fd 0 may be another file's by now
+        raise InputError("standard input is closed; name a file with -i")
+    if os.isatty(0):
+        raise OptionError(
+            "standard input is a terminal; name a file with -i, or pipe video in: "
+            "ffmpeg -i in.mp4 -f yuv4mpegpipe - | ltxfilter | ffmpeg -i - out.mp4"
+        )
+    return PipeInput(0, "standard input")
+
+
+def open_stdout() -> PipeOutput:
+    """Return standard output for frames: the claimed one, or else sys.stdout's descriptor.
+
+    Raises OptionError for a terminal, OutputError if it is closed.
+    """
+    fd = _claimed
+    if fd is None:
+        try:
+            sys.stdout.flush()
+            fd = sys.stdout.fileno()
+        except (AttributeError, OSError, ValueError):
+            fd = -1
+    if fd < 0:
+        raise OutputError("standard output is closed; name an output file")
+    if os.isatty(fd):
+        raise OptionError(
+            "video would go to the terminal; name an output file, or pipe it on: "
+            "ltxfilter -i in.mp4 | ffmpeg -i - out.mp4"
+        )
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.setmode(fd, os.O_BINARY)
+    return PipeOutput(fd, "standard output")
+
+
+def open_file(path: str) -> PipeInput:
+    """Open the file or named pipe at `path` for reading. Raises InputError."""
+    try:
+        return PipeInput(os.open(path, os.O_RDONLY | BINARY), path, owned=True)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+def claim_stdout() -> None:
+    """Keep standard output for frames: whatever else writes to fd 1 goes to stderr from now on.
+
+    Covers prints of Python code, of C libraries and of child processes. Twice does nothing.
+    """
+    global _claimed
+    if _claimed is not None:
+        return
+    _claimed = -1 if sys.__stdout__ is None else os.dup(1)  # closed: fd 1 may be another file's
+    if sys.__stderr__ is not None:
+        os.dup2(2, 1)
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    if null != 1:
+        os.close(null)
+
+
+def enlarge_pipe(fd: int) -> None:
+    """Ask for PIPE_BYTES of room if `fd` is a pipe and the system can be asked."""
+    if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(fd).st_mode):
+        import fcntl
+
+        with contextlib.suppress(OSError):  # the user's quota of pipe memory is used up
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def file_behind(fd: int) -> str | None:
+    """Return the path of the regular file that `fd` reads from its beginning, if it is one.
+
+    `ltxfilter < in.mp4` may then be read like `-i in.mp4`, seeking included.
+    """
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or os.lseek(fd, 0, os.SEEK_CUR):
+            return None
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        return str(path) if os.path.samestat(path.stat(), status) else None
+    except OSError:
+        return None
+
+
+def _waiter(fd: int, wake: int) -> Callable[[], object]:
+    """Return a function that waits until one of the two descriptors is readable."""
+    if not hasattr(select, "poll"):
+        return lambda: None
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    return poll.poll
+
+
+def _size_left(fd: int) -> int:
+    status = os.fstat(fd)
+    return status.st_size - os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else -1
+
+
+def _wait_for_room(fd: int) -> None:
+    select.select([], [fd], [])

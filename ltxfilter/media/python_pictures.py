@@ -1,0 +1,172 @@
+"""Picture objects of other libraries as frames, and drawn frames as such objects."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ltxfilter.errors import InputError
+from ltxfilter.frame import Frame, Made, Planes, PlaneShape, VideoInfo
+from ltxfilter.media.avframe import Copies, color_of, view
+from ltxfilter.media.container.decode import reshape
+from ltxfilter.media.pixfmt import planar_name, plane_shapes
+
+TOP = 65535  # code that stands for 1 in pictures of floats
+
+
+class FramePictures:
+    """Pictures as `av.VideoFrame`s of any format that has a planar twin."""
+
+    def __init__(self) -> None:
+        self._copies = Copies()
+        self._format = ""  # as pushed
+        self._planar = ""  # as drawn
+
+    def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
+        """Describe a stream that begins with `picture`. Raises InputError.
+
+        rate: frames per second, or None to go by the frame's duration.
+        """
+        self._format = picture.format.name
+        self._planar = planar_name(self._format)
+        if rate is None and picture.duration and picture.time_base:
+            rate = 1 / Fraction(picture.duration * picture.time_base)
+        return VideoInfo(
+            width=picture.width,
+            height=picture.height,
+            pix_fmt=self._planar,
+            layout=plane_shapes(self._planar, picture.width, picture.height),
+            rate=rate,
+            interval=1 / rate if rate else None,
+            color=color_of(picture),
+        )
+
+    def frame(self, picture: Any, time: Fraction, info: VideoInfo) -> Frame:
+        """Return `picture` as a frame whose origin it is. Raises InputError if it is unlike."""
+        shape = picture.width, picture.height, picture.format.name
+        if shape != (info.width, info.height, self._format):
+            raise InputError(
+                f"a frame of {shape[0]}x{shape[1]} {shape[2]} follows others of "
+                f"{info.width}x{info.height} {self._format}; all must be alike"
+            )
+        return Frame(
+            time=time,
+            planes=view(self._as_planar(picture), info.layout),
+            origin=picture,
+            duration=picture.duration * picture.time_base if picture.duration else None,
+            corrupt=bool(picture.is_corrupt),
+        )
+
+    def picture(self, frame: Frame, info: VideoInfo) -> Any:
+        """Return an output frame as a new `av.VideoFrame`; a source frame shares its samples."""
+        if frame.made is not Made.DRAWN:
+            return self._copies.share(frame.origin)
+        base = self._as_planar(frame.origin)
+        drawn = self._copies.redraw(base, frame.planes, info.layout)
+        if base is frame.origin:
+            return drawn
+        return reshape(drawn, info.width, info.height, self._format)
+
+    def _as_planar(self, picture: Any) -> Any:
+        """Return `picture` itself where its samples are planar; "yuvj" only names a range."""
+        if self._format == self._planar or self._format.startswith("yuvj"):
+            return picture
+        return reshape(picture, picture.width, picture.height, self._planar)
+
+
+class ArrayPictures:
+    """Pictures as numpy arrays, or as torch tensors, which stay on their device."""
+
+    def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
+        """Describe a stream of such arrays. Raises InputError."""
+        planes = self._planes(picture)
+        depth = 8 if planes[0].dtype == np.uint8 else 16
+        roles = {1: "y", 3: "rgb", 4: "rgba"}[len(planes)]
+        height, width = planes[0].shape
+        layout = tuple(PlaneShape(role, width, height, 0, 0, depth) for role in roles)
+        interval = 1 / rate if rate else None
+        return VideoInfo(width, height, f"{roles}{depth}", layout, rate, interval)
+
+    def frame(self, picture: Any, time: Fraction, info: VideoInfo) -> Frame:
+        """Return `picture` as a frame. Raises InputError."""
+        planes = self._planes(picture)
+        expected = [((shape.height, shape.width), shape.dtype) for shape in info.layout]
+        if [(plane.shape, plane.dtype) for plane in planes] != expected:
+            raise InputError(
+                f"a picture of shape {tuple(picture.shape)}, {picture.dtype} follows others of "
+                f"{info.width}x{info.height}; all must be alike"
+            )
+        return Frame(time, planes, origin=picture)
+
+    def picture(self, frame: Frame, info: VideoInfo) -> Any:  # noqa: ARG002
+        """Return a source picture itself, or a drawn one of its kind."""
+        like = frame.origin
+        if frame.made is not Made.DRAWN:
+            return like
+        axis = _channel_axis(like)
+        if not isinstance(like, np.ndarray):
+            return _as_tensor(frame.planes, axis, like)
+        array = frame.planes[0] if axis is None else np.stack(frame.planes, axis)
+        if like.dtype.kind == "f":
+            array = (array / np.float32(TOP)).astype(np.float32)
+        return array.astype(like.dtype, copy=False)
+
+    def _planes(self, picture: Any) -> Planes:
+        """Return the channels as [H, W] planes of uint8 or uint16. Raises InputError."""
+        if not isinstance(picture, np.ndarray):
+            planes: Planes = _tensor_planes(picture)
+            return planes
+        axis, array = _channel_axis(picture), picture
+        if array.dtype.kind == "f":
+            array = np.rint(np.clip(array, 0, 1) * np.float32(TOP)).astype(np.uint16)
+        if array.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"pictures of {array.dtype}; use uint8, uint16 or floats from 0 to 1")
+        if axis is None:
+            return (np.ascontiguousarray(array),)
+        return tuple(np.ascontiguousarray(channel) for channel in np.moveaxis(array, axis, 0))
+
+
+def _tensor_planes(picture: Any) -> Any:
+    """Return the channels of a torch tensor, where it lies. Raises InputError."""
+    if not hasattr(picture, "detach"):
+        raise InputError(f"{type(picture).__name__} is neither a numpy array nor a torch tensor")
+    import torch
+
+    from ltxfilter.color import DevicePlane
+
+    codes = picture.detach()
+    if codes.is_floating_point():
+        codes = (codes.float().clamp(0, 1) * TOP).round().to(torch.int32)
+    elif codes.dtype == torch.uint16:
+        codes = codes.to(torch.int32)
+    elif codes.dtype != torch.uint8:
+        raise InputError(f"pictures of {codes.dtype}; use uint8, uint16 or floats from 0 to 1")
+    axis = _channel_axis(picture)
+    channels: Any = (codes,) if axis is None else codes.unbind(axis)
+    return tuple(map(DevicePlane, channels))
+
+
+def _as_tensor(planes: Planes, axis: int | None, like: Any) -> Any:
+    """Return planes as a tensor of the kind of another, where that one lies."""
+    import torch
+
+    from ltxfilter.color import load_codes
+
+    channels = [load_codes(plane, like.device) for plane in planes]
+    codes = channels[0] if axis is None else torch.stack(channels, axis)
+    found: Any = codes / TOP if like.is_floating_point() else codes
+    return found.to(like.dtype)
+
+
+def _channel_axis(picture: Any) -> int | None:
+    """Return where the channels are, None for a single plane. Raises InputError."""
+    shape = tuple(picture.shape)
+    if len(shape) == 2:
+        return None
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        return 2
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return 0
+    raise InputError(f"a picture of shape {shape}; use [H, W], [H, W, C] or [C, H, W]")

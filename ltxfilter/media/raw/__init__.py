@@ -1,0 +1,1 @@
+"""Video without a container: y4m and rawvideo, and what feeds our pipe."""

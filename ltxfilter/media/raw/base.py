@@ -1,0 +1,261 @@
+"""Bare frames: what y4m and rawvideo have in common, planes one after another on a byte stream."""
+
+from __future__ import annotations
+
+import io
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ltxfilter.errors import InputError, OptionError, OutputError
+from ltxfilter.frame import Frame, Planes, VideoInfo
+from ltxfilter.media.base import Source, SourceCounts, StreamPlan
+from ltxfilter.media.container.copied_streams import NOT_ASKED, plan_streams
+from ltxfilter.media.container.deinterlace import DEINTERLACER_FRAMES, deinterlaced
+from ltxfilter.media.container.demux import MAX_PIXELS
+from ltxfilter.media.container.source import ContainerSource
+from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.pipe.sniff import Y4M
+from ltxfilter.media.pipe.stdio import STDOUT_NAMES, PipeInput, PipeOutput, open_stdout
+from ltxfilter.media.raw.packing import Arrangement
+from ltxfilter.options import InputOptions, OutputOptions
+
+if TYPE_CHECKING:
+    from typing import Self
+
+log = logging.getLogger("ltxfilter.media")
+
+READ_AHEAD = 1 << 16  # bytes; frames larger than this are read straight into place
+
+
+class BareSource(ABC):
+    """Frames of a fixed size in bytes at a constant rate, each perhaps after a marker.
+
+    Every frame is read into one buffer of its own; its planes are views of that.
+    """
+
+    def __init__(
+        self, stream: PipeInput, info: VideoInfo, arrangement: Arrangement, options: InputOptions
+    ) -> None:
+        self.name = stream.name
+        self.info = info
+        self.duration: Fraction | None = None
+        self.counts = SourceCounts()
+        self.read = 0  # whole frames so far, those before -ss included
+        self.arrangement = arrangement
+        self.bottom_first = False  # order of the fields, if frames hold two
+        self.interlaced = options.deinterlace == "on"
+        self._stream = stream
+        self._buffered = io.BufferedReader(stream, READ_AHEAD)
+        self._first, self._stop = _trim(options)
+        self.clock = -self._first
+
+    @property
+    def delay(self) -> int:
+        """Later frames that the deinterlacer needs, if there is one."""
+        return int(self.interlaced)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes read ahead, and the frames that the deinterlacer holds."""
+        return READ_AHEAD + (DEINTERLACER_FRAMES * self.info.frame_bytes if self.interlaced else 0)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every whole frame within -ss and -t. Raises InputError, Stopped."""
+        self._stream.enlarge()
+        pictures = self.pictures()
+        if self.interlaced:
+            pictures = deinterlaced(pictures, self.info, bottom_first=self.bottom_first)
+        yield from self._timed(pictures)
+        if not self.counts.frames:
+            where = f" at or after {float(self._first):g} s" if self._first else ""
+            raise InputError(f"{self.name}: no video frames{where}")
+
+    def cancel(self) -> None:
+        """End a waiting read with Stopped; safe in signal handlers and other threads."""
+        self._stream.cancel()
+
+    def close(self) -> None:
+        """Release everything; calling it twice does nothing."""
+        self._buffered.close()
+
+    def duration_of(self, size: int, marker_bytes: int = 0) -> Fraction | None:
+        """Return the seconds that `size` bytes of frames last; None for a pipe (below 0)."""
+        assert self.info.rate is not None
+        if size < 0:
+            return None
+        last = size // (self.arrangement.frame_bytes + marker_bytes) / self.info.rate
+        return max(Fraction(0), min(last - self._first, self._stop or last))
+
+    def read_marker(self) -> bool:
+        """Consume what stands before a frame; return False at the end. Raises InputError."""
+        return True
+
+    def pictures(self) -> Iterator[Planes]:
+        """Yield the planes of every whole frame. Raises InputError, Stopped."""
+        frame_bytes, unpack = self.arrangement.frame_bytes, self.arrangement.unpack
+        while self.read_marker():
+            buffer = np.empty(frame_bytes, np.uint8)
+            count = self._buffered.readinto(buffer.data)
+            if count < frame_bytes:
+                self.partial(count)
+                return
+            self.read += 1
+            yield unpack(buffer)
+
+    @abstractmethod
+    def partial(self, count: int) -> None:
+        """Take note of an input that ended `count` bytes after a marker. Raises InputError."""
+
+    def _timed(self, pictures: Iterator[Planes]) -> Iterator[Frame]:
+        """Number the pictures in time, drop those before -ss and end at -t."""
+        assert self.info.rate is not None
+        interval = 1 / self.info.rate
+        first = ceil(self._first / interval)
+        stop = None if self._stop is None else ceil((self._first + self._stop) / interval)
+        for index, planes in enumerate(islice(pictures, stop)):
+            if index >= first:
+                self.counts.frames += 1
+                yield Frame(index * interval - self._first, planes, duration=interval)
+
+
+class BareSink:
+    """Writes frames plane by plane to standard output, or to a file by way of NAME.part."""
+
+    def __init__(
+        self,
+        options: OutputOptions,
+        source: Source,
+        rate: Fraction,
+        *,
+        header: bytes = b"",
+        marker: bytes = b"",
+        pack: Callable[[Planes], Planes] | None = None,
+    ) -> None:
+        """Write `header` once and `marker` before each frame; `pack` arranges its planes.
+
+        Raises OutputError, OptionError.
+        """
+        self.held_bytes = 0
+        self.plan = _plan(options, source)
+        self._rate = rate
+        self._start = header + marker
+        self._marker = marker
+        self._pack = pack
+        self._frames = 0
+        self._broken = False  # what is on disk is less than what was written
+        self._ended = False
+        self._out: PipeOutput | PartFile
+        if options.path in STDOUT_NAMES:
+            self._out = open_stdout()
+        else:
+            self._out = PartFile(options.path, options.overwrite, source.name)
+        self.name = self._out.name
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame. Raises OutputError, BrokenPipeError."""
+        planes = self._pack(frame.planes) if self._pack else frame.planes
+        start = self._marker if self._frames else self._start
+        try:
+            self._out.write_all([start, *map(np.ascontiguousarray, planes)])
+        except (OutputError, BrokenPipeError):
+            self._broken = True
+            raise
+        self._frames += 1
+
+    def finish(self) -> None:
+        """Give a file its final name. Raises OutputError."""
+        if not self._frames:
+            raise OutputError(f"{self.name}: no video frames to write")
+        if isinstance(self._out, PartFile):
+            self._out.complete()
+        self._ended = True
+
+    def close(self) -> str | None:
+        """Release everything; return where an unfinished file is and how much it holds."""
+        if self._ended or not isinstance(self._out, PartFile):
+            return None
+        self._ended = True
+        if not self._frames:
+            self._out.discard()
+            return None
+        try:
+            self._out.close()
+        except (OutputError, BrokenPipeError):
+            self._broken = True
+        if self._out.direct:
+            return None
+        if self._broken:
+            return f"{self._out.part} holds what was written before"
+        seconds = float(self._frames / self._rate)
+        return f"{self._out.part} holds the first {seconds:.3f} s ({self._frames} frames)"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """Refuse pictures larger than 2 * 8192 * 4320 pixels, or empty. Raises InputError."""
+    if width < 1 or height < 1:
+        raise InputError(f"{name}: a picture of {width}x{height} is empty")
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: a picture of {width}x{height} is over the limit of {MAX_PIXELS} pixels"
+        )
+
+
+def _plan(options: OutputOptions, source: Source) -> tuple[StreamPlan, ...]:
+    """Say that only the video goes on, and warn of what else was asked for."""
+    if not isinstance(source, ContainerSource):
+        return (StreamPlan(0, "video", "rawvideo", "draw"),)
+    plan = []
+    for stream in plan_streams(source.container, source.stream, options, Y4M):
+        if stream.action == "copy" or (stream.action == "drop" and stream.reason != NOT_ASKED):
+            stream = replace(stream, action="drop", reason="bare frames carry nothing else")
+            log.warning(
+                "%s stream %d (%s) is left out: bare frames carry nothing else; use -f nut",
+                stream.kind,
+                stream.index,
+                stream.codec,
+            )
+        plan.append(stream)
+    return tuple(plan)
+
+
+def output_rate(info: VideoInfo, rate: Fraction | None, kind: str) -> Fraction:
+    """Return the rate of an output without timestamps; None doubles the source's.
+
+    Raises OptionError if the source's own is variable.
+    """
+    if rate is not None:
+        return rate
+    if info.rate is None:
+        raise OptionError(f"{kind} has no timestamps for a variable rate; use -f nut, or --fps 60")
+    return 2 * info.rate
+
+
+def refuse_encoding(options: OutputOptions, kind: str) -> None:
+    """Refuse encoder and muxer options, which bare frames have no use for. Raises OptionError."""
+    given = [f"-{key}" for key in (*options.encoder, *options.muxer)]
+    if options.codec not in (None, "rawvideo", "wrapped_avframe"):
+        given.insert(0, f"-c:v {options.codec}")
+    if given:
+        raise OptionError(f"{', '.join(given)}: {kind} holds frames that are not encoded")
+
+
+def _trim(options: InputOptions) -> tuple[Fraction, Fraction | None]:
+    """Return -ss and how many seconds after it to stop."""
+    first = options.start or Fraction(0)
+    if options.duration is not None:
+        return first, options.duration
+    return first, None if options.end is None else max(options.end - first, Fraction(0))

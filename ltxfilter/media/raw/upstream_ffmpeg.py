@@ -1,0 +1,235 @@
+"""The process that writes our pipe: what an ffmpeg that reads a file makes of its geometry.
+
+Linux only; elsewhere nothing is ever found. Never repeats a foreign command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from time import monotonic
+
+import av
+
+from ltxfilter.errors import OptionError
+from ltxfilter.frame import ColorInfo
+from ltxfilter.media.raw.rawvideo import Geometry
+from ltxfilter.values import parse_rate
+
+SECONDS = 0.5  # to look for the writer and its file; then we give up
+
+# What an ffmpeg may be told without changing the geometry or the timing of what it writes.
+FLAGS = frozenset(
+    ["-hide_banner", "-nostdin", "-y", "-n", "-stats", "-nostats", "-re", "-an", "-sn", "-dn"]
+)
+VALUES = frozenset(
+    [
+        "-v",
+        "-loglevel",
+        "-threads",
+        "-ss",
+        "-sseof",
+        "-t",
+        "-to",
+        "-thread_queue_size",
+        "-probesize",
+        "-analyzeduration",
+        "-stream_loop",
+        "-sws_flags",
+    ]
+)
+OUTPUT_VALUES = frozenset(["-frames:v", "-vframes", "-pix_fmt", "-r", "-s", "-f"])
+VIDEO_CODEC = frozenset({"-c:v", "-vcodec", "-codec:v", "-c", "-codec"})
+OUTPUTS = frozenset({"-", "pipe:", "pipe:1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that is being turned into headerless video, and what that looks like."""
+
+    name: str  # the file's name as its reader gave it
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a plain `ffmpeg -i FILE -f rawvideo -` was asked to do."""
+
+    file: str
+    pix_fmt: str | None = None
+    rate: str | None = None
+    size: str | None = None
+    rotates: bool = True
+
+
+def geometry(fd: int) -> Found | None:
+    """Return what the ffmpeg that writes the pipe `fd` makes of its file; None if unknown.
+
+    Unknown is: no Linux, no such process, one that writes the pipe beside it, or options that may
+    change geometry or timing. Takes at most about SECONDS.
+    """
+    deadline = monotonic() + SECONDS
+    try:
+        writer = _ffmpeg_writing(fd, deadline)
+        command = parse(_arguments(writer)) if writer else None
+        if writer is None or command is None:
+            return None
+        path = Path(f"/proc/{writer}/cwd").readlink() / command.file
+        if not path.is_file():
+            return None
+        return _apply(command, _probe(path, deadline))
+    except (OSError, ValueError, av.FFmpegError):  # gone meanwhile, or not what it seemed
+        return None
+
+
+def parse(argv: list[str]) -> Command | None:
+    """Understand an ffmpeg command line; None if it is more than the plain one."""
+    words = argv[1:]
+    if words.count("-i") != 1 or not words or words[-1] not in OUTPUTS:
+        return None
+    at = words.index("-i")
+    before = _options(words[:at], VALUES, FLAGS | {"-noautorotate"})
+    after = _options(words[at + 2 : -1], VALUES | OUTPUT_VALUES | VIDEO_CODEC, FLAGS)
+    if before is None or after is None or after.get("-f") != "rawvideo":
+        return None
+    if any(after[flag] != "rawvideo" for flag in VIDEO_CODEC & after.keys()):
+        return None
+    return Command(
+        words[at + 1].removeprefix("file:"),
+        after.get("-pix_fmt"),
+        after.get("-r"),
+        after.get("-s"),
+        "-noautorotate" not in before,
+    )
+
+
+def _options(
+    words: list[str], values: frozenset[str], flags: frozenset[str]
+) -> dict[str, str] | None:
+    """Read options into a dict; None at the first one that is not known."""
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        if word in flags:
+            found[word] = ""
+        elif word in values:
+            found[word] = next(rest, "")
+        else:
+            return None
+    return found
+
+
+def _ffmpeg_writing(fd: int, deadline: float) -> int | None:
+    """Return the one ffmpeg that has the other end of our pipe open, shells around it aside."""
+    if sys.platform != "linux":
+        return None
+    pipe = str(Path(f"/proc/self/fd/{fd}").readlink())
+    if not pipe.startswith("pipe:"):
+        return None
+    writers = list(_writers(pipe, deadline))
+    ours = [pid for pid in writers if _is_ffmpeg(_arguments(pid))]
+    if len(ours) != 1:
+        return None
+    family = set(_ancestors(ours[0]))
+    return ours[0] if family.issuperset(set(writers) - set(ours)) else None
+
+
+def _writers(pipe: str, deadline: float) -> Iterator[int]:
+    """Yield the processes that can write to `pipe`, of those we may look into."""
+    for process in Path("/proc").iterdir():
+        if monotonic() > deadline:
+            raise TimeoutError
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                if _has_open(process, pipe):
+                    yield int(process.name)
+            except OSError:
+                continue
+
+
+def _has_open(process: Path, pipe: str) -> bool:
+    for link in (process / "fd").iterdir():
+        if str(link.readlink()) == pipe:
+            info = (process / "fdinfo" / link.name).read_text()
+            flags = re.search(r"flags:\s*([0-7]+)", info)
+            if flags and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
+                return True
+    return False
+
+
+def _arguments(pid: int) -> list[str]:
+    return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")][
+        :-1
+    ]
+
+
+def _is_ffmpeg(argv: list[str]) -> bool:
+    return bool(argv) and Path(argv[0]).name.split("-")[0] == "ffmpeg"
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        status = Path(f"/proc/{pid}/stat").read_text()
+        pid = int(status.rpartition(")")[2].split()[1])
+        yield pid
+
+
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    geometry: Geometry
+    quarter_turn: bool
+
+
+def _probe(path: Path, deadline: float) -> _Probed:
+    """Decode the first picture. Raises ValueError, av.FFmpegError."""
+    options = {"protocol_whitelist": "file"}
+    left = max(deadline - monotonic(), 0.01)
+    with av.open(str(path), options=options, timeout=left) as container:
+        videos = container.streams.video
+        if len(videos) != 1:
+            raise ValueError("which of its streams ffmpeg took is not certain")
+        stream = videos[0]
+        frame = next(container.decode(stream))
+        color = ColorInfo(
+            int(frame.colorspace),
+            int(frame.color_range),
+            int(frame.color_primaries),
+            int(frame.color_trc),
+        )
+        geometry = Geometry(
+            frame.width,
+            frame.height,
+            frame.format.name,
+            Fraction(stream.guessed_rate or 0),
+            color,
+            Fraction(stream.sample_aspect_ratio or 1),
+        )
+        return _Probed(geometry, frame.rotation % 180 != 0)
+
+
+def _apply(command: Command, probed: _Probed) -> Found | None:
+    """Do to the geometry what the command does. Raises ValueError."""
+    result = probed.geometry
+    if command.rotates and probed.quarter_turn:
+        aspect = 1 / result.sample_aspect
+        result = replace(result, width=result.height, height=result.width, sample_aspect=aspect)
+    if command.size:
+        match = re.fullmatch("([0-9]+)x([0-9]+)", command.size)
+        if not match:
+            return None
+        width, height = int(match[1]), int(match[2])
+        aspect = result.sample_aspect * Fraction(result.width * height, result.height * width)
+        result = replace(result, width=width, height=height, sample_aspect=aspect)
+    if command.pix_fmt and command.pix_fmt != result.pix_fmt:
+        result = replace(result, pix_fmt=command.pix_fmt, color=replace(result.color, range=0))
+    if command.rate:
+        try:
+            result = replace(result, rate=parse_rate(command.rate))
+        except OptionError:
+            return None
+    return Found(Path(command.file).name, result) if result.rate else None

@@ -1,0 +1,50 @@
+"""The steps between decoding and encoding, as generators; no files, no threads of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.pipeline.window_runner import Prepared, Worker
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Window
+
+
+def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
+    """Yield the frames with their times stretched around the first one; speed 0.5 lasts twice."""
+    if speed == 1:
+        yield from frames
+        return
+    start: Fraction | None = None
+    for frame in frames:
+        start = frame.time if start is None else start
+        duration = frame.duration / speed if frame.duration is not None else None
+        yield replace(frame, time=start + (frame.time - start) / speed, duration=duration)
+
+
+def at_speed(info: VideoInfo, speed: Fraction) -> VideoInfo:
+    """Return what `retimed` frames have in common: their intervals are stretched too."""
+    if speed == 1 or info.interval is None:
+        return info
+    return replace(info, interval=info.interval / speed)
+
+
+def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]:
+    """Yield the windows of a whole stream."""
+    for frame in frames:
+        yield from rolling.push(frame)
+    yield from rolling.finish()
+
+
+def prepared(items: Iterable[Window], worker: Worker) -> Generator[Prepared]:
+    """Yield the windows with their motion, in order."""
+    for window in items:
+        yield from worker.prepare(window)
+
+
+def drawn(items: Iterable[Window], worker: Worker) -> Iterator[Frame]:
+    """Yield the output frames of windows, drawn one after another."""
+    for part in prepared(items, worker):
+        yield from worker.draw(part)

@@ -1,0 +1,1 @@
+"""Which source frames anchor which output instants."""

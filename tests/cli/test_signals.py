@@ -1,0 +1,183 @@
+"""Signals to a real process: how soon it ends, with which code, and what is left on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.robust import COMMAND, ENVIRONMENT, pictures
+from support.tools import TIMEOUT, ffmpeg_exe, make_clip
+
+PROMPT = 10  # seconds; it takes a fraction of one on a machine with nothing else to do
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+HEADER = b"YUV4MPEG2 W64 H48 F25:1 Cmono\n"
+FRAME = b"FRAME\n" + bytes(range(256)) * 12
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return 20 s of 320x240: at 1000 frames per second, more than a test waits for."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    sound = ["-f", "lavfi", "-i", "sine=d=20", "-c:a", "aac"]
+    video = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
+    return make_clip(path, *sound, *video, size="320x240", seconds=20)
+
+
+def listening() -> None:
+    """Let SIGINT reach a child of a test run in the background, where it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def running(*words: object, **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=listening,
+        **pipes,
+    )
+    try:
+        with process:
+            yield process
+    finally:
+        process.kill()
+
+
+def wait_until_written(process: subprocess.Popen[bytes], part: Path) -> None:
+    """Wait until frames have reached the disk."""
+    deadline = time.monotonic() + TIMEOUT
+    while not (part.exists() and part.stat().st_size > 4000):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> list[str]:
+    """Send a signal; return what is said on standard error until the end, which comes soon."""
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(TIMEOUT) == CODES[number]
+    assert time.monotonic() - began < PROMPT
+    assert process.stderr is not None
+    said = process.stderr.read().decode()
+    assert "Traceback" not in said
+    assert said.count(f"ltxfilter: stopped by signal {int(number)}\n") == 1
+    return [line.removeprefix("ltxfilter: ") for line in said.splitlines()]
+
+
+def held(said: list[str], part: Path) -> float:
+    """Return how many seconds a run said its part holds."""
+    found = [re.match(rf"{re.escape(str(part))} holds the first (\d+\.\d+) s", s) for s in said]
+    [match] = filter(None, found)
+    return float(match[1])
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.ts", "out.y4m"])
+def test_a_running_job_keeps_what_is_done(number, name, long_clip: Path, tmp_path: Path):
+    part = tmp_path / f"{name}.part"
+    words = ["-an", "-f", "yuv4mpegpipe"] if "y4m" in name else []
+    with running("-i", long_clip, "--fps", "1000", *words, tmp_path / name) as process:
+        wait_until_written(process, part)
+        said = stop(process, number)
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+    assert pictures(part) == pytest.approx(held(said, part) * 1000, abs=1)
+
+
+def test_a_slow_encoder_does_not_delay_the_end(long_clip: Path, tmp_path: Path):
+    part = tmp_path / "out.mkv.part"
+    slow = ["-preset", "veryslow", "-x264-params", "rc-lookahead=250"]
+    with running("-i", long_clip, "--fps", "1000", *slow, part.with_suffix("")) as process:
+        wait_until_written(process, part)
+        said = stop(process, signal.SIGTERM)
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+    assert pictures(part) >= held(said, part) * 1000 - 1
+
+
+SILENT = {  # what has come before the silence
+    "nothing": b"",
+    "half a header": HEADER[:9],
+    "a header": HEADER,
+    "some frames": HEADER + FRAME * 20 + FRAME[:100],
+    "half a Matroska header": b"\x1a\x45\xdf\xa3\x01\x00\x00\x00\x00\x00\x00\x23\x42\x86",
+}
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("before", SILENT)
+def test_a_silent_producer(number, before: str, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    with running("-v", "debug", out, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(SILENT[before])
+        process.stdin.flush()
+        until = b"memory: " if SILENT[before].startswith(HEADER) else b"opening -"
+        assert any(until in line for line in process.stderr)
+        time.sleep(2 if before == "some frames" else 0.3)  # until they are drawn, on a busy machine
+        said = stop(process, number)
+    kept = [path.name for path in tmp_path.iterdir()]
+    if before == "some frames":
+        assert kept == ["out.mkv.part"]
+        assert pictures(tmp_path / kept[0]) == pytest.approx(held(said, tmp_path / kept[0]) * 50)
+    else:
+        assert kept == []
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_silent_producer_of_a_container(share: float, bad_files: Path, tmp_path: Path):
+    data = (bad_files / "good.mkv").read_bytes()
+    with running("-v", "debug", tmp_path / "out.mkv", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(data[: int(len(data) * share)])
+        process.stdin.flush()
+        assert any(b"opening -" in line for line in process.stderr)
+        time.sleep(0.5)
+        stop(process, signal.SIGTERM)
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_named_pipe_that_nobody_opens(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+    with running("-v", "debug", "-i", tmp_path / "fifo", tmp_path / "out.mkv") as process:
+        assert process.stderr is not None
+        assert any(b"opening " in line for line in process.stderr)
+        time.sleep(0.3)
+        stop(process, signal.SIGTERM)
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
+
+
+def test_a_second_signal_ends_at_once(long_clip: Path, tmp_path: Path):
+    part = tmp_path / "out.mkv.part"
+    with running("-i", long_clip, "--fps", "1000", tmp_path / "out.mkv") as process:
+        wait_until_written(process, part)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 143
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.ts"])
+def test_a_kill_loses_seconds_not_the_file(name: str, long_clip: Path, tmp_path: Path):
+    part = tmp_path / f"{name}.part"
+    quick = ["-preset", "ultrafast", "-g", "50"]  # a fragment ends at an I-frame
+    with running("-i", long_clip, "--fps", "1000", *quick, tmp_path / name) as process:
+        wait_until_written(process, part)
+        time.sleep(1)
+        process.kill()
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+    decoded = subprocess.run(
+        [ffmpeg_exe(), "-v", "quiet", "-i", part, "-f", "rawvideo", "-s", "2x2", "-"],
+        capture_output=True,
+        timeout=TIMEOUT,
+    )
+    assert len(decoded.stdout) > 50 * 6

@@ -1,0 +1,128 @@
+"""Model files: what they are told apart by, and what `doctor` says of them; needs no torch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ltxfilter.cli import main
+from ltxfilter.engines.ltx.weights.describe_files import survey
+from ltxfilter.engines.ltx.weights.files import Kind, read_header
+from ltxfilter.options import ModelOptions
+
+ENGINES = {"flow": (), "ltx-a": ("checkpoint", "context"), "ltx-b": ("checkpoint",)}
+TENSORS = {
+    Kind.CHECKPOINT: ["model.diffusion_model.transformer_blocks.0.attn1.to_q.weight"],
+    Kind.SPATIAL: ["initial_conv.weight", "upsampler.0.weight"],
+    Kind.TEMPORAL: ["initial_conv.weight", "upsampler.0.weight"],
+    Kind.LORA: ["diffusion_model.patchify_proj.lora_A.weight"],
+    Kind.CONTEXT: ["video_context"],
+    Kind.TINY_VAE: ["encoder.0.weight", "decoder.1.weight"],
+    Kind.OTHER: ["weight"],
+}
+CONFIGS = {
+    Kind.CHECKPOINT: {"transformer": {"num_layers": 48}},
+    Kind.SPATIAL: {"spatial_upsample": True, "temporal_upsample": False},
+    Kind.TEMPORAL: {"spatial_upsample": False, "temporal_upsample": True},
+}
+
+
+def write(path: Path, kind: Kind, dtype: str = "BF16", config: dict | None = None) -> str:
+    """Write a file of a kind, its tensors 2x3, by hand: the format is that simple."""
+    header: dict = {}
+    for number, name in enumerate(TENSORS[kind]):
+        offsets = [12 * number, 12 * number + 12]
+        header[name] = {"dtype": dtype, "shape": [2, 3], "data_offsets": offsets}
+    config = config or CONFIGS.get(kind)
+    if config:
+        header["__metadata__"] = {"config": json.dumps(config), "model_version": "2.3.0"}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(12 * len(TENSORS[kind])))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_kinds_are_told_apart(tmp_path: Path, kind: Kind):
+    assert read_header(write(tmp_path / "x.safetensors", kind)).kind is kind
+
+
+def found(models: ModelOptions) -> dict[str, tuple[str, str]]:
+    return {name: (good, bad) for name, good, bad in survey(models, ENGINES)}
+
+
+def test_what_each_file_holds(tmp_path: Path):
+    models = ModelOptions(
+        checkpoint=write(tmp_path / "c.safetensors", Kind.CHECKPOINT),
+        spatial_upsampler=write(tmp_path / "s.safetensors", Kind.SPATIAL),
+        loras=((write(tmp_path / "l.safetensors", Kind.LORA), 0.5),),
+    )
+    report = found(models)
+    assert "LTX 2.3.0" in report["checkpoint"][0]
+    assert "16 bits" in report["checkpoint"][0]
+    assert "a spatial upsampler" in report["spatial_upsampler"][0]
+    assert "strength 0.5" in report["lora"][0]
+    assert report["context"] == (
+        "",
+        "a text context, for ltx-a; --context FILE or LTXFILTER_CONTEXT",
+    )
+    assert "temporal_upsampler" not in report  # no engine wants it
+
+
+def test_a_checkpoint_in_8_bits(tmp_path: Path):
+    path = write(tmp_path / "c.safetensors", Kind.CHECKPOINT, "F8_E4M3")
+    assert "8 bits" in found(ModelOptions(checkpoint=path))["checkpoint"][0]
+
+
+def test_files_in_each_others_place(tmp_path: Path):
+    spatial = write(tmp_path / "s.safetensors", Kind.SPATIAL)
+    temporal = write(tmp_path / "t.safetensors", Kind.TEMPORAL)
+    report = found(ModelOptions(spatial_upsampler=temporal, temporal_upsampler=spatial))
+    assert "it holds a temporal upsampler, not a spatial" in report["spatial_upsampler"][1]
+    assert "that goes to --spatial-upsampler" in report["temporal_upsampler"][1]
+
+
+def test_a_newer_generation(tmp_path: Path):
+    config = {"transformer": {"ff_bias": False}}
+    path = write(tmp_path / "c.safetensors", Kind.CHECKPOINT, config=config)
+    assert "LTX-2.5" in found(ModelOptions(checkpoint=path))["checkpoint"][1]
+
+
+def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
+    path = write(tmp_path / "t.safetensors", Kind.TINY_VAE)
+    good, bad = found(ModelOptions(tiny_vae=path))["tiny_vae"]
+    assert not good
+    assert "reads taeltx_2 and taeltx2_3" in bad
+    assert "tiny_vae" not in found(ModelOptions())  # nothing lacks without it
+
+
+def test_truncated_and_missing(tmp_path: Path):
+    path = Path(write(tmp_path / "c.safetensors", Kind.CHECKPOINT))
+    path.write_bytes(path.read_bytes()[:-1])
+    report = found(ModelOptions(checkpoint=str(path), context="/no/such"))
+    assert "truncated, 11 of 12 bytes" in report["checkpoint"][1]
+    assert report["context"] == ("", "--context /no/such: No such file or directory")
+
+
+def test_the_doctor_looks_at_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = write(tmp_path / "c.safetensors", Kind.CONTEXT)
+    assert main.run(["doctor", "--checkpoint", path]) == 0
+    said = capsys.readouterr().out
+    assert f"missing: --checkpoint {path}: it holds" in said
+    assert "it holds a text context" in said
+    monkeypatch.setenv("LTXFILTER_CONTEXT", path)
+    assert main.run(["doctor"]) == 0
+    assert "c.safetensors, " in capsys.readouterr().out
+
+
+def test_a_file_is_looked_at_once_per_flag(tmp_path: Path):
+    lora = write(tmp_path / "l.safetensors", Kind.LORA)
+    models = replace(ModelOptions(), loras=((lora, 1.0), (lora, -1.0)))
+    strengths = [good for name, good, _ in survey(models, ENGINES) if name == "lora"]
+    assert [text.rpartition(" ")[2] for text in strengths] == ["1", "-1"]

@@ -1,0 +1,387 @@
+"""The LTX engines, on a random tiny checkpoint: the contract of engines, and the whole path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction as F
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.ltx import drawings, equal, windows
+
+torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
+pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
+
+from support import tiny_ltx
+from support.pictures import FORMATS, Same, moving, video
+from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
+
+from ltxfilter import engines
+from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.frame import Made
+from ltxfilter.pipeline.stages import drawn as drawn_path
+from ltxfilter.pipeline.stages import windows as window_path
+from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.values import round_half_up
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Gap, Join, Window
+
+WHOLE = ["ltx-keyframe", "ltx-temporal"]  # the model draws the picture itself
+NAMES = [*WHOLE, "ltx-motion"]
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}  # its threads would outnumber the cores
+EVERY = pytest.mark.parametrize("name", NAMES)
+EVERY_WHOLE = pytest.mark.parametrize("name", WHOLE)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    torch.set_num_threads(1)
+    return tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
+
+
+def flags(models):
+    return [
+        "--checkpoint", models.checkpoint, "--temporal-upsampler", models.temporal_upsampler,
+        "--spatial-upsampler", models.spatial_upsampler, "--context", models.context,
+        "--device", "cpu",
+    ]  # fmt: skip
+
+
+@EVERY
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_pictures_have_the_streams_format(name, models, fmt):
+    info = video(fmt, 70, 50)
+    for window, drawn in drawings(name, models, info, moving(info, 4)):
+        assert len(drawn) == len(list(window.to_draw()))
+        for picture in drawn:
+            assert [(p.shape, p.dtype) for p in picture.planes] == [
+                ((s.height, s.width), s.dtype) for s in info.layout
+            ]
+            assert max(int(p.max()) for p in picture.planes) < 1 << info.depth
+
+
+@EVERY
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (17, 33), (130, 7)])
+@pytest.mark.parametrize("rate", [F(50), F(60), None])
+def test_any_size_and_rate_will_do(name, models, size, rate):
+    info = video("yuv420p", *size)
+    frames = moving(info, 4)
+    found = [p for _, pictures in drawings(name, models, info, frames, rate) for p in pictures]
+    assert len(found) == {F(50): 3, F(60): 7, None: 3}[rate]
+
+
+@EVERY
+def test_a_second_time_and_from_several_threads_alike(name, models):
+    info = video(width=64, height=64)
+    frames = moving(info, 40)
+    engine = engines.build(name, models)
+    shape = engine.open(info, F(50), threads=4)
+    work = [(window, engine.prepare(window)) for window in windows(frames, shape)]
+    assert len([window for window, _ in work if window.slots]) > 2
+
+    def draw(item):
+        return [p.planes for p in engine.draw(*item)]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(draw, work))
+        again = list(pool.map(draw, reversed(work)))[::-1]
+    alone = [[p.planes for p in drawn] for _, drawn in drawings(name, models, info, frames)]
+    engine.close()
+    for a, b, c in zip(together, again, alone, strict=True):
+        assert all(equal(x, y) and equal(x, z) for x, y, z in zip(a, b, c, strict=True))
+
+
+@EVERY
+def test_a_run_from_a_reset_draws_alike(name, models):
+    info = video(width=32, height=32)
+    frames = moving(info, 290)
+
+    def late(source):
+        return [
+            [p.planes for p in drawn]
+            for window, drawn in drawings(name, models, info, source)
+            if drawn and window.keyframes[window.first].time >= 10
+        ]
+
+    whole, part = late(frames), late(frames[250:])
+    assert sum(map(len, whole)) == 39
+    for a, b in zip(whole, part, strict=True):
+        assert all(equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@EVERY
+def test_keyframes_are_left_alone_and_padded_rows_are_no_trouble(name, models):
+    info = video(width=48, height=40)
+    frames = moving(info, 5)
+    padded = [
+        replace(
+            frame,
+            planes=tuple(
+                np.pad(p, ((0, 0), (0, 13)), constant_values=9)[:, :-13] for p in frame.planes
+            ),
+        )
+        for frame in frames
+    ]
+    for frame in padded:
+        for p in frame.planes:
+            p.flags.writeable = False
+    pairs = zip(
+        drawings(name, models, info, frames), drawings(name, models, info, padded), strict=True
+    )
+    for (_, a), (_, b) in pairs:
+        assert all(equal(x.planes, y.planes) for x, y in zip(a, b, strict=True))
+
+
+@EVERY
+def test_a_window_that_only_holds_draws_nothing(name, models):
+    info = video(width=32, height=32)
+    frames = tuple(moving(info, 2))
+    engine = engines.build(name, models)
+    engine.open(info, F(60))
+    held = Window(0, frames, 0, 1, (Gap(Join.CUT, True),), ())
+    end = Window(1, frames[1:], 0, 0, (), ())
+    for window in (held, end):
+        assert list(engine.draw(window, engine.prepare(window))) == []
+    engine.close()
+
+
+@EVERY_WHOLE
+def test_drawn_frames_keep_their_keyframes_tone(name, models):
+    info = video("yuv444p", 128, 96)
+    frames = moving(info, 6, speed=0.0)
+
+    def tone(spec):
+        means = [
+            [plane.mean() for plane in picture.planes]
+            for _, drawn in drawings(spec, models, info, frames)
+            for picture in drawn
+        ]
+        return np.abs(np.array(means) - [p.mean() for p in frames[0].planes]).max()
+
+    assert tone(name) < tone(f"{name}:match=0") / 1.5
+
+
+@EVERY
+def test_what_the_model_cannot_draw_falls_back(name, models, tmp_path, caplog):
+    broken = tiny_ltx.read(models.checkpoint)
+    for key in broken:
+        if key.startswith("vae.decoder.") and key.endswith("conv_out.conv.weight"):
+            broken[key].fill_(float("nan"))
+    header = {"config": tiny_ltx.json.dumps(tiny_ltx.CONFIG), "model_version": "2.3.0"}
+    tiny_ltx.write(tmp_path / "nan.safetensors", broken, header)
+    info = video(width=64, height=64)
+    worker = Worker(
+        name, info, F(50), models=replace(models, checkpoint=str(tmp_path / "nan.safetensors"))
+    )
+    rolling = RollingWindow(worker.shape, F(50), Same(), F(1, 25))
+    frames = list(drawn_path(window_path(moving(info, 6), rolling), worker))
+    worker.close()
+    assert worker.fallbacks == 5 == sum(frame.made is Made.DRAWN for frame in frames)
+    assert len([r for r in caplog.records if "NaN" in r.message]) == 1
+
+
+@EVERY
+def test_a_missing_file_is_named(name, models):
+    for lacking in engines.engine_class(name).files:
+        engine = engines.build(name, replace(models, **{lacking: None}))
+        with pytest.raises(EngineUnavailableError, match=f"--{lacking.replace('_', '-')} FILE"):
+            engine.open(video(), F(50))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "stages=1",
+        "steps=1:refine=1",
+        "steps=4:sampler=ancestral",
+        "stages=1:steps=5:sampler=gradient",
+        "stages=1:steps=3:sampler=res-2s",
+        "stages=1:mode=guided:steps=3:cfg=1:skip_step=1:stg_block=0",
+        "append=1:lead=2:strength=0.9",
+        "stages=1:latents=1",
+        "stages=1:seed=1",
+        "stages=1:fp8=rowwise",
+        "stages=1:tile=128",
+        "stages=1:text_memory=0.1",
+    ],
+)
+def test_options_change_what_is_drawn_and_nothing_else_does(models, options):
+    info = video(width=64, height=64)
+    frames = moving(info, 6)
+
+    def pictures(spec):
+        return [
+            picture.planes
+            for _, drawn in drawings(spec, models, info, frames, F(60))
+            for picture in drawn
+        ]
+
+    plain = "ltx-keyframe:stages=1" if "stages=1:" in options else "ltx-keyframe"
+    first, again = pictures(f"ltx-keyframe:{options}"), pictures(f"ltx-keyframe:{options}")
+    assert len(first) == 11
+    assert all(equal(a, b) for a, b in zip(first, again, strict=True))
+    if not options.endswith(("tile=128", "text_memory=0.1")):  # larger than the picture; the same
+        assert not any(equal(a, b) for a, b in zip(first, pictures(plain), strict=True))
+    else:
+        assert all(equal(a, b) for a, b in zip(first, pictures(plain), strict=True))
+
+
+@pytest.mark.parametrize(
+    "options", ["refine=4", "refine=1:seed=3", "lead=1", "latents=1:lead=1", "rounds=2", "rounds=3"]
+)
+def test_temporal_options_change_what_is_drawn(models, options):
+    info = video(width=64, height=64)
+    frames = moving(info, 6)
+
+    def pictures(spec):
+        return [p.planes for _, drawn in drawings(spec, models, info, frames) for p in drawn]
+
+    found, again = (pictures(f"ltx-temporal:{options}") for _ in range(2))
+    assert len(found) == 5
+    assert all(equal(a, b) for a, b in zip(found, again, strict=True))
+    assert not any(equal(a, b) for a, b in zip(found, pictures("ltx-temporal"), strict=True))
+
+
+def test_refining_without_a_context_is_refused(models):
+    engine = engines.build("ltx-temporal:refine=2", replace(models, context=None))
+    with pytest.raises(EngineUnavailableError, match="--context FILE"):
+        engine.open(video(), F(50))
+
+
+@pytest.mark.parametrize("scale", ["1", "2"])
+def test_an_ic_lora_is_given_the_source_as_video(models, tmp_path, scale):
+    layer, width = "diffusion_model.transformer_blocks.0.attn1.to_q", tiny_ltx.WIDTH
+    down, up = torch.randn(2, 4, width, generator=torch.Generator().manual_seed(2)) / 4
+    lora = {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up.T.contiguous()}
+    path = tmp_path / "ic.safetensors"
+    tiny_ltx.write(path, lora, {"reference_downscale_factor": scale})
+    info = video(width=60, height=64)
+    frames = moving(info, 6)
+    given = replace(models, loras=((str(path), 1.0),))
+
+    def pictures(spec):
+        return [p.planes for _, drawn in drawings(spec, given, info, frames) for p in drawn]
+
+    found, again = (pictures("ltx-keyframe:reference=1") for _ in range(2))
+    assert all(equal(a, b) for a, b in zip(found, again, strict=True))
+    assert not any(equal(a, b) for a, b in zip(found, pictures("ltx-keyframe"), strict=True))
+
+
+def test_a_reference_without_a_lora_is_refused(models):
+    engine = engines.build("ltx-keyframe:reference=1", models)
+    with pytest.raises(OptionError, match="--lora"):
+        engine.open(video(), F(50))
+
+
+def test_guidance_without_a_negative_prompt_is_refused(models):
+    engine = engines.build("ltx-keyframe:mode=guided", models)
+    with pytest.raises(EngineUnavailableError, match="no negative prompt"):
+        engine.open(video(), F(50))
+    engine = engines.build("ltx-keyframe:mode=guided:cfg=1:stg_block=2", models)
+    with pytest.raises(OptionError, match="has 2 blocks"):
+        engine.open(video(), F(50))
+
+
+def test_guidance_needs_the_negative_prompt_and_heeds_it(models, tmp_path):
+    tensors = tiny_ltx.read(models.context)
+    info = video(width=64, height=64)
+    frames = moving(info, 4)
+
+    def pictures(seed, options):
+        generator = torch.Generator().manual_seed(seed)
+        shape = tensors["video_context"].shape
+        path = tmp_path / f"{seed}.safetensors"
+        both = {**tensors, "negative_context": torch.randn(shape, generator=generator)}
+        tiny_ltx.write(path, both, {})
+        spec = f"ltx-keyframe:stages=1:mode=guided:steps=2:{options}"
+        found = drawings(spec, replace(models, context=str(path)), info, frames)
+        return [picture.planes for _, drawn in found for picture in drawn]
+
+    one, other = pictures(1, "cfg=5"), pictures(2, "cfg=5")
+    assert not any(equal(a, b) for a, b in zip(one, other, strict=True))
+    one, other = pictures(1, "cfg=1"), pictures(2, "cfg=1")
+    assert all(equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+MEMORY = """
+import resource, sys
+from fractions import Fraction as F
+sys.path.insert(0, {tests!r})
+from support.pictures import Same, moving, video
+from ltxfilter.options import ModelOptions
+from ltxfilter.pipeline.stages import drawn, windows
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.pipeline.window_runner import Worker
+from dataclasses import replace
+
+info = video(width=32, height=32)
+worker = Worker({name!r}, info, F(50), models={models!r})
+rolling = RollingWindow(worker.shape, F(50), Same(), F(1, 25))
+pictures = moving(info, 50)
+frames = (replace(pictures[n % 50], time=F(n, 25)) for n in range(2000))
+peaks = {{}}
+for number, frame in enumerate(drawn(windows(frames, rolling), worker)):
+    peaks[number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(number + 1, peaks[800], peaks[number])
+"""
+
+
+@EVERY
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_memory_stays_flat_over_two_thousand_frames(name, models):
+    script = MEMORY.format(tests=str(Path(__file__).parents[2]), name=name, models=models)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=SINGLE, check=False
+    )
+    assert not done.returncode, done.stderr
+    count, early, late = map(int, done.stdout.split())  # frames, MiB, MiB
+    assert count == 4000
+    assert late - early < 24
+
+
+@EVERY_WHOLE  # ltx-motion: see test_ltx_motion_pipe.py
+@pytest.mark.parametrize(
+    ("source", "target", "step"),
+    [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],
+)
+def test_from_the_command_line_by_pipe_originals_untouched(
+    name, models, tmp_path, source, target, step
+):
+    """Every `step`-th output is a source frame, as many source frames apart as the rates say."""
+    clip = make_clip(tmp_path / "in.mkv", "-c:v", "ffv1", size="64x48", rate=source, seconds=1.2)
+    result = run_pipe(
+        ffmpeg("-i", clip, "-f", "yuv4mpegpipe", "-"),
+        ltxfilter("--engine", name, "--fps", target, *flags(models)),
+    )
+    assert result.codes == [0, 0], result.err
+    assert "0 by a fallback" in result.err or "fallback" not in result.err
+    size = 64 * 48 * 3 // 2
+    before, after = samples(clip), samples(result.out)
+    count = len(after) // size
+    assert count == round_half_up(len(before) // size * F(target) / F(source))
+    apart = round(step * F(source) / F(target))
+    originals = [before[n * size : (n + 1) * size] for n in range(0, len(before) // size, apart)]
+    shown = [after[n * size : (n + 1) * size] for n in range(0, count, step)]
+    assert shown == originals[: len(shown)]
+    assert len(set(shown)) > 3
+
+
+@EVERY_WHOLE
+def test_from_the_command_line_file_to_file(name, models, tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", size="64x48", rate="25", seconds=1)
+    out = tmp_path / "out.mkv"
+    spec = f"{name}:batch=2:text_memory=0.01"
+    arguments = ["-i", clip, "--engine", spec, *flags(models), "-c:v", "ffv1", out]
+    result = run_pipe(ltxfilter(*arguments))
+    assert result.codes == [0], result.err
+    size = 64 * 48 * 3 // 2
+    before, after = samples(clip), samples(out)
+    assert len(after) == 2 * len(before)
+    for n in range(25):
+        assert after[2 * n * size : (2 * n + 1) * size] == before[n * size : (n + 1) * size]

@@ -1,0 +1,215 @@
+"""Grids of latent frames: every slot once, on its exact time, between keyframes."""
+
+from __future__ import annotations
+
+from fractions import Fraction as F
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltxfilter.engines.ltx.diffusion.grids import Planner
+from ltxfilter.frame import Frame
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Join
+
+RATES = [
+    ("25", "50"), ("25", "60"), ("24", "60"), ("24000/1001", "60000/1001"),
+    ("24000/1001", "60"), ("30000/1001", "60000/1001"), ("30000/1001", "60"), ("30", "60"),
+    ("30", "50"), ("24", "50"), ("25", "60000/1001"), ("50", "60"), ("25", "100"), ("24", "48"),
+    ("25", "200"),
+]  # fmt: skip
+PLANE = np.zeros((2, 2), np.uint8)
+
+
+class Script:
+    """Joins by the second of the right frame that a set names."""
+
+    def __init__(self, cuts=()):
+        self.cuts = set(cuts)
+
+    def join(self, left, right, reset):
+        return Join.CUT if right.time in self.cuts else Join.DRAW
+
+
+def stream(times, planner, rate, interval=None, cuts=(), hidden=()):
+    rolling = RollingWindow(planner.shape(), rate, Script(cuts), interval)
+    for time in times:
+        yield from rolling.push(Frame(time, (PLANE,), hidden=time in hidden))
+    yield from rolling.finish()
+
+
+def check(planner, windows, rate):
+    """Assert what holds for every grid; return the slots drawn, the wanted ones, and the grids."""
+    drawn, wanted, grids = [], [], []
+    for window in windows:
+        wanted += [slot.index for slot in window.to_draw()]
+        start = window.keyframes[window.first].time
+        for grid in planner.plan(window):
+            grids.append(grid)
+            drawn += [slot.index for slot, _ in grid.picks]
+            places = [still.at for still in grid.stills]
+            assert grid.latents == planner.latents + 1
+            assert places[0] == 0 <= grid.offset
+            assert places == sorted(set(places))
+            assert places[-1] >= grid.offset + grid.frames - 1  # never beyond the last still
+            assert len(places) >= planner.stills
+            for slot, frame in grid.picks:
+                assert 8 * (planner.lead - 1) <= frame < grid.frames
+                if rate is not None:
+                    assert grid.time + frame / rate == slot.time
+                    assert grid.model_rate == min(rate, 60)
+                    # true keyframes stand at their true times on both sides of the slot
+                    near = {
+                        grid.time + (still.at - grid.offset) / rate
+                        for still in grid.stills
+                        if grid.time + (still.at - grid.offset) / rate
+                        == window.keyframes[still.keyframe].time
+                    }
+                    keys = window.keyframes[slot.left : slot.left + 2]
+                    assert {key.time for key in keys} <= near
+            assert start is not None
+    return drawn, wanted, grids
+
+
+@pytest.mark.parametrize("lead", [1, 2])
+@pytest.mark.parametrize(("source", "target"), RATES)
+def test_every_slot_of_usual_rates_is_drawn_once(source, target, lead):
+    source, target = F(source), F(target)
+    planner = Planner.choose(target, 1 / source, lead=lead)
+    times = [F(7, 3) + n / source for n in range(400)]
+    drawn, wanted, grids = check(
+        planner, stream(times, planner, target, 1 / source, {times[90], times[93]}), target
+    )
+    assert drawn == wanted
+    assert wanted
+    sizes = {len(grid.stills) for grid in grids}
+    assert sizes <= {planner.stills, planner.stills + 1}  # a shot may begin between two slots
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "latents", "keyframes"),
+    [
+        ("25", "50", 2, 9),
+        ("25", "60", 3, 11),
+        ("24000/1001", "60000/1001", 5, 17),
+        ("30", "50", 5, 25),
+        ("25", "100", 2, 5),
+        ("50", "60", 3, 21),
+        ("24", "50", 3, 13),
+    ],
+)
+def test_windows_end_on_keyframes_where_rates_allow(source, target, latents, keyframes):
+    planner = Planner.choose(F(target), 1 / F(source))
+    assert (planner.latents, planner.keyframes) == (latents, keyframes)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.sampled_from([1001, 2002, 1500, 3003, 500, 40000]), min_size=2, max_size=60),
+    st.sampled_from([F(50), F(60), F(60000, 1001), F(120), None]),
+    st.integers(0, 5),
+    st.integers(1, 3),
+    st.sampled_from([None, F(1, 30), F(1, 2)]),
+    st.sets(st.integers(0, 59)),
+    st.sets(st.integers(1, 59), max_size=8),
+)
+def test_every_slot_of_variable_rates_is_drawn_once(
+    steps, rate, latents, lead, interval, cuts, hidden
+):
+    times = [F(0)]
+    for step in steps:
+        times.append(times[-1] + F(step, 30000))
+    planner = Planner.choose(rate, interval, latents, lead)
+    cut_times = {times[n] for n in cuts if n < len(times)}
+    gone = {times[n] for n in hidden if n < len(times)}
+    drawn, wanted, _ = check(planner, stream(times, planner, rate, interval, cut_times, gone), rate)
+    assert drawn == wanted
+
+
+def test_nothing_is_seen_across_cuts_and_behind_resets():
+    planner = Planner.choose(F(60), F(1, 24), latents=3, lead=2)
+    times = [F(n, 24) for n in range(24 * 11)]
+    cut = times[100]
+    for window in stream(times, planner, F(60), F(1, 24), {cut}):
+        for grid in planner.plan(window):
+            seen = [window.keyframes[still.keyframe].time for still in grid.stills]
+            assert (max(seen) < cut) or (min(seen) >= cut)
+            if window.keyframes[window.first].time >= 10:
+                assert min(seen) >= 10
+
+
+def test_a_run_from_a_reset_plans_alike():
+    planner = Planner.choose(F(60), F(1, 25), lead=2)
+    times = [F(n, 25) for n in range(600)]
+
+    def plans(source):
+        return [
+            (
+                grid.time,
+                grid.offset,
+                [(window.keyframes[still.keyframe].time, still.at) for still in grid.stills],
+                [(slot.time, frame) for slot, frame in grid.picks],
+            )
+            for window in stream(source, planner, F(60), F(1, 25))
+            for grid in planner.plan(window)
+            if window.keyframes[window.first].time >= 10
+        ]
+
+    whole = plans(times)
+    assert len(whole) > 20
+    assert whole == plans([time for time in times if time >= 10])
+
+
+def seen(planner, times, rate, interval, cuts):
+    """Return all that a stream's grids depend on."""
+    return [
+        (
+            grid.time, grid.offset, grid.rate,
+            [(window.keyframes[still.keyframe].time, still.at) for still in grid.stills],
+            [(slot.time, frame) for slot, frame in grid.picks],
+        )
+        for window in stream(times, planner, rate, interval, cuts)
+        for grid in planner.plan(window)
+    ]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from([1001, 1001, 1001, 1500, 40000]), min_size=2, max_size=120),
+    st.sampled_from([F(50), F(60), F(60000, 1001), None]),
+    st.integers(0, 4),
+    st.integers(1, 3),
+    st.sampled_from([None, F(1001, 30000)]),
+    st.sets(st.integers(0, 119), max_size=4),
+    st.integers(2, 5),
+)
+def test_longer_windows_have_the_same_grids(steps, rate, latents, lead, interval, cuts, batch):
+    times = [F(9)]  # a reset comes soon
+    for step in steps:
+        times.append(times[-1] + F(step, 30000))
+    cut_times = {times[n] for n in cuts if n < len(times)}
+    alone = Planner.choose(rate, interval, latents, lead)
+    together = Planner.choose(rate, interval, latents, lead, batch)
+    assert together.shape().keyframes == batch * (alone.keyframes - 1) + 1
+    assert seen(alone, times, rate, interval, cut_times) == seen(
+        together, times, rate, interval, cut_times
+    )
+
+
+def test_what_a_player_would_show_at_a_grids_frames():
+    planner = Planner.choose(F(50), F(1, 25))
+    window = next(stream([F(n, 25) for n in range(30)], planner, F(50), F(1, 25)))
+    (grid,) = planner.plan(window)
+    assert list(grid.held()) == [frame // 2 for frame in range(17)]
+
+
+@pytest.mark.parametrize("rate", [F(50), F(60), None])
+def test_prompts_go_by_the_time_since_the_first_frame(rate):
+    planner = Planner.choose(rate, F(1, 25), batch=2)
+    times = [F(3601) + F(n, 25) for n in range(400)]  # a broadcast's clock
+    for window in stream(times, planner, rate, F(1, 25)):
+        for grid in planner.plan(window):
+            assert grid.scene == grid.picks[0][0].time - 3601
+            assert 0 < grid.scene < 16

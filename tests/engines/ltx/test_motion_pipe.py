@@ -1,0 +1,207 @@
+"""`ltx-motion` from the command line on a random tiny checkpoint: every source, rate and mishap."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fractions import Fraction as F
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
+pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
+
+from support import tiny_ltx
+from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
+
+from ltxfilter.cli import main
+from ltxfilter.options import ModelOptions
+from ltxfilter.values import round_half_up
+
+SIZE = 64 * 48 * 3 // 2  # bytes of a picture
+SPECS = (
+    "ltx-motion",
+    "ltx-motion:source=dit:steps=2",
+    "ltx-motion:source=latent+dit:steps=1",
+    "ltx-motion:vae=tiny",
+)
+EVERY = pytest.mark.parametrize("spec", SPECS)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelOptions:
+    folder = tmp_path_factory.mktemp("ltx")
+    return tiny_ltx.with_tiny_vae(tiny_ltx.build(folder), folder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+def flags(models: ModelOptions) -> list[str]:
+    named = {
+        "--checkpoint": models.checkpoint,
+        "--temporal-upsampler": models.temporal_upsampler,
+        "--context": models.context,
+        "--tiny-vae": models.tiny_vae,
+        "--device": models.device,
+    }
+    return [word for flag, value in named.items() if value for word in (flag, value)]
+
+
+def scrolling(path: Path, rate: str = "25", seconds: float = 0.6, times: str = "PTS") -> Path:
+    """Write a clip in which everything moves, its frames at `times` as ffmpeg's setpts has them."""
+    shown = f"scroll=h=0.04:v=0.02,settb=1/1000000,setpts={times}"
+    timing = ("-fps_mode", "vfr", "-enc_time_base", "1/1000000")
+    return make_clip(path, "-vf", shown, *timing, "-c:v", "ffv1", rate=rate, seconds=seconds)
+
+
+def pictures(data: bytes | Path) -> list[bytes]:
+    whole = samples(data)
+    assert len(whole) % SIZE == 0
+    return [whole[start : start + SIZE] for start in range(0, len(whole), SIZE)]
+
+
+class Ran(NamedTuple):
+    """What the command line made of a clip."""
+
+    before: list[bytes]
+    after: list[bytes]
+    said: str
+    drawn: int
+    fallbacks: int
+
+
+def run(clip: Path, capsys: pytest.CaptureFixture[str], *words: str) -> Ran:
+    """Draw a clip into a file, by the command line within this process."""
+    out = clip.with_name("out.mkv")
+    assert main.run(["-y", "-i", str(clip), *words, "-c:v", "ffv1", str(out)]) == 0
+    said = capsys.readouterr().err
+    drawn = int(re.findall(r"(\d+) drawn,", said)[0])
+    again = re.findall(r"drawn again more simply (\d+)", said)
+    return Ran(pictures(clip), pictures(out), said, drawn, int(again[0]) if again else 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "step"),
+    [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],
+)
+@EVERY
+def test_originals_are_untouched_at_every_rate(
+    models, tmp_path, capsys, spec, source, target, step
+):
+    """Every `step`-th output is a source frame, as many source frames apart as the rates say."""
+    clip = scrolling(tmp_path / "in.mkv", rate=source, seconds=0.4)
+    ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
+    assert len(ran.after) == round_half_up(len(ran.before) * F(target) / F(source))
+    apart = round(step * F(source) / F(target))
+    shown = ran.after[::step]
+    assert shown == ran.before[::apart][: len(shown)]
+    assert len(set(shown)) == len(shown) > 1
+    assert ran.drawn > len(ran.after) // 3
+
+
+@pytest.mark.parametrize("target", ["source", "60"])
+@EVERY
+def test_a_variable_rate_is_doubled_in_place_and_made_steady(
+    models, tmp_path, capsys, spec, target
+):
+    times = r"(N*40+15*mod(N\,2)+9*mod(N\,3))/1000/TB"  # 7 to 64 ms apart
+    clip = scrolling(tmp_path / "vfr.mkv", times=times)
+    ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
+    assert len(set(ran.before)) == len(ran.before) == 15
+    assert ran.drawn >= 10
+    if target == "source":
+        assert ran.after[::2] == ran.before
+    else:
+        assert 0 < len(set(ran.after) & set(ran.before)) < 15
+
+
+@pytest.mark.parametrize("spec", SPECS[::2])
+def test_any_number_of_threads_draws_alike(models, tmp_path, capsys, spec):
+    clip = scrolling(tmp_path / "in.mkv", seconds=0.5)
+    asked = ["--engine", spec, *flags(models)]
+    one, three = (run(clip, capsys, *asked, "-threads", count) for count in "13")
+    assert one.after == three.after
+    assert one.drawn == three.drawn >= 10
+
+
+def test_between_two_pipes(models, tmp_path):
+    clip = scrolling(tmp_path / "in.mkv")
+    result = run_pipe(
+        ffmpeg("-i", clip, "-f", "yuv4mpegpipe", "-"),
+        ltxfilter("--engine", "ltx-motion", *flags(models)),
+    )
+    assert result.codes == [0, 0], result.err
+    assert pictures(result.out)[::2] == pictures(clip)
+    assert "14 drawn" in result.err
+
+
+def broken(models: ModelOptions, folder: Path) -> ModelOptions:
+    """Return models whose decoder draws no numbers."""
+    tensors = tiny_ltx.read(str(models.checkpoint))
+    for name, value in tensors.items():
+        if name.startswith("vae.decoder.") and name.endswith("conv_out.conv.weight"):
+            value.fill_(float("nan"))
+    path = folder / "nan.safetensors"
+    header = {"config": tiny_ltx.json.dumps(tiny_ltx.CONFIG), "model_version": "2.3.0"}
+    tiny_ltx.write(path, tensors, header)
+    return replace(models, checkpoint=str(path))
+
+
+@pytest.mark.parametrize("spec", SPECS[:3])
+def test_what_is_no_number_is_drawn_by_flow_and_counted(models, tmp_path, capsys, spec):
+    clip = scrolling(tmp_path / "in.mkv")
+    ran = run(clip, capsys, "--engine", spec, *flags(broken(models, tmp_path)))
+    assert ran.drawn == ran.fallbacks == 14
+    assert ran.said.count("no numbers (NaN)") == 1
+    assert ran.after[::2] == ran.before
+    flow = run(clip, capsys, "--engine", "flow:prior=0:curved=0")
+    assert ran.after[:5] == flow.after[:5]  # from then on flow remembers what stood still
+    for found, expected in zip(ran.after, flow.after, strict=True):
+        assert np.abs(np.subtract(list(found), list(expected), dtype=int)).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "change", "code", "message"),
+    [
+        ("ltx-motion", {"checkpoint": None}, 5, "--checkpoint FILE is needed"),
+        ("ltx-motion", {"temporal_upsampler": None}, 5, "--temporal-upsampler FILE is needed"),
+        ("ltx-motion", {"temporal_upsampler": "spatial_upsampler"}, 5, "it holds a spatial"),
+        ("ltx-motion", {"checkpoint": "tiny_vae"}, 5, "that goes to --tiny-vae"),
+        ("ltx-motion:source=dit", {"context": None}, 5, "--context FILE is needed"),
+        ("ltx-motion:vae=tiny", {"tiny_vae": None}, 5, "--tiny-vae FILE is needed"),
+        ("ltx-motion:vae=tiny", {"tiny_vae": "checkpoint"}, 5, "not a tiny autoencoder"),
+        ("ltx-motion:source=latent+dit:steps=8", {}, 2, "takes one of 1, 2, 3, 4"),
+        ("ltx-motion:source=dit:steps=5", {}, 2, "steps=5"),
+        ("ltx-motion:size=100x100", {}, 2, "not multiples of 32"),
+        ("ltx-motion:parts=3", {}, 2, "parts=3"),
+        ("ltx-motion:source=raw", {}, 2, "latent, dit, latent+dit"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(models, tmp_path, capsys, spec, change, code, message):
+    clip = scrolling(tmp_path / "in.mkv", seconds=0.2)
+    change = {name: value and getattr(models, value) for name, value in change.items()}
+    out = tmp_path / "out.mkv"
+    words = ["--engine", spec, *flags(replace(models, **change)), "-i", str(clip), str(out)]
+    assert main.run(words) == code
+    said = capsys.readouterr().err
+    assert said.startswith("ltxfilter: ")
+    assert said.count("\n") == 1, said
+    assert message in said
+    assert not out.exists()
+
+
+def test_the_tiny_autoencoder_can_be_named_in_the_environment(
+    models, tmp_path, capsys, monkeypatch
+):
+    clip = scrolling(tmp_path / "in.mkv", seconds=0.2)
+    monkeypatch.setenv("LTXFILTER_TINY_VAE", str(models.tiny_vae))
+    words = flags(replace(models, tiny_vae=None))
+    assert run(clip, capsys, "--engine", "ltx-motion:vae=tiny", *words).drawn == 4

@@ -1,0 +1,268 @@
+"""Our token maths against upstream's own helpers, on the tiny checkpoint, in float32."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
+pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
+if any(find_spec(name) is None for name in ("ltx_pipelines", "transformers")):
+    pytest.skip("the LTX extra is not installed", allow_module_level=True)
+
+from support import tiny_ltx
+
+from ltxfilter.engines.ltx.diffusion import samplers, tokens
+from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.engines.ltx.models.resident import Models
+
+upstream.stand_in_for_torchaudio()
+
+from ltx_core.components.diffusion_steps import EulerDiffusionStep, Res2sDiffusionStep
+from ltx_core.components.guiders import MultiModalGuider, MultiModalGuiderParams
+from ltx_core.components.noisers import GaussianNoiser
+from ltx_core.components.schedulers import LTX2Scheduler
+from ltx_core.conditioning import VideoConditionByKeyframeIndex, VideoConditionByLatentIndex
+from ltx_core.conditioning.types.reference_video_cond import VideoConditionByReferenceLatent
+from ltx_core.types import LatentState, VideoPixelShape
+from ltx_pipelines.utils import samplers as upstream_samplers
+from ltx_pipelines.utils.constants import DISTILLED_SIGMA_VALUES, STAGE_2_DISTILLED_SIGMA_VALUES
+from ltx_pipelines.utils.helpers import modality_from_latent_state, noise_video_state
+from ltx_pipelines.utils.types import PipelineComponents
+
+upstream_samplers.tqdm.monitor_interval = 0  # or it leaves a thread behind
+SIZE = (2, 2, 2)  # latents of 9 frames of 64x64
+RATE = 50.0
+CPU = torch.device("cpu")
+KEYFRAMES = (0, 4, 8)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    torch.set_num_threads(1)
+    return Models(tiny_ltx.build(tmp_path_factory.mktemp("ltx")), device=CPU)
+
+
+@pytest.fixture(scope="module")
+def stills(models):
+    pixels = torch.rand(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return [models.encode(pixels[:, :, n : n + 1]) for n in range(3)]
+
+
+def upstream_state(conditionings, start=None, scale=1.0):
+    """Return upstream's noisy state of a grid, and the tools that take it apart."""
+    noiser = GaussianNoiser(torch.Generator().manual_seed(3))
+    return noise_video_state(
+        VideoPixelShape(1, 9, 64, 64, RATE),
+        noiser,
+        conditionings,
+        PipelineComponents(torch.float32, CPU),
+        torch.float32,
+        CPU,
+        noise_scale=scale,
+        initial_latent=start,
+    )
+
+
+def upstream_latents(models, state, tools, sigmas, loop, **options):
+    """Return what one of upstream's loops makes of a state, without sound."""
+    model = models._module("transformer")
+    context = models.context()
+
+    def denoised(video_state, audio_state, sigmas, step_index):
+        sigma = sigmas[step_index : step_index + 1].float()
+        with torch.no_grad():
+            moving = model(
+                video=modality_from_latent_state(video_state, context, sigma),
+                audio=None,
+                perturbations=None,
+            )[0]
+        clean = video_state.latent.float() - moving * (video_state.denoise_mask * sigma)
+        return clean, torch.zeros_like(audio_state.latent)
+
+    silence = LatentState(
+        torch.zeros(1, 1, 128), torch.ones(1, 1, 1), torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 128)
+    )
+    found, _ = loop(torch.tensor(sigmas), state, silence, denoise_fn=denoised, **options)
+    return tools.unpatchify(tools.clear_conditioning(found)).latent
+
+
+def our_tokens(stills, spans, start=None, strength=1.0):
+    found = tokens.empty_grid(SIZE, RATE, start=start)
+    for still, at, span in zip(stills, KEYFRAMES, spans, strict=True):
+        found = found.with_still(still, at, RATE, strength, span)
+    return found
+
+
+OLD_SPANS = (1, 8, 8)  # 1.0.0 lets a still after the first frame last eight
+
+
+def test_positions_equal_upstreams(stills):
+    items = [
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+    ]
+    state, _ = upstream_state(items)
+    ours = our_tokens(stills, OLD_SPANS)
+    torch.testing.assert_close(ours.positions, state.positions, atol=1e-6, rtol=0)
+    assert torch.equal(ours.mask, state.denoise_mask)
+    assert torch.equal(ours.clean, state.clean_latent)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_clip_for_an_ic_lora_equals_upstreams(models, scale):
+    side = 64 // scale
+    pixels = torch.rand(1, 3, 9, side, side, generator=torch.Generator().manual_seed(6)) * 2 - 1
+    clip = models.encode(pixels)
+    state, _ = upstream_state([VideoConditionByReferenceLatent(clip, scale, 1.0)])
+    ours = tokens.empty_grid(SIZE, RATE).with_clip(clip, RATE, scale=scale)
+    torch.testing.assert_close(ours.positions, state.positions, atol=1e-6, rtol=0)
+    assert torch.equal(ours.mask, state.denoise_mask)
+    assert torch.equal(ours.clean, state.clean_latent)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.8])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_euler_equals_upstreams_with_its_positions(models, stills, strength, replaced):
+    items = [
+        VideoConditionByKeyframeIndex(s, n, strength)
+        for s, n in zip(stills, KEYFRAMES, strict=True)
+    ]
+    ours = our_tokens(stills, OLD_SPANS, strength=strength)
+    if replaced:
+        items[0] = VideoConditionByLatentIndex(stills[0], strength, 0)
+        ours = tokens.empty_grid(SIZE, RATE).with_first(stills[0], strength)
+        for still, at in zip(stills[1:], KEYFRAMES[1:], strict=True):
+            ours = ours.with_still(still, at, RATE, strength, 8)
+    state, tools = upstream_state(items)
+    theirs = upstream_latents(
+        models, state, tools, samplers.DISTILLED, upstream_samplers.euler_denoising_loop,
+        stepper=EulerDiffusionStep(),
+    )  # fmt: skip
+    denoiser = samplers.Denoiser(models.velocity, ours, models.context())
+    noise = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(3))
+    begin = ours.noisy(noise, 1.0)
+    torch.testing.assert_close(begin, state.latent)
+    found = ours.latents(samplers.euler(begin, samplers.DISTILLED, denoiser))
+    torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_second_stage_begins_as_upstreams(models, stills):
+    start = torch.randn(1, 128, *SIZE, generator=torch.Generator().manual_seed(8))
+    items = [
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+    ]
+    state, tools = upstream_state(items, start, samplers.REFINING[0])
+    ours = our_tokens(stills, OLD_SPANS, start)
+    noise = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(3))
+    begin = ours.noisy(noise, samplers.REFINING[0])
+    torch.testing.assert_close(begin, state.latent)
+    theirs = upstream_latents(
+        models, state, tools, samplers.REFINING, upstream_samplers.euler_denoising_loop,
+        stepper=EulerDiffusionStep(),
+    )  # fmt: skip
+    denoiser = samplers.Denoiser(models.velocity, ours, models.context())
+    found = ours.latents(samplers.euler(begin, samplers.REFINING, denoiser))
+    torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_estimation_equals_upstreams(models, stills):
+    items = [
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+    ]
+    state, tools = upstream_state(items)
+    theirs = upstream_latents(
+        models, state, tools, samplers.DISTILLED,
+        upstream_samplers.gradient_estimating_euler_denoising_loop, stepper=EulerDiffusionStep(),
+    )  # fmt: skip
+    ours = our_tokens(stills, OLD_SPANS)
+    denoiser = samplers.Denoiser(models.velocity, ours, models.context())
+    found = samplers.gradient_estimating(state.latent, samplers.DISTILLED, denoiser)
+    torch.testing.assert_close(ours.latents(found), theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_res_2s_equals_upstreams_given_its_noise(models, stills):
+    items = [
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+    ]
+    state, tools = upstream_state(items)
+
+    def fresh(purpose, step):
+        return tokens.seeded_noise(state.latent.shape, purpose, step)
+
+    count = iter(range(1000))
+
+    def fed(latent, generator):  # called for the video, then for the silence, twice a step
+        if latent.shape != state.latent.shape:
+            return torch.zeros(latent.shape, dtype=torch.float64)
+        number = next(count)
+        return fresh(("middle", "end")[number % 2], number // 2).double()
+
+    theirs = upstream_latents(
+        models, state, tools, samplers.DISTILLED,
+        upstream_samplers.res2s_audio_video_denoising_loop,
+        stepper=Res2sDiffusionStep(), new_noise_fn=fed, model_dtype=torch.float32,
+    )  # fmt: skip
+    ours = our_tokens(stills, OLD_SPANS)
+    denoiser = samplers.Denoiser(models.velocity, ours, models.context())
+    found = samplers.res_2s(state.latent, samplers.DISTILLED, denoiser, fresh, ours.keep_given)
+    torch.testing.assert_close(ours.latents(found), theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_what_our_correction_of_positions_changes(models, stills):
+    """A still lasts one frame with us: a small difference, and not none."""
+    noise = torch.randn(1, 20, 128, generator=torch.Generator().manual_seed(3))
+    found = []
+    for spans in (OLD_SPANS, (1, 1, 1)):
+        ours = our_tokens(stills, spans)
+        denoiser = samplers.Denoiser(models.velocity, ours, models.context())
+        found.append(
+            ours.latents(samplers.euler(ours.noisy(noise, 1.0), samplers.DISTILLED, denoiser))
+        )
+    change = ((found[1] - found[0]).norm() / found[0].norm()).item()
+    assert 1e-4 < change < 0.2
+
+
+def test_sigmas_equal_upstreams():
+    assert list(samplers.DISTILLED) == DISTILLED_SIGMA_VALUES
+    assert list(samplers.REFINING) == STAGE_2_DISTILLED_SIGMA_VALUES
+    for steps, count in ((30, None), (8, None), (15, 336), (40, 22440)):
+        latent = None if count is None else torch.empty(1, 1, 1, 1, count)
+        theirs = LTX2Scheduler().execute(steps=steps, latent=latent)
+        ours = torch.tensor(samplers.scheduled(steps, count or 4096))
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)  # theirs are float32
+
+
+def test_guidance_equals_upstreams():
+    cond, negative, perturbed = torch.randn(
+        3, 1, 12, 128, generator=torch.Generator().manual_seed(2)
+    )
+    settings = MultiModalGuiderParams(
+        cfg_scale=3.0, stg_scale=1.0, stg_blocks=[1], rescale_scale=0.7, skip_step=1
+    )
+    theirs = MultiModalGuider(settings)
+    ours = samplers.Guidance(cfg=3.0, stg=1.0, blocks=(1,), rescale=0.7, skip=1)
+    expected = theirs.calculate(cond, negative, perturbed, 0.0)
+    torch.testing.assert_close(ours(cond, negative, perturbed), expected)
+    steps = range(7)
+    assert [ours.at(step) for step in steps] == [
+        not theirs.should_skip_step(step) for step in steps
+    ]
+
+
+def test_windows_together_are_as_alone(models, stills):
+    """Matrix products of another size round otherwise: nearly equal is all that can be."""
+    noise = torch.randn(2, 20, 128, generator=torch.Generator().manual_seed(3))
+    pairs = [torch.cat([still, still.flip(-1)]) for still in stills]
+
+    def drawn(number):
+        ours = tokens.empty_grid(SIZE, RATE, start=torch.zeros(len(number), 128, *SIZE))
+        for pair, at in zip(pairs, KEYFRAMES, strict=True):
+            ours = ours.with_still(pair[number], at, RATE)
+        denoiser = samplers.Denoiser(models.velocity, ours, models.context())
+        begin = ours.noisy(noise[number], 1.0)
+        return ours.latents(samplers.euler(begin, samplers.DISTILLED, denoiser))
+
+    alone = torch.cat([drawn([0]), drawn([1])])
+    torch.testing.assert_close(drawn([0, 1]), alone, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(alone[0], alone[1], atol=1e-2)

@@ -1,0 +1,46 @@
+"""Decoding in tiles: every pixel has whole weight, whatever the sizes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltxfilter.engines.ltx.models import tiled_decode
+
+
+def local(latents: torch.Tensor) -> torch.Tensor:
+    """Decode each latent to the 32 x 32 pixels of its place, and nothing of its neighbours'."""
+    picture = (
+        latents[:, :3]
+        .repeat_interleave(tiled_decode.CELL, -2)
+        .repeat_interleave(tiled_decode.CELL, -1)
+    )
+    return picture.float()
+
+
+@given(st.integers(1, 200), st.integers(4, 40))
+def test_pieces_cover_everything_and_overlap(length: int, most: int):
+    pieces = list(tiled_decode.spans(length, most))
+    assert pieces[0][0] == 0
+    assert pieces[-1][1] == length
+    assert all(end - begin <= most for begin, end in pieces)
+    assert all(left[1] - right[0] == tiled_decode.OVERLAP for left, right in pairwise(pieces))
+
+
+@given(st.integers(1, 14), st.integers(1, 14), st.sampled_from([128, 160, 200]))
+@settings(max_examples=20, deadline=None)
+def test_tiles_add_up_to_the_whole(height: int, width: int, side: int):
+    latents = torch.rand(1, 4, 2, height, width, generator=torch.Generator().manual_seed(0))
+    found = tiled_decode.decode_tiled(local, latents, side)
+    assert torch.allclose(found, local(latents), atol=1e-5)
+
+
+def test_tiles_can_be_too_small():
+    with pytest.raises(ValueError, match="the smallest are of 128"):
+        tiled_decode.decode_tiled(local, torch.zeros(1, 4, 1, 9, 9), 96)

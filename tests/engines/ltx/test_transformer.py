@@ -1,0 +1,225 @@
+"""Steps of the transformer whose text is remembered and that are replayed at fixed places."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
+pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+
+from support import tiny_ltx
+
+from ltxfilter.engines.ltx.models import text_cache
+from ltxfilter.engines.ltx.models.cuda_graphs import Graphs, choose_graphs, uncaptured
+from ltxfilter.engines.ltx.models.resident import Models
+from ltxfilter.engines.ltx.models.text_cache import TextLayer
+from ltxfilter.engines.ltx.models.transformer import Transformer
+from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import ModelOptions
+
+CPU = torch.device("cpu")
+PROMPT = 2 * 2 * tiny_ltx.TOKENS * tiny_ltx.WIDTH * 4  # bytes: 2 blocks, keys and values, float32
+SIGMAS = (0.9, 0.5)
+
+
+@pytest.fixture(scope="module", params=["LTX-2.3", "LTX-2"])
+def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    torch.set_num_threads(1)
+    config = tiny_ltx.FIRST if request.param == "LTX-2" else tiny_ltx.CONFIG
+    return tiny_ltx.build(tmp_path_factory.mktemp("ltx"), config=config)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+POSITIONS = random(1, 3, 12, 2, seed=1).abs()
+
+
+class Steps:
+    """A transformer, and steps that it takes."""
+
+    def __init__(self, options: ModelOptions, text: int, graphs: Graphs | None = None):
+        self.models = Models(options)
+        self.runner = Transformer(self.models._module("transformer"), text, graphs)
+
+    def __call__(self, sigma, seed=0, batch=1, context=None, skipped=()):
+        if context is None:
+            context = self.models.context()
+        with torch.no_grad():
+            return self.runner.velocity(
+                random(batch, 12, 128, seed=seed),
+                sigma,
+                torch.full((batch, 12, 1), float(sigma)),
+                POSITIONS.expand(batch, -1, -1, -1),
+                context=context,
+                skipped=skipped,
+            )
+
+
+def everything(step):
+    """Return two windows of two steps each, guided, as a window's loop asks for them."""
+    found = []
+    for seed in range(3):
+        for sigma in SIGMAS:
+            found += [step(sigma, seed, 2), step(sigma, seed, 2, skipped=(1,))]
+            found.append(step(sigma, seed, 2, context=-step.models.context()))
+    return found
+
+
+@pytest.mark.parametrize("text", [1, 2 * PROMPT, 100 * PROMPT], ids=["none", "two", "all"])
+@pytest.mark.parametrize("graphs", [False, True])
+def test_numbers_do_not_depend_on_what_is_remembered(options, text, graphs):
+    plain = everything(Steps(options, 0))
+    step = Steps(options, text, Graphs(uncaptured) if graphs else None)
+    assert all(torch.equal(a, b) for a, b in zip(everything(step), plain, strict=True))
+    assert step.runner.text.nbytes <= text
+
+
+def test_it_is_what_the_model_computes_without_a_memory(options):
+    untouched, step = Models(options)._module("transformer"), Steps(options, 1 << 20)
+    assert not any(isinstance(layer, TextLayer) for layer in untouched.modules())
+    plain = Transformer(untouched, None)
+    for _ in range(2):
+        for sigma in SIGMAS:
+            given = random(1, 12, 128), sigma, torch.full((1, 12, 1), sigma), POSITIONS
+            with torch.no_grad():
+                expected = plain.velocity(*given, context=step.models.context())
+            assert torch.equal(step(sigma), expected)
+
+
+def test_text_is_computed_once_per_prompt_and_level(options):
+    step = Steps(options, 1 << 20)
+    first = next(m for m in step.runner._module.modules() if isinstance(m, TextLayer))
+    rows = []
+    first.layer.register_forward_hook(lambda layer, given, found: rows.append(len(found)))
+    for seed in range(3):
+        for sigma in SIGMAS:
+            step(sigma, seed, batch=3)
+    settings = step.models.checkpoint.config["transformer"]
+    levels = len(SIGMAS) if settings.get("cross_attention_adaln") else 1
+    assert rows == [1] * levels
+    assert step.runner.text.nbytes == PROMPT * levels
+
+
+def test_prompts_side_by_side_are_each_their_own(options):
+    step = Steps(options, 1 << 20)
+    one, other = step.models.context(), -step.models.context()
+    both = step(0.5, batch=2, context=torch.cat([one, other]))
+    torch.testing.assert_close(both[:1], step(0.5, batch=2, context=one)[:1])
+    torch.testing.assert_close(both[1:], step(0.5, batch=2, context=other)[1:])
+    assert not torch.allclose(both[1:], step(0.5, batch=2, context=one)[1:])
+
+
+def test_what_comes_round_again_is_partly_there_if_memory_is_short(tmp_path):
+    step = Steps(tiny_ltx.build(tmp_path), 3 * PROMPT)
+    text, found = step.runner.text, []
+    for _ in range(4):
+        for sigma in (0.9, 0.7, 0.5, 0.3, 0.1):
+            found.append(text.find(step.models.context(), sigma) is not None)
+            step(sigma)
+            assert text.nbytes <= 3 * PROMPT
+    assert sum(found[5:]) >= 2 * 3  # two of five in every later round
+    assert not any(found[:5])
+
+
+def test_prompts_of_earlier_scenes_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_cache, "STALE", 3)
+    step = Steps(tiny_ltx.build(tmp_path), 2 * PROMPT)
+    scenes = [step.models.context() * factor for factor in (1.0, 2.0)]
+    for scene in scenes:
+        for _ in range(4):
+            for sigma in SIGMAS:
+                step(sigma, context=scene)
+    for sigma in SIGMAS:
+        assert step.runner.text.find(scenes[1], sigma) is not None
+        assert step.runner.text.find(scenes[0], sigma) is None
+
+
+def test_a_changed_prompt_is_another(tmp_path):
+    step = Steps(tiny_ltx.build(tmp_path), 1 << 20)
+    context = step.models.context().clone()
+    before = step(0.5, context=context)
+    context.neg_()
+    changed = step(0.5, context=context)
+    assert torch.equal(changed, step(0.5, context=context.clone()))
+    assert not torch.equal(changed, before)
+
+
+@pytest.mark.parametrize("text", [0, 1 << 20])
+def test_a_step_is_replayed_when_it_comes_up_again(tmp_path, text):
+    captured = []
+
+    def capture(function):
+        captured.append(function)
+        return function
+
+    graphs = Graphs(capture)
+    step = Steps(tiny_ltx.build(tmp_path), text, graphs)
+    for batch in (1, 2):
+        for seed in range(4):
+            for sigma in SIGMAS:
+                step(sigma, seed, batch)
+    assert len(graphs) == len(captured) == 2  # one per size, whatever the sigma
+    step(0.5, batch=2, skipped=(0,))
+    step(0.5, batch=2, skipped=(0,))
+    assert len(graphs) == 3
+
+
+def test_what_cannot_be_captured_runs_as_usual(tmp_path, caplog):
+    def refuse(function):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    options = tiny_ltx.build(tmp_path)
+    step = Steps(options, 1 << 20, Graphs(refuse))
+    found = everything(step)
+    assert all(torch.equal(a, b) for a, b in zip(found, everything(Steps(options, 0)), strict=True))
+    (record,) = caplog.records
+    assert record.message.endswith("more slowly: operation not permitted when stream is capturing")
+
+
+def test_large_steps_are_not_replayed(tmp_path):
+    graphs = Graphs(uncaptured, most_tokens=20)
+    step = Steps(tiny_ltx.build(tmp_path), 1 << 20, graphs)
+    for seed in range(3):
+        step(0.5, seed, batch=2)
+    assert not len(graphs)
+    for seed in range(3):
+        step(0.5, seed, batch=1)
+    assert len(graphs) == 1
+
+
+def test_what_is_kept_serves_inference_mode_too(tmp_path):
+    models = Models(tiny_ltx.build(tmp_path), text_memory=0.01)
+    step = Steps(models.options, 0)
+    models._loaded["running transformer"] = Transformer(
+        models._module("transformer"), 1 << 20, Graphs(uncaptured)
+    )
+    for seed, mode in enumerate((True, False, True, False)):
+        given = random(1, 12, 128, seed=seed), 0.5, torch.full((1, 12, 1), 0.5), POSITIONS
+        with torch.inference_mode(mode=mode):
+            found = models.velocity(*given, models.context())
+        assert torch.equal(found, step(0.5, seed))
+
+
+def test_threads_wait_for_each_other(tmp_path):
+    options = tiny_ltx.build(tmp_path)
+    step, plain = Steps(options, 3 * PROMPT, Graphs(uncaptured)), Steps(options, 0)
+    work = [(sigma, seed) for seed in range(6) for sigma in (0.9, 0.7, 0.5, 0.3)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda item: step(*item), work))
+    assert all(torch.equal(a, plain(*item)) for a, item in zip(found, work, strict=True))
+
+
+def test_graphs_need_a_gpu(tmp_path):
+    assert choose_graphs("auto", CPU) is choose_graphs("off", CPU) is None
+    with pytest.raises(EngineUnavailableError, match="graphs=on: cpu has no CUDA graphs"):
+        Models(tiny_ltx.build(tmp_path), graphs="on")
+
+
+def test_memory_for_text_is_stated(tmp_path):
+    options = tiny_ltx.build(tmp_path)
+    plain, remembering = Models(options), Models(options, text_memory=0.5)
+    assert remembering.host_bytes - plain.host_bytes == 500_000_000

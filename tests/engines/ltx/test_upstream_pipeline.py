@@ -1,0 +1,145 @@
+"""Our engine against upstream's own pipeline, end to end in its bfloat16."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction as F
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
+pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
+if any(find_spec(name) is None for name in ("ltx_pipelines", "transformers", "PIL")):
+    pytest.skip("the LTX extra is not installed", allow_module_level=True)
+
+import json
+
+from support import tiny_ltx
+from support.pictures import Same, moving, video
+
+from ltxfilter.engines.ltx.diffusion.canvas import Canvas
+from ltxfilter.engines.ltx.diffusion.grids import Grid, Still
+from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+from ltxfilter.engines.ltx.diffusion.samplers import Guidance
+from ltxfilter.engines.ltx.diffusion.tokens import still_positions
+from ltxfilter.engines.ltx.diffusion.two_stage import Stages
+from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Given, Official
+from ltxfilter.engines.ltx.keyframe import Keyframe
+from ltxfilter.engines.ltx.models.resident import Models
+from ltxfilter.frame import Frame, Made
+from ltxfilter.pipeline.stages import drawn as drawn_path
+from ltxfilter.pipeline.stages import windows as window_path
+from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Gap, Join, Window
+
+CPU = torch.device("cpu")
+SIDE = 128
+RATE = 50
+PLACES = (0, 4, 8)
+SEED = 11
+STEPS = 2
+GUIDANCE = Guidance(cfg=3.0, stg=1.0, blocks=(1,), rescale=0.7)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A checkpoint whose sound does not reach its picture, so that leaving sound out is exact."""
+    torch.set_num_threads(1)
+    found = tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
+    tensors = tiny_ltx.read(found.checkpoint)
+    for name, value in tensors.items():
+        if ".audio_to_video_attn.to_out.0." in name:
+            value.zero_()
+    header = {"config": json.dumps(tiny_ltx.CONFIG), "model_version": "2.3.0"}
+    tiny_ltx.write(found.checkpoint, tensors, header)
+    return found
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Stills of 2x2 blocks, so that every way to halve them is the same."""
+    small = torch.rand(3, 3, SIDE // 2, SIDE // 2, generator=torch.Generator().manual_seed(4))
+    codes = (small * 255).round().repeat_interleave(2, -1).repeat_interleave(2, -2)
+    return list(codes / 127.5 - 1)
+
+
+class Upstream(Stages):
+    """Our stages with upstream's two particulars: its noise, and stills that last eight frames."""
+
+    __slots__ = ("generator",)
+
+    def _placed(self, grid, *given):
+        tokens = super()._placed(grid, *given)
+        rows, columns = tokens.size[1:]
+        positions = tokens.positions.clone()
+        for number, still in enumerate(grid.stills[1:], 1):
+            begin = tokens.grid + number * rows * columns
+            old = still_positions((rows, columns), float(still.at), float(RATE), span=8.0)
+            positions[:, :, begin : begin + rows * columns] = old
+        return replace(tokens, positions=positions)
+
+    def _noise(self, grid, tokens, purpose, step):
+        shape = tokens.clean.shape
+        found = torch.randn(shape, dtype=torch.bfloat16, generator=self.generator)
+        torch.randn(1, *self.sound(grid), dtype=torch.bfloat16, generator=self.generator)
+        return found.float()
+
+    @staticmethod
+    def sound(grid):
+        """Return the tokens of the silence that upstream draws beside a grid."""
+        from ltx_core.types import AudioLatentShape
+
+        shape = AudioLatentShape.from_duration(1, grid.frames / RATE)
+        return shape.frames, shape.channels * shape.mel_bins
+
+
+def test_two_stages_equal_the_official_pipelines(models, pictures):
+    context = tiny_ltx.read(models.context)["video_context"]
+    negative = torch.randn(context.shape, generator=torch.Generator().manual_seed(9))
+    theirs = Official(models, CPU).draw(
+        [Given(picture, place, 1.0) for picture, place in zip(pictures, PLACES, strict=True)],
+        9,
+        RATE,
+        steps=STEPS,
+        seed=SEED,
+        guidance=GUIDANCE,
+        contexts=(context, negative),
+        sound_width=tiny_ltx.TRANSFORMER["audio_cross_attention_dim"],
+    )
+    ours = Models(models, device=CPU, dtype=torch.bfloat16)
+    ours.negative_context = lambda: negative
+    options = {option.name: option.default for option in Keyframe.options}
+    options |= {"mode": "guided", "steps": STEPS, "append": True, "seed": SEED}
+    canvas = Canvas(video("gbrp", SIDE, SIDE), CPU, 64)
+    stages = Upstream(ours, canvas, options, GUIDANCE, Encoded(ours.encode))
+    object.__setattr__(stages, "generator", torch.Generator().manual_seed(SEED))
+    stills = tuple(Still(number, F(place)) for number, place in enumerate(PLACES))
+    grid = Grid(2, F(0), F(RATE), F(0), stills, ())
+    frames = tuple(Frame(F(n), (np.empty((1, 1), np.uint8),)) for n in range(3))
+    window = Window(0, frames, 0, 2, (Gap(Join.DRAW, reset=False),) * 2, ())
+    drawn = ours.decode(stages._latents(window, [grid], dict(enumerate(pictures))))[0]
+    assert drawn.shape == theirs.shape == (3, 9, SIDE, SIDE)
+    seen = ((drawn.clamp(-1, 1) + 1) * 127.5).floor() / 127.5 - 1  # upstream truncates
+    error = ((seen - theirs).norm() / theirs.norm()).item()
+    other = ((seen.flip(1) - theirs).norm() / theirs.norm()).item()
+    assert error < 0.02
+    assert other > 0.1  # frames in the wrong order would not do
+
+
+def test_the_engine_calls_it_for_each_window(models):
+    info = video("yuv420p", 70, 50)
+    frames = moving(info, 12)
+    found = []
+    for _ in range(2):
+        worker = Worker("ltx-reference:steps=1:cfg=1", info, F(60), models=models)
+        rolling = RollingWindow(worker.shape, F(60), Same(), F(1, 25))
+        found.append(list(drawn_path(window_path(frames, rolling), worker)))
+        worker.close()
+    made = [frame.made for frame in found[0]]
+    assert (made.count(Made.DRAWN), made.count(Made.SOURCE)) == (24, 3)
+    assert len({frame.planes[0].tobytes() for frame in found[0]}) == 24 + 3 + 1  # held at the end
+    for a, b in zip(*found, strict=True):
+        assert all(np.array_equal(p, q) for p, q in zip(a.planes, b.planes, strict=True))

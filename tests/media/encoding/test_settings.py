@@ -1,0 +1,112 @@
+"""Which encoder and which pixel format a container gets where the user names none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from support.media import convert_held, decoded, make_video
+
+from ltxfilter.errors import OptionError
+from ltxfilter.frame import ColorInfo, VideoInfo
+from ltxfilter.media.encoding.settings import Recipe, choose_pix_fmt, default_codec, recipe_for
+from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.options import OutputOptions
+
+F = Fraction
+
+
+def info(pix_fmt: str, transfer: int = 1) -> VideoInfo:
+    shapes = plane_shapes(pix_fmt, 64, 48)
+    return VideoInfo(64, 48, pix_fmt, shapes, F(25), color=ColorInfo(transfer=transfer))
+
+
+@pytest.mark.parametrize(
+    ("muxer", "pix_fmt", "transfer", "codec"),
+    [
+        ("mp4", "yuv420p", 1, "libx264"),
+        ("matroska", "yuv422p10le", 1, "libx264"),
+        ("mov", "yuv420p10le", 16, "libx265"),
+        ("mpegts", "yuv420p10le", 18, "libx265"),
+        ("mp4", "yuv444p12le", 1, "libx265"),
+        ("matroska", "gbrp", 1, "libx265"),
+        ("mov", "yuva444p10le", 1, "prores_ks"),
+        ("matroska", "yuva420p", 1, "ffv1"),
+        ("webm", "yuv420p", 1, "libvpx-vp9"),
+        ("webm", "yuv420p10le", 16, "libsvtav1"),
+        ("webm", "yuva420p", 1, "libvpx-vp9"),
+        ("avi", "yuv420p", 1, "mpeg4"),
+        ("ipod", "yuv420p10le", 16, "libx264"),
+        ("nut", "gbrp", 1, "rawvideo"),
+    ],
+)
+def test_encoder_goes_by_container_and_samples(
+    muxer: str, pix_fmt: str, transfer: int, codec: str
+) -> None:
+    assert default_codec(muxer, info(pix_fmt, transfer), "out") == codec
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "chosen", "said"),
+    [
+        ("libx264", "yuv422p10le", "yuv422p10le", ""),
+        ("libx264", "yuv420p12le", "yuv420p10le", "converted to yuv420p10le"),
+        ("libx264", "yuva444p", "yuv444p", "without its alpha"),
+        ("libx265", "yuva420p10le", "yuv420p10le", "without its alpha"),
+        ("libsvtav1", "yuv444p", "yuv420p", "converted to yuv420p"),
+        ("libvpx-vp9", "gray", "yuv420p", "converted to yuv420p"),
+        ("prores_ks", "yuv420p", "yuv422p10le", "converted to yuv422p10le"),
+        ("rawvideo", "gbrap12le", "gbrap12le", ""),
+    ],
+)
+def test_pixel_format_loses_least(
+    codec: str, pix_fmt: str, chosen: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = av.codec.codec.Codec(codec, "w")
+    assert choose_pix_fmt(encoder, info(pix_fmt), None) == chosen
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "webm", "avi", "ts", "flv", "mpg", "nut"])
+def test_every_usual_ending_works_without_a_word(tmp_path: Path, suffix: str) -> None:
+    path = make_video(tmp_path / "in.mkv", 5)
+    convert_held(path, tmp_path / f"out.{suffix}", "50", codec=None, encoder={})
+    assert len(list(decoded(tmp_path / f"out.{suffix}"))) == 10
+
+
+def test_quality_is_the_users_if_given() -> None:
+    def made(**encoder: str) -> Recipe:
+        return recipe_for(OutputOptions(encoder=encoder), "mp4", info("yuv420p"), F(50))
+
+    assert made().options["crf"] == "18"
+    assert made(preset="fast").options == {"crf": "18", "preset": "fast"}
+    assert made(crf="30").options == {"crf": "30", "preset": "medium"}
+    assert made(b="2M").options == {"b": "2M", "preset": "medium"}
+    assert "crf" not in made(qp="0").options
+
+
+def test_fixed_quantiser_is_written_as_ffmpeg_does() -> None:
+    options = OutputOptions(path="out.avi", encoder={"q": "3"})
+    recipe = recipe_for(options, "avi", info("yuv420p"), F(50))
+    assert recipe.options == {"global_quality": "354", "flags": "+qscale"}
+
+
+def test_parameters_of_encoders_are_joined() -> None:
+    options = OutputOptions(codec="libx265", encoder={"x265-params": "ref=2"})
+    recipe = recipe_for(options, "mp4", info("yuv420p"), F(50))
+    assert recipe.options["x265-params"] == "ref=2:log-level=error"
+    with pytest.raises(OptionError, match="no option tunes"):
+        recipe_for(replace(options, encoder={"tunes": "x"}), "mp4", info("yuv420p"), F(50))
+
+
+@pytest.mark.parametrize(("preset", "least"), [("ultrafast", 17), ("medium", 125)])
+def test_lookahead_is_charged(preset: str, least: int) -> None:
+    """Measured growth of libx264 at 1080p, in frames."""
+    held = Recipe("libx264", "yuv420p", {"preset": preset}).held_bytes(info("yuv420p"))
+    assert held >= least * info("yuv420p").frame_bytes
+    calm = Recipe("libx264", "yuv420p", {"preset": preset, "tune": "zerolatency"})
+    assert calm.held_bytes(info("yuv420p")) <= held

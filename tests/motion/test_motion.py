@@ -1,0 +1,162 @@
+"""The maths of motion: grids, search, projection, trajectories, fields."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.scenes import scene
+
+from ltxfilter.motion import kernels
+from ltxfilter.motion.estimate import Estimator, PairFlow, project
+from ltxfilter.motion.grid import Grid, Shrunk, choose_sizes, pyramid, shrink
+from ltxfilter.motion.plane_drawer import estimate_psnr
+from ltxfilter.motion.pyramid import Effort, Search, at, find_flow, patch_places, resized
+from ltxfilter.motion.trajectory import Passage, field, moment, travelled
+
+relaxed = settings(deadline=None)  # the machine may be busy
+
+
+def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180)) -> np.ndarray:
+    """Return a view of a scene, [H, W] uint8, seen (x, y) further on."""
+    move = np.array([[1, 0, -20 - x], [0, 1, -10 - y]], np.float32)
+    picture = cv2.warpAffine(scene(seed).astype(np.float32), move, size, flags=cv2.INTER_CUBIC)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@relaxed
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_grids_cover_the_picture(width: int, height: int) -> None:
+    grid = Grid(width, height, choose_sizes(width * height)[0])
+    assert grid.columns * grid.cell >= width
+    assert grid.rows * grid.cell >= height
+    assert min(grid.columns, grid.rows) >= 8
+
+
+@pytest.mark.parametrize("depth", [8, 10, 16])
+def test_shrinking_keeps_the_mean(depth: int) -> None:
+    luma = moved(0, 0)
+    deep = luma.astype(np.uint16 if depth > 8 else np.uint8) << (depth - 8)
+    small = shrink(deep, depth, Grid(320, 180, 2))
+    assert small.levels[0].shape == (90, 160)
+    assert small.coarse.shape == (45, 80)
+    assert abs(float(small.coarse.mean()) - luma.mean()) < 1.5
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(-12, 12), st.floats(-8, 8))
+def test_the_search_finds_a_shift(x: float, y: float) -> None:
+    levels = pyramid(moved(0, 0)), pyramid(moved(x, y))
+    found = find_flow(levels, None, [Effort()])
+    inner = found[24:-24, 24:-24]
+    np.testing.assert_allclose(np.median(inner, axis=(0, 1)), [-x, -y], atol=0.15)
+
+
+def test_a_prior_helps_where_motion_is_too_fast_to_find() -> None:
+    a, b = pyramid(moved(0, 0)), pyramid(moved(90, 0))
+    prior = np.full((180, 320, 2), (-88.0, 0.0), np.float32)
+    found = find_flow((a, b), prior, [Effort()])[30:-30, 110:-10]
+    np.testing.assert_allclose(np.median(found, axis=(0, 1)), [-90, 0], atol=0.3)
+
+
+def test_flow_keeps_its_meaning_at_other_sizes() -> None:
+    flow = np.full((40, 60, 2), (3.0, -2.0), np.float32)
+    np.testing.assert_allclose(resized(flow, (20, 30)), 0.5 * flow[:20, :30])
+    np.testing.assert_allclose(resized(flow, (80, 120))[5], 2 * np.full((120, 2), (3.0, -2.0)))
+    places = patch_places((80, 120), 8)
+    assert (at(flow, (80, 120), places) == (6.0, -4.0)).all()
+
+
+def test_splat_of_zero_flow_is_identity() -> None:
+    weight = np.random.default_rng(0).random((9, 13), np.float32)
+    sums = kernels.splat(np.zeros((9, 13, 2), np.float32), weight)
+    np.testing.assert_allclose(sums[2], weight, atol=0.5 / 1024)
+    np.testing.assert_array_equal(kernels.fill(sums), np.zeros((9, 13, 2)))
+
+
+@relaxed
+@given(st.integers(-4, 4), st.integers(-4, 4))
+def test_splat_keeps_all_weight_inside(x: int, y: int) -> None:
+    flow = np.full((20, 20, 2), (x, y), np.float32)
+    weight = np.zeros((20, 20), np.float32)
+    weight[5:15, 5:15] = 1
+    sums = kernels.splat(flow, weight)
+    assert sums[2].sum() == 100
+    np.testing.assert_array_equal(sums[2, 5 + y : 15 + y, 5 + x : 15 + x], 1)
+
+
+def test_projection_turns_flow_round_and_fills_holes() -> None:
+    flow = np.full((30, 40, 2), (6.0, 0.0), np.float32)
+    back = project(flow)
+    np.testing.assert_allclose(back, -flow, atol=1e-5)
+
+
+def test_agreement_is_one_where_flow_returns_and_low_where_not() -> None:
+    there = np.full((20, 30, 2), (2.0, 1.0), np.float32)
+    np.testing.assert_allclose(kernels.agree(there, -there), 1)
+    assert kernels.agree(there, there).max() < 0.1
+
+
+@relaxed
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.1, 3), st.floats(0.01, 0.99))
+def test_trajectories_pass_through_all_keyframes(
+    speed: float, acceleration: float, span: float, passed: float
+) -> None:
+    def place(p: float) -> np.ndarray:
+        x = speed * p + acceleration * p * p
+        return np.full((2, 2, 2), x, np.float32)
+
+    sure = np.ones((2, 2), np.float32)
+    found = travelled(place(1), (place(-span), sure, span), passed)
+    np.testing.assert_allclose(found, place(passed), atol=1e-4)
+
+
+def test_an_unsure_neighbour_bends_less() -> None:
+    ahead, behind = np.full((1, 1, 2), 4, np.float32), np.zeros((1, 1, 2), np.float32)
+    straight = travelled(ahead, None, 0.5)
+    bent = [
+        travelled(ahead, (behind, np.full((1, 1), sure, np.float32), 1.0), 0.5)
+        for sure in (0.0, 0.5, 1.0)
+    ]
+    np.testing.assert_allclose(bent[0], straight)
+    assert bent[2][0, 0, 0] < bent[1][0, 0, 0] < straight[0, 0, 0]
+
+
+def pair_flow(grid: Grid, left: Shrunk, right: Shrunk) -> PairFlow:
+    """Return the motion between two pictures, found with ordinary effort."""
+    estimator = Estimator(grid, Search([Effort()]))
+    return estimator.refined(estimator.glimpse(left, right, None), left, right)
+
+
+@pytest.mark.parametrize("tau", [0.2, 0.5, 0.8])
+def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
+    grid = Grid(320, 180, 1)
+    left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
+    pair = pair_flow(grid, left, right)
+    at_tau = moment(Passage(pair), tau)
+    inner = np.s_[20:-20, 20:-20]
+    np.testing.assert_allclose(np.median(at_tau.to_left[inner], (0, 1)), [3 * tau, 0], atol=0.1)
+    np.testing.assert_allclose(
+        np.median(at_tau.to_right[inner], (0, 1)), [-3 * (1 - tau), 0], atol=0.1
+    )
+    assert abs(float(np.median(at_tau.share)) - (1 - tau)) < 0.02
+
+
+def test_a_field_scales_with_subsampling() -> None:
+    grid = Grid(320, 180, 2)
+    left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
+    at_half = moment(Passage(pair_flow(grid, left, right)), 0.5)
+    luma, chroma = field(at_half, grid, 0, 0), field(at_half, grid, 1, 1)
+    assert luma.shape == (5, grid.rows + 2, grid.columns + 2)
+    assert np.abs(luma[:4].astype(int) - 2 * chroma[:4]).max() <= 1
+    np.testing.assert_array_equal(luma[4], chroma[4])
+
+
+def test_less_disagreement_promises_more() -> None:
+    differences = [np.full((4, 4), rms, np.float32) for rms in (0, 1, 5, 20)]
+    promised = [estimate_psnr(difference, 100) for difference in differences]
+    assert promised == sorted(promised, reverse=True)
+    assert 45 < promised[1] < 55
+    assert estimate_psnr(differences[1], 20) < promised[1] < estimate_psnr(differences[1], 200)

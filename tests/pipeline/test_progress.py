@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltxfilter.pipeline.progress import (
+    Pace,
+    Progress,
+    bottleneck,
+    busy,
+    clock,
+    key_values,
+    memory_line,
+    rate_text,
+    status_line,
+    summary,
+)
+from ltxfilter.pipeline.threads import StageStats
+from ltxfilter.values import MIB
+
+
+def run_of(
+    elapsed: float = 10.0,
+    *,
+    decode: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    motion: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    draw: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Progress:
+    """Return a finished run; each stage is (elapsed, send_wait, receive_wait) in seconds."""
+    names = {"decode": decode, "motion": motion, "draw": draw}
+    stages = tuple(
+        StageStats(name, elapsed=own, send_wait=sent, receive_wait=received, peak_bytes=MIB)
+        for name, (own, sent, received) in names.items()
+    )
+    return Progress(elapsed=elapsed, stages=stages)
+
+
+def test_the_counts_add_up():
+    progress = Progress(passed=3, drawn=2, held=1, out_time=Fraction(1), duration=Fraction(4))
+    assert progress.frames_out == 6
+    assert progress.done == 0.25
+    assert Progress().done is None
+
+
+def test_an_even_pace_is_that_pace():
+    pace, progress = Pace(), Progress(duration=Fraction(100))
+    assert pace.speed is None
+    assert pace.remaining(progress) is None
+    for second in range(1, 11):
+        progress.elapsed, progress.out_time = float(second), Fraction(2 * second)
+        pace.observe(progress)
+    assert pace.speed == pytest.approx(2)
+    assert pace.remaining(progress) == pytest.approx(40)
+    progress.duration = None
+    assert pace.remaining(progress) is None
+
+
+def test_the_pace_follows_within_a_minute():
+    pace, progress = Pace(), Progress()
+    for speed in (1, 5):
+        for _ in range(90):
+            progress.elapsed += 1
+            progress.out_time += speed
+            pace.observe(progress)
+    assert pace.speed == pytest.approx(5, rel=0.06)
+
+
+def test_the_status_line_speaks_ffmpegs_words():
+    progress = Progress(passed=50, drawn=50, out_time=Fraction(4), elapsed=2.0)
+    pace = Pace()
+    assert status_line(progress, pace) == "frame=  100 fps=50 time=00:00:04.00 speed=? ? eta=?"
+    progress.duration = Fraction(8)
+    pace.observe(progress)
+    assert status_line(progress, pace) == (
+        "frame=  100 fps=50 time=00:00:04.00 speed=2x 50% eta=00:00:02"
+    )
+
+
+def test_progress_blocks_read_as_ffmpegs():
+    progress = Progress(passed=5, drawn=4, held=1, out_time=Fraction(1, 3), elapsed=0.5)
+    block = dict(line.split("=") for line in key_values(progress, ended=False).splitlines())
+    assert block == {
+        "frame": "10", "fps": "20.00", "out_time_us": "333333", "out_time_ms": "333333",
+        "out_time": "00:00:00.333333", "dup_frames": "1", "drop_frames": "0",
+        "speed": "0.667x", "progress": "continue",
+    }  # fmt: skip
+    assert key_values(Progress(), ended=True).endswith("progress=end\n")
+
+
+@given(st.integers(0, 10**7), st.integers(0, 99))
+def test_clocks(seconds: int, hundredths: int):
+    text = clock(seconds + hundredths / 100)
+    hours, minutes, rest = text.split(":")
+    assert int(hours) * 3600 + int(minutes) * 60 + Fraction(rest) == seconds + Fraction(
+        hundredths, 100
+    )
+
+
+def test_clocks_carry():
+    assert clock(59.999) == "00:01:00.00"
+    assert clock(3599.6, 0) == "01:00:00"
+
+
+def test_busy_leaves_waiting_out():
+    progress = run_of(decode=(10, 6, 1), motion=(5, 0, 0), draw=(12, 0, 3))
+    assert busy(progress) == {"decode": 4, "motion": 4, "draw": 12, "encode": 7}
+
+
+@pytest.mark.parametrize(
+    ("progress", "name"),
+    [
+        (run_of(decode=(10, 9, 0), motion=(1, 0, 0), draw=(4, 0, 1)), "encode"),
+        (run_of(decode=(10, 9, 0), motion=(4, 0, 0), draw=(15, 0, 9)), "draw"),
+        (run_of(decode=(10, 9, 0), motion=(9, 0, 0), draw=(9, 0, 9)), "motion"),
+        (run_of(decode=(10, 0, 8), motion=(9, 0, 0), draw=(1, 0, 9)), "decode"),
+        (Progress(elapsed=1.0), "encode"),
+    ],
+)
+def test_the_bottleneck_is_what_the_others_wait_for(progress: Progress, name: str):
+    assert bottleneck(progress) == name
+
+
+def test_the_summary_names_what_happened():
+    progress = run_of(draw=(18, 0, 9))
+    progress.frames_in, progress.passed, progress.drawn, progress.held = 10, 10, 9, 1
+    lines = list(summary(progress))
+    assert lines[0] == "in 10, out 20: 10 passed through, 9 drawn, 1 held"
+    assert lines[1].startswith("took 10.0 s; busy: decode 0.0, ")
+    assert "bottleneck: draw" in lines[1]
+    assert lines[1].endswith("queues held at most 3 MB")
+    progress.cuts, progress.corrupt = 2, 1
+    assert "noticed: cuts 2, corrupt 1" in list(summary(progress))
+
+
+def test_memory_by_part():
+    parts = {"decode": 12 * MIB, "window": 75 * MIB, "encode": 0, "small": 1}
+    assert memory_line(parts) == "memory: decode 12 + window 75 + encode 0 + small 1 = ~87 MB"
+
+
+def test_rates_for_people():
+    assert rate_text(Fraction(60000, 1001)) == "60000/1001 fps"
+    assert rate_text(Fraction(25)) == "25 fps"
+    assert rate_text(None) == "variable rate"

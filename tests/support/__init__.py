@@ -1,0 +1,1 @@
+"""What tests share: clips, pipes, streams of made pictures, tiny LTX-2 checkpoints."""

@@ -1,0 +1,280 @@
+"""What tests ask of media files: the path with frames held, made inputs, facts of outputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from ltxfilter.frame import Frame, Made, Planes
+from ltxfilter.media.container import ContainerSink, ContainerSource
+from ltxfilter.media.container.demux import is_cover
+from ltxfilter.options import InputOptions, OutputOptions
+from ltxfilter.windows.timeline import Timeline, output_rate
+
+FAST = {"preset": "ultrafast"}
+
+
+def hold_path(
+    source: ContainerSource, sink: ContainerSink, rate: Fraction | None, limit: int = 10**9
+) -> int:
+    """Write `source` at `rate`, holding frames; finish. Returns how many frames were written."""
+    written = 0
+    for frame in held(source, rate):
+        sink.write(frame)
+        written += 1
+        if written == limit:
+            return written
+    sink.finish()
+    return written
+
+
+def held(source: ContainerSource, rate: Fraction | None) -> Iterator[Frame]:
+    """Yield the output frames of a path whose engine only holds."""
+    timeline: Timeline | None = None
+    previous: Frame | None = None
+    for frame in source.frames():
+        if timeline is None:
+            timeline = Timeline(rate, frame.time)
+        if previous is not None:
+            yield from _until(previous, timeline.between(previous.time, frame.time))
+        previous = frame
+    if previous is not None and timeline is not None:
+        yield from _until(
+            previous, timeline.tail(previous.time, previous.time + _last(source, previous))
+        )
+
+
+def _last(source: ContainerSource, frame: Frame) -> Fraction:
+    interval = source.info.interval or Fraction(1, 25)
+    short = frame.duration is None or frame.duration < interval / 2
+    return interval if short else frame.duration or interval
+
+
+def _until(frame: Frame, slots: Iterator[tuple[int, Fraction, Fraction]]) -> Iterator[Frame]:
+    for _, time, tau in slots:
+        yield replace(frame, time=time, made=Made.SOURCE if tau == 0 else Made.HELD)
+
+
+def convert_held(
+    path: Path | str,
+    output: Path | str,
+    fps: str = "auto",
+    *,
+    reading: dict[str, Any] | None = None,
+    **writing: Any,
+) -> ContainerSink:
+    """Convert a file with frames held; returns the sink, closed."""
+    writing = {"encoder": FAST, "codec": "libx264", **writing}
+    source = ContainerSource(InputOptions(path=str(path), **(reading or {})))
+    try:
+        rate = output_rate(fps, source.info.rate)
+        with ContainerSink(OutputOptions(path=str(output), **writing), source, rate) as sink:
+            hold_path(source, sink, rate)
+        return sink
+    finally:
+        source.close()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """When a file's pictures are shown, as a player sees it."""
+
+    times: list[Fraction]
+    last: Fraction  # duration of the last picture
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds; a last duration under half the median counts as the median."""
+        deltas = sorted(b - a for a, b in pairwise(self.times))
+        median = deltas[len(deltas) // 2] if deltas else self.last
+        last = self.last if self.last >= median / 2 else median
+        return self.times[-1] - self.times[0] + last
+
+
+def shown(path: Path | str) -> Shown:
+    """Decode a file and return when its pictures are shown."""
+    frames = [
+        (frame.pts * frame.time_base, (frame.duration or 0) * frame.time_base)
+        for frame in decoded(path)
+    ]
+    frames.sort()
+    return Shown([time for time, _ in frames], frames[-1][1])
+
+
+def decoded(path: Path | str) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a file's first video."""
+    with av.open(str(path)) as container:
+        stream = next(s for s in container.streams.video if not is_cover(s))
+        stream.thread_type = "AUTO"
+        yield from container.decode(stream)
+
+
+def md5(planes: Planes) -> str:
+    """Return the digest of a picture's samples."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for plane in planes:
+        digest.update(np.ascontiguousarray(plane))
+    return digest.hexdigest()
+
+
+def audio_packets(path: Path | str) -> list[bytes]:
+    """Return the packets of the first audio stream, byte for byte."""
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def sound_lag(path: Path | str) -> Fraction | None:
+    """Return how long after the first picture the first audio packet starts, in seconds."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        packets = container.demux(container.streams.audio[0])
+        sound = next(packet.pts * packet.time_base for packet in packets if packet.pts is not None)
+    frame = next(decoded(path))
+    return sound - frame.pts * frame.time_base
+
+
+def make_video(
+    path: Path,
+    frames: int = 10,
+    *,
+    size: tuple[int, int] = (64, 48),
+    rate: Fraction = Fraction(25),
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    pts: Callable[[int], int] = lambda index: index,
+    audio: bool = False,
+    format: str | None = None,  # noqa: A002
+) -> Path:
+    """Write a small video of moving noise-free ramps, with a tone if asked for."""
+    with av.open(str(path), "w", format=format) as container:
+        video = container.add_stream(codec, rate=rate, options=options or {})
+        video.width, video.height = size
+        video.pix_fmt = pix_fmt
+        video.codec_context.time_base = 1 / rate
+        sound = container.add_stream("aac", rate=48000) if audio else None
+        for index in range(frames):
+            frame = ramp(index, size, pix_fmt)
+            frame.pts, frame.time_base = pts(index), 1 / rate
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if sound is not None:
+            container.mux(tone(sound, frames / rate))
+    return path
+
+
+def ramp(index: int, size: tuple[int, int], pix_fmt: str = "yuv420p") -> av.VideoFrame:
+    """Return a picture that differs from its neighbours everywhere."""
+    rows, columns = np.mgrid[0 : size[1], 0 : size[0]]
+    picture = np.stack(
+        [columns * 3 + index * 7, rows * 4 + index * 5, columns + rows + index * 9], axis=-1
+    ).astype(np.uint8)
+    return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
+
+
+def make_rich(path: Path, *, frames: int = 50, delay: Fraction = Fraction(0)) -> Path:
+    """Write a video with sound, subtitles, chapters, a cover and tags; mkv also an attachment.
+
+    delay: seconds by which the picture starts after the sound.
+    """
+    matroska = path.suffix == ".mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata.update({"title": "A film", "comment": "kept", "encoder": "stale"})
+        video = container.add_stream("libx264", rate=25, options={"qp": "0", "g": "12"})
+        video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
+        video.metadata.update({"language": "ger", "title": "main", "BPS": "123"})
+        sound = container.add_stream("aac", rate=48000)
+        sound.metadata["language"] = "fre"
+        sound.disposition = av.stream.Disposition.default | av.stream.Disposition.original
+        words = container.add_mux_stream("subrip" if matroska else "mov_text")
+        words.time_base = Fraction(1, 1000)
+        words.metadata["language"] = "ita"
+        cover = jpeg()
+        if matroska:
+            container.add_attachment("font.ttf", "application/x-truetype-font", b"not a font" * 9)
+            container.add_attachment("cover.jpg", "image/jpeg", cover)
+        else:
+            art = container.add_mux_stream("mjpeg", width=32, height=32)
+            art.disposition = av.stream.Disposition.attached_pic
+        container.set_chapters([_chapter(0, 0, 1000, "one"), _chapter(1, 1000, 2000, "two")])
+        packets = [*_pictures(video, frames, delay), *_words(words, matroska)]
+        packets += tone(sound, Fraction(frames, 25) + delay)
+        if not matroska:
+            container.mux(_packet(art, cover, 0, 1))
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            container.mux(packet)
+    return path
+
+
+def jpeg() -> bytes:
+    """Return a small picture file."""
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 32, 32, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    frame = ramp(0, (32, 32), "yuvj420p")
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def _chapter(number: int, start: int, end: int, title: str) -> Any:
+    base = Fraction(1, 1000)
+    return {
+        "id": number,
+        "start": start,
+        "end": end,
+        "time_base": base,
+        "metadata": {"title": title},
+    }
+
+
+def _packet(stream: Any, data: bytes, pts: int, duration: int) -> av.Packet[Any]:
+    packet = av.Packet(data)
+    packet.stream, packet.time_base = stream, stream.time_base or Fraction(1, 1000)
+    packet.pts = packet.dts = pts
+    packet.duration, packet.is_keyframe = duration, True
+    return packet
+
+
+def _pictures(stream: Any, frames: int, delay: Fraction) -> Iterator[av.Packet[Any]]:
+    packets: list[av.Packet[Any]] = []
+    for index in range(frames):
+        frame = ramp(index, (64, 48))
+        frame.pts, frame.time_base = index, Fraction(1, 25)
+        packets += stream.encode(frame)
+    for packet in [*packets, *stream.encode(None)]:
+        shift = round(delay * 25)
+        packet.pts, packet.dts, packet.time_base = (
+            packet.pts + shift,
+            packet.dts + shift,
+            Fraction(1, 25),
+        )
+        yield packet
+
+
+def _words(stream: Any, matroska: bool) -> Iterator[av.Packet[Any]]:
+    for number, text in enumerate(["hello", "again", "and bye"]):
+        data = text.encode() if matroska else len(text).to_bytes(2, "big") + text.encode()
+        packet = _packet(stream, data, 200 + 600 * number, 400)
+        packet.time_base = Fraction(1, 1000)
+        yield packet
+
+
+def tone(stream: Any, seconds: Fraction) -> list[av.Packet[Any]]:
+    """Return the packets of a stereo tone at 48 kHz."""
+    time = np.arange(int(48000 * seconds))
+    samples = np.tile((np.sin(time / 20) * 0.3).astype(np.float32), (2, 1))
+    packets: list[av.Packet[Any]] = []
+    for start in range(0, samples.shape[1], 1024):
+        part = np.ascontiguousarray(samples[:, start : start + 1024])
+        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        packets += stream.encode(frame)
+    return [*packets, *stream.encode(None)]
