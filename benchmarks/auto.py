@@ -22,7 +22,7 @@ from benchmarks import scores
 from benchmarks.clips import Clip, files, load
 from benchmarks.record import table, write
 from ltxfilter import engines
-from ltxfilter.engines.base import Choice, Drawn
+from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.frame import Frame, Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.cuts import CutDetector
@@ -38,7 +38,7 @@ ORACLES = {
 BLUR, NOISE, GAIN = 1.0, 2.0, 0.01  # samples, 8-bit codes, deviation of a factor
 
 
-class Oracle:
+class Oracle(Engine):
     """An engine that has seen the frames between."""
 
     name: ClassVar[str] = "oracle"

@@ -33,7 +33,7 @@ from ltxfilter.motion.cuda import device
 from ltxfilter.options import available_threads
 from ltxfilter.pipeline.stages import prepared, windows
 from ltxfilter.pipeline.threads import StageStats, ordered
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, WindowShape
 
@@ -53,7 +53,7 @@ class Uncut:
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:  # noqa: ARG002
         """Return DRAW."""
-        return Join.DRAW
+        return Join.INTERPOLATE
 
 
 def moving(video: VideoInfo, count: int) -> list[Planes]:
@@ -96,7 +96,7 @@ def cut(video: VideoInfo, shape: WindowShape) -> RollingWindow:
 
 def drawn(video: VideoInfo, engine: str, threads: int) -> Generator[int]:
     """Yield how many frames came out, window after window, of an endless stream."""
-    worker = Worker(engine, video, 2 * RATE, threads)
+    worker = WindowRunner(engine, video, 2 * RATE, threads)
     stage = ordered(
         prepared(windows(endless(video), cut(video, worker.shape)), worker),
         worker.draw,

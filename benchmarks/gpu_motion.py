@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_models import Bench, per_call, randomize
-from ltxfilter.engines.ltx.guides.contract import Clip
+from ltxfilter.engines.ltx.guides.contract import GuideClip
 from ltxfilter.engines.ltx.guides.ltx_source import LtxSource, choose_grid, choose_sigmas
 from ltxfilter.engines.ltx.memory_check import OneShot
 from ltxfilter.engines.ltx.models import tiny_vae
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.engines.ltx.motion import Motion
+from ltxfilter.engines.ltx.motion import LtxMotion
 from ltxfilter.engines.ltx.prompts import Contexts, Prompt
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
@@ -44,7 +44,7 @@ class Case:
     vae: str = "full"
     size: tuple[int, int] = HD
     pace: int = 2  # output frames per keyframe
-    gaps: int = 0  # of a clip; 0 as usual
+    pauses: int = 0  # of a clip; 0 as usual
 
     @property
     def name(self) -> str:
@@ -105,7 +105,7 @@ def _line(models: Models, case: Case, tiny: bool) -> dict[str, Any]:
 
 def _measured(source: LtxSource, models: Models, case: Case, tiny: bool) -> dict[str, Any]:
     """Return what a case costs per output frame: its guides, all that draws, and memory."""
-    clip, out = clip_for(source), case.pace * source.gaps
+    clip, out = clip_for(source), case.pace * source.intervals
     cuda = source.device.type == "cuda"
     before = torch.cuda.memory_allocated(source.device) if cuda else 0
     if cuda:
@@ -117,7 +117,7 @@ def _measured(source: LtxSource, models: Models, case: Case, tiny: bool) -> dict
     peak = torch.cuda.max_memory_allocated(source.device) if cuda else 0
     held = sum(value.nbytes for part in case.parts for value in models._module(part).parameters())
     return {
-        "guides": source.gaps * source.parts + 1,
+        "guides": source.intervals * source.parts + 1,
         "ms per frame": 1000 * whole,
         "of that guides": 1000 * guides / out,
         "TFLOP per frame": counter.get_total_flops() / sizes.TERA / out,
@@ -129,7 +129,7 @@ def _measured(source: LtxSource, models: Models, case: Case, tiny: bool) -> dict
 def _whole(source: LtxSource, size: tuple[int, int], pace: int) -> float:
     """Return the seconds per output frame of drawing windows in as many threads as a run has."""
 
-    class Given(Motion):
+    class Given(LtxMotion):
         def open_source(self, *_: object) -> LtxSource:
             return source
 
@@ -169,7 +169,13 @@ def _windows(video: VideoInfo, shape: WindowShape, rate: Fraction, count: int) -
 def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
     """Return a case's source, drawing with models that are there; tiny: small guides."""
     size = SMALLEST if tiny else ""
-    options = {"source": case.source, "size": size, "parts": 0, "gaps": case.gaps, "batch": 1}
+    options = {
+        "source": case.source,
+        "size": size,
+        "parts": 0,
+        "intervals": case.gaps,
+        "batch": 1,
+    }
     sigmas = choose_sigmas(case.steps, upsampled=case.upsampled) if case.denoised else ()
     grid = choose_grid(options, case.size, Fraction(case.pace))
     return LtxSource(models, grid, upsampled=case.upsampled, sigmas=sigmas, seed=0)
@@ -182,9 +188,9 @@ def _adopt_tiny_vae(models: Models) -> None:
         models.adopt(part, module.to(models.dtype))
 
 
-def clip_for(source: LtxSource) -> Clip:
+def clip_for(source: LtxSource) -> GuideClip:
     """Return a clip of random pictures."""
-    count = source.gaps + 1
+    count = source.intervals + 1
     times = tuple(Fraction(number, 25) for number in range(count))
     pictures = torch.rand(3, count, source.height, source.width, device=source.device)
-    return Clip(pictures * 2 - 1, times, 25.0)
+    return GuideClip(pictures * 2 - 1, times, 25.0)

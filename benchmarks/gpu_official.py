@@ -165,7 +165,7 @@ def noisy(window: Window) -> Window:
         )
         for key in window.keyframes
     )
-    return Window(0, keyframes, window.first, window.last, window.gaps, window.slots)
+    return Window(0, keyframes, window.first, window.last, window.intervals, window.slots)
 
 
 def run(device: torch.device, *, tiny: bool, folder: str | None, steps: int) -> int:

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import torch
 
-from ltxfilter.engines.ltx.guides.contract import Clip, GuideSource
+from ltxfilter.engines.ltx.guides.contract import GuideClip, GuideSource
 from ltxfilter.engines.ltx.guides.downscale import SmallCanvas
-from ltxfilter.engines.ltx.motion import Motion
+from ltxfilter.engines.ltx.motion import LtxMotion
 from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption
 
@@ -64,21 +64,21 @@ class Oracle:
         self, video: VideoInfo, truth: Truth, size: tuple[int, int], parts: int, level: int
     ) -> None:
         self.width, self.height = size
-        self.parts, self.gaps, self.batch = parts, max(8 // parts, 1), 1
+        self.parts, self.intervals, self.batch = parts, max(8 // parts, 1), 1
         self.device = torch.device("cpu")
         self.host_bytes = 0
         self._truth = truth
         self._how = LEVELS[level]
         self._canvas = SmallCanvas(video, *size, self.device)
 
-    def draw(self, clips: Sequence[Clip]) -> torch.Tensor:
+    def draw(self, clips: Sequence[GuideClip]) -> torch.Tensor:
         """Return guides of the frames that were dropped."""
         return torch.stack([self._clip(clip) for clip in clips])
 
     def close(self) -> None:
         """Hold nothing."""
 
-    def _clip(self, clip: Clip) -> torch.Tensor:
+    def _clip(self, clip: GuideClip) -> torch.Tensor:
         times = [
             left + (right - left) * part / self.parts
             for left, right in zip(clip.times, clip.times[1:], strict=False)
@@ -120,13 +120,13 @@ def _like_vae(part: Any, unit: float, seed: np.random.Generator) -> Any:
     return out + cv2.resize(field, part.shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-class OracleMotion(Motion):
+class OracleMotion(LtxMotion):
     """`ltx-motion` with the oracle as its source; set `truth` first."""
 
     name: ClassVar[str] = "oracle-motion"
     files: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[EngineOption, ...]] = (
-        *Motion.options,
+        *LtxMotion.options,
         EngineOption("level", 2, "of degradation, by LEVELS", low=0, high=len(LEVELS) - 1),
     )
     truth: ClassVar[Truth | None] = None

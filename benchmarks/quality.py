@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import scores
 from benchmarks.clips import Clip, files, filtered, load
 from benchmarks.record import table, write
-from ltxfilter.api import Path as Drawer
+from ltxfilter.api import FramePath as Drawer
 from ltxfilter.frame import Frame, Planes
 from ltxfilter.options import Options
 

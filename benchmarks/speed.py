@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.clips import Clip, files, load
 from benchmarks.record import table, write
-from ltxfilter.api import Path as Drawer
+from ltxfilter.api import FramePath as Drawer
 from ltxfilter.frame import Frame
 from ltxfilter.motion import kernels
 from ltxfilter.options import Options

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import ltxfilter
 from ltxfilter.engines import ENGINES
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption
 from ltxfilter.windows.window import Window, WindowShape
 
 
-class Nearest:
+class Nearest(Engine):
     """Shows the keyframe that is nearer in time."""
 
     name: ClassVar[str] = "nearest"
@@ -27,26 +27,15 @@ class Nearest:
     def __init__(self, switch: float = 0.5) -> None:
         self.switch = switch
 
-    @classmethod
-    def unavailable(cls) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
-
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
         """Ask for pairs of frames."""
         return WindowShape(keyframes=2)
-
-    def prepare(self, window: Window) -> Any:
-        """Return nothing: there is nothing to know beyond the frames."""
 
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:
         """Yield one picture per slot to draw."""
         for slot in window.to_draw():
             later = slot.tau >= self.switch
             yield Drawn(window.keyframes[slot.left + later].planes)
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 ENGINES["nearest"] = f"{__name__}:Nearest"

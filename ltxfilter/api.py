@@ -17,12 +17,12 @@ from ltxfilter.pipeline.run import OnProgress, run
 from ltxfilter.pipeline.stages import drawn
 from ltxfilter.values import parse_rate, seconds_of, spans_of
 from ltxfilter.windows.cuts import CutDetector
-from ltxfilter.windows.missing import LONGEST_HOLE, Hiding, hidden, merged
+from ltxfilter.windows.missing import LONGEST_MISSING, MissingFrames, hidden, merged
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.timeline import output_rate
 
 
-class Path:
+class FramePath:
     """Frames in, output frames out, in this thread: the core of everything below."""
 
     def __init__(self, info: VideoInfo, rate: Fraction | None, options: Options) -> None:
@@ -31,7 +31,7 @@ class Path:
         self._worker = live.open_worker(info, rate)
         self.latency = live.latency(self._worker.shape, info).seconds
         bound = live.longest_hole(self._worker, info)
-        longest = LONGEST_HOLE if bound is None else bound
+        longest = LONGEST_MISSING if bound is None else bound
         detector = CutDetector(info, cuts=options.cuts)
         self._rolling = RollingWindow(
             self._worker.shape,
@@ -39,7 +39,7 @@ class Path:
             detector,
             info.interval,
             options.repeats,
-            hiding=Hiding(options.conceal, longest, detector.apart),
+            hiding=MissingFrames(options.conceal, longest, detector.apart),
         )
 
     def push(self, frame: Frame) -> Iterator[Frame]:
@@ -91,7 +91,7 @@ class Interpolator:
             max_latency=None if max_latency is None else seconds_of(max_latency),
             threads=1,
         )
-        self._path: Path | None = None
+        self._path: FramePath | None = None
         self._ready: deque[Frame] = deque()
         self._ended = False
         self._kind = FramePictures()
@@ -156,10 +156,10 @@ class Interpolator:
         if self._path is not None:
             self._path.close()
 
-    def _open(self, frame: Any) -> Path:
+    def _open(self, frame: Any) -> FramePath:
         self._info = self._kind.info(frame, self._fps_in)
         self._rate = output_rate(self._fps, self._info.rate)
-        self._path = Path(self._info, self._rate, self._options)
+        self._path = FramePath(self._info, self._rate, self._options)
         return self._path
 
     def _time(self, frame: Any) -> Fraction:
@@ -209,7 +209,7 @@ def interpolate(
         for number, picture in enumerate(frames):
             if path is None or info is None:
                 info = kind.info(picture, rate_in)
-                path = Path(info, rate_out, options)
+                path = FramePath(info, rate_out, options)
             for frame in path.push(kind.frame(picture, number / rate_in, info)):
                 yield kind.picture(frame, info)
         if path is not None and info is not None:
@@ -221,8 +221,8 @@ def interpolate(
 
 
 def convert(
-    input: str | Path,  # noqa: A002
-    output: str | Path,
+    input: str | FramePath,  # noqa: A002
+    output: str | FramePath,
     *,
     fps: object = "auto",
     engine: str = "auto",

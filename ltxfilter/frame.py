@@ -80,8 +80,8 @@ class Made(Enum):
     """Where an output frame comes from."""
 
     SOURCE = "source"  # a source frame, untouched
-    DRAWN = "drawn"  # drawn by an engine
-    HELD = "held"  # a source frame repeated
+    INTERPOLATED = "interpolated"  # made by an engine
+    REPEATED = "repeated"  # a source frame repeated
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class EngineOption:
     choices: tuple[str, ...] = ()
     low: float | None = None  # smallest number allowed
     high: float | None = None  # largest number allowed
+    expert: bool = False  # True: only `ltxfilter engines --all` lists it
 
     def parse(self, text: str) -> Any:
         """Turn `text` into a value. Raises OptionError naming the option and what is allowed."""

@@ -130,21 +130,21 @@ def _gpu(number: int) -> str:
 
 
 def _engines(models: ModelOptions) -> Iterator[Finding]:
-    from ltxfilter.engines import ENGINES, build, engine_class
+    from ltxfilter.engines import build, engine_class, engine_names
 
-    for name in ENGINES:
+    for name in engine_names():
         missing = engine_class(name).unavailable() or ""
         ready = "ready"
-        if team := () if missing else getattr(build(name, models), "team", ()):
-            ready += ", with the files named: " + ", ".join(team)
+        if partners := () if missing else build(name, models).partners:
+            ready += ", with the files named: " + ", ".join(each.name for each in partners)
         yield Finding(f"engine {name}", "" if missing else ready, missing)
 
 
 def _model_files(models: ModelOptions) -> Iterator[Finding]:
-    from ltxfilter.engines import ENGINES, engine_class, model_files
+    from ltxfilter.engines import engine_class, engine_names, model_files
     from ltxfilter.engines.ltx.weights.describe_files import survey
 
-    needed = {name: getattr(engine_class(name), "files", ()) for name in ENGINES}
+    needed = {name: engine_class(name).files for name in engine_names()}
     for name, found, missing in survey(model_files.complete(models), needed):
         yield Finding(name.replace("_", " "), found, missing)
 

@@ -2,42 +2,84 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
-from ltxfilter.engines import model_files
 from ltxfilter.engines.base import Drawn, Engine
-from ltxfilter.errors import OptionError
+from ltxfilter.engines.model_files import complete
+from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
 from ltxfilter.values import parse_spec
 
-__all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class"]
+__all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class", "engine_names"]
+
+log = logging.getLogger("ltxfilter.engines")
+
+GROUP = "ltxfilter.engines"  # entry points of other packages: NAME = "module:Class"
 
 ENGINES = {  # name -> module:class
     "auto": "ltxfilter.engines.auto:Auto",
     "flow": "ltxfilter.engines.flow:Flow",
     "blend": "ltxfilter.engines.blend:Blend",
     "hold": "ltxfilter.engines.hold:Hold",
-    "ltx-keyframe": "ltxfilter.engines.ltx.keyframe:Keyframe",
-    "ltx-motion": "ltxfilter.engines.ltx.motion:Motion",
-    "ltx-reference": "ltxfilter.engines.ltx.reference:Reference",
-    "ltx-temporal": "ltxfilter.engines.ltx.temporal:Temporal",
+    "ltx-keyframe": "ltxfilter.engines.ltx.keyframe:LtxKeyframe",
+    "ltx-motion": "ltxfilter.engines.ltx.motion:LtxMotion",
+    "ltx-reference": "ltxfilter.engines.ltx.reference:LtxReference",
+    "ltx-temporal": "ltxfilter.engines.ltx.temporal:LtxTemporal",
 }
 
 
+@cache
+def registered() -> dict[str, str]:
+    """Return the engines of other packages, name -> module:class; a name of ours stays ours."""
+    found: dict[str, str] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in ENGINES or point.name in found:
+            package = point.dist.name if point.dist else point.value
+            log.warning("engine %s of %s: the name is taken, it is left out", point.name, package)
+        else:
+            found[point.name] = point.value
+    return found
+
+
+def engine_names() -> tuple[str, ...]:
+    """Return the names of all engines: our own, then those that other packages registered."""
+    return (*ENGINES, *registered())
+
+
 def engine_class(name: str) -> type[Engine]:
-    """Return the class of the engine called `name`. Raises OptionError."""
-    if name not in ENGINES:
-        raise OptionError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
-    module, _, attribute = ENGINES[name].partition(":")
-    found: type[Engine] = getattr(import_module(module), attribute)
+    """Return the class of the engine called `name`.
+
+    Raises OptionError for a name that is not known, EngineUnavailableError for an engine of another
+    package that cannot be imported or keeps not to the contract.
+    """
+    place = ENGINES.get(name) or registered().get(name)
+    if place is None:
+        raise OptionError(f"no engine {name!r}; there are {', '.join(engine_names())}")
+    module, _, attribute = place.partition(":")
+    if name in ENGINES:
+        own: type[Engine] = getattr(import_module(module), attribute)
+        return own
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:  # whatever another package's import does
+        raise EngineUnavailableError(
+            f"engine {name}: {place} cannot be imported: {error}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Engine)):
+        raise EngineUnavailableError(
+            f"engine {name}: {place} is no subclass of ltxfilter.engines.base.Engine"
+        )
     return found
 
 
 def build(spec: str, models: ModelOptions | None = None) -> Engine:
     """Build the engine that "NAME:key=value" describes, not yet open. Raises OptionError.
 
-    models: for an engine that needs any; the environment and the settings file fill its gaps.
+    models: for an engine that uses them; the environment and the settings file complete them.
     """
     name, given = parse_spec(spec)
     kind = engine_class(name)
@@ -48,6 +90,6 @@ def build(spec: str, models: ModelOptions | None = None) -> Engine:
             allowed = ", ".join(known) or "none"
             raise OptionError(f"engine {name} has no option {key!r}; it has {allowed}")
         values[key] = known[key].parse(text)
-    if hasattr(kind, "files"):  # a ModelEngine
-        values["models"] = model_files.complete(models or ModelOptions())
+    if kind.uses_models:
+        values["models"] = complete(models or ModelOptions())
     return kind(**values)

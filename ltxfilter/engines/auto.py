@@ -19,7 +19,7 @@ from ltxfilter.windows.timeline import Slot
 from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.flow import Motion
+    from ltxfilter.engines.flow import FlowMotion
 
 log = logging.getLogger("ltxfilter.engines")
 
@@ -30,16 +30,16 @@ PARTNERS = (  # the best first, with the files that it needs as it is asked here
 NO_EFFORT, UTMOST = 50.0, 20.0  # dB that flow expects of itself: difficulty 0, difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that the look does not change to and fro
-MIDDLE = 0.5  # tau at which a gap is judged: where flow knows least
+MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
 GATE_BYTES = 64  # per pixel: float32 planes to mix, and the gate's maps on the work grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One gap of a window: flow's motion in it, how hard it is, and who is asked."""
+class AutoInterval:
+    """One interval of a window: flow's motion in it, how hard it is, and who is asked."""
 
     first: int  # position in the window of the keyframe it begins with
-    motion: Motion | None
+    motion: FlowMotion | None
     psnr_db: float | None = None  # that flow expects in its middle, by a closer look than its own
     hard: bool = False
 
@@ -50,20 +50,21 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class AutoMotion:
     """What drawing a window takes."""
 
-    gaps: tuple[Part, ...]
+    intervals: tuple[AutoInterval, ...]
     asked: Any = None  # what the partner prepared for its view of the window
     failed: bool = False  # the partner could not prepare it
 
 
-class Auto:
+class Auto(Engine):
     """Lets flow draw, judges what is hard for it, and asks its partner, an LTX engine, there."""
 
     name: ClassVar[str] = "auto"
     summary: ClassVar[str] = "flow, and LTX-2 where that is hard and its files are named"
-    files: ClassVar[tuple[str, ...]] = ()  # it needs none and takes any
+    uses_models: ClassVar[bool] = True  # it needs no file and takes any
+    lookahead_option: ClassVar[str | None] = "lookahead"
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption(
             "with",
@@ -80,7 +81,7 @@ class Auto:
         self._models = models or ModelOptions()
         self._partner = choose_partner(values.pop("with"), self._models)
         self._flow = Flow(**values)
-        self._on = False  # the gap before was hard
+        self._on = False  # the interval before was hard
         self._warned = False
 
     @classmethod
@@ -89,9 +90,14 @@ class Auto:
         return Flow.unavailable()
 
     @property
-    def team(self) -> tuple[str, ...]:
-        """Names of the engines that it owns: flow alone, or the one that it asks as well."""
-        return ("flow",) if self._partner is None else ("flow", self._partner.name)
+    def partners(self) -> tuple[Engine, ...]:
+        """The engines that it owns: flow alone, or the one that it asks as well."""
+        return (self._flow,) if self._partner is None else (self._flow, self._partner)
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """What flow falls back on where flow makes every picture; else flow is tried too."""
+        return self._flow.fallbacks if self._partner is None else super().fallbacks
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
         """Open both engines; ask for windows that serve both."""
@@ -128,33 +134,33 @@ class Auto:
             raise EngineUnavailableError(f"{error}; --engine flow draws without it") from None
 
     def prepare(self, window: Window) -> Any:
-        """Find the motion of every gap, judge which are hard, and let the partner prepare those."""
+        """Find each interval's motion, judge which are hard, let the partner prepare those."""
         if self._partner is None:
             return self._flow.prepare(window)
-        gaps = tuple(self._judge(window, first) for first in range(window.first, window.last))
-        if not any(gap.hard for gap in gaps):
-            return Parts(gaps)
+        intervals = tuple(self._judge(window, first) for first in range(window.first, window.last))
+        if not any(interval.hard for interval in intervals):
+            return AutoMotion(intervals)
         try:
-            return Parts(gaps, self._partner.prepare(self._asked_for(window, gaps)))
+            return AutoMotion(intervals, self._partner.prepare(self._asked_for(window, intervals)))
         except EngineError as error:
             self._warn(error)
-            return Parts(gaps, failed=True)
+            return AutoMotion(intervals, failed=True)
 
-    def _judge(self, window: Window, first: int) -> Part:
-        """Say how hard a gap is; one that follows a hard one is so from a little less on."""
+    def _judge(self, window: Window, first: int) -> AutoInterval:
+        """Say how hard an interval is; one that follows a hard one is so from a little less on."""
         pair = view(window, first, first + 1, self._own)
         motion = self._flow.prepare(pair)
         if pair.reset:
             self._on = False
         if motion is None:
-            return Part(first, None)
+            return AutoInterval(first, None)
         psnr_db = self._flow.outlook(motion, MIDDLE).psnr_db
         self._on = difficulty_of(psnr_db) > self._hard - HYSTERESIS * self._on
-        return Part(first, motion, psnr_db, self._on)
+        return AutoInterval(first, motion, psnr_db, self._on)
 
-    def _asked_for(self, window: Window, gaps: tuple[Part, ...]) -> Window:
-        """Return the window as the partner sees it: the slots of hard gaps alone are to draw."""
-        hard = {gap.first for gap in gaps if gap.hard}
+    def _asked_for(self, window: Window, intervals: tuple[AutoInterval, ...]) -> Window:
+        """Return the window as the partner sees it: only slots of hard intervals are to draw."""
+        hard = {interval.first for interval in intervals if interval.hard}
         slots = tuple(slot for slot in window.slots if slot.left in hard)
         return view(replace(window, slots=slots), window.first, window.last, self._other)
 
@@ -165,49 +171,50 @@ class Auto:
                 yield replace(picture, choice=Choice("flow", difficulty_of(picture.psnr_db)))
             return
         asked = self._asked(window, motion)
-        for gap in motion.gaps:
-            pair = view(window, gap.first, gap.first + 1, self._own)
+        for interval in motion.intervals:
+            pair = view(window, interval.first, interval.first + 1, self._own)
             for slot, picture in zip(
-                pair.to_draw(), self._flow.draw(pair, gap.motion), strict=True
+                pair.to_draw(), self._flow.draw(pair, interval.motion), strict=True
             ):
-                if gap.hard:
-                    yield self._better(picture, next(asked), gap, slot)
+                if interval.hard:
+                    yield self._better(picture, next(asked), interval, slot)
                 else:
-                    choice = Choice("flow", gap.difficulty)
-                    yield replace(picture, psnr_db=gap.psnr_db, choice=choice)
+                    choice = Choice("flow", interval.difficulty)
+                    yield replace(picture, psnr_db=interval.psnr_db, choice=choice)
 
-    def _asked(self, window: Window, parts: Parts) -> Iterator[Drawn]:
-        """Yield what the partner draws in hard gaps; pictures without planes once it fails."""
+    def _asked(self, window: Window, parts: AutoMotion) -> Iterator[Drawn]:
+        """Yield what the partner draws in hard intervals; pictures without planes once it fails."""
         assert self._partner is not None
-        if any(gap.hard for gap in parts.gaps) and not parts.failed:
+        if any(interval.hard for interval in parts.intervals) and not parts.failed:
             try:
-                yield from self._partner.draw(self._asked_for(window, parts.gaps), parts.asked)
+                yield from self._partner.draw(self._asked_for(window, parts.intervals), parts.asked)
             except EngineError as error:
                 self._warn(error)
         while True:
             yield Drawn(())
 
-    def _better(self, flowed: Drawn, guided: Drawn, gap: Part, slot: Slot) -> Drawn:
+    def _better(self, flowed: Drawn, guided: Drawn, interval: AutoInterval, slot: Slot) -> Drawn:
         """Return flow's picture with what is better in the partner's."""
         from ltxfilter.motion.gate import mix, weigh
 
         assert self._partner is not None
-        assert gap.motion is not None
+        assert interval.motion is not None
         name = self._partner.name
         if not guided.planes:
             return replace(
-                flowed, choice=Choice("flow", gap.difficulty, tried=name, share=0.0, failed=True)
+                flowed,
+                choice=Choice("flow", interval.difficulty, tried=name, share=0.0, failed=True),
             )
-        outlook = self._flow.outlook(gap.motion, float(slot.tau))
+        outlook = self._flow.outlook(interval.motion, float(slot.tau))
         shrunk = (self._flow.shrunk(picture.planes) for picture in (flowed, guided))
         verdict = weigh(outlook, *shrunk)
         if not verdict.part:
-            return replace(flowed, choice=Choice("flow", gap.difficulty, tried=name))
+            return replace(flowed, choice=Choice("flow", interval.difficulty, tried=name))
         planes = mix(
             flowed.planes, guided.planes, verdict.share, self._video.layout, self._flow.grid
         )
         winner = name if verdict.part > 0.5 else "flow"
-        choice = Choice(winner, gap.difficulty, tried=name, share=verdict.part)
+        choice = Choice(winner, interval.difficulty, tried=name, share=verdict.part)
         return Drawn(planes, verdict.psnr_db, choice)
 
     def _warn(self, error: EngineError) -> None:
@@ -258,6 +265,6 @@ def view(window: Window, first: int, last: int, shape: WindowShape) -> Window:
         keyframes=window.keyframes[low : high + 1],
         first=first - low,
         last=last - low,
-        gaps=window.gaps[low:high],
+        intervals=window.intervals[low:high],
         slots=slots,
     )

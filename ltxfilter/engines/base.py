@@ -1,81 +1,141 @@
-"""The contract of an engine: windows in, planes for the slots between their keyframes out."""
+"""The contract of an engine: windows in, pictures for the slots between their keyframes out.
+
+This file is the whole contract. A runner asks an engine for nothing that is not declared here,
+and fetches nothing by `getattr`. `tests/engines/test_contract.py` is the suite that every engine
+joins: it runs for each name in `engines.ENGINES`.
+
+How an engine is used, in this order:
+
+    engine = build("name:key=value", models)     # cheap: no heavy import, no allocation
+    reason = type(engine).unavailable()          # None, or what is missing and how to get it
+    shape = engine.open(video, rate, threads)    # loads what it needs; says which windows it wants
+    for window in windows:                       # serially, in order
+        motion = engine.prepare(window)          # what `draw` needs beyond the frames
+        pictures = engine.draw(window, motion)   # may run in another thread, and later
+        for slot, drawn in zip(window.to_draw(), pictures, strict=True):
+            ...
+    engine.close()
+
+Rules:
+- **State.** `prepare` may carry state from window to window. It drops that state at every interval
+  that says `reset` and at every interval that does not interpolate. `draw` is pure: it may run
+  concurrently with itself and with `prepare`, in any order, and returns the same samples each time,
+  so noise is seeded from an option and the slot's time and never from the order of calls.
+- **Frames.** Planes are read-only. An engine returns new planes in the stream's own format: the
+  same shapes and dtypes, codes within the format's depth. It never sees files, pipes or pts.
+- **Errors.** `open`, `prepare` and `draw` raise `EngineError`, with the engine's name first. A
+  single picture that cannot be made is `Drawn(())`: the runner then asks the `fallbacks`.
+- **Memory.** `WindowShape` states what the engine holds, in bytes; the run is refused before work
+  starts if that does not fit.
+- **Other packages** register an engine through the entry point group `ltxfilter.engines`, as
+  `name = "module:Class"`. It then shows up in `--engine`, `ltxfilter engines` and
+  `ltxfilter doctor`. `examples/engine_package` is a whole one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from ltxfilter.frame import Planes, VideoInfo
-from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.options import EngineOption
 from ltxfilter.windows.window import Window, WindowShape
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of its engines an engine that owns engines let draw a picture, and why."""
+    """Which of its partners an engine that owns several took a picture from, and why."""
 
     engine: str  # name of the engine whose picture was taken, wholly or in most blocks
-    difficulty: float  # of the window, 0 (nothing moves) to 1
-    tried: str | None = None  # the engine that the gate compared it with, if it did
+    difficulty: float  # of the interval, 0 (nothing moves) to 1
+    tried: str | None = None  # name of the engine whose picture was compared with it, if any
     share: float = 0.0  # of the blocks that come from `tried`, 0 to 1
-    failed: bool = False  # `tried` drew nothing that could be compared
+    failed: bool = False  # True if `tried` made nothing that could be compared
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A drawn picture: planes in the stream's own format, and how good the engine thinks it is."""
+    """One interpolated picture, and how good the engine expects it to be."""
 
-    planes: Planes  # empty if the engine could not draw it: a fallback will
-    psnr_db: float | None = None  # estimated PSNR of luma; None if the engine has no idea
-    choice: Choice | None = None  # set by an engine that owns engines
+    planes: Planes  # in the stream's format; empty if the engine could not make the picture
+    psnr_db: float | None = None  # estimated PSNR of luma in dB; None if the engine has no estimate
+    choice: Choice | None = None  # set by an engine that owns partners
 
 
-class Engine(Protocol):
-    """Draws the frames between keyframes; knows no files, pipes, threads or timestamps.
-
-    `prepare` is called serially and in order and may carry state from window to window, dropped
-    wherever a gap says `reset`. `draw` is pure: it may run concurrently with itself and with
-    `prepare`, in any order, and gives the same samples each time. An engine is built from the
-    values of its `options`, cheaply; heavy imports and allocations belong in `open`. One whose
-    class says `resident = True` is also given planes that lie on a device (`color.DevicePlane`).
-    """
+class Engine(ABC):
+    """Makes the frames between keyframes. The module's docstring says how it is used."""
 
     name: ClassVar[str]
-    summary: ClassVar[str]  # one line for `ltxfilter engines`
-    options: ClassVar[tuple[EngineOption, ...]]
+    """What a user writes after `--engine`: lower-case letters, digits and dashes."""
 
-    def __init__(self, **options: Any) -> None: ...
+    summary: ClassVar[str]
+    """One line for `ltxfilter engines`, without a full stop."""
+
+    options: ClassVar[tuple[EngineOption, ...]] = ()
+    """The options that `__init__` takes by name, each with a default."""
+
+    uses_models: ClassVar[bool] = False
+    """True if `__init__` also takes `models`, a `ModelOptions`."""
+
+    files: ClassVar[tuple[str, ...]] = ()
+    """Fields of `ModelOptions` that it cannot do without; only where `uses_models` is True."""
+
+    takes_device_planes: ClassVar[bool] = False
+    """True if keyframes may lie on a device (`color.DevicePlane`); else they come to the host."""
+
+    can_be_wrong: ClassVar[bool] = True
+    """False if no picture of it can be implausible, so that none has to be checked."""
+
+    lookahead_option: ClassVar[str | None] = None
+    """The option that, set to 0, makes the engine do without later frames; None if none does."""
+
+    live_shapes: ClassVar[Mapping[str, WindowShape]] = {}
+    """Specs that live video may use, and the windows each asks for whatever the video is."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: B027  (not every engine has options)
+        """Take the values of `options`. Cheap: heavy imports and allocations belong in `open`."""
+
+    @property
+    def partners(self) -> tuple[Engine, ...]:
+        """The engines that it owns and lets make pictures; empty for an engine of its own."""
+        return ()
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Names of the engines that make a picture in its place, in the order they are tried."""
+        return ("flow", "blend")
 
     @classmethod
     def unavailable(cls) -> str | None:
-        """Return why it cannot run here and what to install, or None if it can."""
-        ...
+        """Return why it cannot run on this machine and what to install; None if it can."""
+        return None
 
+    @abstractmethod
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
-        """Get ready for frames of `video`, output at `rate`; return the windows it wants.
+        """Get ready for frames of `video`; return the windows that it wants and their cost.
 
-        threads: how many `draw` calls may run at once. Raises EngineError.
+        rate: output frames per second; None where the source's own timeline is doubled in place.
+        threads: how many `draw` calls may run at once. Opening again begins anew.
+        Raises EngineError.
         """
-        ...
 
-    def prepare(self, window: Window) -> Any:
-        """Return what `draw` needs to know of the window beyond its frames."""
-        ...
+    def prepare(self, window: Window) -> Any:  # noqa: ARG002
+        """Return what `draw` needs to know of the window beyond its frames.
 
+        Called once per window, serially and in order. Raises EngineError.
+        """
+        return None
+
+    @abstractmethod
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:
-        """Yield one Drawn per slot of `window.to_draw()`, in order. Raises EngineError."""
-        ...
+        """Yield one `Drawn` per slot of `window.to_draw()`, in order.
 
-    def close(self) -> None:
+        motion: what `prepare` returned for this window, whose slots may be fewer by now.
+        Raises EngineError.
+        """
+
+    def close(self) -> None:  # noqa: B027  (most engines hold nothing)
         """Release everything; calling it twice does nothing."""
-        ...
-
-
-class ModelEngine(Engine, Protocol):
-    """An engine that draws with models from files; `build` tells it where they are."""
-
-    files: ClassVar[tuple[str, ...]]  # fields of ModelOptions that it cannot do without
-
-    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None: ...

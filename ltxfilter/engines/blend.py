@@ -8,30 +8,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.frame import Plane, VideoInfo
-from ltxfilter.options import EngineOption
 from ltxfilter.windows.window import Window, WindowShape
 
 
-class Blend:
+class Blend(Engine):
     """Cross-fades the two keyframes around a slot."""
 
     name: ClassVar[str] = "blend"
     summary: ClassVar[str] = "cross-fade the two frames around it"
-    options: ClassVar[tuple[EngineOption, ...]] = ()
-
-    @classmethod
-    def unavailable(cls) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
+    can_be_wrong: ClassVar[bool] = False
+    live_shapes = {"blend": WindowShape()}  # noqa: RUF012  (a mapping that nobody writes to)
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Ask for pairs; blending needs two 32-bit copies of the largest plane."""
         return WindowShape(draw_bytes=8 * video.width * video.height)
-
-    def prepare(self, window: Window) -> Any:
-        """Return nothing: there is nothing to know."""
 
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:  # noqa: ARG002
         """Yield the weighted mean of the two keyframes for each slot."""
@@ -39,9 +31,6 @@ class Blend:
             left, right = window.keyframes[slot.left], window.keyframes[slot.left + 1]
             pairs = zip(left.planes, right.planes, strict=True)
             yield Drawn(tuple(cross_fade(a, b, float(slot.tau)) for a, b in pairs))
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def cross_fade(left: Plane, right: Plane, tau: float) -> Plane:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.options import EngineOption
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ltxfilter.motion.cuda.flow import Pipeline
     from ltxfilter.motion.cuda.plane_drawer import Scene
     from ltxfilter.motion.estimate import Estimator
-    from ltxfilter.motion.gate import Outlook
-    from ltxfilter.motion.grid import Grid, Luma, Shrunk
+    from ltxfilter.motion.gate import FlowEstimate
+    from ltxfilter.motion.grid import Luma, MotionGrid, Shrunk
     from ltxfilter.motion.pyramid import Search
     from ltxfilter.motion.trajectory import Moment, Passage
 
@@ -43,7 +43,7 @@ WORK_PER_CELL = 370  # bytes: search 140; three first looks 100, flows 72; pyram
 STEADY = 0.15  # intervals that differ by less than this share count as equal: rounded timestamps
 
 
-class Between:
+class PairMotion:
     """The motion between two keyframes: a first look at it, and all of it once it is asked for."""
 
     def __init__(
@@ -73,12 +73,12 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion:
+class FlowMotion:
     """What drawing a pair needs: its motion and that of its neighbours, where usable."""
 
-    pair: Between
-    before: Between | None
-    after: Between | None
+    pair: PairMotion
+    before: PairMotion | None
+    after: PairMotion | None
     still: Any = None  # mask of where nothing moves, or motion.cuda's Still; None: nowhere
 
     def passage(self) -> Passage:
@@ -122,7 +122,7 @@ class Motion:
         return first, left, right, self.after.small[1] if self.after else right
 
 
-class Flow:
+class Flow(Engine):
     """Draws along bidirectional optical flow, aware of occlusion and acceleration."""
 
     name: ClassVar[str] = "flow"
@@ -150,6 +150,12 @@ class Flow:
         EngineOption("device", "cpu", "what finds motion and draws", ("cpu", "cuda")),
     )
 
+    lookahead_option: ClassVar[str | None] = "lookahead"
+    live_shapes = {  # noqa: RUF012  (a mapping that nobody writes to)
+        "flow": WindowShape(before=1, after=1),
+        "flow:lookahead=0": WindowShape(before=1),
+    }
+
     def __init__(self, **options: Any) -> None:
         values = {option.name: option.default for option in self.options} | options
         chosen = PRESETS.index(values["preset"])
@@ -166,10 +172,15 @@ class Flow:
                 raise OptionError(f"option {name}={values[name]}: not one of {listed}")
         self._options = values
         self._shrunk: dict[int, tuple[Frame, Any]] = {}
-        self._last: Between | None = None
+        self._last: PairMotion | None = None
         self._seen: Luma | None = None
-        self._ahead: Between | None = None
+        self._ahead: PairMotion | None = None
         self._device: Pipeline | None = None  # None: the CPU
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Return `blend` alone: another try by itself would fail again."""
+        return ("blend",)
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -188,8 +199,8 @@ class Flow:
             raise EngineUnavailableError(f"engine flow: {reason}")
         import cv2
 
-        from ltxfilter.motion.grid import Grid, choose_sizes
-        from ltxfilter.motion.plane_drawer import Drawing
+        from ltxfilter.motion.grid import MotionGrid, choose_sizes
+        from ltxfilter.motion.plane_drawer import PlaneDrawer
 
         cv2.setNumThreads(1)
         fine = bool(self._options["fine"])
@@ -201,9 +212,9 @@ class Flow:
         self._search = self._make_search(finest)
         coarsest = max(max(shape.shift_x, shape.shift_y) for shape in video.layout)
         scale = max(scale, (1 << coarsest) // 2)  # a cell holds whole samples of chroma
-        self._grid = Grid(video.width, video.height, scale)
+        self._grid = MotionGrid(video.width, video.height, scale)
         self._estimator = self._make_estimator()
-        self._drawing = Drawing(video, self._grid)
+        self._drawing = PlaneDrawer(video, self._grid)
         self.close()
         after = self._options["lookahead"] if self._options["curved"] else 0
         if self._options["device"] == "cuda":
@@ -247,13 +258,13 @@ class Flow:
         near = bool(chosen["near"])
         return Search(efforts, finest, chosen["neighbours"], near, chosen["polish"])
 
-    def prepare(self, window: Window) -> Motion | None:
+    def prepare(self, window: Window) -> FlowMotion | None:
         """Take a first look at the motion of the pair and, for its curve, of the next one."""
         first = window.first
         if window.reset:
             self._last = None
-        if first == window.last or not window.gaps[first].draws:
-            if first < window.last and window.gaps[first].join is not Join.REPEAT:
+        if first == window.last or not window.intervals[first].draws:
+            if first < window.last and window.intervals[first].join is not Join.DUPLICATE:
                 self._last = None
             return None
         before = self._last
@@ -263,10 +274,10 @@ class Flow:
         self._forget(window)
         if before is None or before.right is not pair.left:
             before = self._seen = None
-        motion = Motion(pair, before if self._options["curved"] else None, after)
+        motion = FlowMotion(pair, before if self._options["curved"] else None, after)
         return replace(motion, still=self._still(motion))
 
-    def _still(self, motion: Motion) -> Any:
+    def _still(self, motion: FlowMotion) -> Any:
         """Return where the pictures of the pair stand still, and remember it for the next one."""
         if not self._options["still"]:
             return None
@@ -277,15 +288,15 @@ class Flow:
             return self._device.still(motion.four(), fresh=fresh)
         return self._drawing.still(motion.pictures(), self._seen)
 
-    def _next(self, window: Window, pair: Between) -> Between | None:
-        """Return the motion of the gap after the pair, if it can be looked across."""
+    def _next(self, window: Window, pair: PairMotion) -> PairMotion | None:
+        """Return the motion of the interval after the pair, if it can be looked across."""
         position = window.first + 1
-        if position + 1 >= len(window.keyframes) or not window.gaps[position].draws:
+        if position + 1 >= len(window.keyframes) or not window.intervals[position].draws:
             return None
-        return self._between(window, position, None if window.gaps[position].reset else pair)
+        return self._between(window, position, None if window.intervals[position].reset else pair)
 
-    def _between(self, window: Window, position: int, before: Between | None) -> Between:
-        """Return the motion in a gap of the window, found now or when it was the next one."""
+    def _between(self, window: Window, position: int, before: PairMotion | None) -> PairMotion:
+        """Return the motion in an interval of the window, found now or when it was the next one."""
         left, right = window.keyframes[position : position + 2]
         ahead = self._ahead
         if ahead is not None and ahead.left is left and ahead.right is right:
@@ -293,7 +304,7 @@ class Flow:
         prior = before.glimpse if before and self._options["prior"] else None
         small = self._shrink(left), self._shrink(right)
         finder: Any = self._device or self._estimator
-        return Between(left, right, small, finder.glimpse(*small, prior), finder.refined)
+        return PairMotion(left, right, small, finder.glimpse(*small, prior), finder.refined)
 
     def _shrink(self, frame: Frame) -> Any:
         if id(frame) not in self._shrunk:
@@ -306,7 +317,7 @@ class Flow:
         keep = {id(frame) for frame in window.keyframes[window.first + 1 :]}
         self._shrunk = {key: value for key, value in self._shrunk.items() if key in keep}
 
-    def draw(self, window: Window, motion: Motion | None) -> Iterator[Drawn]:
+    def draw(self, window: Window, motion: FlowMotion | None) -> Iterator[Drawn]:
         """Yield the picture of each slot, along the motion."""
         slots = list(window.to_draw())
         if motion is None or not slots:
@@ -323,34 +334,34 @@ class Flow:
             yield Drawn(planes, self._drawing.psnr(at, *motion.pair.small))
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> MotionGrid:
         """The grids that motion lives on, once open."""
         return self._grid
 
-    def outlook(self, motion: Motion, tau: float) -> Outlook:
+    def outlook(self, motion: FlowMotion, tau: float) -> FlowEstimate:
         """Return what the picture at `tau` would be drawn from, without drawing it; pure."""
-        from ltxfilter.motion.gate import Outlook
+        from ltxfilter.motion.gate import FlowEstimate
 
         if self._device is not None:
             before, after = motion.before, motion.after
             before, after = before and self._on_host(before), after and self._on_host(after)
-            motion = Motion(self._on_host(motion.pair), before, after)
-        return Outlook(self._moment(motion, tau), *motion.pair.small)
+            motion = FlowMotion(self._on_host(motion.pair), before, after)
+        return FlowEstimate(self._moment(motion, tau), *motion.pair.small)
 
-    def _moment(self, motion: Motion, tau: float) -> Moment:
+    def _moment(self, motion: FlowMotion, tau: float) -> Moment:
         from ltxfilter.motion.trajectory import moment, settled
 
         at = moment(motion.passage(), tau)
         steps = self._options["settle"]
         return settled(at, motion.pair.small, tau, steps) if steps else at
 
-    def _on_host(self, between: Between) -> Between:
+    def _on_host(self, between: PairMotion) -> PairMotion:
         """Return motion that was found on the device as the CPU would have found it."""
         from ltxfilter.motion.cuda.flow import download
 
         left, right = between.left, between.right
         small = self.shrunk(left.planes), self.shrunk(right.planes)
-        return Between(left, right, small, between.flow, lambda found, *_: download(found))
+        return PairMotion(left, right, small, between.flow, lambda found, *_: download(found))
 
     def shrunk(self, planes: Planes) -> Shrunk:
         """Return a picture as motion is found in it; pure."""
@@ -364,7 +375,7 @@ class Flow:
         self._seen = None
 
 
-def _span(neighbour: Between | None, pair: Between) -> float:
+def _span(neighbour: PairMotion | None, pair: PairMotion) -> float:
     """Return how long `neighbour` lasts in lengths of `pair`; nearly equal counts as equal."""
     if neighbour is None:
         return 1.0

@@ -61,7 +61,7 @@ class FramePictures:
 
     def picture(self, frame: Frame, info: VideoInfo) -> Any:
         """Return an output frame as a new `av.VideoFrame`; a source frame shares its samples."""
-        if frame.made is not Made.DRAWN:
+        if frame.made is not Made.INTERPOLATED:
             return self._copies.share(frame.origin)
         base = self._as_planar(frame.origin)
         drawn = self._copies.redraw(base, frame.planes, info.layout)
@@ -103,7 +103,7 @@ class ArrayPictures:
     def picture(self, frame: Frame, info: VideoInfo) -> Any:  # noqa: ARG002
         """Return a source picture itself, or a drawn one of its kind."""
         like = frame.origin
-        if frame.made is not Made.DRAWN:
+        if frame.made is not Made.INTERPOLATED:
             return like
         axis = _channel_axis(like)
         if not isinstance(like, np.ndarray):

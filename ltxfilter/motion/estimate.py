@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk, thinned
+from ltxfilter.motion.grid import Floats, Flow, Luma, MotionGrid, Shrunk, thinned
 from ltxfilter.motion.pyramid import Search, find_flow, resized
 
 NEAR = ((1, 0), (-1, 0), (0, 1), (0, -1))  # cells
@@ -37,7 +37,7 @@ class Glimpse:
 class Estimator:
     """Finds the flow of pairs of pictures; pure, any number of threads at once."""
 
-    def __init__(self, grid: Grid, search: Search) -> None:
+    def __init__(self, grid: MotionGrid, search: Search) -> None:
         self._grid = grid
         self._search = search
         self._shifts = np.array(shifts(search), np.int32)
@@ -92,7 +92,7 @@ def shifts(search: Search) -> tuple[tuple[int, int], ...]:
     return NEAR + FAR if search.near else FAR
 
 
-def onward(flow: Flow, grid: Grid) -> Flow:
+def onward(flow: Flow, grid: MotionGrid) -> Flow:
     """Return `flow` from 0 to 1 seen from 1, on every second cell: what going on starts from."""
     step = max(2 * flow.shape[0] // grid.rows, 1)
     first = (step - 1) // 2

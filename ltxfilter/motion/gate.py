@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape
-from ltxfilter.motion.grid import Floats, Flow, Grid, Luma, Shrunk
+from ltxfilter.motion.grid import Floats, Flow, Luma, MotionGrid, Shrunk
 from ltxfilter.motion.plane_drawer import Calibration
 from ltxfilter.motion.pyramid import Effort, find_flow, resized
 from ltxfilter.motion.trajectory import Moment, disagreement, positions
@@ -49,7 +49,7 @@ FINE = Calibration(50.2, 8.45)  # over whole cells of the flow image
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class FlowEstimate:
     """What flow draws a picture from: the motion and the two keyframes, on the work grid."""
 
     at: Moment
@@ -79,7 +79,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class GateResult:
     """How much of the guided picture to take, and how good the result should be."""
 
     share: Floats  # [rows, columns] of the work grid, 0..1
@@ -96,7 +96,7 @@ def expected_psnr(squares: Floats, luma: float) -> float:
     return FINE.psnr(sqrt(float(squares.mean())), luma)
 
 
-def weigh(outlook: Outlook, flowed: Shrunk, guided: Shrunk) -> Verdict:
+def weigh(outlook: FlowEstimate, flowed: Shrunk, guided: Shrunk) -> GateResult:
     """Decide between two pictures of the moment that `outlook` is about."""
     likely = ERROR * _near(np.square(outlook.difference))  # squared error of flow's, in codes
     expected, astray = _expected(outlook, flowed, guided, likely)
@@ -110,11 +110,11 @@ def weigh(outlook: Outlook, flowed: Shrunk, guided: Shrunk) -> Verdict:
     distance = np.square(np.subtract(guided.coarse, flowed.coarse, dtype=np.float32))
     other = FOUND * expected + DISTANCE * distance + AT_LEAST
     rest = np.square(1 - share) * outlook.fine + np.square(share) * other
-    return Verdict(share, expected_psnr(rest, outlook.left.luma))
+    return GateResult(share, expected_psnr(rest, outlook.left.luma))
 
 
 def _expected(
-    outlook: Outlook, flowed: Shrunk, guided: Shrunk, likely: Floats
+    outlook: FlowEstimate, flowed: Shrunk, guided: Shrunk, likely: Floats
 ) -> tuple[Floats, float]:
     """Return the guided picture's squared error to expect, per cell, and how far it is astray."""
     here = flowed.coarse.astype(np.float32)
@@ -176,7 +176,7 @@ def leak(
     return (da * bb - db * ab) / determinant, (db * aa - da * ab) / determinant
 
 
-def _unexplained(outlook: Outlook, guided: Shrunk) -> Floats:
+def _unexplained(outlook: FlowEstimate, guided: Shrunk) -> Floats:
     """Return the squared difference to whichever keyframe, along its own motion, is nearer."""
     ways = ((outlook.left, outlook.at.to_left), (outlook.right, outlook.at.to_right))
     seen = (fetch(end.coarse, find_way(guided, end, guess)) for end, guess in ways)
@@ -210,7 +210,7 @@ def _whole(values: Floats) -> Floats:
 
 
 def mix(
-    flowed: Planes, guided: Planes, share: Floats, layout: tuple[PlaneShape, ...], grid: Grid
+    flowed: Planes, guided: Planes, share: Floats, layout: tuple[PlaneShape, ...], grid: MotionGrid
 ) -> Planes:
     """Return `flowed` with as much of `guided` as `share` says; transparency is flow's."""
     fine: dict[tuple[int, int], Floats] = {}
@@ -223,7 +223,7 @@ def mix(
     return tuple(mixed)
 
 
-def _spread(share: Floats, shape: PlaneShape, grid: Grid) -> Floats:
+def _spread(share: Floats, shape: PlaneShape, grid: MotionGrid) -> Floats:
     """Return the share for each sample of a plane."""
     columns, rows = (
         grid.columns * grid.cell >> shape.shift_x,

@@ -22,7 +22,7 @@ LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at 
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class MotionGrid:
     """Sizes: a sample of the flow image covers `scale` pixels, a cell of the work grid `cell`.
 
     Both grids start at the picture's top left corner and may reach over its other edges, where
@@ -79,7 +79,7 @@ def choose_sizes(pixels: int, *, fine: bool = False) -> tuple[int, int]:
     return (2 if pixels <= LARGE_PICTURE else 4), 0
 
 
-def shrink(luma: Array, depth: int, grid: Grid) -> Shrunk:
+def shrink(luma: Array, depth: int, grid: MotionGrid) -> Shrunk:
     """Average a luma plane of `depth` bits down to both grids, at 8 bits."""
     import cv2
 

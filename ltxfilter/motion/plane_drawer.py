@@ -10,16 +10,16 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Floats, Grid, Luma, Shrunk
+from ltxfilter.motion.grid import Floats, Luma, MotionGrid, Shrunk
 from ltxfilter.motion.trajectory import Moment, apart, field
 
 BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
 
 
-class Drawing:
+class PlaneDrawer:
     """Draws the planes of one stream; pure, any number of threads at once."""
 
-    def __init__(self, video: VideoInfo, grid: Grid) -> None:
+    def __init__(self, video: VideoInfo, grid: MotionGrid) -> None:
         self._layout = video.layout
         self._grid = grid
         roles = [shape.role for shape in video.layout]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, Grid, Shrunk, thinned
+from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid, Shrunk, thinned
 
 ENOUGH = 14_400  # cells that a picture is judged by
 
@@ -107,7 +107,7 @@ def spread(cells: int) -> int:
     return max(isqrt(cells // ENOUGH), 1)
 
 
-def field(at: Moment, grid: Grid, shift_x: int, shift_y: int) -> Field:
+def field(at: Moment, grid: MotionGrid, shift_x: int, shift_y: int) -> Field:
     """Return what `kernels.warp` reads to draw a plane of that subsampling."""
     scales = 32 * grid.cell / (1 << shift_x), 32 * grid.cell / (1 << shift_y)
     return kernels.make_field(at.to_left, at.to_right, at.share, scales)

@@ -16,17 +16,16 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.options import InputOptions, Options
 from ltxfilter.pipeline.memory import Budget
 from ltxfilter.pipeline.threads import CHUNK
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.values import format_spec, parse_spec
 from ltxfilter.windows.missing import longest, merged
 from ltxfilter.windows.rolling import LONGEST_RUN
-from ltxfilter.windows.timeline import GAP_FACTOR
+from ltxfilter.windows.timeline import PAUSE_FACTOR
 from ltxfilter.windows.window import WindowShape
 
 log = logging.getLogger("ltxfilter.latency")
 
 WARM = 1  # seconds of video after which lateness counts: at first, libraries load and caches fill
-PAIR = WindowShape()  # what asks for least: `blend`, `hold`, `flow:lookahead=0`
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Latency:
             ahead *= LONGEST_RUN
         interval = video.interval or Fraction(1, 24)
         if video.rate is None:
-            interval *= GAP_FACTOR
+            interval *= PAUSE_FACTOR
         return cls(ahead, own, reading, interval)
 
     @property
@@ -114,13 +113,13 @@ class Live:
         """Return what an engine that asks for `shape` makes of a stream."""
         return Latency.of(shape, video, self._options.repeats, self.delay)
 
-    def open_worker(self, video: VideoInfo, rate: Fraction | None) -> Worker:
+    def open_worker(self, video: VideoInfo, rate: Fraction | None) -> WindowRunner:
         """Open the engine, without its look-ahead if that is what it takes.
 
         Raises OptionError if it cannot keep within the bound, and says which engine can.
         """
         options, spec = self._options, self._options.engine
-        worker = Worker(spec, video, rate, options.threads, options.models)
+        worker = WindowRunner(spec, video, rate, options.threads, options.models)
         if self.bound is None or self._fits(worker.shape, video):
             return worker
         worker.close()
@@ -133,9 +132,9 @@ class Live:
             worker.engine,
             self.latency(worker.shape, video),
         )
-        return Worker(blind, video, rate, options.threads, options.models)
+        return WindowRunner(blind, video, rate, options.threads, options.models)
 
-    def longest_hole(self, worker: Worker, video: VideoInfo) -> Fraction | None:
+    def longest_hole(self, worker: WindowRunner, video: VideoInfo) -> Fraction | None:
         """Return how many seconds of hidden frames may be waited for; None: any.
 
         Each frame ahead may be on the other side of a hole. Raises OptionError if the spans to
@@ -184,18 +183,20 @@ class Live:
     def _fits(self, shape: WindowShape, video: VideoInfo) -> bool:
         return self.bound is None or self.latency(shape, video).seconds <= self.bound
 
-    def _refusal(self, worker: Worker, video: VideoInfo) -> str:
+    def _refusal(self, worker: WindowRunner, video: VideoInfo) -> str:
         """Say what an engine takes, and what would do."""
         assert self.bound is not None
         found = self.latency(worker.shape, video)
         start = f"--max-latency {milliseconds(self.bound)}: engine {worker.engine} takes {found}"
-        plain = replace(self.latency(PAIR, video), ahead=PAIR.keyframes - 1)
-        if plain.seconds > self.bound:
-            least = milliseconds(plain.seconds)
+        shapes = {
+            spec: replace(self.latency(shape, video), ahead=shape.keyframes - 1 + shape.after)
+            for name in engines.ENGINES
+            for spec, shape in engines.engine_class(name).live_shapes.items()
+        }
+        fitting = [spec for spec, takes in shapes.items() if takes.seconds <= self.bound]
+        if not fitting:
+            least = milliseconds(min(takes.seconds for takes in shapes.values()))
             return f"{start}; at this frame rate no engine takes less than {least}"
-        fitting = ["flow:lookahead=0", "blend", "hold"]
-        if plain.seconds + plain.interval <= self.bound:
-            fitting.insert(0, "flow")
         advice = f"use --engine {' or '.join(fitting)}"
         if self._options.repeats == "smooth":
             advice += ", with --repeats report"
@@ -205,7 +206,7 @@ class Live:
 def without_lookahead(spec: str) -> str | None:
     """Return an engine's spec with lookahead=0; None if it has no such choice left."""
     name, given = parse_spec(spec)
-    known = {option.name for option in engines.engine_class(name).options}
-    if "lookahead" not in known or given.get("lookahead") == "0":
+    option = engines.engine_class(name).lookahead_option
+    if option is None or given.get(option) == "0":
         return None
-    return format_spec(name, {**given, "lookahead": "0"})
+    return format_spec(name, {**given, option: "0"})

@@ -23,7 +23,7 @@ class Progress:
     held: int = 0
     repeats: int = 0  # source frames equal to the one before
     cuts: int = 0
-    gaps: int = 0  # pauses too long to draw across
+    pauses: int = 0  # pauses too long to draw across
     corrupt: int = 0  # damaged packets and frames in the source
     out_of_order: int = 0  # source frames dropped because their time did not advance
     redrawn: int = 0  # hidden or damaged source frames in whose place an engine drew
@@ -132,7 +132,7 @@ def summary(progress: Progress) -> Iterator[str]:
     noticed = {
         "repeated frames": progress.repeats,
         "cuts": progress.cuts,
-        "gaps": progress.gaps,
+        "pauses": progress.pauses,
         "corrupt": progress.corrupt,
         "redrawn": progress.redrawn,
         "held over": progress.covered,

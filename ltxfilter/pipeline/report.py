@@ -31,7 +31,7 @@ OWN = ("rate", "duration", "stages", "memory")  # fields of Progress that stand 
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReportedWindow:
     """What became of a window, or of a part of its slots; holds no pictures."""
 
     window: int  # its number
@@ -39,17 +39,19 @@ class Part:
     frames: tuple[Mapping[str, Any], ...]  # likewise, one for each slot
 
     @classmethod
-    def of(cls, window: Window, frames: Sequence[Frame]) -> Part:
+    def of(cls, window: Window, frames: Sequence[Frame]) -> ReportedWindow:
         """Describe what was drawn of `window`."""
         outline: dict[str, Any] = {
             "keyframes": [_seconds(key.time) for key in window.keyframes],
             "first": window.first,
             "last": window.last,
             "reset": window.reset,
-            "gaps": [gap.join.value for gap in window.gaps[window.first : window.last]],
+            "intervals": [
+                interval.join.value for interval in window.intervals[window.first : window.last]
+            ],
         }
-        gaps = window.gaps[window.first : window.last]
-        if hidden := [_seconds(time) for gap in gaps for time in gap.hidden]:
+        intervals = window.intervals[window.first : window.last]
+        if hidden := [_seconds(time) for interval in intervals for time in interval.hidden]:
             outline["hidden"] = hidden
         slots = zip(window.slots, frames, strict=True)
         return cls(window.index, outline, tuple(_frame(slot.index, out) for slot, out in slots))
@@ -61,7 +63,7 @@ def _frame(index: int, frame: Frame) -> dict[str, Any]:
         "time": _seconds(frame.time),
         "made": frame.made.value,
     }
-    if frame.made is not Made.DRAWN or frame.credit is None:
+    if frame.made is not Made.INTERPOLATED or frame.credit is None:
         return found
     credit = frame.credit
     choice = credit.choice
@@ -84,7 +86,7 @@ def _frame(index: int, frame: Frame) -> dict[str, Any]:
 class _Entry:
     """A window that is being put together from its parts."""
 
-    part: Part
+    part: ReportedWindow
     frames: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -111,7 +113,7 @@ class Report:
         text = json.dumps({**top, **head}, indent=1, default=str)
         self._write(text.removesuffix("\n}") + ',\n "windows": [')
 
-    def add(self, part: Part, notes: Iterable[Note] = ()) -> None:
+    def add(self, part: ReportedWindow, notes: Iterable[Note] = ()) -> None:
         """Take the next part; whole windows are written. notes: what was seen meanwhile."""
         if self._entry is not None and self._entry.part.window != part.window:
             self._flush()
@@ -172,7 +174,7 @@ class Report:
 
 def summarized(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a window's engines with how many frames each drew, and its estimates' range."""
-    drawn = [frame for frame in frames if frame["made"] == Made.DRAWN.value]
+    drawn = [frame for frame in frames if frame["made"] == Made.INTERPOLATED.value]
     if not drawn:
         return {}
     found: dict[str, Any] = {"engines": dict(Counter(frame["engine"] for frame in drawn))}

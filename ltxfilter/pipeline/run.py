@@ -19,12 +19,12 @@ from ltxfilter.options import Options
 from ltxfilter.pipeline.latency import Live
 from ltxfilter.pipeline.memory import divide
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.report import Part, Report, plain
+from ltxfilter.pipeline.report import Report, ReportedWindow, plain
 from ltxfilter.pipeline.stages import at_speed, prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
 from ltxfilter.windows.cuts import CutDetector, Note
-from ltxfilter.windows.missing import LONGEST_HOLE, Hiding, hide, longest, merged
+from ltxfilter.windows.missing import LONGEST_MISSING, MissingFrames, hide, longest, merged
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.timeline import output_rate
 
@@ -187,9 +187,9 @@ class Run:
                 if self._report is not None and part is not None:
                     self._report.add(part, _taken(self._detector.notes))
 
-    def _draw(self, item: Prepared) -> tuple[list[Frame], Part | None]:
+    def _draw(self, item: Prepared) -> tuple[list[Frame], ReportedWindow | None]:
         frames = self.worker.draw(item)
-        return frames, Part.of(item.window, frames) if self._report is not None else None
+        return frames, ReportedWindow.of(item.window, frames) if self._report is not None else None
 
     def _head(self) -> dict[str, Any]:
         """Return what a report says of the run before it starts."""
@@ -206,17 +206,17 @@ class Run:
             "memory": dict(progress.memory),
         }
 
-    def _make_hiding(self) -> Hiding:
+    def _make_hiding(self) -> MissingFrames:
         """Return which frames to treat as missing, within memory and latency."""
         options, shape = self.options, self.worker.shape
-        longest_hole = LONGEST_HOLE
+        longest_hole = LONGEST_MISSING
         if not shape.slots:
             usual = (shape.keyframes - 1) * (self.info.interval or Fraction(1, 24))
             longest_hole = max(usual, longest(self._spans))
         bound = self._live.longest_hole(self.worker, self.info)
         if bound is not None:
             longest_hole = min(longest_hole, bound)
-        return Hiding(options.conceal, longest_hole / options.speed, self._detector.apart)
+        return MissingFrames(options.conceal, longest_hole / options.speed, self._detector.apart)
 
     def _drawn_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
@@ -234,10 +234,10 @@ class Run:
         progress, counts, rolling = self.progress, self.source.counts, self._rolling.counts
         progress.frames_in = counts.frames
         progress.corrupt, progress.out_of_order = counts.corrupt, counts.out_of_order
-        progress.repeats, progress.cuts, progress.gaps = (
+        progress.repeats, progress.cuts, progress.pauses = (
             rolling.repeats,
             rolling.cuts,
-            rolling.gaps,
+            rolling.pauses,
         )
         progress.redrawn, progress.covered = rolling.redrawn, rolling.covered
         progress.lateness = self._live.worst
@@ -260,7 +260,7 @@ def _frame_bytes(frame: Frame) -> int:
 def _count(progress: Progress, frame: Frame) -> None:
     if frame.made is Made.SOURCE:
         progress.passed += 1
-    elif frame.made is Made.DRAWN:
+    elif frame.made is Made.INTERPOLATED:
         progress.drawn += 1
     else:
         progress.held += 1

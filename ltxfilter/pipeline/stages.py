@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ltxfilter.frame import Frame, VideoInfo
-from ltxfilter.pipeline.window_runner import Prepared, Worker
+from ltxfilter.pipeline.window_runner import Prepared, WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Window
 
@@ -38,13 +38,13 @@ def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]
     yield from rolling.finish()
 
 
-def prepared(items: Iterable[Window], worker: Worker) -> Generator[Prepared]:
+def prepared(items: Iterable[Window], worker: WindowRunner) -> Generator[Prepared]:
     """Yield the windows with their motion, in order."""
     for window in items:
         yield from worker.prepare(window)
 
 
-def drawn(items: Iterable[Window], worker: Worker) -> Iterator[Frame]:
+def drawn(items: Iterable[Window], worker: WindowRunner) -> Iterator[Frame]:
     """Yield the output frames of windows, drawn one after another."""
     for part in prepared(items, worker):
         yield from worker.draw(part)

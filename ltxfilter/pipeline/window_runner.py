@@ -20,10 +20,8 @@ from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Credit, Frame, Made, Plane, Planes, VideoInfo
 from ltxfilter.options import ModelOptions
 from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Gap, Window, WindowShape
+from ltxfilter.windows.window import Interval, Window, WindowShape
 
-FALLBACKS = ("flow", "blend")  # in the order they are tried
-TRUSTED = ("hold", "blend")  # these cannot draw anything implausible
 LUMA_MARGIN = 4  # 8-bit codes that a drawn frame's mean may leave its neighbours' range
 CHROMA_MARGIN = 8
 SAMPLES = 4096  # of a plane are enough for its mean
@@ -43,7 +41,7 @@ class Prepared:
     levels: tuple[Levels, ...]  # mean of each plane of each keyframe; empty if nothing is drawn
 
 
-class Worker:
+class WindowRunner:
     """Draws the windows of one stream; `prepare` in order, `draw` from any number of threads."""
 
     def __init__(
@@ -70,19 +68,19 @@ class Worker:
             for shape in video.layout
         ]
         self.shape: WindowShape = self._engine.open(video, rate, threads)
-        self._checks = self._engine.name not in TRUSTED
+        self._checks = self._engine.can_be_wrong
         self.most_slots = self.shape.slots  # of a part; fewer take less memory
         self.fallbacks = 0  # frames that failed the check and were drawn by a fallback
 
     @property
     def engine(self) -> str:
         """What was asked for, and which engines that comes down to."""
-        team = getattr(self._engine, "team", ())
-        return self._spec + (f" ({', '.join(team)})" if team else "")
+        partners = ", ".join(partner.name for partner in self._engine.partners)
+        return self._spec + (f" ({partners})" if partners else "")
 
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `most_slots` slots to draw."""
-        if not getattr(self._engine, "resident", False):
+        if not self._engine.takes_device_planes:
             window = self._on_host(window)
         motion = self._engine.prepare(window)
         levels: tuple[Levels, ...] = ()
@@ -114,13 +112,13 @@ class Worker:
         if slot.tau == 0:
             return keyframe
         if not window.draws(slot):
-            return replace(keyframe, time=slot.time, made=Made.HELD)
+            return replace(keyframe, time=slot.time, made=Made.REPEATED)
         picture, credit = next(drawn)
         return Frame(
             time=slot.time,
             planes=picture.planes,
             origin=keyframe.origin,
-            made=Made.DRAWN,
+            made=Made.INTERPOLATED,
             psnr_db=picture.psnr_db,
             credit=credit,
         )
@@ -179,14 +177,12 @@ class Worker:
     ) -> Credited:
         """Draw one slot with the first fallback whose picture is plausible."""
         lone = alone(window, slot)
-        drew = getattr(self._engine, "team", (self._engine.name,))
-        names = [name for name in FALLBACKS if drew != (name,)]
         with self._lock:
             self.fallbacks += 1
-            for name in names:
+            for name in self._engine.fallbacks:
                 spare = self._spare(name)
                 picture = next(iter(spare.draw(lone, spare.prepare(lone))))
-                if name in TRUSTED or self._plausible(picture, *ends):
+                if not spare.can_be_wrong or self._plausible(picture, *ends):
                     break
         return picture, Credit(name, why)
 
@@ -201,8 +197,8 @@ class Worker:
 def alone(window: Window, slot: Slot) -> Window:
     """Return the window of one slot and its two keyframes, without context or past."""
     pair = tuple(map(on_host, window.keyframes[slot.left : slot.left + 2]))
-    gaps = (Gap(window.gaps[slot.left].join, reset=True),)
-    return Window(window.index, pair, 0, 1, gaps, (replace(slot, left=0),))
+    intervals = (Interval(window.intervals[slot.left].join, reset=True),)
+    return Window(window.index, pair, 0, 1, intervals, (replace(slot, left=0),))
 
 
 def on_host(frame: Frame) -> Frame:

@@ -91,7 +91,7 @@ class CutDetector:
         if left.planes[0].shape != right.planes[0].shape:
             return Join.CUT
         if not self._cuts:
-            return Join.REPEAT if same(left, right) else Join.DRAW
+            return Join.DUPLICATE if same(left, right) else Join.INTERPOLATE
         if reset:
             self._start_shot()
         before, after = self._look(left), self._look(right)
@@ -114,7 +114,7 @@ class CutDetector:
     def _judge(self, left: Frame, right: Frame, before: Thumbnail, after: Thumbnail) -> Join:
         changed = before.mean_difference(after)
         if self._repeated(left, right, before, after, changed):
-            return Join.REPEAT
+            return Join.DUPLICATE
         sudden = len(self._recent) > 2 and changed > SUDDEN * float(np.median(self._recent))
         if before.is_cut(after, AFTER_REST if sudden else USUAL):
             return Join.CUT
@@ -122,7 +122,7 @@ class CutDetector:
         if abs(before.mean - after.mean) > FLASH:
             self.counts.flashes += 1
             self.notes.append(Note(right.time, "flash"))
-        return Join.DRAW
+        return Join.INTERPOLATE
 
     def _repeated(
         self, left: Frame, right: Frame, before: Thumbnail, after: Thumbnail, changed: float

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.redraw")
 
-LONGEST_HOLE = Fraction(10)  # seconds from one good frame to the next that are drawn across
+LONGEST_MISSING = Fraction(10)  # seconds from one good frame to the next that are drawn across
 LONGEST_WAIT = Fraction(1)  # seconds for a first good frame, where there is none to hold
 
 
 @dataclass(slots=True)
-class Hole:
+class MissingRun:
     """What was hidden since the last good frame."""
 
     start: Fraction  # seconds: the good frame before it, or the first hidden one of the stream
@@ -38,7 +38,7 @@ class Hole:
         """True if it lies within one shot for all that is known."""
         return self.cuts is not None and not self.cuts
 
-    def turn(self, end: Fraction) -> Fraction:
+    def switch_time(self, end: Fraction) -> Fraction:
         """Return from when on the good frame at its `end` is nearer, or of the same shot."""
         if self.cuts is not None and len(self.cuts) == 1:
             return self.cuts[0]
@@ -46,8 +46,8 @@ class Hole:
 
 
 @dataclass(slots=True)
-class Hiding:
-    """Tells which frames of a stream to treat as missing, and keeps the hole that they leave.
+class MissingFrames:
+    """Tells which frames of a stream to treat as missing, and keeps the missing that they leave.
 
     Damaged frames are, unless the damage goes on for more than `longest` seconds: what cannot be
     drawn from anything near is better shown as it is.
@@ -57,17 +57,19 @@ class Hiding:
     """
 
     conceal: bool = True  # damaged frames too
-    longest: Fraction = LONGEST_HOLE
+    longest: Fraction = LONGEST_MISSING
     apart: Callable[[Frame, Frame], bool] | None = None
-    hole: Hole | None = None  # open since the last good frame
-    damaged: Frame | None = None  # the latest in the hole, which stands in if there is no good one
+    missing: MissingRun | None = None  # open since the last good frame
+    damaged: Frame | None = (
+        None  # the latest in the missing, which stands in if there is no good one
+    )
     _given_up: bool = False
-    _latest: Frame | None = None  # the neighbour of the next frame, while a hole is open
+    _latest: Frame | None = None  # the neighbour of the next frame, while a missing is open
 
     def hides(self, frame: Frame, good: Fraction | None, start: Fraction) -> bool:
         """Say whether `frame` is missing. good: when the latest good frame was; start: the first.
 
-        A frame that is not hidden leaves its hole to `take`.
+        A frame that is not hidden leaves its missing to `take`.
         """
         if frame.hidden:
             return True
@@ -79,46 +81,46 @@ class Hiding:
         return not self._given_up
 
     def hide(self, frame: Frame, good: Frame | None, paused: bool) -> None:
-        """Add `frame` to the hole; what it says of the stream counts all the same."""
-        if self.hole is None:
-            self.hole = Hole((good or frame).time)
+        """Add `frame` to the missing; what it says of the stream counts all the same."""
+        if self.missing is None:
+            self.missing = MissingRun((good or frame).time)
             self._latest = good
-        self._compare(self.hole, frame)
-        self.hole.times.append(frame.time)
-        self.hole.paused |= paused
-        self.hole.spliced |= frame.spliced
-        self.hole.damaged |= frame.corrupt or frame.lost
+        self._compare(self.missing, frame)
+        self.missing.times.append(frame.time)
+        self.missing.paused |= paused
+        self.missing.spliced |= frame.spliced
+        self.missing.damaged |= frame.corrupt or frame.lost
         if not frame.hidden:
             self.damaged = frame
 
-    def take(self, good: Frame | None = None) -> Hole | None:
-        """Return the hole that a good frame closes, or the end of the stream, if any."""
-        hole, self.hole, self.damaged = self.hole, None, None
-        if hole is not None and good is not None:
-            self._compare(hole, good)
+    def take(self, good: Frame | None = None) -> MissingRun | None:
+        """Return the missing that a good frame closes, or the end of the stream, if any."""
+        missing, self.missing, self.damaged = self.missing, None, None
+        if missing is not None and good is not None:
+            self._compare(missing, good)
         self._latest = None
-        return hole
+        return missing
 
-    def _compare(self, hole: Hole, frame: Frame) -> None:
+    def _compare(self, missing: MissingRun, frame: Frame) -> None:
         """Look for a cut between the latest frame and this one."""
         if self.apart is not None and self._latest is not None:
-            hole.cuts = hole.cuts or []
+            missing.cuts = missing.cuts or []
             if self.apart(self._latest, frame):
-                hole.cuts.append(frame.time)
+                missing.cuts.append(frame.time)
         self._latest = frame
 
-    def stand_in(self) -> tuple[Frame, Hole | None]:
-        """Return a damaged frame for want of any good one, and the hole before it.
+    def stand_in(self) -> tuple[Frame, MissingRun | None]:
+        """Return a damaged frame for want of any good one, and the missing before it.
 
         Raises InputError if there is none.
         """
-        hole, damaged = self.hole, self.damaged
-        if hole is None or damaged is None:
+        missing, damaged = self.missing, self.damaged
+        if missing is None or damaged is None:
             raise InputError("no source frame is left to show: --redraw hides all of them")
-        earlier = [time for time in hole.times if time < damaged.time]
-        later = [time for time in hole.times if time > damaged.time]
-        self.hole = Hole(damaged.time, later) if later else None
-        return damaged, Hole(hole.start, earlier) if earlier else None
+        earlier = [time for time in missing.times if time < damaged.time]
+        later = [time for time in missing.times if time > damaged.time]
+        self.missing = MissingRun(damaged.time, later) if later else None
+        return damaged, MissingRun(missing.start, earlier) if earlier else None
 
 
 def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -132,9 +134,9 @@ def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
         else:
             joined.append((begin, end))
     for begin, end in joined:
-        if end - begin > LONGEST_HOLE:
+        if end - begin > LONGEST_MISSING:
             raise OptionError(
-                f"--redraw {_text(begin, end)}: at most {LONGEST_HOLE} s in one go can be drawn "
+                f"--redraw {_text(begin, end)}: at most {LONGEST_MISSING} s in one go can be drawn "
                 "from what lies around them"
             )
     return tuple(joined)

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame
-from ltxfilter.windows.missing import Hiding, Hole
-from ltxfilter.windows.timeline import LONGEST_GAP, Intervals, Slot, Timeline
-from ltxfilter.windows.window import Gap, Join, Window, WindowShape
+from ltxfilter.windows.missing import MissingFrames, MissingRun
+from ltxfilter.windows.timeline import LONGEST_PAUSE, Slot, Timeline, UsualInterval
+from ltxfilter.windows.window import Interval, Join, Window, WindowShape
 
 log = logging.getLogger("ltxfilter.window")
 RESET_SECONDS = 10  # state that engines carry is dropped this often, counted from the start
@@ -25,7 +25,7 @@ class Shots(Protocol):
     """Tells neighbours of one shot from those across a cut; `cuts.CutDetector` is one."""
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:
-        """Return DRAW, CUT or REPEAT; called once per pair of neighbours, in order."""
+        """Return INTERPOLATE, CUT or DUPLICATE; called once per pair of neighbours, in order."""
         ...
 
 
@@ -35,7 +35,7 @@ class WindowCounts:
 
     repeats: int = 0
     cuts: int = 0
-    gaps: int = 0
+    pauses: int = 0
     redrawn: int = 0  # hidden source frames in whose place an engine draws
     covered: int = 0  # hidden source frames in whose place the nearest good frame is held
 
@@ -57,22 +57,22 @@ class RollingWindow:
         interval: Fraction | None = None,
         repeats: str = "report",
         *,
-        hiding: Hiding | None = None,
+        hiding: MissingFrames | None = None,
     ) -> None:
         self.counts = WindowCounts()
         self.duration = Fraction(0)  # seconds from the first frame to the end of the latest
         self._shape = shape
         self._shots = shots
         self._smooth = repeats == "smooth"
-        self._hiding = hiding or Hiding()
-        self._intervals = Intervals(interval)  # since the last reset
+        self._hiding = hiding or MissingFrames()
+        self._usual = UsualInterval(interval)  # since the last reset
         self._timeline = Timeline(rate, Fraction(0))
         self._keys: list[Frame] = []
-        self._gaps: list[Gap] = []  # _gaps[i] lies between _keys[i] and _keys[i + 1]
-        self._run: list[tuple[Frame, Gap]] = []  # repeats of _keys[-1] not yet decided upon
+        self._intervals: list[Interval] = []  # _intervals[i] lies between _keys[i] and _keys[i + 1]
+        self._run: list[tuple[Frame, Interval]] = []  # repeats of _keys[-1] not yet decided upon
         self._long_run = False
         self._latest: Frame | None = None  # hidden or not
-        self._reset_next = True  # the gap that begins at the latest frame is a reset
+        self._reset_next = True  # the interval that begins at the latest frame is a reset
         self._reset_time = Fraction(0)  # the first frame at or after it begins a reset
         self._first = 0  # position of the keyframe that the next window draws from
         self._index = 0
@@ -83,18 +83,18 @@ class RollingWindow:
         good = self._good()
         since = good.time if good else None
         if self._hiding.hides(frame, since, self._timeline.start):
-            self._hiding.hide(frame, good, self._intervals.is_pause(step))
-            self._intervals.add(step)
+            self._hiding.hide(frame, good, self._usual.is_pause(step))
+            self._usual.add(step)
             return
-        hole = self._hiding.take(frame)
+        missing = self._hiding.take(frame)
         if good is None:
-            yield from self._lead_in(frame, hole)
+            yield from self._lead_in(frame, missing)
             return
-        gap = self._gap(good, frame, step, hole)
-        self._reset_next = gap.join not in (Join.DRAW, Join.REPEAT)
+        interval = self._interval(good, frame, step, missing)
+        self._reset_next = interval.join not in (Join.INTERPOLATE, Join.DUPLICATE)
         if frame.time >= self._reset_time:
             self._pass_reset(frame.time)
-        self._admit(frame, gap)
+        self._admit(frame, interval)
         yield from self._complete(final=False)
 
     def finish(self) -> Iterator[Window]:
@@ -107,13 +107,13 @@ class RollingWindow:
         if not self._keys:
             yield from self._lead_in(*self._hiding.stand_in())
         yield from self._complete(final=True)
-        last = self._intervals.last(self._latest.duration, self._timeline.rate)
+        last = self._usual.last(self._latest.duration, self._timeline.rate)
         end = self._latest.time + last
         self.duration = end - self._timeline.start
-        hole = self._hiding.take()
-        if hole is not None:
-            self._cover(hole, end, "the video ends")
-        times = self._timeline.tail(self._keys[-1].time, end, hole.times if hole else ())
+        missing = self._hiding.take()
+        if missing is not None:
+            self._cover(missing, end, "the video ends")
+        times = self._timeline.tail(self._keys[-1].time, end, missing.times if missing else ())
         yield from self._held(self._first, self._first, times)
 
     def _step(self, frame: Frame) -> Fraction:
@@ -124,7 +124,7 @@ class RollingWindow:
             self._reset_time = frame.time + RESET_SECONDS
             return Fraction(0)
         step = frame.time - latest.time
-        if step > LONGEST_GAP:
+        if step > LONGEST_PAUSE:
             raise InputError(
                 f"the time jumps by {float(step):.0f} s at {float(latest.time):.3f} s; "
                 "the timestamps are damaged"
@@ -137,92 +137,102 @@ class RollingWindow:
             return self._run[-1][0]
         return self._keys[-1] if self._keys else None
 
-    def _gap(self, left: Frame, right: Frame, step: Fraction, hole: Hole | None) -> Gap:
+    def _interval(
+        self, left: Frame, right: Frame, step: Fraction, missing: MissingRun | None
+    ) -> Interval:
         """Say how two neighbours hang together, and count it."""
-        join = self._join(left, right, step, hole)
-        self._intervals.add(step)
-        if hole is None:
-            return Gap(join, self._reset_next)
-        if join is Join.DRAW:
-            self.counts.redrawn += len(hole.times)
+        join = self._join(left, right, step, missing)
+        self._usual.add(step)
+        if missing is None:
+            return Interval(join, self._reset_next)
+        if join is Join.INTERPOLATE:
+            self.counts.redrawn += len(missing.times)
         else:
-            self._cover(hole, right.time, join.value)
-        return Gap(join, self._reset_next, tuple(hole.times), hole.turn(right.time))
+            self._cover(missing, right.time, join.value)
+        return Interval(
+            join, self._reset_next, tuple(missing.times), missing.switch_time(right.time)
+        )
 
-    def _join(self, left: Frame, right: Frame, step: Fraction, hole: Hole | None) -> Join:
+    def _join(self, left: Frame, right: Frame, step: Fraction, missing: MissingRun | None) -> Join:
         seen = self._shots.join(left, right, self._reset_next)
-        if seen is Join.CUT and hole is not None and hole.whole:
-            seen = Join.DRAW
-        if seen is Join.REPEAT and hole is None:
+        if seen is Join.CUT and missing is not None and missing.whole:
+            seen = Join.INTERPOLATE
+        if seen is Join.DUPLICATE and missing is None:
             self.counts.repeats += 1
-        if right.spliced or (hole and hole.spliced):
+        if right.spliced or (missing and missing.spliced):
             return Join.SPLICE
-        damaged = right.lost or (hole is not None and hole.damaged)
-        if left.corrupt or right.corrupt or ((hole or damaged) and self._is_long(left, right)):
+        damaged = right.lost or (missing is not None and missing.damaged)
+        if left.corrupt or right.corrupt or ((missing or damaged) and self._is_long(left, right)):
             return Join.CORRUPT
-        if not damaged and (self._intervals.is_pause(step) or (hole and hole.paused)):
-            self.counts.gaps += 1
-            return Join.GAP
+        if not damaged and (self._usual.is_pause(step) or (missing and missing.paused)):
+            self.counts.pauses += 1
+            return Join.PAUSE
         if seen is Join.CUT:
             self.counts.cuts += 1
         return seen
 
     def _is_long(self, left: Frame, right: Frame) -> bool:
         """Return True if good frames are too far apart to draw all that is missing between them."""
-        return right.time - left.time > self._hiding.longest + 2 * (self._intervals.usual or 0)
+        return right.time - left.time > self._hiding.longest + 2 * (self._usual.usual or 0)
 
-    def _cover(self, hole: Hole, end: Fraction, why: str) -> None:
+    def _cover(self, missing: MissingRun, end: Fraction, why: str) -> None:
         """Count hidden frames in whose place others are held, and say so the first time."""
         if not self.counts.covered:
             log.warning(
                 "the frames hidden from %.3f s to %.3f s cannot be drawn (%s): the nearest is held",
-                float(hole.times[0]),
+                float(missing.times[0]),
                 float(end),
                 why,
             )
-        self.counts.covered += len(hole.times)
+        self.counts.covered += len(missing.times)
 
-    def _lead_in(self, first: Frame, hole: Hole | None) -> Iterator[Window]:
+    def _lead_in(self, first: Frame, missing: MissingRun | None) -> Iterator[Window]:
         """Admit the first good frame; yield windows that hold it from the stream's start on."""
         self._keys.append(first)
-        if hole is not None:
-            self._cover(hole, first.time, "the video begins")
-            times = self._timeline.between(hole.start, first.time, hole.times[1:])
+        if missing is not None:
+            self._cover(missing, first.time, "the video begins")
+            times = self._timeline.between(missing.start, first.time, missing.times[1:])
             yield from self._held_before(0, times)
 
     def _pass_reset(self, now: Fraction) -> None:
         """Begin anew at `now`, the first frame at or after a multiple of RESET_SECONDS."""
         self._reset_next = True
-        self._intervals.forget()
+        self._usual.forget()
         past = (now - self._timeline.start) // RESET_SECONDS
         self._reset_time = self._timeline.start + (past + 1) * RESET_SECONDS
 
-    def _admit(self, frame: Frame, gap: Gap) -> None:
+    def _admit(self, frame: Frame, interval: Interval) -> None:
         """Append a keyframe, or set a repeat aside until the length of its run is known."""
-        if self._smooth and gap.join is Join.REPEAT and not (self._reset_next or gap.hidden):
-            self._run.append((frame, gap))
+        if (
+            self._smooth
+            and interval.join is Join.DUPLICATE
+            and not (self._reset_next or interval.hidden)
+        ):
+            self._run.append((frame, interval))
             if self._long_run or len(self._run) >= LONGEST_RUN:
                 self._long_run = True
                 self._keys += [repeat for repeat, _ in self._run]
-                self._gaps += [before for _, before in self._run]
+                self._intervals += [before for _, before in self._run]
                 self._run.clear()
             return
-        reset = gap.reset or any(before.reset for _, before in self._run)
+        reset = interval.reset or any(before.reset for _, before in self._run)
         self._run.clear()
         self._long_run = False
         self._keys.append(frame)
-        self._gaps.append(gap if reset == gap.reset else replace(gap, reset=reset))
+        self._intervals.append(
+            interval if reset == interval.reset else replace(interval, reset=reset)
+        )
 
     def _complete(self, *, final: bool) -> Iterator[Window]:
         """Yield every window whose keyframes and context are there."""
         while (last := self._end(final=final)) is not None:
             first = self._first
-            if self._gaps[first].draws:
+            if self._intervals[first].draws:
                 yield self._window(first, last, self._slots(first, last))
             else:
                 yield from self._not_drawn(first, last)
             done = max(last - self._shape.before, 0)
-            del self._keys[:done], self._gaps[:done]
+            del self._keys[:done], self._intervals[:done]
             self._first = last - done
 
     def _end(self, *, final: bool) -> int | None:
@@ -230,10 +240,14 @@ class RollingWindow:
         first, newest = self._first, len(self._keys) - 1
         if first >= newest:
             return None
-        if not self._gaps[first].draws:
+        if not self._intervals[first].draws:
             return first + 1
         last, limit = first + 1, first + self._shape.keyframes - 1
-        while last < min(limit, newest) and self._gaps[last].draws and not self._gaps[last].reset:
+        while (
+            last < min(limit, newest)
+            and self._intervals[last].draws
+            and not self._intervals[last].reset
+        ):
             last += 1
         if not final and (last + self._shape.after > newest or (last == newest and last < limit)):
             return None
@@ -251,16 +265,16 @@ class RollingWindow:
     def _between(self, first: int) -> Iterator[tuple[int, Fraction, Fraction]]:
         """Yield (index, time, tau) of the output times between a keyframe and the next."""
         left, right = self._keys[first : first + 2]
-        return self._timeline.between(left.time, right.time, self._gaps[first].hidden)
+        return self._timeline.between(left.time, right.time, self._intervals[first].hidden)
 
     def _not_drawn(self, first: int, last: int) -> Iterator[Window]:
-        """Yield windows that hold: the earlier keyframe, in a hole from its turn on the later."""
-        times, turn = self._between(first), self._gaps[first].turn
-        if turn is None:
+        """Yield windows that repeat the earlier keyframe, from `switch_time` on the later one."""
+        times, switch_time = self._between(first), self._intervals[first].switch_time
+        if switch_time is None:
             yield from self._held(first, last, times)
             return
         known = list(times)
-        near = sum(time < turn for _, time, _ in known)
+        near = sum(time < switch_time for _, time, _ in known)
         yield from self._held(first, last, iter(known[:near]))
         yield from self._held_before(last, iter(known[near:]))
 
@@ -283,17 +297,17 @@ class RollingWindow:
     def _window(self, first: int, last: int, slots: tuple[Slot, ...]) -> Window:
         begin = max(first - self._shape.before, 0)
         end = min(last + self._shape.after, len(self._keys) - 1)
-        keys, gaps = self._keys[begin : end + 1], self._gaps[begin:end]
-        return self._numbered(tuple(keys), first - begin, last - begin, tuple(gaps), slots)
+        keys, intervals = self._keys[begin : end + 1], self._intervals[begin:end]
+        return self._numbered(tuple(keys), first - begin, last - begin, tuple(intervals), slots)
 
     def _numbered(
         self,
         keyframes: tuple[Frame, ...],
         first: int,
         last: int,
-        gaps: tuple[Gap, ...],
+        intervals: tuple[Interval, ...],
         slots: tuple[Slot, ...],
     ) -> Window:
         self._index += 1
         start = self._timeline.start
-        return Window(self._index - 1, keyframes, first, last, gaps, slots, start)
+        return Window(self._index - 1, keyframes, first, last, intervals, slots, start)

@@ -14,8 +14,8 @@ from ltxfilter.errors import OptionError
 from ltxfilter.values import NTSC, parse_fraction, parse_rate, round_half_up
 
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
-GAP_FACTOR = Fraction(5, 2)  # times the usual interval: a longer pause is not drawn across
-LONGEST_GAP = 3600  # seconds; a longer one is a damaged timestamp
+PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: a longer pause is not drawn across
+LONGEST_PAUSE = 3600  # seconds; a longer one is a damaged timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Timeline:
 
 
 @dataclass(slots=True)
-class Intervals:
+class UsualInterval:
     """How far apart source frames are: `nominal` seconds, or else the median of the latest."""
 
     nominal: Fraction | None
@@ -119,7 +119,7 @@ class Intervals:
         if self.nominal is not None and step <= self.nominal:  # the common case, cheaply
             return False
         usual = self.usual
-        return usual is not None and step > GAP_FACTOR * usual
+        return usual is not None and step > PAUSE_FACTOR * usual
 
     def last(self, declared: Fraction | None, rate: Fraction | None) -> Fraction:
         """Return how long the last frame is shown, seconds.
@@ -129,7 +129,7 @@ class Intervals:
         usual = self.usual
         if usual is None:
             usual = declared or (1 / rate if rate else Fraction(1, 25))
-        if declared is None or declared < usual / 2 or declared > LONGEST_GAP:
+        if declared is None or declared < usual / 2 or declared > LONGEST_PAUSE:
             return usual
         return declared
 

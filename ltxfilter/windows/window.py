@@ -15,29 +15,31 @@ log = logging.getLogger("ltxfilter.window")
 
 
 class Join(Enum):
-    """How two neighbouring keyframes hang together; only DRAW is drawn across."""
+    """How two neighbouring keyframes hang together; only INTERPOLATE is drawn across."""
 
-    DRAW = "draw"
+    INTERPOLATE = "interpolate"
     CUT = "cut"  # a new shot begins
-    REPEAT = "repeat"  # the same picture again
-    GAP = "gap"  # the source paused
+    DUPLICATE = "duplicate"  # the same picture again
+    PAUSE = "pause"  # the source paused
     CORRUPT = "corrupt"  # one of the two is damaged
     SPLICE = "splice"  # the picture's size changed
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class Interval:
     """What lies between a keyframe and the next."""
 
     join: Join
-    reset: bool  # nothing that earlier gaps left behind may be used from here on
+    reset: bool  # nothing that earlier intervals left behind may be used from here on
     hidden: tuple[Fraction, ...] = ()  # seconds: source frames between them that are not shown
-    turn: Fraction | None = None  # where those are held over: seconds from when on the later is
+    switch_time: Fraction | None = (
+        None  # where those are held over: seconds from when on the later is
+    )
 
     @property
     def draws(self) -> bool:
         """True if an engine may draw in it, or look across it."""
-        return self.join is Join.DRAW
+        return self.join is Join.INTERPOLATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +62,18 @@ class Window:
     keyframes: tuple[Frame, ...]  # ascending time, context included
     first: int  # position of the keyframe it draws from
     last: int  # position of the keyframe it draws up to; equal to first at the stream's end
-    gaps: tuple[Gap, ...]  # gaps[i] lies between keyframes[i] and keyframes[i + 1]
+    intervals: tuple[Interval, ...]  # intervals[i] lies between keyframes[i] and keyframes[i + 1]
     slots: tuple[Slot, ...]  # keyframes[first].time <= slot.time < keyframes[last].time, or held
     start: Fraction = Fraction(0)  # seconds on the source's clock of the stream's first frame
 
     @property
     def reset(self) -> bool:
-        """True if nothing may be carried into the first gap that it draws."""
-        return self.first == self.last or self.gaps[self.first].reset
+        """True if nothing may be carried into the first interval that it draws."""
+        return self.first == self.last or self.intervals[self.first].reset
 
     def draws(self, slot: Slot) -> bool:
         """Return True if the engine draws this slot; else a source frame is shown."""
-        return slot.tau != 0 and slot.left < len(self.gaps) and self.gaps[slot.left].draws
+        return slot.tau != 0 and slot.left < len(self.intervals) and self.intervals[slot.left].draws
 
     def to_draw(self) -> Iterator[Slot]:
         """Yield the slots that an engine draws, in order."""

@@ -26,13 +26,13 @@ from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import Frame
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion import gate
-from ltxfilter.motion.grid import Grid
+from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.options import ModelOptions, Options
 from ltxfilter.pipeline.stages import drawn as drawn_path
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Gap, Join, Window, WindowShape
+from ltxfilter.windows.window import Interval, Join, Window, WindowShape
 
 WIDTH, HEIGHT = 256, 144
 RATE = F(25)
@@ -153,7 +153,7 @@ def test_without_model_files_it_is_flow():
     frames = moving(info, 6)
     alone, flow = engines.build("auto"), engines.build("flow")
     assert alone.open(info, F(60)) == flow.open(info, F(60))
-    assert alone.team == ("flow",)
+    assert [partner.name for partner in alone.partners] == ["flow"]
     alone.close()
     flow.close()
     mine, flows = (drawings(name, info, frames) for name in ("auto", "flow"))
@@ -167,7 +167,7 @@ def test_without_model_files_it_is_flow():
 
 def test_it_is_the_default():
     assert Options().engine == "auto"
-    worker = Worker(Options().engine, video(), 2 * RATE)
+    worker = WindowRunner(Options().engine, video(), 2 * RATE)
     assert worker.engine == "auto (flow)"
     worker.close()
 
@@ -210,7 +210,7 @@ def test_what_a_partner_cannot_draw_flow_draws_and_it_is_counted(
     assert all(same(a, b) for a, b, bad in zip(auto, flow, failed, strict=True) if bad)
     assert len(caplog.messages) == (partner != "mute")  # said once
     info = replace(crowded.info, interval=1 / RATE)
-    worker = Worker(f"auto:with={partner}:hard=0", info, 2 * RATE)
+    worker = WindowRunner(f"auto:with={partner}:hard=0", info, 2 * RATE)
     frames = [Frame(k / RATE, planes) for k, planes in enumerate(crowded.frames[::2])]
     rolling = RollingWindow(worker.shape, 2 * RATE, Same(), info.interval)
     windows = [window for frame in frames for window in rolling.push(frame)]
@@ -221,7 +221,7 @@ def test_what_a_partner_cannot_draw_flow_draws_and_it_is_counted(
 
 class Same:
     def join(self, left, right, reset):
-        return Join.DRAW
+        return Join.INTERPOLATE
 
 
 def test_easy_windows_are_flows_even_in_long_windows(crowded: bench.Clip):
@@ -281,13 +281,13 @@ def test_a_run_from_a_reset_draws_what_the_whole_stream_draws(crowded: bench.Cli
 
 def pairs(frames: list[Frame], resets: tuple[int, ...]) -> list[Window]:
     """Return one window per pair, half way drawn, as RollingWindow makes them."""
-    gaps = [Gap(Join.DRAW, k == 0 or k in resets) for k in range(len(frames) - 1)]
+    intervals = [Interval(Join.INTERPOLATE, k == 0 or k in resets) for k in range(len(frames) - 1)]
     made = []
-    for k in range(len(gaps)):
-        low, high = max(k - 1, 0), min(k + 2, len(gaps))
+    for k in range(len(intervals)):
+        low, high = max(k - 1, 0), min(k + 2, len(intervals))
         slot = Slot(k, frames[k].time + F(1, 50), k - low, F(1, 2))
         shown = tuple(frames[low : high + 1])
-        made.append(Window(k, shown, k - low, k - low + 1, tuple(gaps[low:high]), (slot,)))
+        made.append(Window(k, shown, k - low, k - low + 1, tuple(intervals[low:high]), (slot,)))
     return made
 
 
@@ -297,8 +297,8 @@ def test_what_was_hard_stays_hard_a_little_longer(monkeypatch: pytest.MonkeyPatc
     auto.open(info, 2 * RATE)
     frames = moving(info, 7)
     levels = iter([34.0, 36.0, 34.6, 35.5, 35.5, 35.5])  # dB; half way is 35
-    monkeypatch.setattr(gate.Outlook, "psnr_db", property(lambda self: next(levels)))
-    hard = [auto.prepare(window).gaps[0].hard for window in pairs(frames, resets=(4,))]
+    monkeypatch.setattr(gate.FlowEstimate, "psnr_db", property(lambda self: next(levels)))
+    hard = [auto.prepare(window).intervals[0].hard for window in pairs(frames, resets=(4,))]
     assert hard == [True, False, True, True, False, False]
     auto.close()
 
@@ -308,11 +308,11 @@ def test_a_view_is_the_window_that_was_asked_for(
     count: int, data: st.DataObject, before: int, after: int
 ):
     keys = tuple(Frame(F(k), ()) for k in range(count))
-    gaps = tuple(Gap(Join.DRAW, k == 0) for k in range(count - 1))
+    intervals = tuple(Interval(Join.INTERPOLATE, k == 0) for k in range(count - 1))
     slots = tuple(
         Slot(2 * k + n, F(2 * k + n, 2), k, F(n, 2)) for k in range(count - 1) for n in (0, 1)
     )
-    window = Window(3, keys, 0, count - 1, gaps, slots)
+    window = Window(3, keys, 0, count - 1, intervals, slots)
     first = data.draw(st.integers(0, count - 2))
     last = data.draw(st.integers(first + 1, count - 1))
     seen = view(window, first, last, WindowShape(before=before, after=after))
@@ -320,7 +320,7 @@ def test_a_view_is_the_window_that_was_asked_for(
     assert seen.keyframes[seen.last] is keys[last]
     assert seen.first <= before
     assert len(seen.keyframes) - 1 - seen.last <= after
-    assert len(seen.gaps) == len(seen.keyframes) - 1
+    assert len(seen.intervals) == len(seen.keyframes) - 1
     assert [slot.index for slot in seen.slots] == list(range(2 * first, 2 * last))
     for slot in seen.slots:
         assert seen.keyframes[slot.left].time <= slot.time < seen.keyframes[slot.left + 1].time
@@ -344,7 +344,7 @@ def test_the_partner_goes_by_the_files(files: tuple[str, ...], expected: str | N
 
 def test_options_of_both_engines_are_reached():
     auto = engines.build(r"auto:preset=best:hard=0.4:with=ltx-temporal\:latents=5", ModelOptions())
-    assert auto.team == ("flow", "ltx-temporal")
+    assert [partner.name for partner in auto.partners] == ["flow", "ltx-temporal"]
     assert auto._flow._options["preset"] == "best"
     assert auto._partner._latents == 5
     for spec, message in {
@@ -392,7 +392,7 @@ def test_a_keyframe_that_shows_through_is_measured(left: float, right: float):
 def test_a_mix_takes_its_share_of_every_plane_but_transparency(fmt: str):
     width, height = 70, 54
     layout = plane_shapes(fmt, width, height)
-    grid = Grid(width, height, 1)
+    grid = MotionGrid(width, height, 1)
     chance = np.random.default_rng(4)
     one, other = (
         tuple(

@@ -12,7 +12,7 @@ from support.pictures import FORMATS, drawings, moving, video, windows
 from ltxfilter import engines
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame
-from ltxfilter.windows.window import Gap, Join, Window
+from ltxfilter.windows.window import Interval, Join, Window
 
 NAMES = [name for name in engines.ENGINES if not getattr(engines.engine_class(name), "files", ())]
 EVERY = pytest.mark.parametrize("name", NAMES)  # those with model files: see test_ltx_engines.py
@@ -109,8 +109,8 @@ def test_a_window_that_only_holds_draws_nothing(name):
     frames = tuple(moving(info, 2))
     engine = engines.build(name)
     engine.open(info, F(60))
-    for gaps in ((Gap(Join.CUT, True),), (Gap(Join.REPEAT, False),)):
-        window = Window(0, frames, 0, 1, gaps, ())
+    for intervals in ((Interval(Join.CUT, True),), (Interval(Join.DUPLICATE, False),)):
+        window = Window(0, frames, 0, 1, intervals, ())
         assert list(engine.draw(window, engine.prepare(window))) == []
     end = Window(1, frames[1:], 0, 0, (), ())
     assert list(engine.draw(end, engine.prepare(end))) == []

@@ -50,13 +50,13 @@ def test_acceleration_is_followed() -> None:
     assert curved > straight + 3
 
 
-@pytest.mark.parametrize("neighbour", [Join.CUT, Join.REPEAT, Join.GAP])
+@pytest.mark.parametrize("neighbour", [Join.CUT, Join.DUPLICATE, Join.PAUSE])
 def test_a_pair_beside_a_break_moves_in_a_line(neighbour: Join) -> None:
     video = info()
     frames = sequence(video, [0, 6, 12, 18])
     if neighbour is Join.CUT:
         frames[3] = Frame(frames[3].time, pan(video, 0, seed=2))
-    if neighbour is Join.REPEAT:
+    if neighbour is Join.DUPLICATE:
         frames[3] = Frame(frames[3].time, frames[2].planes)
     drawn = draw(video, windows(frames, {2: neighbour}))
     linear = draw(video, windows(frames, {2: neighbour}), curved=False)

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltxfilter.motion.guided import warp_plan
-from ltxfilter.motion.guided.chain import Chain, Ways, compose, fetch, link, place, straight, ways
+from ltxfilter.motion.guided.chain import (
+    Chain,
+    FlowPair,
+    compose,
+    fetch,
+    link,
+    place,
+    straight,
+    ways,
+)
 
 WIDTH, HEIGHT = 160, 96
 INSIDE = np.s_[24:-24, 40:-40]
@@ -110,7 +119,7 @@ def test_noise_and_drift_of_a_guide_change_nothing():
     pictures = pan(5, 4.0, noise=2)
     pictures[2] = pictures[2] * 1.05 + 6
     chain, small = chained(pictures)
-    how = warp_plan.recipe(chain, small, BRIGHT, 0.5, LOST)
+    how = warp_plan.plan_warp(chain, small, BRIGHT, 0.5, LOST)
     assert np.abs(how.change[BRIGHT])[INSIDE].mean() < 0.3
     assert how.trust[INSIDE].mean() > 0.99
     assert np.abs(how.shown[BRIGHT] - scene(8, -2))[INSIDE].mean() < 3
@@ -122,7 +131,7 @@ def test_light_that_only_the_guide_shows_is_kept():
     cv2.circle(spot, (80, 48), 10, 40.0, -1)
     pictures[1] = np.clip(pictures[1] + cv2.GaussianBlur(spot, (0, 0), 3), 0, 255)
     chain, small = chained(pictures)
-    how = warp_plan.recipe(chain, small, BRIGHT, 0.5, LOST)
+    how = warp_plan.plan_warp(chain, small, BRIGHT, 0.5, LOST)
     trust, shown = how.trust[48, 80], how.shown[BRIGHT][48, 80]
     lit = pictures[0][48, 80] + how.change[BRIGHT][48, 80]
     assert abs(shown + (lit - shown) * trust - pictures[1][48, 80]) < 6
@@ -135,7 +144,7 @@ def test_what_one_keyframe_hides_comes_from_the_other():
     for number, picture in enumerate(pictures):
         picture[28:68, 30 + 12 * number : 70 + 12 * number] = texture
     chain, small = chained(pictures)
-    share = warp_plan.recipe(chain, small, BRIGHT, 0.5, LOST).share
+    share = warp_plan.plan_warp(chain, small, BRIGHT, 0.5, LOST).share
     assert share[34:62, 100:114].mean() > 0.8  # it will be covered: gone in the right keyframe
     assert share[34:62, 34:48].mean() < 0.2  # it was covered: not there yet in the left one
 
@@ -144,9 +153,9 @@ def test_what_one_keyframe_hides_comes_from_the_other():
 @settings(max_examples=3, deadline=None)
 def test_keyframes_count_by_how_near_they_are(tau):
     chain, small = chained(pan(5, 2.0))
-    how = warp_plan.recipe(chain, small, BRIGHT, tau, LOST)
+    how = warp_plan.plan_warp(chain, small, BRIGHT, tau, LOST)
     assert abs(float(how.share[INSIDE].mean()) - (1 - tau)) < 0.1
-    assert isinstance(how.ways, Ways)
+    assert isinstance(how.ways, FlowPair)
 
 
 @pytest.mark.parametrize("fine", [0, 6, 40])
@@ -167,7 +176,7 @@ def test_what_was_warped_wrongly_gives_way_to_a_guide_that_lacks_little():
     lacking = {}
     for lost in (1.0, 400.0):
         field = np.full((HEIGHT, WIDTH), lost, np.float32)
-        lacking[lost] = warp_plan.recipe(chain, small, BRIGHT, 0.5, (field, field)).trust
+        lacking[lost] = warp_plan.plan_warp(chain, small, BRIGHT, 0.5, (field, field)).trust
         assert lacking[lost][INSIDE][:12].mean() > 0.97
     assert lacking[1.0][44:52, 66:94].mean() < 0.05
     assert (lacking[1.0] <= lacking[400.0]).all()

@@ -33,7 +33,7 @@ with pytest.MonkeyPatch.context() as patch:
     from ltxfilter.motion.cuda.area_averages import Area
     from ltxfilter.motion.cuda.estimate import Fill, Level
     from ltxfilter.motion.cuda.plane_drawer import packed_taps
-    from ltxfilter.motion.cuda.upload import Layout, Uploader
+    from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
 
 from support.flow import draw, info, sequence, smooth, windows
 
@@ -41,8 +41,8 @@ from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import BIAS, FAR, NEAR
-from ltxfilter.motion.grid import Grid, shrink
-from ltxfilter.motion.plane_drawer import Drawing
+from ltxfilter.motion.grid import MotionGrid, shrink
+from ltxfilter.motion.plane_drawer import PlaneDrawer
 from ltxfilter.motion.pyramid import Effort
 
 few = settings(max_examples=6, deadline=None)
@@ -96,13 +96,15 @@ def test_pictures_are_shrunk_as_on_the_cpu(size, depth, scale):
         rng.integers(0, 1 << depth, (shape.height, shape.width)).astype(shape.dtype)
         for shape in video.layout
     )
-    grid = Grid(*size, scale)
-    layout = Layout(video, grid)
+    grid = MotionGrid(*size, scale)
+    layout = ByteLayout(video, grid)
     picture = Uploader(layout, grid)(planes)
     expected = shrink(planes[0], depth, grid).levels
     for part, level in zip(layout.levels, expected, strict=True):
         np.testing.assert_array_equal(part.of(picture).cpu(), level)
-    np.testing.assert_array_equal(layout.luma.of(picture).cpu(), Drawing(video, grid).luma8(planes))
+    np.testing.assert_array_equal(
+        layout.luma.of(picture).cpu(), PlaneDrawer(video, grid).luma8(planes)
+    )
     for back, plane in zip(layout.split(picture.cpu()), planes, strict=True):
         np.testing.assert_array_equal(back, plane)
 

@@ -11,7 +11,7 @@ from support.scenes import scene
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, project
-from ltxfilter.motion.grid import Grid, Shrunk, choose_sizes, pyramid, shrink
+from ltxfilter.motion.grid import MotionGrid, Shrunk, choose_sizes, pyramid, shrink
 from ltxfilter.motion.plane_drawer import estimate_psnr
 from ltxfilter.motion.pyramid import Effort, Search, at, find_flow, patch_places, resized
 from ltxfilter.motion.trajectory import Passage, field, moment, travelled
@@ -29,7 +29,7 @@ def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180))
 @relaxed
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_grids_cover_the_picture(width: int, height: int) -> None:
-    grid = Grid(width, height, choose_sizes(width * height)[0])
+    grid = MotionGrid(width, height, choose_sizes(width * height)[0])
     assert grid.columns * grid.cell >= width
     assert grid.rows * grid.cell >= height
     assert min(grid.columns, grid.rows) >= 8
@@ -39,7 +39,7 @@ def test_grids_cover_the_picture(width: int, height: int) -> None:
 def test_shrinking_keeps_the_mean(depth: int) -> None:
     luma = moved(0, 0)
     deep = luma.astype(np.uint16 if depth > 8 else np.uint8) << (depth - 8)
-    small = shrink(deep, depth, Grid(320, 180, 2))
+    small = shrink(deep, depth, MotionGrid(320, 180, 2))
     assert small.levels[0].shape == (90, 160)
     assert small.coarse.shape == (45, 80)
     assert abs(float(small.coarse.mean()) - luma.mean()) < 1.5
@@ -124,7 +124,7 @@ def test_an_unsure_neighbour_bends_less() -> None:
     assert bent[2][0, 0, 0] < bent[1][0, 0, 0] < straight[0, 0, 0]
 
 
-def pair_flow(grid: Grid, left: Shrunk, right: Shrunk) -> PairFlow:
+def pair_flow(grid: MotionGrid, left: Shrunk, right: Shrunk) -> PairFlow:
     """Return the motion between two pictures, found with ordinary effort."""
     estimator = Estimator(grid, Search([Effort()]))
     return estimator.refined(estimator.glimpse(left, right, None), left, right)
@@ -132,7 +132,7 @@ def pair_flow(grid: Grid, left: Shrunk, right: Shrunk) -> PairFlow:
 
 @pytest.mark.parametrize("tau", [0.2, 0.5, 0.8])
 def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
-    grid = Grid(320, 180, 1)
+    grid = MotionGrid(320, 180, 1)
     left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
     pair = pair_flow(grid, left, right)
     at_tau = moment(Passage(pair), tau)
@@ -145,7 +145,7 @@ def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
 
 
 def test_a_field_scales_with_subsampling() -> None:
-    grid = Grid(320, 180, 2)
+    grid = MotionGrid(320, 180, 2)
     left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
     at_half = moment(Passage(pair_flow(grid, left, right)), 0.5)
     luma, chroma = field(at_half, grid, 0, 0), field(at_half, grid, 1, 1)

@@ -22,7 +22,7 @@ from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline import latency
 from ltxfilter.pipeline.latency import Latency, Live, without_lookahead
 from ltxfilter.pipeline.run import run
-from ltxfilter.windows.missing import Hiding
+from ltxfilter.windows.missing import MissingFrames
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, WindowShape
 
@@ -38,7 +38,7 @@ class Script:
     """Answers from the right frame's first sample: 0 draw, 1 cut, 2 repeat."""
 
     def join(self, left, right, reset):
-        return [Join.DRAW, Join.CUT, Join.REPEAT][right.planes[0][0, 0]]
+        return [Join.INTERPOLATE, Join.CUT, Join.DUPLICATE][right.planes[0][0, 0]]
 
 
 def worker(bound, engine="flow", info=INFO, **more):
@@ -58,7 +58,7 @@ def test_no_slot_waits_longer_than_was_said(marks, shape, smooth, spare, rate):
     said = Latency.of(shape, INFO, repeats)
     hole = F(spare, 25)
     rolling = RollingWindow(
-        shape, rate, Script(), INFO.interval, repeats, hiding=Hiding(longest=hole)
+        shape, rate, Script(), INFO.interval, repeats, hiding=MissingFrames(longest=hole)
     )
     for number, mark in enumerate(marks):
         code = 0 if mark == "corrupt" else mark

@@ -24,11 +24,11 @@ from ltxfilter.frame import Credit, Frame, Made
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline import report
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.report import Part, Report
+from ltxfilter.pipeline.report import Report, ReportedWindow
 from ltxfilter.pipeline.run import Run
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Gap, Join, Window
+from ltxfilter.windows.window import Interval, Join, Window
 
 SIZE = "96x64"
 
@@ -59,18 +59,20 @@ def test_it_tells_of_every_output_frame(clip: Path, tmp_path: Path):
     out = frames_of(found)
     assert [frame["index"] for frame in out] == list(range(done.frames_out))
     made = [frame["made"] for frame in out]
-    counts = [made.count(kind) for kind in ("source", "drawn", "held")]
+    counts = [made.count(kind) for kind in ("source", "interpolated", "repeated")]
     assert counts == [done.passed, done.drawn, done.held]
-    assert all(f["engine"] == "flow" and f["psnr_db"] > 10 for f in out if f["made"] == "drawn")
+    assert all(
+        f["engine"] == "flow" and f["psnr_db"] > 10 for f in out if f["made"] == "interpolated"
+    )
     assert [time for w in found["windows"] for time in w.get("hidden", [])] == [0.4, 0.44, 0.48]
     assert found["statistics"]["redrawn"] == done.redrawn == 3
     assert found["statistics"]["frames_out"] == done.frames_out
     for window in found["windows"]:
         keys = window["keyframes"]
         assert keys == sorted(keys)
-        assert len(window["gaps"]) == window["last"] - window["first"]
+        assert len(window["intervals"]) == window["last"] - window["first"]
         assert sum(window.get("engines", {}).values()) == sum(
-            frame["made"] == "drawn" for frame in window["frames"]
+            frame["made"] == "interpolated" for frame in window["frames"]
         )
 
 
@@ -78,6 +80,7 @@ class Odd(Blend):
     """Draws black where its window is odd, and says that another engine drew."""
 
     name = "odd"
+    can_be_wrong = True
 
     def draw(self, window, motion):
         for picture in super().draw(window, motion):
@@ -93,7 +96,7 @@ def test_it_tells_who_drew_and_why(clip: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(engines.ENGINES, "odd", f"{__name__}:Odd")
     path = tmp_path / "out.json"
     done = convert(clip, tmp_path / "out.y4m", fps=50, engine="odd", report=path)
-    drawn = [frame for frame in frames_of(read(path)) if frame["made"] == "drawn"]
+    drawn = [frame for frame in frames_of(read(path)) if frame["made"] == "interpolated"]
     assert {
         (frame["engine"], frame["psnr_db"], frame["difficulty"])
         for frame in drawn
@@ -246,9 +249,9 @@ def test_parts_become_windows_again(tmp_path_factory, sizes: list[int], split: i
         number += size
         for at in range(0, max(size, 1), split):
             chosen = tuple(slots[at : at + split])
-            window = Window(index, (key, key), 0, 1, (Gap(Join.DRAW, False),), chosen)
-            drawn = [Frame(s.time, (), made=Made.DRAWN, credit=Credit("x")) for s in chosen]
-            made.add(Part.of(window, drawn), [Note(F(1), "flash")] if at == 0 else ())
+            window = Window(index, (key, key), 0, 1, (Interval(Join.INTERPOLATE, False),), chosen)
+            drawn = [Frame(s.time, (), made=Made.INTERPOLATED, credit=Credit("x")) for s in chosen]
+            made.add(ReportedWindow.of(window, drawn), [Note(F(1), "flash")] if at == 0 else ())
     made.finish(Progress())
     made.finish(Progress())
     found = read(path)

@@ -11,7 +11,7 @@ from ltxfilter.engines.blend import Blend
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Frame, Made, PlaneShape, VideoInfo
 from ltxfilter.pipeline.stages import drawn
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, WindowShape
 
@@ -25,7 +25,7 @@ INFO = VideoInfo(64, 48, "yuv420p", LAYOUT, F(25), F(1, 25))
 
 class OneShot:
     def join(self, left, right, reset):
-        return Join.DRAW
+        return Join.INTERPOLATE
 
 
 def frame(number, luma):
@@ -78,8 +78,11 @@ def engine(monkeypatch):
 
 def test_originals_come_back_as_they_are_and_the_rest_is_drawn():
     frames = [frame(n, 50 + n) for n in range(4)]
-    out = output(Worker("blend", INFO, F(50)), frames)
-    assert [f.made for f in out] == [Made.SOURCE, Made.DRAWN] * 3 + [Made.SOURCE, Made.HELD]
+    out = output(WindowRunner("blend", INFO, F(50)), frames)
+    assert [f.made for f in out] == [Made.SOURCE, Made.INTERPOLATED] * 3 + [
+        Made.SOURCE,
+        Made.REPEATED,
+    ]
     assert [f for f in out if f.made is Made.SOURCE] == frames
     assert [f.time for f in out] == [F(k, 50) for k in range(8)]
     assert out[1].planes[0][0, 0] in (50, 51)
@@ -89,29 +92,29 @@ def test_originals_come_back_as_they_are_and_the_rest_is_drawn():
 
 def test_an_implausible_picture_is_drawn_again_by_a_fallback(engine):
     frames = [frame(n, 50) for n in range(4)]
-    worker = Worker(engine(Bad), INFO, F(50))
+    worker = WindowRunner(engine(Bad), INFO, F(50))
     out = output(worker, frames)
     assert worker.fallbacks == 1
     assert all((f.planes[1] == 128).all() for f in out)
-    assert [f.psnr_db for f in out if f.made is Made.DRAWN][::2] == [40.0, 40.0]
+    assert [f.psnr_db for f in out if f.made is Made.INTERPOLATED][::2] == [40.0, 40.0]
     worker.close()
 
 
 def test_an_engine_that_cannot_run_says_what_to_do(engine):
     with pytest.raises(EngineUnavailableError, match="engine blend: it needs moonlight"):
-        Worker(engine(Absent), INFO, F(50))
+        WindowRunner(engine(Absent), INFO, F(50))
 
 
 def test_many_slots_are_drawn_in_parts_unless_the_engine_wants_them_all(engine):
     frames = [frame(n, 10 * n) for n in range(7)]
-    parts = Worker("blend", INFO, F(1000))
+    parts = WindowRunner("blend", INFO, F(1000))
     rolling = RollingWindow(parts.shape, F(1000), OneShot(), INFO.interval)
     windows = [window for item in frames for window in rolling.push(item)]
     sizes = [len(p.window.slots) for p in parts.prepare(windows[0])]
     assert sizes == [8, 8, 8, 8, 8]
     assert len(output(parts, frames, F(1000))) == 280
 
-    whole = Worker(engine(Whole), INFO, F(1000))
+    whole = WindowRunner(engine(Whole), INFO, F(1000))
     rolling = RollingWindow(whole.shape, F(1000), OneShot(), INFO.interval)
     windows = [window for item in frames for window in rolling.push(item)]
     assert [len(p.window.slots) for p in whole.prepare(windows[0])] == [160]

@@ -9,7 +9,7 @@ import numpy as np
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame, PlaneShape, VideoInfo
 from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Gap, Join, Window
+from ltxfilter.windows.window import Interval, Join, Window
 from support.scenes import scene
 
 WIDTH, HEIGHT = 256, 144
@@ -49,17 +49,25 @@ def windows(
     taus: tuple[Fraction, ...] = HALF,
 ) -> list[Window]:
     """Return one window per pair, as RollingWindow makes them for the flow engine."""
-    gaps = [
-        Gap((joins or {}).get(k, Join.DRAW), k == 0 or k in resets) for k in range(len(frames) - 1)
+    intervals = [
+        Interval((joins or {}).get(k, Join.INTERPOLATE), k == 0 or k in resets)
+        for k in range(len(frames) - 1)
     ]
     made = []
-    for k in range(len(gaps)):
-        low, high = max(k - 1, 0), min(k + 2, len(gaps))
+    for k in range(len(intervals)):
+        low, high = max(k - 1, 0), min(k + 2, len(intervals))
         first = k - low
         step = frames[k + 1].time - frames[k].time
         slots = tuple(Slot(0, frames[k].time + tau * step, first, tau) for tau in taus)
         made.append(
-            Window(k, tuple(frames[low : high + 1]), first, first + 1, tuple(gaps[low:high]), slots)
+            Window(
+                k,
+                tuple(frames[low : high + 1]),
+                first,
+                first + 1,
+                tuple(intervals[low:high]),
+                slots,
+            )
         )
     return made
 

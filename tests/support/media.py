@@ -60,7 +60,7 @@ def _last(source: ContainerSource, frame: Frame) -> Fraction:
 
 def _until(frame: Frame, slots: Iterator[tuple[int, Fraction, Fraction]]) -> Iterator[Frame]:
     for _, time, tau in slots:
-        yield replace(frame, time=time, made=Made.SOURCE if tau == 0 else Made.HELD)
+        yield replace(frame, time=time, made=Made.SOURCE if tau == 0 else Made.REPEATED)
 
 
 def convert_held(

@@ -42,7 +42,7 @@ def moving(info, count, speed=3.0):
 
 class Same:
     def join(self, left, right, reset):
-        return Join.DRAW
+        return Join.INTERPOLATE
 
 
 def windows(frames, shape, rate=F(60)):

@@ -49,23 +49,23 @@ def joins(pictures: list[np.ndarray], depth: int = 8, cuts: bool = True) -> list
 @pytest.mark.parametrize("depth", [8, 10, 16])
 def test_a_cut_between_two_pans_is_found_and_nothing_else(depth: int) -> None:
     found = joins(shot(1, 6) + shot(2, 6), depth)
-    assert [k for k, join in enumerate(found) if join is not Join.DRAW] == [5]
+    assert [k for k, join in enumerate(found) if join is not Join.INTERPOLATE] == [5]
     assert found[5] is Join.CUT
 
 
 def test_cuts_off_finds_only_repeats() -> None:
     pan = shot(1, 3)
     assert joins([*pan, pan[-1], *shot(2, 2)], cuts=False) == [
-        Join.DRAW,
-        Join.DRAW,
-        Join.REPEAT,
-        Join.DRAW,
-        Join.DRAW,
+        Join.INTERPOLATE,
+        Join.INTERPOLATE,
+        Join.DUPLICATE,
+        Join.INTERPOLATE,
+        Join.INTERPOLATE,
     ]
 
 
 def test_a_fast_pan_is_no_cut() -> None:
-    assert set(joins(shot(3, 10, speed=28))) == {Join.DRAW}
+    assert set(joins(shot(3, 10, speed=28))) == {Join.INTERPOLATE}
 
 
 @pytest.mark.parametrize("gain", [0.4, 1.6])
@@ -75,7 +75,7 @@ def test_a_flash_is_no_cut_and_is_counted(gain: float) -> None:
     detector = CutDetector(info())
     sequence = frames(pictures)
     found = [detector.join(a, b, False) for a, b in pairwise(sequence)]
-    assert set(found) == {Join.DRAW}
+    assert set(found) == {Join.INTERPOLATE}
     assert detector.counts.flashes == 2
 
 
@@ -83,14 +83,14 @@ def test_repeats_are_found_exact_and_noisy() -> None:
     pan = shot(5, 6)
     noisy = pan[3] + np.random.default_rng(0).uniform(-0.5, 0.5, pan[3].shape)
     found = joins([pan[0], pan[0], pan[1], pan[2], pan[3], noisy, pan[4]])
-    assert [k for k, join in enumerate(found) if join is Join.REPEAT] == [0, 4]
+    assert [k for k, join in enumerate(found) if join is Join.DUPLICATE] == [0, 4]
 
 
 def test_slow_motion_is_no_repeat() -> None:
     picture = scene(6).astype(np.float32)
     shifts = [np.float32([[1, 0, -20 - 0.1 * k], [0, 1, -20]]) for k in range(12)]
     slow = [cv2.warpAffine(picture, shift, (WIDTH, HEIGHT)) for shift in shifts]
-    assert set(joins(slow)) == {Join.DRAW}
+    assert set(joins(slow)) == {Join.INTERPOLATE}
 
 
 def test_fades_and_dissolves_are_counted_not_cut() -> None:
@@ -122,7 +122,7 @@ def test_any_size_of_picture(size: tuple[int, int]) -> None:
         Frame(Fraction(k), (rng.integers(0, 255, size[::-1], dtype=np.uint8),)) for k in range(2)
     )
     assert detector.join(a, b, True) in Join
-    assert detector.join(b, b, False) is Join.REPEAT
+    assert detector.join(b, b, False) is Join.DUPLICATE
 
 
 def test_frames_of_different_sizes_are_never_drawn_between() -> None:

@@ -19,9 +19,9 @@ from ltxfilter.media.opening import open_source
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import run
 from ltxfilter.pipeline.stages import drawn
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.values import parse_spans, seconds_of, spans_of
-from ltxfilter.windows.missing import LONGEST_HOLE, Hiding, hide, merged
+from ltxfilter.windows.missing import LONGEST_MISSING, MissingFrames, hide, merged
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, WindowShape
 
@@ -34,7 +34,7 @@ class Script:
     """Answers from the right frame's first sample: odd codes begin a shot."""
 
     def join(self, left, right, reset):
-        return Join.CUT if right.planes[0][0, 0] % 2 else Join.DRAW
+        return Join.CUT if right.planes[0][0, 0] % 2 else Join.INTERPOLATE
 
 
 def frame(number, code=None, **more):
@@ -43,7 +43,7 @@ def frame(number, code=None, **more):
 
 
 def output(frames, rate=F(50), engine="blend", **more):
-    worker = Worker(engine, INFO, rate)
+    worker = WindowRunner(engine, INFO, rate)
     rolling = RollingWindow(worker.shape, rate, Script(), INFO.interval, **more)
     windows = [window for item in frames for window in rolling.push(item)]
     return list(drawn(windows + list(rolling.finish()), worker)), rolling
@@ -100,7 +100,7 @@ def test_what_lies_between_two_good_frames_is_drawn_from_both(begin, count, rate
     for out in found:
         if left < out.time < right:
             tau = (out.time - left) / (right - left)
-            assert out.made is Made.DRAWN
+            assert out.made is Made.INTERPOLATED
             assert abs(float(out.planes[0].mean()) - float(100 + 100 * tau)) <= 1
 
 
@@ -109,7 +109,7 @@ def test_beside_a_cut_the_nearest_good_frame_is_held(caplog):
     found, rolling = output(frames)
     shown = [next(n for n, one in enumerate(frames) if is_of(out, one)) for out in found[2:8]]
     assert shown == [1, 1, 1, 4, 4, 4]
-    assert [out.made for out in found[2:9]] == [Made.SOURCE] + 5 * [Made.HELD] + [Made.SOURCE]
+    assert [out.made for out in found[2:9]] == [Made.SOURCE] + 5 * [Made.REPEATED] + [Made.SOURCE]
     assert rolling.counts.covered == 2
     assert "cannot be drawn (cut)" in caplog.text
 
@@ -128,7 +128,7 @@ def shot_of(one):
 )
 def test_hidden_frames_tell_where_in_a_hole_the_cut_is(shots, seen):
     frames = [frame(n, 100 * shot + 1, hidden=1 <= n <= 3) for n, shot in enumerate(shots)]
-    hiding = Hiding(apart=lambda left, right: shot_of(left) != shot_of(right))
+    hiding = MissingFrames(apart=lambda left, right: shot_of(left) != shot_of(right))
     found, rolling = output(frames, hiding=hiding)
     assert [shot_of(out) for out in found[:8]] == seen
     assert rolling.counts.covered == 3
@@ -137,7 +137,7 @@ def test_hidden_frames_tell_where_in_a_hole_the_cut_is(shots, seen):
 
 def test_frames_that_look_apart_are_of_one_shot_if_nothing_between_them_is_cut():
     frames = [frame(0, 10), frame(1, 20, hidden=True), frame(2, 31)]
-    found, rolling = output(frames, hiding=Hiding(apart=lambda *_: False))
+    found, rolling = output(frames, hiding=MissingFrames(apart=lambda *_: False))
     assert [int(out.planes[0][0, 0]) for out in found[:5]] == [10, 15, 20, 26, 31]
     assert (rolling.counts.redrawn, rolling.counts.cuts) == (1, 0)
 
@@ -155,7 +155,7 @@ def test_the_stream_may_begin_and_end_hidden(caplog):
 
 def test_long_damage_is_shown_after_a_while_and_drawn_from_again_later():
     frames = [frame(n, corrupt=10 <= n < 40) for n in range(50)]
-    found, rolling = output(frames, F(25), hiding=Hiding(longest=F(1, 2)))
+    found, rolling = output(frames, F(25), hiding=MissingFrames(longest=F(1, 2)))
     shown = [n for n, out in enumerate(found) if out.made is Made.SOURCE]
     assert shown == [*range(10), *range(22, 50)]
     assert rolling.counts.covered == 12
@@ -176,13 +176,13 @@ def test_frames_that_were_lost_are_no_pause():
     for frames, more, drawn_ones in (
         (lost, {}, 13),
         (damaged, {}, 13),
-        (far, {"hiding": Hiding(longest=F(1))}, 0),
+        (far, {"hiding": MissingFrames(longest=F(1))}, 0),
     ):
         found, rolling = output(frames, **more)
         left, right = F(2, 25), frames[-2].time
         inside = [out.made for out in found if left < out.time < right]
-        assert inside.count(Made.DRAWN) == drawn_ones
-        assert rolling.counts.gaps == 0
+        assert inside.count(Made.INTERPOLATED) == drawn_ones
+        assert rolling.counts.pauses == 0
 
 
 def test_packets_that_do_not_decode_are_drawn_over(tmp_path):
@@ -205,7 +205,7 @@ def test_packets_that_do_not_decode_are_drawn_over(tmp_path):
             cuts=False,
         )
     )
-    assert (done.passed, done.drawn, done.held, done.gaps, done.corrupt) == (46, 4, 0, 0, 4)
+    assert (done.passed, done.drawn, done.held, done.pauses, done.corrupt) == (46, 4, 0, 0, 4)
 
 
 def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():
@@ -221,7 +221,7 @@ def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():
 @given(count=st.integers(1, 200), most=st.integers(1, 8))
 @settings(deadline=None, max_examples=20)
 def test_a_long_hole_is_drawn_in_small_parts(count, most):
-    worker = Worker("blend", INFO, F(100))
+    worker = WindowRunner("blend", INFO, F(100))
     worker.most_slots = most
     rolling = RollingWindow(WindowShape(), F(100), Script(), INFO.interval)
     frames = [frame(n, hidden=0 < n <= count) for n in range(count + 2)]
@@ -271,7 +271,7 @@ def test_spans_are_read_as_programs_give_them():
 def test_unusable_spans_are_refused():
     with pytest.raises(OptionError, match="end after it begins"):
         merged([(F(3), F(2))])
-    assert merged([(F(0), LONGEST_HOLE)])
+    assert merged([(F(0), LONGEST_MISSING)])
     with pytest.raises(OptionError, match="at most 10 s"):
         merged([(F(0), F(6)), (F(5), F(11))])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame
-from ltxfilter.windows.missing import Hiding
+from ltxfilter.windows.missing import MissingFrames
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, WindowShape
 
@@ -26,7 +26,7 @@ class Script:
 
     def join(self, left, right, reset):
         self.resets.append((right.time, reset))
-        return [Join.DRAW, Join.CUT, Join.REPEAT][right.planes[0][0, 0]]
+        return [Join.INTERPOLATE, Join.CUT, Join.DUPLICATE][right.planes[0][0, 0]]
 
 
 def frame(time, code=0, **more):
@@ -71,15 +71,15 @@ def test_every_slot_is_produced_once_in_order(frames, shape, smooth, rate):
 def test_windows_have_their_context_and_never_draw_across(frames, shape):
     found, _ = windows(frames, shape)
     for window in found:
-        assert len(window.gaps) == len(window.keyframes) - 1
+        assert len(window.intervals) == len(window.keyframes) - 1
         assert window.first <= shape.before
         assert window.last - window.first < shape.keyframes
         assert len(window.keyframes) <= shape.before + shape.keyframes + shape.after
         times = [key.time for key in window.keyframes]
         assert times == sorted(times)
-        inside = window.gaps[window.first : window.last]
-        assert len(inside) <= 1 or all(gap.draws for gap in inside)
-        assert not any(gap.reset for gap in inside[1:])
+        inside = window.intervals[window.first : window.last]
+        assert len(inside) <= 1 or all(interval.draws for interval in inside)
+        assert not any(interval.reset for interval in inside[1:])
         for slot in window.slots:
             left = window.keyframes[slot.left]
             assert window.first <= slot.left <= window.last
@@ -111,11 +111,11 @@ def test_a_cut_holds_the_earlier_keyframe():
 def test_nothing_is_drawn_across_a_pause_a_splice_or_damage_that_is_shown():
     frames = [frame(F(n, 25)) for n in range(4)]
     frames += [frame(1), frame(F(26, 25), spliced=True), frame(F(27, 25), corrupt=True)]
-    shown = Hiding(conceal=False)
+    shown = MissingFrames(conceal=False)
     found, rolling = windows(frames, WindowShape(), F(50), interval=F(1, 25), hiding=shown)
-    joins = [w.gaps[w.first].join for w in found if w.first < w.last]
-    assert joins == [Join.DRAW] * 3 + [Join.GAP, Join.SPLICE, Join.CORRUPT]
-    assert rolling.counts.gaps == 1
+    joins = [w.intervals[w.first].join for w in found if w.first < w.last]
+    assert joins == [Join.INTERPOLATE] * 3 + [Join.PAUSE, Join.SPLICE, Join.CORRUPT]
+    assert rolling.counts.pauses == 1
 
 
 def test_state_is_reset_at_the_first_frame_after_each_ten_seconds():
@@ -137,7 +137,11 @@ def test_a_segment_from_a_reset_point_sees_what_the_whole_stream_sees(code, smoo
     def seen(window):
         begin = window.first if window.reset else 0
         keys = window.keyframes[begin:]
-        return [k.time for k in keys], window.gaps[begin:], [(s.time, s.tau) for s in window.slots]
+        return (
+            [k.time for k in keys],
+            window.intervals[begin:],
+            [(s.time, s.tau) for s in window.slots],
+        )
 
     assert [seen(w) for w in part[1:]] == [seen(w) for w in tail[1:]]
     assert seen(part[0])[2] == seen(tail[0])[2]

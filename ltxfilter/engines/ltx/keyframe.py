@@ -8,9 +8,9 @@ from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.diffusion.grids import Grid, Planner
+from ltxfilter.engines.ltx.diffusion.grids import LatentGrid, Planner
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -49,13 +49,14 @@ GUIDING = (
 )
 
 
-class Keyframe:
+class LtxKeyframe(Engine):
     """Draws a grid of frames at half size, raises it to full size and refines it there."""
 
     name: ClassVar[str] = "ltx-keyframe"
     summary: ClassVar[str] = "LTX-2: draw what lies between frames with the whole model"
+    uses_models: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
-    resident: ClassVar[bool] = True
+    takes_device_planes: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("stages", 2, "2: half size, then full size; 1: full size", low=1, high=2),
         EngineOption(
@@ -149,11 +150,11 @@ class Keyframe:
         rehearse(self, video, rate, shape, ADVICE)
         self._stages = stages
 
-    def prepare(self, window: Window) -> tuple[Grid, ...]:
+    def prepare(self, window: Window) -> tuple[LatentGrid, ...]:
         """Return the grids of latents that the window takes."""
         return self._planner.plan(window)
 
-    def draw(self, window: Window, motion: tuple[Grid, ...]) -> Iterator[Drawn]:
+    def draw(self, window: Window, motion: tuple[LatentGrid, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
         from ltxfilter.engines.ltx.memory_check import enough_memory
 

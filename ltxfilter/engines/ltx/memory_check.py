@@ -49,7 +49,7 @@ class OneShot:
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:  # noqa: ARG002
         """Return DRAW."""
-        return Join.DRAW
+        return Join.INTERPOLATE
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.ltx import missing_packages
 from ltxfilter.engines.ltx.diffusion.grids import SPLIT
-from ltxfilter.engines.ltx.guides.clips import Stretch, stretches
+from ltxfilter.engines.ltx.guides.clips import ClipSpan, stretches
 from ltxfilter.engines.ltx.keyframe import RUNNING
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -21,21 +21,26 @@ if TYPE_CHECKING:
 
 SOURCES = ("latent", "dit", "latent+dit")
 CONTEXT = 1  # keyframes on each side that tell what stands still
-ADVICE = "draw with batch=1, fewer gaps or a smaller size, or with vae=tiny"
+ADVICE = "draw with batch=1, fewer intervals or a smaller size, or with vae=tiny"
 
 
-class Motion:
+class LtxMotion(Engine):
     """Draws small guides between keyframes, finds the motion in them, and warps the keyframes."""
 
     name: ClassVar[str] = "ltx-motion"
     summary: ClassVar[str] = "LTX-2: define the motion at a small size, warp the original pixels"
+    uses_models: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")  # unless source=dit
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("source", "latent", "what draws guides; dit needs --context", SOURCES),
         EngineOption("steps", 4, "of dit: 1, 2, 3, 4 or 8", low=1, high=8),
         EngineOption("size", "", "of guides, as 448x256; empty goes by the picture's shape"),
-        EngineOption("parts", 0, "of a gap: 2, 4, 8, 16; 0 goes by the rates", low=0, high=16),
-        EngineOption("gaps", 0, "drawn as one clip; 0 as many as the source wants", low=0, high=64),
+        EngineOption(
+            "parts", 0, "of an interval: 2, 4, 8, 16; 0 goes by the rates", low=0, high=16
+        ),
+        EngineOption(
+            "intervals", 0, "drawn as one clip; 0 as many as the source wants", low=0, high=64
+        ),
         EngineOption("batch", 1, "clips drawn at a time", low=1, high=64),
         EngineOption(
             "vae", "full", "tiny needs --tiny-vae, and less of everything", ("full", "tiny")
@@ -70,16 +75,16 @@ class Motion:
         """Load the models; ask for windows that fill a batch of clips."""
         import cv2
 
-        from ltxfilter.engines.ltx.guides.warp_along import Drawing
+        from ltxfilter.engines.ltx.guides.warp_along import GuideWarper
         from ltxfilter.engines.ltx.memory_check import rehearse
 
         self.close()
         cv2.setNumThreads(1)  # as `flow` does: windows are drawn in parallel instead
         pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
         source = self._source = self.open_source(video, pace)
-        self._drawing = Drawing(video, source, still=self._options["still"])
+        self._drawing = GuideWarper(video, source, still=self._options["still"])
         shape = WindowShape(
-            keyframes=source.gaps * source.batch + 1,
+            keyframes=source.intervals * source.batch + 1,
             before=max(source.before, CONTEXT),
             after=max(source.after, CONTEXT),
             slots=0,
@@ -90,13 +95,13 @@ class Motion:
             rehearse(self, video, rate, shape, ADVICE)
         return shape
 
-    def prepare(self, window: Window) -> tuple[Stretch, ...]:
+    def prepare(self, window: Window) -> tuple[ClipSpan, ...]:
         """Return the clips that the window's slots take."""
         source = self._source
         assert source is not None
-        return stretches(window, source.gaps, source.before, source.after)
+        return stretches(window, source.intervals, source.before, source.after)
 
-    def draw(self, window: Window, motion: tuple[Stretch, ...]) -> Iterator[Drawn]:
+    def draw(self, window: Window, motion: tuple[ClipSpan, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot; empty ones where the source drew no numbers."""
         from ltxfilter.engines.ltx.memory_check import enough_memory
 

@@ -187,14 +187,14 @@ class Cached:
 
     def _encoder(self) -> Encode:
         if self._encode is None:
-            from ltxfilter.engines.ltx.models.gemma import Encoder
+            from ltxfilter.engines.ltx.models.gemma import TextEncoder
 
             if self._gemma is None:
                 raise EngineUnavailableError(
                     "--gemma FOLDER is needed: the text encoder, "
                     "google/gemma-3-12b-it-qat-q4_0-unquantized"
                 )
-            self._encode = Encoder(self._file, self._gemma, self._device)
+            self._encode = TextEncoder(self._file, self._gemma, self._device)
         return self._encode
 
 

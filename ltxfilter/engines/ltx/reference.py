@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.ltx import INSTALL, missing_packages
-from ltxfilter.engines.ltx.diffusion.grids import Grid, Planner
+from ltxfilter.engines.ltx.diffusion.grids import LatentGrid, Planner
 from ltxfilter.engines.ltx.keyframe import CELL, GUIDING, WORKING, choose_guidance
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -20,18 +20,19 @@ from ltxfilter.windows.window import Window, WindowShape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Given
+    from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamFiles
 
 PACKAGES = ("ltx_pipelines", "transformers", "PIL")  # beyond those of the other engines
 
 
-class Reference:
+class LtxReference(Engine):
     """Calls upstream's KeyframeInterpolationPipeline, which loads its models for every window."""
 
     name: ClassVar[str] = "ltx-reference"
     summary: ClassVar[str] = "LTX-2: the official pipeline for each window, slowly, to compare with"
+    uses_models: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
-    resident: ClassVar[bool] = True
+    takes_device_planes: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("steps", 30, "of the first stage", low=1, high=100),
         *GUIDING,
@@ -55,14 +56,14 @@ class Reference:
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Check the files; ask for windows that a grid of latents fills."""
         from ltxfilter.engines.ltx.diffusion.canvas import Canvas
-        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Official
+        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamPipeline
         from ltxfilter.engines.ltx.models.resident import Models
 
         self._models = models = Models(self._files)
         models.context()
         self._guidance = choose_guidance(models, self._options)
         needed = sum(map(models.nbytes, ("transformer", "encoder", "decoder", "spatial")))
-        self._official = Official(self._files, models.device)
+        self._official = UpstreamPipeline(self._files, models.device)
         self._canvas = Canvas(video, models.device, 2 * CELL)
         self._planner = Planner.choose(rate, video.interval, self._options["latents"])
         frames = 8 * self._planner.latents + 1
@@ -74,11 +75,11 @@ class Reference:
             draw_bytes=frames * video.frame_bytes,
         )
 
-    def prepare(self, window: Window) -> tuple[Grid, ...]:
+    def prepare(self, window: Window) -> tuple[LatentGrid, ...]:
         """Return the grids of latents that the window takes."""
         return self._planner.plan(window)
 
-    def draw(self, window: Window, motion: tuple[Grid, ...]) -> Iterator[Drawn]:
+    def draw(self, window: Window, motion: tuple[LatentGrid, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
         for grid in motion:
             with self._lock:
@@ -88,7 +89,7 @@ class Reference:
     def close(self) -> None:
         """Do nothing: between calls no model is there."""
 
-    def _draw(self, window: Window, grid: Grid) -> list[Drawn]:
+    def _draw(self, window: Window, grid: LatentGrid) -> list[Drawn]:
         from ltxfilter.engines.ltx.diffusion.tokens import seed_of
         from ltxfilter.engines.ltx.diffusion.two_stage import read_keyframes, shown
 
@@ -108,17 +109,17 @@ class Reference:
         ).to(models.device)
         return shown(self._canvas, window, grid, keyframes, pictures, match=options["match"])
 
-    def _stills(self, grid: Grid, keyframes: dict[int, Tensor]) -> list[Given]:
+    def _stills(self, grid: LatentGrid, keyframes: dict[int, Tensor]) -> list[UpstreamFiles]:
         """Return the keyframes on the nearest whole frames, the only places upstream knows.
 
         Where rates are no multiples that is up to half an output frame off, which is upstream's
         fault and a part of what it is compared for.
         """
-        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Given
+        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamFiles
 
         places = {round(still.at - grid.offset): still.keyframe for still in reversed(grid.stills)}
         return [
-            Given(keyframes[key], place, self._options["strength"])
+            UpstreamFiles(keyframes[key], place, self._options["strength"])
             for place, key in sorted(places.items())
             if 0 <= place < grid.frames
         ]

@@ -8,7 +8,7 @@ from math import floor
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.flow import Flow
 from ltxfilter.engines.ltx import missing_packages
 from ltxfilter.engines.ltx.diffusion.grids import SPAN, SPLIT, stretches
@@ -18,20 +18,21 @@ from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.ltx.diffusion.temporal_doubling import Clip
+    from ltxfilter.engines.ltx.diffusion.temporal_doubling import DoublingClip
     from ltxfilter.engines.ltx.models.resident import Models
 
 MOST_ROUNDS = 3
 ADVICE = "draw with tile=512, fewer latents or rounds, or a smaller lead or batch"
 
 
-class Temporal:
+class LtxTemporal(Engine):
     """Doubles the frame rate of latents; slots off the doubled grid are drawn along the motion."""
 
     name: ClassVar[str] = "ltx-temporal"
     summary: ClassVar[str] = "LTX-2: double the frame rate of latents, without a prompt"
+    uses_models: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
-    resident: ClassVar[bool] = True
+    takes_device_planes: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption("latents", 3, "latents of 8 frames encoded at a time", low=1, high=32),
         EngineOption("batch", 1, "of them drawn at once; as many times the memory", low=1, high=64),
@@ -51,7 +52,7 @@ class Temporal:
         self._files = models or ModelOptions()
         self._latents = max(values["latents"], values["lead"])
         self._lead = SPAN * (values["lead"] - 1)  # keyframes
-        self._gaps = SPAN * self._latents - self._lead  # that a clip draws in
+        self._usual = SPAN * self._latents - self._lead  # that a clip draws in
         self._options = values
         self._lock = Lock()
         self._models: Models | None = None
@@ -91,7 +92,7 @@ class Temporal:
         on_host = models.device.type == "cpu"
         working = WORKING * canvas.width * canvas.height * frames if on_host else 0
         shape = WindowShape(
-            keyframes=batch * self._gaps + 1,
+            keyframes=batch * self._usual + 1,
             before=self._lead,
             slots=0,
             work_bytes=flow.work_bytes + working + models.host_bytes,
@@ -101,21 +102,21 @@ class Temporal:
             rehearse(self, video, rate, shape, ADVICE)
         return shape
 
-    def prepare(self, window: Window) -> tuple[Clip, ...]:
+    def prepare(self, window: Window) -> tuple[DoublingClip, ...]:
         """Return the keyframes to encode for each stretch that has something to draw."""
-        from ltxfilter.engines.ltx.diffusion.temporal_doubling import Clip
+        from ltxfilter.engines.ltx.diffusion.temporal_doubling import DoublingClip
 
         clips = []
-        for part in stretches(window, self._gaps, self._lead, 0):
+        for part in stretches(window, self._usual, self._lead, 0):
             if part.to_draw():
                 low, high = part.shot()
                 begin = part.first - self._lead
                 places = range(begin, begin + SPAN * self._latents + 1)
                 keyframes = tuple(reflected(place, low, high) for place in places)
-                clips.append(Clip(part.first, part.last, keyframes))
+                clips.append(DoublingClip(part.first, part.last, keyframes))
         return tuple(clips)
 
-    def draw(self, window: Window, motion: tuple[Clip, ...]) -> Iterator[Drawn]:
+    def draw(self, window: Window, motion: tuple[DoublingClip, ...]) -> Iterator[Drawn]:
         """Yield the picture of each slot."""
         from ltxfilter.engines.ltx.memory_check import enough_memory
 
@@ -124,7 +125,7 @@ class Temporal:
             drawn = models.leaner(lambda: self._drawn(window, motion))
         yield from drawn
 
-    def _drawn(self, window: Window, clips: Sequence[Clip]) -> list[Drawn]:
+    def _drawn(self, window: Window, clips: Sequence[DoublingClip]) -> list[Drawn]:
         slots = list(window.to_draw())
         return [
             doubled.at(slot)

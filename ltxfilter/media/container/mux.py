@@ -19,7 +19,7 @@ from ltxfilter.media.base import StreamPlan
 from ltxfilter.media.container.copied_streams import CopiedStreams, lasting_tags, read_again
 from ltxfilter.media.container.demux import open_container
 from ltxfilter.media.container.source import ContainerSource
-from ltxfilter.media.encoding.settings import MOV_FAMILY, Recipe, configure
+from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
 from ltxfilter.media.encoding.side_data import display_matrix_of
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.options import OutputOptions
@@ -31,12 +31,12 @@ BUFFER = 1 << 20  # bytes given to a Python file at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class MuxPlan:
     """What goes into a container, as far as it is known before the first frame."""
 
     muxer: str  # FFmpeg's name
     muxer_options: Mapping[str, str]  # the user's
-    recipe: Recipe
+    recipe: EncoderSettings
     info: VideoInfo
     rate: Fraction | None  # frames per second; None: their own times
     source: ContainerSource | None  # whose other streams go along
@@ -95,7 +95,7 @@ def nominal_rate(info: VideoInfo) -> Fraction:
 class Muxer:
     """An open container; libav's errors pass through, and nothing may be muxed after one."""
 
-    def __init__(self, layout: Layout, target: Any, picture: av.VideoFrame | None) -> None:
+    def __init__(self, layout: MuxPlan, target: Any, picture: av.VideoFrame | None) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. picture: the first decoded frame, whose lasting side data
@@ -208,7 +208,7 @@ class Muxer:
         return stream
 
 
-def check_header(layout: Layout, name: str) -> None:
+def check_header(layout: MuxPlan, name: str) -> None:
     """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
     buffer = io.BytesIO()
     try:

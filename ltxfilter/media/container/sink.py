@@ -16,9 +16,9 @@ from ltxfilter.media.avframe import Copies, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.container.copied_streams import plan_streams, refuse_lost_audio
 from ltxfilter.media.container.decode import reshape
-from ltxfilter.media.container.mux import Layout, Muxer, check_header, muxer_name, nominal_rate
+from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
 from ltxfilter.media.container.source import ContainerSource
-from ltxfilter.media.encoding.settings import recipe_for
+from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import PartFile
 from ltxfilter.options import OutputOptions
 
@@ -51,14 +51,16 @@ class ContainerSink:
         self.plan: tuple[StreamPlan, ...] = ()
         self._source = source
         muxer = muxer_name(options, format)
-        self.recipe = recipe_for(options, muxer, self.info, rate or nominal_rate(self.info))
+        self.recipe = encoder_settings(options, muxer, self.info, rate or nominal_rate(self.info))
         self.held_bytes = self.recipe.held_bytes(self.info)
         origin = source if isinstance(source, ContainerSource) else None
         if origin is not None:
             self.plan = plan_streams(origin.container, origin.stream, options, muxer)
             refuse_lost_audio(self.plan, self.name)
             origin.queue.want({plan.index for plan in self.plan if plan.action == "copy"})
-        self._layout = Layout(muxer, options.muxer, self.recipe, self.info, rate, origin, self.plan)
+        self._layout = MuxPlan(
+            muxer, options.muxer, self.recipe, self.info, rate, origin, self.plan
+        )
         check_header(self._layout, self.name)
         if self._layout.loses_aspect:
             log.warning(
@@ -140,9 +142,9 @@ class ContainerSink:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
         if frame.origin is None:
             picture = from_planes(frame.planes, self.info)
-        elif frame.made is Made.DRAWN:
+        elif frame.made is Made.INTERPOLATED:
             picture = self._copies.redraw(frame.origin, frame.planes, self.info.layout)
-        elif frame.made is Made.HELD:
+        elif frame.made is Made.REPEATED:
             picture = self._copies.share(frame.origin)
         else:
             picture = frame.origin

@@ -55,14 +55,14 @@ HOLDS = {"libx264": (30, 2.5), "libx265": (60, 2.5), "libsvtav1": (94, 0), "libv
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class EncoderSettings:
     """How to encode: checked, but for what the first frame's side data adds."""
 
     codec: str
     pix_fmt: str
     options: Mapping[str, str]  # as libavcodec takes them
 
-    def with_hdr(self, frame: av.VideoFrame) -> Recipe:
+    def with_hdr(self, frame: av.VideoFrame) -> EncoderSettings:
         """Return the recipe that also writes the HDR10 data of `frame`; the user's words win."""
         found = encoder_params(self.codec, frame)
         if found is None:
@@ -84,7 +84,9 @@ class Recipe:
         return int((base + per_frame * ahead) * info.frame_bytes)
 
 
-def recipe_for(options: OutputOptions, muxer: str, info: VideoInfo, rate: Fraction) -> Recipe:
+def encoder_settings(
+    options: OutputOptions, muxer: str, info: VideoInfo, rate: Fraction
+) -> EncoderSettings:
     """Choose and check encoder, pixel format and options, by opening the encoder once.
 
     Raises OptionError for what the user wrote, OutputError for what cannot be encoded.
@@ -103,7 +105,7 @@ def recipe_for(options: OutputOptions, muxer: str, info: VideoInfo, rate: Fracti
             f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
             "-c:v or another container such as .mkv"
         ) from None
-    recipe = Recipe(
+    recipe = EncoderSettings(
         codec, choose_pix_fmt(encoder, info, options.pix_fmt), _merged(codec, options, info)
     )
     context = av.CodecContext.create(codec, "w")
@@ -172,7 +174,7 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
 
 def configure(
     context: av.VideoCodecContext,
-    recipe: Recipe,
+    recipe: EncoderSettings,
     info: VideoInfo,
     time_base: Fraction,
     rate: Fraction,
@@ -219,7 +221,9 @@ def _number(name: str, text: str) -> float:
         raise OptionError(f"-{name} {text}: is not a number") from None
 
 
-def _try_open(context: av.VideoCodecContext, recipe: Recipe, options: OutputOptions) -> None:
+def _try_open(
+    context: av.VideoCodecContext, recipe: EncoderSettings, options: OutputOptions
+) -> None:
     """Open `context`, or say which option it is that cannot be. Raises OptionError, OutputError."""
     written = {**options.encoder, **options.color}
     shown = " ".join(f"-{key} {value}" for key, value in written.items())

@@ -15,7 +15,7 @@ from ltxfilter.media.pixfmt import planar_name, plane_shapes
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PackedSamples:
     """Where one component lies: every `step`-th element of `plane` from `first` on."""
 
     plane: int
@@ -27,27 +27,29 @@ class Part:
 class Packed:
     """An arrangement of components in interleaved planes, as FFmpeg's pixel descriptors say."""
 
-    parts: dict[str, Part]  # by role
+    parts: dict[str, PackedSamples]  # by role
     shift: int = 0  # unused low bits of each element
     bytes: int = 1  # of an element
 
 
 def _interleaved(order: str, bytes_: int = 1) -> Packed:
     """Describe one plane of whole pixels; "x" in `order` is padding."""
-    parts = {role: Part(0, len(order), at) for at, role in enumerate(order) if role != "x"}
+    parts = {role: PackedSamples(0, len(order), at) for at, role in enumerate(order) if role != "x"}
     return Packed(parts, bytes=bytes_)
 
 
 def _semi_planar(order: str, bits: int = 8) -> Packed:
     """Describe a luma plane and one of both chromas in `order`, in the high bits of an element."""
-    parts = {"y": Part(0, 1, 0)} | {role: Part(1, 2, at) for at, role in enumerate(order)}
+    parts = {"y": PackedSamples(0, 1, 0)} | {
+        role: PackedSamples(1, 2, at) for at, role in enumerate(order)
+    }
     return Packed(parts, *((0, 1) if bits == 8 else (16 - bits, 2)))
 
 
 def _yuyv(order: str) -> Packed:
     """Describe groups of two pixels: two lumas that share the chromas."""
-    parts = {"y": Part(0, 2, order.index("y"))}
-    return Packed(parts | {role: Part(0, 4, order.index(role)) for role in "uv"})
+    parts = {"y": PackedSamples(0, 2, order.index("y"))}
+    return Packed(parts | {role: PackedSamples(0, 4, order.index(role)) for role in "uv"})
 
 
 PACKED = {

@@ -14,13 +14,13 @@ from torch.nn.functional import interpolate
 from ltxfilter.motion.cuda import candidates, device, grid_kernels
 from ltxfilter.motion.cuda.area_averages import Area
 from ltxfilter.motion.cuda.search import blend_kernel, polish_kernel, spread_kernel, start_kernel
-from ltxfilter.motion.cuda.upload import Layout
+from ltxfilter.motion.cuda.upload import ByteLayout
 from ltxfilter.motion.estimate import BIAS, shifts
 from ltxfilter.motion.pyramid import PATCH, Effort, Search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PairFlow:
+class CudaPairFlow:
     """Motion between pictures 0 and 1, on the work grid, in cells."""
 
     motion: Tensor  # [6, rows, columns]: flow_01 and how sure it is, flow_10 and how sure
@@ -82,10 +82,10 @@ class Level:
         device.launch_patches(kernel, self.count, *args, **flags)
 
 
-class Estimator:
+class CudaEstimator:
     """Finds the flow of pairs of pictures; one thread at a time, always on the same stream."""
 
-    def __init__(self, layout: Layout, search: Search) -> None:
+    def __init__(self, layout: ByteLayout, search: Search) -> None:
         self._layout, self._passes = layout, search.neighbours
         fine, work = layout.levels[:2]
         self._shape = work.rows, work.columns
@@ -113,8 +113,10 @@ class Estimator:
         self._fill, self._sparse_fill = Fill(1, *self._shape), Fill(1, *self._half)
         self._run = device.Replayed(self._launches)
 
-    def pair(self, left: Tensor, right: Tensor, before: PairFlow | None) -> tuple[Tensor, Tensor]:
-        """Return both tensors of a PairFlow from `left` to `right`, pictures' bytes.
+    def pair(
+        self, left: Tensor, right: Tensor, before: CudaPairFlow | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return both tensors of a CudaPairFlow from `left` to `right`, pictures' bytes.
 
         before: motion of the pair that ends in `left`, where it is known.
         """

@@ -10,10 +10,10 @@ from torch import Tensor
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.motion import estimate
 from ltxfilter.motion.cuda import device
-from ltxfilter.motion.cuda.estimate import Estimator, PairFlow
-from ltxfilter.motion.cuda.plane_drawer import Drawing, Scene, Still, StillFinder
-from ltxfilter.motion.cuda.upload import Layout, Uploader
-from ltxfilter.motion.grid import Grid
+from ltxfilter.motion.cuda.estimate import CudaEstimator, CudaPairFlow
+from ltxfilter.motion.cuda.plane_drawer import CudaDrawer, Scene, StaticMask, StaticMaskFinder
+from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
+from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.pyramid import Search
 
 
@@ -25,20 +25,20 @@ class Pipeline:
     """
 
     def __init__(
-        self, video: VideoInfo, grid: Grid, search: Search, *, protect: bool, settle: int
+        self, video: VideoInfo, grid: MotionGrid, search: Search, *, protect: bool, settle: int
     ) -> None:
         """Look as `search` says; protect: mind what stands still; settle: steps of
         `kernels.settle`.
 
         This and all methods raise EngineError where the device's memory is too small.
         """
-        layout = Layout(video, grid)
+        layout = ByteLayout(video, grid)
         self._stream = device.Stream()
         with device.enough_memory():
             self._uploader = Uploader(layout, grid)
-            self._estimator = Estimator(layout, search)
-            self._find_still = StillFinder(layout)
-        self._drawing = Drawing(layout, grid, protect=protect, settle=settle)
+            self._estimator = CudaEstimator(layout, search)
+            self._find_still = StaticMaskFinder(layout)
+        self._drawing = CudaDrawer(layout, grid, protect=protect, settle=settle)
         device.settle()
 
     def upload(self, planes: Planes) -> Tensor:
@@ -46,34 +46,34 @@ class Pipeline:
         with device.enough_memory(), self._stream.used():
             return self._uploader(planes)
 
-    def glimpse(self, left: Tensor, right: Tensor, before: PairFlow | None) -> PairFlow:
+    def glimpse(self, left: Tensor, right: Tensor, before: CudaPairFlow | None) -> CudaPairFlow:
         """Return the motion between two uploaded pictures, at once: it may not be found yet.
 
         before: motion of the pair that ends in `left`, where it is known.
         """
         with device.enough_memory(), self._stream.used():
             motion = self._estimator.pair(left, right, before)
-        return PairFlow(*motion, self._stream.mark())
+        return CudaPairFlow(*motion, self._stream.mark())
 
-    def refined(self, found: PairFlow, left: Tensor, right: Tensor) -> PairFlow:  # noqa: ARG002
+    def refined(self, found: CudaPairFlow, left: Tensor, right: Tensor) -> CudaPairFlow:  # noqa: ARG002
         """Return what was found: on the device a first look is already all of it."""
         return found
 
-    def still(self, pictures: Sequence[Tensor], *, fresh: bool) -> Still:
+    def still(self, pictures: Sequence[Tensor], *, fresh: bool) -> StaticMask:
         """Return where four consecutive pictures stand still, at once, as `kernels.still_mask`.
 
         fresh: forget what was seen of the pairs before.
         """
         with device.enough_memory(), self._stream.used():
             mask = self._find_still(pictures, fresh=fresh)
-        return Still(mask, self._stream.mark())
+        return StaticMask(mask, self._stream.mark())
 
     def pictures(self, scene: Scene, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
         """Yield the planes at each tau and the PSNR to expect of them in dB."""
         return self._drawing.pictures(scene, taus)
 
 
-def download(flow: PairFlow) -> estimate.PairFlow:
+def download(flow: CudaPairFlow) -> estimate.PairFlow:
     """Return the motion in host memory, as the CPU would have found it."""
     found = flow.motion.cpu().numpy()
     forward, backward = (np.ascontiguousarray(found[k : k + 2].transpose(1, 2, 0)) for k in (0, 3))

@@ -16,15 +16,15 @@ from torch import Tensor
 from ltxfilter.frame import Planes
 from ltxfilter.motion import kernels
 from ltxfilter.motion.cuda import align_ends, device, grid_kernels, picture_kernels
-from ltxfilter.motion.cuda.estimate import Fill, PairFlow, empty
-from ltxfilter.motion.cuda.upload import ALIGNED, Layout
-from ltxfilter.motion.grid import Array, Grid
+from ltxfilter.motion.cuda.estimate import CudaPairFlow, Fill, empty
+from ltxfilter.motion.cuda.upload import ALIGNED, ByteLayout
+from ltxfilter.motion.grid import Array, MotionGrid
 from ltxfilter.motion.plane_drawer import estimate_psnr
 from ltxfilter.motion.trajectory import spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Still:
+class StaticMask:
     """Where the pictures around a pair stand still."""
 
     mask: Tensor  # [H, W] of luma, uint8: 255 there, else 0
@@ -35,18 +35,18 @@ class Still:
 class Scene:
     """What the pictures between two keyframes are drawn from."""
 
-    pair: PairFlow
-    before: PairFlow | None
-    after: PairFlow | None
+    pair: CudaPairFlow
+    before: CudaPairFlow | None
+    after: CudaPairFlow | None
     spans: tuple[float, float]  # how long the pairs before and after last, in lengths of this one
     ends: tuple[Tensor, Tensor]  # the two keyframes' bytes
-    still: Still | None  # None: nothing is protected
+    still: StaticMask | None  # None: nothing is protected
 
 
-class StillFinder:
+class StaticMaskFinder:
     """Finds what stands still, and remembers it from pair to pair; one thread, one stream."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: ByteLayout) -> None:
         self._luma = layout.luma
         size = layout.luma.rows, layout.luma.columns
         buffers = [empty(*size, dtype=torch.uint8) for _ in range(7)]
@@ -70,10 +70,10 @@ class StillFinder:
         device.launch(picture_kernels.company_kernel, count, *inputs)
 
 
-class Drawing:
+class CudaDrawer:
     """Draws the pictures of one stream; any number of threads at once, each on its own desk."""
 
-    def __init__(self, layout: Layout, grid: Grid, *, protect: bool, settle: int) -> None:
+    def __init__(self, layout: ByteLayout, grid: MotionGrid, *, protect: bool, settle: int) -> None:
         """Prepare; protect: cross-fade what stands still; settle: steps of `kernels.settle`."""
         self._make = partial(Desk, layout, grid, protect=protect, settle=settle)
         self._desks: list[Desk] = []
@@ -101,7 +101,7 @@ class Drawing:
 class Desk:
     """Buffers and launches for one picture at a time, in one order of work."""
 
-    def __init__(self, layout: Layout, grid: Grid, *, protect: bool, settle: int) -> None:
+    def __init__(self, layout: ByteLayout, grid: MotionGrid, *, protect: bool, settle: int) -> None:
         self._layout, self._grid, self._protect, self._settle = layout, grid, protect, settle
         self._stream = device.Stream()
         rows, columns = self._shape = grid.rows, grid.columns
@@ -225,7 +225,9 @@ class Desk:
         )
 
 
-def _steps(passed: float, span: float, neighbour: PairFlow | None) -> tuple[float, float, float]:
+def _steps(
+    passed: float, span: float, neighbour: CudaPairFlow | None
+) -> tuple[float, float, float]:
     """Return what `kernels.travel` multiplies with; nothing bends without a neighbour."""
     bend = (passed * passed - passed) / (span * (span + 1)) if neighbour else 0.0
     return passed, span, bend

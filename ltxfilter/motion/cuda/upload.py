@@ -14,14 +14,14 @@ from ltxfilter.frame import Planes, PlaneShape, VideoInfo
 from ltxfilter.motion.cuda import device
 from ltxfilter.motion.cuda.area_averages import Area
 from ltxfilter.motion.cuda.picture_kernels import mean_kernel
-from ltxfilter.motion.grid import SMALLEST, Grid
+from ltxfilter.motion.grid import SMALLEST, MotionGrid
 
 ALIGNED = 256  # bytes that parts of a picture begin at
 BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ByteRange:
     """A plane or a level inside a picture's bytes."""
 
     begin: int
@@ -40,10 +40,10 @@ class Part:
         return (flat.view(torch.uint16) if self.deep else flat).view(self.rows, self.columns)
 
 
-class Layout:
+class ByteLayout:
     """Where the parts of a picture lie in its bytes: planes first, so that they go in one copy."""
 
-    def __init__(self, video: VideoInfo, grid: Grid) -> None:
+    def __init__(self, video: VideoInfo, grid: MotionGrid) -> None:
         roles = [shape.role for shape in video.layout]
         self.shapes = video.layout
         self.bright = next((roles.index(role) for role in BRIGHT if role in roles), 0)
@@ -56,11 +56,11 @@ class Layout:
         self.levels = [self._part(*size) for size in level_sizes(grid)]
         self.bytes = self._end
 
-    def _plane(self, shape: PlaneShape) -> Part:
+    def _plane(self, shape: PlaneShape) -> ByteRange:
         return self._part(shape.height, shape.width, deep=shape.depth > 8)
 
-    def _part(self, rows: int, columns: int, *, deep: bool = False) -> Part:
-        part = Part(self._end, rows, columns, deep)
+    def _part(self, rows: int, columns: int, *, deep: bool = False) -> ByteRange:
+        part = ByteRange(self._end, rows, columns, deep)
         self._end = -(-part.end // ALIGNED) * ALIGNED
         return part
 
@@ -73,7 +73,7 @@ class Layout:
         return tuple(found)
 
 
-def level_sizes(grid: Grid) -> list[tuple[int, int]]:
+def level_sizes(grid: MotionGrid) -> list[tuple[int, int]]:
     """Return rows and columns of the flow image, the work grid, and its halves."""
     sizes = [(2 * grid.rows, 2 * grid.columns), (grid.rows, grid.columns)]
     while min(sizes[-1]) >= SMALLEST:
@@ -85,7 +85,7 @@ def level_sizes(grid: Grid) -> list[tuple[int, int]]:
 class Uploader:
     """Brings pictures to the device and shrinks them there, as `grid.shrink` does."""
 
-    def __init__(self, layout: Layout, grid: Grid) -> None:
+    def __init__(self, layout: ByteLayout, grid: MotionGrid) -> None:
         self._layout = layout
         self._scale = grid.scale
         sizes = [(part.rows, part.columns) for part in layout.levels]
@@ -119,7 +119,9 @@ class Uploader:
                 self._mean(picture, large, small, 2, 1.0)
 
     @staticmethod
-    def _mean(picture: Tensor, source: Part, target: Part, scale: int, factor: float) -> None:
+    def _mean(
+        picture: Tensor, source: ByteRange, target: ByteRange, scale: int, factor: float
+    ) -> None:
         sizes: tuple[Any, ...] = (source.columns, source.rows, target.columns, target.rows)
         count = target.rows * target.columns
         planes = source.of(picture), target.of(picture)

@@ -21,7 +21,7 @@ SMOOTHING = 5  # rounds of variational refinement
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
-    """The pictures of one gap, both keyframes included, and how they hang together."""
+    """The pictures of one interval, both keyframes included, and how they hang together."""
 
     pictures: Sequence[Luma]  # [H, W] uint8, in order; at least two
     back: Sequence[Flow]  # back[k]: flow from picture k to k - 1; zero for the first
@@ -33,7 +33,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """A moment of a gap: a picture of its chain, or between two of them."""
+    """A moment of an interval: a picture of its chain, or between two of them."""
 
     number: int  # of the picture, or of the earlier one
     moment: Moment | None  # how it lies between the two, in samples; None on a picture
@@ -48,15 +48,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ways:
-    """Where a picture at some moment of a gap is seen in both keyframes, in its own samples."""
+class FlowPair:
+    """Where a picture within an interval is seen in both keyframes, in its own samples."""
 
     to_left: Flow
     to_right: Flow
 
 
 def link(pictures: Sequence[Luma]) -> Chain:
-    """Return a gap's pictures, each [H, W] uint8, with the flow between them composed."""
+    """Return an interval's pictures, each [H, W] uint8, with the flow between them composed."""
     levels = [pyramid(picture) for picture in pictures]
     back, to_left = _one_way(levels)
     ahead, to_right = (flows[::-1] for flows in _one_way(levels[::-1]))
@@ -98,7 +98,7 @@ def place(chain: Chain, at: float) -> Place:
     return Place(number, moment(_passage(chain, number), part))
 
 
-def ways(chain: Chain, at: Place, seen: Luma) -> Ways:
+def ways(chain: Chain, at: Place, seen: Luma) -> FlowPair:
     """Return where the picture `seen` at a moment of the chain is found in both keyframes.
 
     What the steps add up to is refined against the keyframes themselves, once: the iterative
@@ -109,13 +109,13 @@ def ways(chain: Chain, at: Place, seen: Luma) -> Ways:
         left = compose(between.to_left, left)
         right = compose(between.to_right, chain.to_right[at.number + 1])
     first, last = chain.pictures[0], chain.pictures[-1]
-    return Ways(refine(seen, first, left), refine(seen, last, right))
+    return FlowPair(refine(seen, first, left), refine(seen, last, right))
 
 
-def straight(chain: Chain, tau: float) -> Ways:
+def straight(chain: Chain, tau: float) -> FlowPair:
     """Return where a picture is found in both keyframes if everything moves evenly."""
     at = moment(Passage(chain.whole), tau)
-    return Ways(at.to_left, at.to_right)
+    return FlowPair(at.to_left, at.to_right)
 
 
 def refine(seen: Luma, other: Luma, way: Flow) -> Flow:

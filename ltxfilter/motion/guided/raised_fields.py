@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ltxfilter.frame import PlaneShape
-from ltxfilter.motion.guided.warp_plan import Recipe
+from ltxfilter.motion.guided.warp_plan import WarpPlan
 
 MARGIN = 3  # rows around a stripe's way that the cubic reads
 
@@ -44,13 +44,13 @@ class Raised:
 class Fields:
     """A recipe on the device, to be raised to the samples of any plane."""
 
-    how: Recipe
+    how: WarpPlan
     size: tuple[int, int]  # pixels of the picture, width and height
     common: Tensor  # [7, H, W]: both ways, x then y; share; trust; still
     planes: Mapping[str, Tensor]  # [2, H, W]: change, shown
 
     @classmethod
-    def of(cls, how: Recipe, size: tuple[int, int], device: torch.device) -> Fields:
+    def of(cls, how: WarpPlan, size: tuple[int, int], device: torch.device) -> Fields:
         """Bring a recipe to the device."""
         both = (how.ways.to_left, how.ways.to_right)
         parts = [way[..., axis] for way in both for axis in (0, 1)]

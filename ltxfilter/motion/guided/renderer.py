@@ -19,7 +19,7 @@ from torch.nn import functional as nn
 from ltxfilter.frame import Plane, Planes, PlaneShape
 from ltxfilter.motion.grid import Array, Luma
 from ltxfilter.motion.guided.raised_fields import Fields
-from ltxfilter.motion.guided.warp_plan import Recipe
+from ltxfilter.motion.guided.warp_plan import WarpPlan
 
 STRIPE = 1 << 21  # samples drawn at a time
 SAMPLE_BYTES = 96  # of working memory for each of them: float32 fields, positions, two keyframes
@@ -89,7 +89,7 @@ class Renderer:
             whole = whole.view(np.int16)
         return torch.from_numpy(whole).to(self._device)
 
-    def draw(self, ends: Ends, how: Recipe, tau: float) -> Picture:
+    def draw(self, ends: Ends, how: WarpPlan, tau: float) -> Picture:
         """Return the picture at `tau`, planes in the stream's own samples."""
         with torch.inference_mode():
             fields = Fields.of(how, self._size, self._device)

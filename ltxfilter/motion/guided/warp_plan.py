@@ -1,4 +1,4 @@
-"""What a picture between two keyframes is made of, found out in small pictures of the gap."""
+"""What a picture between two keyframes is made of, found out in small pictures of the interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion.grid import Floats, Luma
-from ltxfilter.motion.guided.chain import Chain, Ways, fetch, place, straight, ways
+from ltxfilter.motion.guided.chain import Chain, FlowPair, fetch, place, straight, ways
 
 Small = Mapping[str, Sequence[Floats]]  # by plane: the chain's pictures, [H, W] in 8-bit codes
 
@@ -28,10 +28,10 @@ LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recipe:
+class WarpPlan:
     """How the picture at a moment is made at full size; fields are [H, W] and cover it whole."""
 
-    ways: Ways  # where both keyframes are seen, in samples of the fields
+    ways: FlowPair  # where both keyframes are seen, in samples of the fields
     share: Floats  # 0..1 of the left keyframe
     trust: Floats  # 0..1 in what was warped; the rest is what the guide shows
     still: Floats  # 0..1: how far the guide lets things stand still
@@ -39,10 +39,10 @@ class Recipe:
     shown: Mapping[str, Floats]  # by plane: what the guide shows, in the keyframes' tone
 
 
-def recipe(
+def plan_warp(
     chain: Chain, small: Small, bright: str, tau: float, lost: tuple[Floats, Floats]
-) -> Recipe:
-    """Return how to draw the picture at `tau` (0..1) of the gap.
+) -> WarpPlan:
+    """Return how to draw the picture at `tau` (0..1) of the interval.
 
     small: the chain's pictures, those of keyframes as soft as the others. bright: the plane that
     the chain is made of. lost: of both keyframes, see `detail_lost`.
@@ -64,7 +64,7 @@ def recipe(
     change = {name: _change(seen[name] - warped[name]) for name in small}
     still = _standing(ends, seen[bright], warped[bright], tau)
     detail = _mixed(fetch(lost[0], found.to_left), fetch(lost[1], found.to_right), share)
-    return Recipe(found, share, _trust(least, detail), still, change, seen)
+    return WarpPlan(found, share, _trust(least, detail), still, change, seen)
 
 
 def softness(keyframe: Floats, drawn: Floats) -> float:
@@ -103,7 +103,9 @@ def to_codes(picture: Floats) -> Luma:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def _steadied(guided: Ways, even: Ways, ends: tuple[Floats, Floats], seen: Floats) -> Ways:
+def _steadied(
+    guided: FlowPair, even: FlowPair, ends: tuple[Floats, Floats], seen: Floats
+) -> FlowPair:
     """Return ways along guides, or along even motion where the guide has nothing against it.
 
     Guides are noisy and keyframes are not: where things stand still or move evenly, the motion
@@ -113,7 +115,7 @@ def _steadied(guided: Ways, even: Ways, ends: tuple[Floats, Floats], seen: Float
     by_even, apart = _failure(even, ends, seen)
     doubt = np.clip((by_even - by_guide - np.float32(CREDIT)) / np.float32(DOUBT), -20, 20)
     even_share = soften(np.exp(-np.square(apart / np.float32(APART))) / (1 + np.exp(doubt)), 1.0)
-    return Ways(
+    return FlowPair(
         *(
             along + (straight_on - along) * even_share[..., None]
             for along, straight_on in (
@@ -124,7 +126,7 @@ def _steadied(guided: Ways, even: Ways, ends: tuple[Floats, Floats], seen: Float
     )
 
 
-def _failure(found: Ways, ends: tuple[Floats, Floats], seen: Floats) -> tuple[Floats, Floats]:
+def _failure(found: FlowPair, ends: tuple[Floats, Floats], seen: Floats) -> tuple[Floats, Floats]:
     """Return by how much keyframes fail to look like what is seen there, and like each other."""
     left, right = fetch(ends[0], found.to_left), fetch(ends[1], found.to_right)
     off, other, apart = (
@@ -189,6 +191,6 @@ def _standing(ends: tuple[Floats, Floats], seen: Floats, warped: Floats, tau: fl
 def estimate_psnr(apart: float) -> float:
     """Return the PSNR in dB to expect of a picture whose keyframes are `apart` codes, RMS.
 
-    A fit to the development clips with the oracle of benchmarks/oracle.py at gaps of 2, 4 and 8.
+    A fit to the development clips with the oracle of benchmarks/oracle.py, 2, 4 and 8 dropped.
     """
     return 50.6 - 8.0 * log(apart + 0.05)

@@ -26,10 +26,10 @@ from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import Made
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.stages import windows as window_path
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.values import round_half_up
 from ltxfilter.windows.rolling import RollingWindow
-from ltxfilter.windows.window import Gap, Join, Window
+from ltxfilter.windows.window import Interval, Join, Window
 
 WHOLE = ["ltx-keyframe", "ltx-temporal"]  # the model draws the picture itself
 NAMES = [*WHOLE, "ltx-motion"]
@@ -143,7 +143,7 @@ def test_a_window_that_only_holds_draws_nothing(name, models):
     frames = tuple(moving(info, 2))
     engine = engines.build(name, models)
     engine.open(info, F(60))
-    held = Window(0, frames, 0, 1, (Gap(Join.CUT, True),), ())
+    held = Window(0, frames, 0, 1, (Interval(Join.CUT, True),), ())
     end = Window(1, frames[1:], 0, 0, (), ())
     for window in (held, end):
         assert list(engine.draw(window, engine.prepare(window))) == []
@@ -175,13 +175,13 @@ def test_what_the_model_cannot_draw_falls_back(name, models, tmp_path, caplog):
     header = {"config": tiny_ltx.json.dumps(tiny_ltx.CONFIG), "model_version": "2.3.0"}
     tiny_ltx.write(tmp_path / "nan.safetensors", broken, header)
     info = video(width=64, height=64)
-    worker = Worker(
+    worker = WindowRunner(
         name, info, F(50), models=replace(models, checkpoint=str(tmp_path / "nan.safetensors"))
     )
     rolling = RollingWindow(worker.shape, F(50), Same(), F(1, 25))
     frames = list(drawn_path(window_path(moving(info, 6), rolling), worker))
     worker.close()
-    assert worker.fallbacks == 5 == sum(frame.made is Made.DRAWN for frame in frames)
+    assert worker.fallbacks == 5 == sum(frame.made is Made.INTERPOLATED for frame in frames)
     assert len([r for r in caplog.records if "NaN" in r.message]) == 1
 
 
@@ -316,11 +316,11 @@ from support.pictures import Same, moving, video
 from ltxfilter.options import ModelOptions
 from ltxfilter.pipeline.stages import drawn, windows
 from ltxfilter.windows.rolling import RollingWindow
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from dataclasses import replace
 
 info = video(width=32, height=32)
-worker = Worker({name!r}, info, F(50), models={models!r})
+worker = WindowRunner({name!r}, info, F(50), models={models!r})
 rolling = RollingWindow(worker.shape, F(50), Same(), F(1, 25))
 pictures = moving(info, 50)
 frames = (replace(pictures[n % 50], time=F(n, 25)) for n in range(2000))

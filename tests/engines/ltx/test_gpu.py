@@ -23,8 +23,8 @@ from support.pictures import moving, video
 
 import ltxfilter
 from ltxfilter.color import Converter, DevicePlane
-from ltxfilter.engines.ltx.guides.contract import Clip
-from ltxfilter.engines.ltx.guides.ltx_source import Grid, LtxSource
+from ltxfilter.engines.ltx.guides.contract import GuideClip
+from ltxfilter.engines.ltx.guides.ltx_source import GuideGrid, LtxSource
 from ltxfilter.engines.ltx.models.offload import BlockStream
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.weights import fp8
@@ -74,14 +74,14 @@ def test_a_second_run_draws_the_same(models, spec):
 @pytest.mark.parametrize("vae", ["full", "tiny"])
 def test_guides_are_those_of_the_cpu(models, tmp_path, vae):
     files = tiny_ltx.with_tiny_vae(models, tmp_path)
-    grid = Grid(width=64, height=32, parts=2, gaps=8, batch=1)
+    grid = GuideGrid(width=64, height=32, parts=2, intervals=8, batch=1)
     pictures = torch.rand(3, 9, 32, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
     times = tuple(F(number, 25) for number in range(9))
 
     def guides(name):
         there = Models(files, device=torch.device(name), dtype=torch.float32, tiny=vae == "tiny")
         source = LtxSource(there, grid, upsampled=True, sigmas=(0.725, 0.0), seed=0)
-        return source.draw([Clip(pictures.to(name), times, 25.0)]).cpu()
+        return source.draw([GuideClip(pictures.to(name), times, 25.0)]).cpu()
 
     torch.testing.assert_close(guides("cuda"), guides("cpu"), atol=5e-3, rtol=5e-3)
 

@@ -30,7 +30,7 @@ class Script:
         self.cuts = set(cuts)
 
     def join(self, left, right, reset):
-        return Join.CUT if right.time in self.cuts else Join.DRAW
+        return Join.CUT if right.time in self.cuts else Join.INTERPOLATE
 
 
 def stream(times, planner, rate, interval=None, cuts=(), hidden=()):

@@ -15,7 +15,7 @@ pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 from support import tiny_ltx
 
 from ltxfilter.engines.ltx.diffusion import samplers
-from ltxfilter.engines.ltx.guides.contract import Clip, GuideSource
+from ltxfilter.engines.ltx.guides.contract import GuideClip, GuideSource
 from ltxfilter.engines.ltx.guides.ltx_source import (
     LtxSource,
     choose_grid,
@@ -34,7 +34,7 @@ PLAIN = {
     "steps": 4,
     "size": "64x32",
     "parts": 0,
-    "gaps": 8,
+    "intervals": 8,
     "batch": 2,
     "vae": "full",
     "seed": 0,
@@ -58,14 +58,16 @@ def opened(models: ModelOptions, pace: F = F(2), **options: object) -> LtxSource
     return open_source(models, PLAIN | options, (640, 320), pace)
 
 
-def clip(source: GuideSource, seed: int = 0, start: F = F(0), steps: list[F] | None = None) -> Clip:
-    count = source.before + source.gaps + source.after + 1
+def clip(
+    source: GuideSource, seed: int = 0, start: F = F(0), steps: list[F] | None = None
+) -> GuideClip:
+    count = source.before + source.intervals + source.after + 1
     generator = torch.Generator().manual_seed(seed)
     size = (3, count, source.height, source.width)
     times = [start]
     for step in steps or [F(1, 25)] * (count - 1):
         times.append(times[-1] + step)
-    return Clip(torch.rand(size, generator=generator) * 2 - 1, tuple(times), 25.0)
+    return GuideClip(torch.rand(size, generator=generator) * 2 - 1, tuple(times), 25.0)
 
 
 @EVERY
@@ -82,9 +84,9 @@ def test_guides_divide_every_gap(models, source, pace, parts):
 
 @EVERY
 def test_a_gap_of_sixteen_parts(models, source):
-    here = opened(models, F(24), source=source, steps=1, batch=1, parts=16, gaps=0)
-    assert here.gaps == (1 if source == "dit" else 8)
-    assert here.draw([clip(here)]).shape == (1, 3, 16 * here.gaps + 1, 32, 64)
+    here = opened(models, F(24), source=source, steps=1, batch=1, parts=16, intervals=0)
+    assert here.intervals == (1 if source == "dit" else 8)
+    assert here.draw([clip(here)]).shape == (1, 3, 16 * here.intervals + 1, 32, 64)
     here.close()
 
 
@@ -223,7 +225,7 @@ def test_keyframes_stand_where_they_are_seen(models, monkeypatch):
         return velocity(self, latent, sigma, timesteps, positions, context, **more)
 
     monkeypatch.setattr(Models, "velocity", recorded)
-    here = opened(models, source="dit", steps=1, batch=1, gaps=4, parts=2)
+    here = opened(models, source="dit", steps=1, batch=1, intervals=4, parts=2)
     here.draw([clip(here)])
     timesteps, positions = seen[0]
     cells = 2  # of a latent frame
@@ -259,8 +261,8 @@ def test_a_missing_file_is_named(models, source, vae, lacking):
         ({"source": "dit", "steps": 5}, "source=dit takes one of 1, 2, 3, 4, 8$"),
         ({"parts": 3}, "parts=3: not one of 0, 2, 4, 8, 16$"),
         ({"size": "100x64"}, "not multiples of 32"),
-        ({"gaps": 4}, "not a multiple of 8"),
-        ({"source": "dit", "gaps": 3, "parts": 4}, "not a multiple of 2"),
+        ({"intervals": 4}, "not a multiple of 8"),
+        ({"source": "dit", "intervals": 3, "parts": 4}, "not a multiple of 2"),
     ],
 )
 def test_options_that_cannot_be(models, options, message):
@@ -292,11 +294,11 @@ def test_the_work_size_of_usual_pictures():
     st.sampled_from([0, 2, 4, 8, 16]),
 )
 def test_grids_fill_whole_latents(source, pace, parts):
-    options = PLAIN | {"source": source, "parts": parts, "gaps": 0}
+    options = PLAIN | {"source": source, "parts": parts, "intervals": 0}
     grid = choose_grid(options, (640, 320), pace)
     assert (grid.frames - 1) % 8 == 0
     assert grid.size[0] == (grid.frames - 1) // 8 + 1
-    assert source == "dit" or grid.gaps % 8 == 0
+    assert source == "dit" or grid.intervals % 8 == 0
     assert 2**grid.rounds == grid.parts
 
 

@@ -26,7 +26,7 @@ from ltxfilter import engines
 from ltxfilter.engines.ltx.guides.clips import stretches
 from ltxfilter.engines.ltx.guides.downscale import SmallCanvas
 from ltxfilter.frame import Frame
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import WindowShape
 
@@ -52,24 +52,24 @@ def windows(frames, shape, rate):
 @given(
     count=st.integers(2, 30),
     rate=st.sampled_from([F(50), F(60), F(60000, 1001), F(100)]),
-    gaps=st.integers(1, 8),
+    intervals=st.integers(1, 8),
     batch=st.integers(1, 3),
     before=st.integers(0, 2),
     after=st.integers(0, 2),
 )
 @settings(max_examples=60, deadline=None)
-def test_stretches_take_every_slot_once(count, rate, gaps, batch, before, after):
+def test_stretches_take_every_slot_once(count, rate, intervals, batch, before, after):
     info = video("gray", 8, 8)
-    shape = WindowShape(gaps * batch + 1, max(before, 1), max(after, 1), 0)
+    shape = WindowShape(intervals * batch + 1, max(before, 1), max(after, 1), 0)
     for window in windows(moving(info, count), shape, rate):
-        parts = stretches(window, gaps, before, after)
+        parts = stretches(window, intervals, before, after)
         assert [slot for part in parts for slot in part.slots] == list(window.to_draw())
         assert len(parts) <= batch
         for part in parts:
-            assert len(part.keyframes) == before + gaps + after + 1
+            assert len(part.keyframes) == before + intervals + after + 1
             assert set(part.keyframes) <= set(range(len(window.keyframes)))
             assert part.keyframes[before] == part.own
-            assert all(0 <= slot.left - part.own < gaps for slot in part.slots)
+            assert all(0 <= slot.left - part.own < intervals for slot in part.slots)
 
 
 def test_a_stretch_is_the_same_whichever_slots_are_asked_for():
@@ -234,7 +234,7 @@ def test_no_numbers_are_drawn_by_flow_and_counted(monkeypatch, caplog):
     monkeypatch.setattr(OracleMotion, "open_source", broken)
     monkeypatch.setitem(engines.ENGINES, "oracle", "benchmarks.oracle:OracleMotion")
     with caplog.at_level(logging.WARNING, "ltxfilter.engines"):
-        worker = Worker("oracle", info, motion.RATE * 8)
+        worker = WindowRunner("oracle", info, motion.RATE * 8)
         frames = [Frame(k / motion.RATE, planes) for k, planes in enumerate(clip.frames[::8])]
         drawn = [
             frame

@@ -16,9 +16,9 @@ from support.pictures import video
 
 from ltxfilter.motion.guided import raised_fields
 from ltxfilter.motion.guided import renderer as render
-from ltxfilter.motion.guided.chain import Ways
+from ltxfilter.motion.guided.chain import FlowPair
 from ltxfilter.motion.guided.renderer import Renderer
-from ltxfilter.motion.guided.warp_plan import Recipe
+from ltxfilter.motion.guided.warp_plan import WarpPlan
 
 CPU = torch.device("cpu")
 FORMATS = ["yuv420p", "yuv422p10le", "yuv444p12le", "gray", "gray16le", "yuva420p", "gbrp"]
@@ -38,8 +38,8 @@ def recipe(info, way=(0.0, 0.0), back=(0.0, 0.0), share=0.5, size=(24, 32)):
     none = np.zeros(size, np.float32)
     roles = [s.role for s in info.layout if s.role != "a"]
     zeros = dict.fromkeys(roles, none)
-    ways = Ways(*(np.ascontiguousarray(flow) for flow in flows))
-    return Recipe(ways, none + np.float32(share), none + 1, none + 1, zeros, zeros)
+    ways = FlowPair(*(np.ascontiguousarray(flow) for flow in flows))
+    return WarpPlan(ways, none + np.float32(share), none + 1, none + 1, zeros, zeros)
 
 
 def drawn(info, how, left, right, tau=0.5, still=None):
@@ -116,7 +116,7 @@ def test_the_guide_mends_and_patches_where_it_is_believed():
     shown = {role: np.full_like(how.share, 50.0) for role in "yuv"}
     trust = how.share * 0 + 1
     trust[:, :16] = 0
-    how = Recipe(how.ways, how.share, trust, how.still, change, shown)
+    how = WarpPlan(how.ways, how.share, trust, how.still, change, shown)
     for plane in drawn(info, how, grey, grey).planes:
         assert (plane[:, : plane.shape[1] // 3] == 200).all()  # the guide, at ten bits
         assert (plane[:, -plane.shape[1] // 3 :] == 420).all()  # the keyframes, changed

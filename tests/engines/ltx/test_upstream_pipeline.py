@@ -20,20 +20,20 @@ from support import tiny_ltx
 from support.pictures import Same, moving, video
 
 from ltxfilter.engines.ltx.diffusion.canvas import Canvas
-from ltxfilter.engines.ltx.diffusion.grids import Grid, Still
+from ltxfilter.engines.ltx.diffusion.grids import KeyframeToken, LatentGrid
 from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
 from ltxfilter.engines.ltx.diffusion.samplers import Guidance
 from ltxfilter.engines.ltx.diffusion.tokens import still_positions
 from ltxfilter.engines.ltx.diffusion.two_stage import Stages
-from ltxfilter.engines.ltx.diffusion.upstream_pipeline import Given, Official
-from ltxfilter.engines.ltx.keyframe import Keyframe
+from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamFiles, UpstreamPipeline
+from ltxfilter.engines.ltx.keyframe import LtxKeyframe
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.frame import Frame, Made
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.stages import windows as window_path
-from ltxfilter.pipeline.window_runner import Worker
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
-from ltxfilter.windows.window import Gap, Join, Window
+from ltxfilter.windows.window import Interval, Join, Window
 
 CPU = torch.device("cpu")
 SIDE = 128
@@ -99,8 +99,11 @@ class Upstream(Stages):
 def test_two_stages_equal_the_official_pipelines(models, pictures):
     context = tiny_ltx.read(models.context)["video_context"]
     negative = torch.randn(context.shape, generator=torch.Generator().manual_seed(9))
-    theirs = Official(models, CPU).draw(
-        [Given(picture, place, 1.0) for picture, place in zip(pictures, PLACES, strict=True)],
+    theirs = UpstreamPipeline(models, CPU).draw(
+        [
+            UpstreamFiles(picture, place, 1.0)
+            for picture, place in zip(pictures, PLACES, strict=True)
+        ],
         9,
         RATE,
         steps=STEPS,
@@ -111,15 +114,15 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     )
     ours = Models(models, device=CPU, dtype=torch.bfloat16)
     ours.negative_context = lambda: negative
-    options = {option.name: option.default for option in Keyframe.options}
+    options = {option.name: option.default for option in LtxKeyframe.options}
     options |= {"mode": "guided", "steps": STEPS, "append": True, "seed": SEED}
     canvas = Canvas(video("gbrp", SIDE, SIDE), CPU, 64)
     stages = Upstream(ours, canvas, options, GUIDANCE, Encoded(ours.encode))
     object.__setattr__(stages, "generator", torch.Generator().manual_seed(SEED))
-    stills = tuple(Still(number, F(place)) for number, place in enumerate(PLACES))
-    grid = Grid(2, F(0), F(RATE), F(0), stills, ())
+    stills = tuple(KeyframeToken(number, F(place)) for number, place in enumerate(PLACES))
+    grid = LatentGrid(2, F(0), F(RATE), F(0), stills, ())
     frames = tuple(Frame(F(n), (np.empty((1, 1), np.uint8),)) for n in range(3))
-    window = Window(0, frames, 0, 2, (Gap(Join.DRAW, reset=False),) * 2, ())
+    window = Window(0, frames, 0, 2, (Interval(Join.INTERPOLATE, reset=False),) * 2, ())
     drawn = ours.decode(stages._latents(window, [grid], dict(enumerate(pictures))))[0]
     assert drawn.shape == theirs.shape == (3, 9, SIDE, SIDE)
     seen = ((drawn.clamp(-1, 1) + 1) * 127.5).floor() / 127.5 - 1  # upstream truncates
@@ -134,12 +137,12 @@ def test_the_engine_calls_it_for_each_window(models):
     frames = moving(info, 12)
     found = []
     for _ in range(2):
-        worker = Worker("ltx-reference:steps=1:cfg=1", info, F(60), models=models)
+        worker = WindowRunner("ltx-reference:steps=1:cfg=1", info, F(60), models=models)
         rolling = RollingWindow(worker.shape, F(60), Same(), F(1, 25))
         found.append(list(drawn_path(window_path(frames, rolling), worker)))
         worker.close()
     made = [frame.made for frame in found[0]]
-    assert (made.count(Made.DRAWN), made.count(Made.SOURCE)) == (24, 3)
+    assert (made.count(Made.INTERPOLATED), made.count(Made.SOURCE)) == (24, 3)
     assert len({frame.planes[0].tobytes() for frame in found[0]}) == 24 + 3 + 1  # held at the end
     for a, b in zip(*found, strict=True):
         assert all(np.array_equal(p, q) for p, q in zip(a.planes, b.planes, strict=True))

@@ -289,7 +289,9 @@ def test_drawn_frames_reach_the_file_with_their_own_samples(tmp_path: Path) -> N
         for frame in source.frames():
             sink.write(frame)
             drawn = tuple(255 - plane for plane in frame.planes)
-            sink.write(Frame(frame.time + F(1, 50), drawn, origin=frame.origin, made=Made.DRAWN))
+            sink.write(
+                Frame(frame.time + F(1, 50), drawn, origin=frame.origin, made=Made.INTERPOLATED)
+            )
         sink.finish()
     source.close()
     shapes = source.info.layout

@@ -12,7 +12,12 @@ from support.media import convert_held, decoded, make_video
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
-from ltxfilter.media.encoding.settings import Recipe, choose_pix_fmt, default_codec, recipe_for
+from ltxfilter.media.encoding.settings import (
+    EncoderSettings,
+    choose_pix_fmt,
+    default_codec,
+    encoder_settings,
+)
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import OutputOptions
 
@@ -79,8 +84,8 @@ def test_every_usual_ending_works_without_a_word(tmp_path: Path, suffix: str) ->
 
 
 def test_quality_is_the_users_if_given() -> None:
-    def made(**encoder: str) -> Recipe:
-        return recipe_for(OutputOptions(encoder=encoder), "mp4", info("yuv420p"), F(50))
+    def made(**encoder: str) -> EncoderSettings:
+        return encoder_settings(OutputOptions(encoder=encoder), "mp4", info("yuv420p"), F(50))
 
     assert made().options["crf"] == "18"
     assert made(preset="fast").options == {"crf": "18", "preset": "fast"}
@@ -91,22 +96,22 @@ def test_quality_is_the_users_if_given() -> None:
 
 def test_fixed_quantiser_is_written_as_ffmpeg_does() -> None:
     options = OutputOptions(path="out.avi", encoder={"q": "3"})
-    recipe = recipe_for(options, "avi", info("yuv420p"), F(50))
+    recipe = encoder_settings(options, "avi", info("yuv420p"), F(50))
     assert recipe.options == {"global_quality": "354", "flags": "+qscale"}
 
 
 def test_parameters_of_encoders_are_joined() -> None:
     options = OutputOptions(codec="libx265", encoder={"x265-params": "ref=2"})
-    recipe = recipe_for(options, "mp4", info("yuv420p"), F(50))
+    recipe = encoder_settings(options, "mp4", info("yuv420p"), F(50))
     assert recipe.options["x265-params"] == "ref=2:log-level=error"
     with pytest.raises(OptionError, match="no option tunes"):
-        recipe_for(replace(options, encoder={"tunes": "x"}), "mp4", info("yuv420p"), F(50))
+        encoder_settings(replace(options, encoder={"tunes": "x"}), "mp4", info("yuv420p"), F(50))
 
 
 @pytest.mark.parametrize(("preset", "least"), [("ultrafast", 17), ("medium", 125)])
 def test_lookahead_is_charged(preset: str, least: int) -> None:
     """Measured growth of libx264 at 1080p, in frames."""
-    held = Recipe("libx264", "yuv420p", {"preset": preset}).held_bytes(info("yuv420p"))
+    held = EncoderSettings("libx264", "yuv420p", {"preset": preset}).held_bytes(info("yuv420p"))
     assert held >= least * info("yuv420p").frame_bytes
-    calm = Recipe("libx264", "yuv420p", {"preset": preset, "tune": "zerolatency"})
+    calm = EncoderSettings("libx264", "yuv420p", {"preset": preset, "tune": "zerolatency"})
     assert calm.held_bytes(info("yuv420p")) <= held

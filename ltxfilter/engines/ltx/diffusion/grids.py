@@ -25,7 +25,7 @@ SPLIT = 2  # parts of an interval where the source's timeline is doubled in plac
 
 
 @dataclass(frozen=True, slots=True)
-class Still:
+class KeyframeToken:
     """A keyframe as a grid sees it."""
 
     keyframe: int  # position in the window
@@ -33,14 +33,14 @@ class Still:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class LatentGrid:
     """One draw: latent frames, the keyframes given, the slots taken."""
 
     latents: int  # k + 1
     offset: Fraction  # of its first frame after the earliest still, in grid frames
     rate: Fraction  # grid frames per second
     time: Fraction  # seconds on the source's clock of its first frame
-    stills: tuple[Still, ...]  # ascending
+    stills: tuple[KeyframeToken, ...]  # ascending
     picks: tuple[tuple[Slot, int], ...]  # a slot to draw, and the frame of the grid that shows it
     start: Fraction = Fraction(0)  # seconds on the source's clock of the stream's first frame
 
@@ -51,7 +51,7 @@ class Grid:
 
     @property
     def model_rate(self) -> Fraction:
-        """Grid frames per second as the models are told."""
+        """LatentGrid frames per second as the models are told."""
         return min(self.rate, CAP)
 
     @property
@@ -73,7 +73,7 @@ class Grid:
             yield next(still.keyframe for still in reversed(self.stills) if still.at <= at)
             at += 1
 
-    def time_of(self, still: Still) -> Fraction:
+    def time_of(self, still: KeyframeToken) -> Fraction:
         """Return seconds on the source's clock where a still is seen."""
         return self.time + (still.at - self.offset) / self.rate
 
@@ -122,9 +122,9 @@ class Planner:
         latents = max(latents, lead)
         drawn = SPAN * (latents - lead + 1)
         whole = (drawn / pace).denominator == 1
-        gaps = max(floor((drawn if whole else drawn + 1) / pace), 1)
+        intervals = max(floor((drawn if whole else drawn + 1) / pace), 1)
         if whole and lead == 1:
-            stills = gaps + 1
+            stills = intervals + 1
         elif lead == 1:
             stills = ceil((drawn + 1) / pace) + 1
         else:
@@ -133,9 +133,9 @@ class Planner:
             rate,
             latents,
             lead,
-            gaps + 1,
+            intervals + 1,
             before=ceil(SPAN * (lead - 1) / pace),
-            after=0 if whole else max(ceil((drawn + 1) / pace) - gaps, 0),
+            after=0 if whole else max(ceil((drawn + 1) / pace) - intervals, 0),
             stills=stills,
             batch=batch,
         )
@@ -144,12 +144,12 @@ class Planner:
         """Return the windows that it plans, as far as keyframes are concerned."""
         return WindowShape(self.batch * (self.keyframes - 1) + 1, self.before, self.after, slots=0)
 
-    def plan(self, window: Window) -> tuple[Grid, ...]:
+    def plan(self, window: Window) -> tuple[LatentGrid, ...]:
         """Return the grids that draw every slot of `window.to_draw()` once, in order."""
         parts = stretches(window, self.keyframes - 1, self.before, self.after)
         return tuple(grid for part in parts for grid in self._plan(part))
 
-    def _plan(self, part: Stretch) -> Iterator[Grid]:
+    def _plan(self, part: GridSpan) -> Iterator[LatentGrid]:
         """Yield the grids of one stretch, whatever lies beside it in the window."""
         slots = part.to_draw()
         if not slots:
@@ -162,16 +162,16 @@ class Planner:
             slots = slots[len(taken) :]
             yield self._grid(ruler, start - SPAN * (self.lead - 1), taken)
 
-    def _grid(self, ruler: Ruler, start: Fraction, slots: Sequence[Slot]) -> Grid:
+    def _grid(self, ruler: Ruler, start: Fraction, slots: Sequence[Slot]) -> LatentGrid:
         places = ruler.stills(start, start + SPAN * self.latents, self.stills)
         zero = places[0][1]
         picks = tuple((slot, int(ruler.place(slot) - start)) for slot in slots)
-        return Grid(
+        return LatentGrid(
             latents=self.latents + 1,
             offset=start - zero,
             rate=ruler.rate,
             time=ruler.time(start),
-            stills=tuple(Still(keyframe, at - zero) for keyframe, at in places),
+            stills=tuple(KeyframeToken(keyframe, at - zero) for keyframe, at in places),
             picks=picks,
             start=ruler.video_start,
         )
@@ -180,7 +180,7 @@ class Planner:
 class Ruler:
     """Measures one stretch in output frames: where its slots and keyframes lie."""
 
-    def __init__(self, part: Stretch, rate: Fraction | None) -> None:
+    def __init__(self, part: GridSpan, rate: Fraction | None) -> None:
         """Take the shot around the stretch; zero lies at its first keyframe."""
         window, first = part.window, part.first
         keys = window.keyframes
@@ -189,10 +189,12 @@ class Ruler:
         self._start = keys[first].time
         known = range(low, high + 1)
         if rate is None:
-            parts = [len(gap.hidden) + 1 for gap in window.gaps]  # hidden frames have their time
+            parts = [
+                len(interval.hidden) + 1 for interval in window.intervals
+            ]  # hidden frames have their time
             self._times = [keys[low].time]
             for key in range(low, high):
-                self._times += [*window.gaps[key].hidden, keys[key + 1].time]
+                self._times += [*window.intervals[key].hidden, keys[key + 1].time]
             self._zero = sum(parts[low:first])
             self.rate = SPLIT * sum(parts[low:high]) / (keys[high].time - keys[low].time)
             places = [Fraction(SPLIT * (sum(parts[low:key]) - self._zero)) for key in known]
@@ -245,7 +247,7 @@ class Ruler:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class GridSpan:
     """A part of a window that is planned as if it were a window of its own."""
 
     window: Window
@@ -264,22 +266,22 @@ class Stretch:
         return max(low, self.first - self.before), min(high, self.last + self.after)
 
 
-def stretches(window: Window, gaps: int, before: int, after: int) -> Iterator[Stretch]:
-    """Yield the parts of a window, `gaps` long but for the last."""
-    for first in range(window.first, window.last, gaps):
-        yield Stretch(window, first, min(first + gaps, window.last), before, after)
+def stretches(window: Window, intervals: int, before: int, after: int) -> Iterator[GridSpan]:
+    """Yield the parts of a window, `intervals` long but for the last."""
+    for first in range(window.first, window.last, intervals):
+        yield GridSpan(window, first, min(first + intervals, window.last), before, after)
 
 
 def shot(window: Window, first: int | None = None, last: int | None = None) -> tuple[int, int]:
     """Return the positions of the first and last keyframe that a window's drawing may see.
 
-    Gaps that are not drawn in end it; a reset ends it backwards only. first, last: a part of it.
+    Intervals that are not drawn in end it; a reset ends it backwards only. first, last: a part.
     """
-    gaps = window.gaps
+    intervals = window.intervals
     low = window.first if first is None else first
     high = window.last if last is None else last
-    while low > 0 and gaps[low - 1].draws and not gaps[low].reset:
+    while low > 0 and intervals[low - 1].draws and not intervals[low].reset:
         low -= 1
-    while high < len(gaps) and gaps[high].draws:
+    while high < len(intervals) and intervals[high].draws:
         high += 1
     return low, high

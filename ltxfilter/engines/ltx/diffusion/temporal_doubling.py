@@ -24,7 +24,7 @@ from ltxfilter.engines.ltx.diffusion.tokens import Tokens, empty_grid, joined, s
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.frame import Frame, Planes
 from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Gap, Join, Window
+from ltxfilter.windows.window import Interval, Join, Window
 
 REFINING = samplers.DISTILLED[4:]  # from latents that the temporal upsampler made
 ANCHORED = 2 * SPAN  # frames from one keyframe that refining is given to the next
@@ -32,7 +32,7 @@ ANCHOR_STRENGTH = 0.95  # as upstream holds the seams of its windows
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class DoublingClip:
     """What is encoded for one stretch of a window: 8k + 1 keyframes."""
 
     first: int  # position in the window of the keyframe that the stretch begins with
@@ -52,7 +52,7 @@ class Doubler:
     rounds: int  # doublings
     lead: int  # keyframes of a clip before the stretch's first
 
-    def double(self, window: Window, clips: Sequence[Clip]) -> Iterator[Doubled]:
+    def double(self, window: Window, clips: Sequence[DoublingClip]) -> Iterator[Doubled]:
         """Yield of each clip its keyframes, and what lies between them.
 
         As many are drawn at once as `batch` says, the last ones filled up with copies.
@@ -63,7 +63,7 @@ class Doubler:
             yield from self._doubled(window, part, part + part[-1:] * (size - len(part)))
 
     def _doubled(
-        self, window: Window, wanted: Sequence[Clip], clips: Sequence[Clip]
+        self, window: Window, wanted: Sequence[DoublingClip], clips: Sequence[DoublingClip]
     ) -> Iterator[Doubled]:
         used = {key for clip in wanted for key in clip.keyframes}
         read = {key: self.canvas.read(window.keyframes[key]) for key in sorted(used)}
@@ -88,7 +88,11 @@ class Doubler:
             )
 
     def _refined(
-        self, latents: Tensor, window: Window, clips: Sequence[Clip], read: Mapping[int, Tensor]
+        self,
+        latents: Tensor,
+        window: Window,
+        clips: Sequence[DoublingClip],
+        read: Mapping[int, Tensor],
     ) -> Tensor:
         """Return latents that the transformer went over, held to a keyframe here and there."""
         tokens = joined(
@@ -113,7 +117,7 @@ class Doubler:
         return torch.cat([seeded_noise(shape, *key, part) for part in range(count // shape[0])])
 
     def _tokens(
-        self, latents: Tensor, window: Window, clip: Clip, read: Mapping[int, Tensor]
+        self, latents: Tensor, window: Window, clip: DoublingClip, read: Mapping[int, Tensor]
     ) -> Tokens:
         """Return the latents as tokens, every so many frames a keyframe given beside them."""
         frames, rows, columns = latents.shape[2:]
@@ -129,7 +133,7 @@ class Doubler:
                 tokens = tokens.with_first(still, ANCHOR_STRENGTH)
         return tokens
 
-    def _rate(self, window: Window, clip: Clip) -> float:
+    def _rate(self, window: Window, clip: DoublingClip) -> float:
         """Return frames per second as the models are told: a stretch's mean, doubled."""
         first, last = window.keyframes[clip.first], window.keyframes[clip.last]
         pace = (clip.last - clip.first) / (last.time - first.time)
@@ -143,7 +147,7 @@ class Doubled:
     canvas: Canvas
     flow: Flow
     window: Window
-    clip: Clip
+    clip: DoublingClip
     lead: int  # keyframes of the clip before the stretch's first
     factor: int
     keyframes: Mapping[int, Tensor]  # by their position in the window, [3, height, width]
@@ -187,6 +191,6 @@ class Doubled:
     def _between(self, left: Planes, right: Planes, tau: Fraction) -> Drawn:
         before, after = (tuple(map(np.asarray, planes)) for planes in (left, right))
         pair = Frame(Fraction(0), before), Frame(Fraction(1), after)
-        gap = Gap(Join.DRAW, reset=True)
-        lone = Window(0, pair, 0, 1, (gap,), (Slot(0, tau, 0, tau),))
+        interval = Interval(Join.INTERPOLATE, reset=True)
+        lone = Window(0, pair, 0, 1, (interval,), (Slot(0, tau, 0, tau),))
         return next(self.flow.draw(lone, self.flow.prepare(lone)))

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx.diffusion import samplers
 from ltxfilter.engines.ltx.diffusion.canvas import Canvas, Tone
-from ltxfilter.engines.ltx.diffusion.grids import Grid, Still
+from ltxfilter.engines.ltx.diffusion.grids import KeyframeToken, LatentGrid
 from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
 from ltxfilter.engines.ltx.diffusion.samplers import UNGUIDED, Denoiser, Guidance
 from ltxfilter.engines.ltx.diffusion.tokens import Tokens, empty_grid, joined, seeded_noise
@@ -38,7 +38,7 @@ class Stages:
     encoded: Encoded
     reference: int = 0  # times that a clip given to an IC-LoRA is smaller; 0: none is given
 
-    def draw(self, window: Window, grids: Sequence[Grid]) -> Iterator[list[Drawn]]:
+    def draw(self, window: Window, grids: Sequence[LatentGrid]) -> Iterator[list[Drawn]]:
         """Yield the pictures of each grid's slots, as many grids drawn at once as `batch` says.
 
         The last of a window are filled up with copies: every draw of a run has one size, so that
@@ -51,12 +51,12 @@ class Stages:
                 part = same[begin : begin + size]
                 yield from self._drawn(window, part, part + part[-1:] * (size - len(part)))
 
-    def _layout(self, grid: Grid) -> list[bool]:
+    def _layout(self, grid: LatentGrid) -> list[bool]:
         """Return what grids that are drawn at once have in common: how stills are given."""
         return [self._appends(grid, still) for still in grid.stills]
 
     def _drawn(
-        self, window: Window, wanted: Sequence[Grid], grids: Sequence[Grid]
+        self, window: Window, wanted: Sequence[LatentGrid], grids: Sequence[LatentGrid]
     ) -> Iterator[list[Drawn]]:
         keyframes = read_keyframes(self.canvas, window, wanted)
         pictures = self.models.decode(self._latents(window, grids, keyframes))
@@ -64,7 +64,7 @@ class Stages:
             match = self.options["match"]
             yield shown(self.canvas, window, grid, keyframes, drawn, match=match)
 
-    def _latents(self, window: Window, grids: Sequence[Grid], keyframes: Pictures) -> Tensor:
+    def _latents(self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures) -> Tensor:
         """Return what the stages make of grids, [B, 128, k + 1, h, w]."""
         if self.options["stages"] == 1:
             return self._first(window, grids, keyframes, 1)
@@ -74,7 +74,7 @@ class Stages:
         return self._denoised(grids, tokens, sigmas, UNGUIDED, "euler", refining=True)
 
     def _first(
-        self, window: Window, grids: Sequence[Grid], keyframes: Pictures, shrink: int
+        self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures, shrink: int
     ) -> Tensor:
         options = self.options
         tokens = self._tokens(window, grids, keyframes, shrink)
@@ -88,7 +88,7 @@ class Stages:
     def _tokens(
         self,
         window: Window,
-        grids: Sequence[Grid],
+        grids: Sequence[LatentGrid],
         keyframes: Pictures,
         shrink: int,
         start: Tensor | None = None,
@@ -111,7 +111,7 @@ class Stages:
 
     def _placed(
         self,
-        grid: Grid,
+        grid: LatentGrid,
         stills: Pictures,
         clip: Pictures,
         shrink: int,
@@ -133,18 +133,18 @@ class Stages:
             tokens = tokens.with_clip(found, rate, float(grid.offset), self.reference)
         return tokens
 
-    def _clip(self, grid: Grid, keyframes: Pictures, shrink: int) -> Tensor:
+    def _clip(self, grid: LatentGrid, keyframes: Pictures, shrink: int) -> Tensor:
         """Return the source as a clip of the grid's length, every frame held till the next."""
         small = {key: smaller(picture, shrink) for key, picture in keyframes.items()}
         return self.models.encode(torch.stack([small[key] for key in grid.held()], 1)[None])
 
-    def _appends(self, grid: Grid, still: Still) -> bool:
+    def _appends(self, grid: LatentGrid, still: KeyframeToken) -> bool:
         """True for a still that is given beside the grid, not as its first latent."""
         return bool(self.options["append"]) or still.at != grid.offset
 
     def _denoised(
         self,
-        grids: Sequence[Grid],
+        grids: Sequence[LatentGrid],
         tokens: Tokens,
         sigmas: Sequence[float],
         guidance: Guidance,
@@ -166,7 +166,7 @@ class Stages:
         begin = tokens.noisy(noise("begin", 0), sigmas[0])
         return tokens.latents(samplers.follow(sampler, denoiser, begin, sigmas, noise))
 
-    def _noise(self, grid: Grid, tokens: Tokens, purpose: str, step: int) -> Tensor:
+    def _noise(self, grid: LatentGrid, tokens: Tokens, purpose: str, step: int) -> Tensor:
         """Return noise [1, T, 128] that depends on the seed and on moments, not on windows."""
         rows, columns = tokens.size[1:]
         shape = rows * columns, tokens.clean.shape[-1]
@@ -184,7 +184,9 @@ def smaller(picture: Tensor, times: int) -> Tensor:
     return picture if times == 1 else avg_pool2d(picture, times)
 
 
-def read_keyframes(canvas: Canvas, window: Window, grids: Iterable[Grid]) -> dict[int, Tensor]:
+def read_keyframes(
+    canvas: Canvas, window: Window, grids: Iterable[LatentGrid]
+) -> dict[int, Tensor]:
     """Return the keyframes that grids see, by their position in the window."""
     used = {still.keyframe for grid in grids for still in grid.stills}
     return {key: canvas.read(window.keyframes[key]) for key in sorted(used)}
@@ -193,7 +195,7 @@ def read_keyframes(canvas: Canvas, window: Window, grids: Iterable[Grid]) -> dic
 def shown(
     canvas: Canvas,
     window: Window,
-    grid: Grid,
+    grid: LatentGrid,
     keyframes: Pictures,
     pictures: Tensor,
     *,

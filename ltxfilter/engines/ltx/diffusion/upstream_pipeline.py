@@ -23,7 +23,7 @@ UNCOMPRESSED = 0  # upstream squeezes stills through x264 unless told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Given:
+class UpstreamFiles:
     """A still that a call is given."""
 
     picture: Tensor  # [3, height, width] in -1..1
@@ -31,7 +31,7 @@ class Given:
     strength: float
 
 
-class Official:
+class UpstreamPipeline:
     """Draws with the official pipeline; contexts come from a file, so that Gemma stays out."""
 
     def __init__(self, models: ModelOptions, device: torch.device) -> None:
@@ -52,7 +52,7 @@ class Official:
 
     def draw(
         self,
-        stills: Sequence[Given],
+        stills: Sequence[UpstreamFiles],
         frames: int,
         rate: float,
         *,
@@ -144,7 +144,7 @@ def _guider(guidance: Guidance) -> Any:
     )
 
 
-def _image(folder: Path, number: int, still: Given) -> Any:
+def _image(folder: Path, number: int, still: UpstreamFiles) -> Any:
     """Write a still where upstream reads it."""
     from ltx_pipelines.utils.args import ImageConditioningInput
     from PIL import Image

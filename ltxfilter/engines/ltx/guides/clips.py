@@ -11,16 +11,16 @@ from ltxfilter.windows.window import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ClipSpan:
     """One clip of a window, as positions of keyframes, and what it is drawn for."""
 
     keyframes: tuple[int, ...]  # time turns round where the shot gives out
-    own: int  # position of the keyframe that its own gaps begin with
-    slots: tuple[Slot, ...]  # of its own gaps
+    own: int  # position of the keyframe that its own intervals begin with
+    slots: tuple[Slot, ...]  # of its own intervals
 
 
-def stretches(window: Window, gaps: int, before: int, after: int) -> tuple[Stretch, ...]:
-    """Return the clips that the slots of a window take, each of so many gaps and keyframes around.
+def stretches(window: Window, intervals: int, before: int, after: int) -> tuple[ClipSpan, ...]:
+    """Return the clips that the slots of a window take, each of so many intervals.
 
     They lie one after the other from the window's first keyframe on, so that a clip is the same
     whichever of its slots are asked for; those that draw nothing are left out.
@@ -28,10 +28,10 @@ def stretches(window: Window, gaps: int, before: int, after: int) -> tuple[Stret
     slots = list(window.to_draw())
     low, high = shot(window) if slots else (0, 0)
     found = []
-    for own in range(window.first, window.last, gaps):
-        taken = tuple(slot for slot in slots if own <= slot.left < own + gaps)
-        places = range(own - before, own + gaps + after + 1)
+    for own in range(window.first, window.last, intervals):
+        taken = tuple(slot for slot in slots if own <= slot.left < own + intervals)
+        places = range(own - before, own + intervals + after + 1)
         if taken:
             keyframes = tuple(reflected(number, low, high) for number in places)
-            found.append(Stretch(keyframes, own, taken))
+            found.append(ClipSpan(keyframes, own, taken))
     return tuple(found)

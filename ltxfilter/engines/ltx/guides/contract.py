@@ -1,7 +1,7 @@
 """The contract of what defines motion: small pictures drawn between keyframes, warped by others.
 
 A source of guides never sees a picture at full size. It is given stretches of keyframes, reduced,
-and draws a grid over them that knows no seconds: every gap is cut into the same number of parts,
+and draws a grid over them that knows no seconds: every interval has the same number of parts,
 however long it lasts. So any output rate and any timing of keyframes are served alike.
 """
 
@@ -17,13 +17,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip:
-    """A stretch of keyframes as a source of guides sees it: context, its own gaps, context.
+class GuideClip:
+    """A stretch of keyframes as a source of guides sees it: context, its own intervals, context.
 
     Where a shot gives out, time turns round: the stretch is always as long as the source asked.
     """
 
-    keyframes: Tensor  # [3, before + gaps + after + 1, height, width] RGB in -1..1
+    keyframes: Tensor  # [3, before + intervals + after + 1, height, width] RGB in -1..1
     times: tuple[Fraction, ...]  # of each keyframe, seconds from the video's first frame
     rate: float  # keyframes per second as the models are told: the shot's mean
 
@@ -37,8 +37,8 @@ class GuideSource(Protocol):
 
     width: int  # pixels of keyframes and guides; multiples of 32
     height: int
-    parts: int  # of a gap: 2, 4, 8 or 16
-    gaps: int  # of a clip that guides are returned for; gaps * parts is a multiple of 8
+    parts: int  # of an interval: 2, 4, 8 or 16
+    intervals: int  # of a clip that guides are returned for; intervals * parts is a multiple of 8
     before: int  # keyframes of context that a clip begins with
     after: int  # and ends with
     batch: int  # clips drawn at a time; it is always given exactly so many
@@ -53,10 +53,10 @@ class GuideSource(Protocol):
         """Host memory that it holds and works in."""
         ...
 
-    def draw(self, clips: Sequence[Clip]) -> Tensor:
-        """Return guides [clips, 3, gaps * parts + 1, height, width], RGB in -1..1.
+    def draw(self, clips: Sequence[GuideClip]) -> Tensor:
+        """Return guides [clips, 3, intervals * parts + 1, height, width], RGB in -1..1.
 
-        Guide g * parts + j lies at tau j / parts of gap g (the first gap after the context). Those
+        Guide g * parts + j lies at tau j / parts of interval g, counted after the context. Those
         at j = 0 are the source's own version of a keyframe: they tell how soft it draws. Any float
         dtype, on the device that the keyframes are on. Raises EngineError.
         """

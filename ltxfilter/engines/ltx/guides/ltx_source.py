@@ -15,7 +15,7 @@ from ltxfilter.engines.ltx.diffusion import samplers
 from ltxfilter.engines.ltx.diffusion.grids import CAP, SPAN
 from ltxfilter.engines.ltx.diffusion.samplers import Denoiser
 from ltxfilter.engines.ltx.diffusion.tokens import CELL, Tokens, empty_grid, joined, seeded_noise
-from ltxfilter.engines.ltx.guides.contract import Clip
+from ltxfilter.engines.ltx.guides.contract import GuideClip
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.errors import OptionError
 from ltxfilter.options import ModelOptions
@@ -23,7 +23,7 @@ from ltxfilter.values import parse_size
 
 AREA = 448 * 256  # pixels of a guide, unless told
 WORKING = 192  # bytes per pixel and guide on the host; the tiny autoencoder takes 90 to 125
-PARTS = (2, 4, 8, 16)  # that a gap may be cut into
+PARTS = (2, 4, 8, 16)  # that an interval may be cut into
 PACES = {2: Fraction(5, 2), 4: Fraction(5), 8: None}  # parts -> most output frames per keyframe
 LATENTS = 2  # of 8 guides each, beyond the first, in a clip unless told
 # The sigmas of so many steps, all known to distilled models: from noise, and from latents that are
@@ -33,19 +33,19 @@ FROM_LATENTS = {steps: samplers.DISTILLED[-steps - 1 :] for steps in (1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class GuideGrid:
     """How guides lie between keyframes."""
 
     width: int  # pixels of a guide, multiples of 32
     height: int
-    parts: int  # of a gap
-    gaps: int  # of a clip
+    parts: int  # of an interval
+    intervals: int  # of a clip
     batch: int  # clips
 
     @property
     def frames(self) -> int:
         """Guides of a clip, those at keyframes among them."""
-        return self.gaps * self.parts + 1
+        return self.intervals * self.parts + 1
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -64,7 +64,13 @@ class LtxSource:
     before = after = 0
 
     def __init__(
-        self, models: Models, grid: Grid, *, upsampled: bool, sigmas: Sequence[float], seed: int
+        self,
+        models: Models,
+        grid: GuideGrid,
+        *,
+        upsampled: bool,
+        sigmas: Sequence[float],
+        seed: int,
     ) -> None:
         """Take models that are loaded.
 
@@ -72,7 +78,7 @@ class LtxSource:
         transformer denoises by, its keyframes given as they are; none leaves it out.
         """
         self.width, self.height = grid.width, grid.height
-        self.parts, self.gaps, self.batch = grid.parts, grid.gaps, grid.batch
+        self.parts, self.intervals, self.batch = grid.parts, grid.intervals, grid.batch
         self._grid = grid
         self._models = models
         self._upsampled = upsampled
@@ -91,8 +97,8 @@ class LtxSource:
         pixels = grid.width * grid.height * grid.frames * grid.batch
         return self._models.host_bytes + (pixels * WORKING if self.device.type == "cpu" else 0)
 
-    def draw(self, clips: Sequence[Clip]) -> Tensor:
-        """Return guides [clips, 3, gaps * parts + 1, height, width] in -1..1."""
+    def draw(self, clips: Sequence[GuideClip]) -> Tensor:
+        """Return guides [clips, 3, intervals * parts + 1, height, width] in -1..1."""
         keyframes = torch.stack([clip.keyframes for clip in clips]).to(self.device)
         latents = self._doubled(keyframes) if self._upsampled else None
         if self._sigmas:
@@ -111,7 +117,9 @@ class LtxSource:
             latents = self._models.upsample(latents, "temporal")
         return latents
 
-    def _denoised(self, clips: Sequence[Clip], keyframes: Tensor, start: Tensor | None) -> Tensor:
+    def _denoised(
+        self, clips: Sequence[GuideClip], keyframes: Tensor, start: Tensor | None
+    ) -> Tensor:
         """Return latents that the transformer drew; start: what it begins from if not noise."""
         stills = self._stills(keyframes)
         tokens = joined(
@@ -125,7 +133,7 @@ class LtxSource:
         found = samplers.euler(tokens.noisy(noise, self._sigmas[0]), self._sigmas, denoiser)
         return tokens.latents(found)
 
-    def _context(self, clips: Sequence[Clip]) -> Tensor:
+    def _context(self, clips: Sequence[GuideClip]) -> Tensor:
         """Return the prompt of each clip, or the one that they share, which is remembered."""
         found = [self._models.context(clip.scene(self.before)) for clip in clips]
         shared = all(context.data_ptr() == found[0].data_ptr() for context in found)
@@ -137,7 +145,7 @@ class LtxSource:
         latents = self._models.encode(apart.flatten(0, 1)[:, :, None])
         return latents.unflatten(0, apart.shape[:2])
 
-    def _tokens(self, clip: Clip, stills: Tensor, start: Tensor | None) -> Tokens:
+    def _tokens(self, clip: GuideClip, stills: Tensor, start: Tensor | None) -> Tokens:
         """Return the tokens of a clip: keyframes stand `parts` frames apart at any timing."""
         rate = min(clip.rate * self.parts, float(CAP))
         tokens = empty_grid(self._grid.size, rate, start=start, device=self.device)
@@ -146,7 +154,7 @@ class LtxSource:
             tokens = tokens.with_still(stills[number, None], float(number * self.parts), rate)
         return tokens
 
-    def _noise(self, clip: Clip, tokens: Tokens) -> Tensor:
+    def _noise(self, clip: GuideClip, tokens: Tokens) -> Tensor:
         """Return noise for a clip's tokens by the seed and its time; what is given takes none."""
         frames, rows, columns = self._grid.size
         shape = rows * columns, tokens.clean.shape[-1]
@@ -187,7 +195,7 @@ def choose_sigmas(steps: int, *, upsampled: bool) -> tuple[float, ...]:
     return known[steps]
 
 
-def choose_grid(options: Mapping[str, Any], size: tuple[int, int], pace: Fraction) -> Grid:
+def choose_grid(options: Mapping[str, Any], size: tuple[int, int], pace: Fraction) -> GuideGrid:
     """Return the grid for pictures of `size` at `pace` output frames per keyframe.
 
     Raises OptionError.
@@ -197,13 +205,14 @@ def choose_grid(options: Mapping[str, Any], size: tuple[int, int], pace: Fractio
     if parts not in PARTS:
         raise OptionError(f"option parts={parts}: not one of 0, {', '.join(map(str, PARTS))}")
     multiple = SPAN if "latent" in options["source"] else max(SPAN // parts, 1)
-    gaps = options["gaps"] or max(multiple, LATENTS * SPAN // parts)
-    if gaps % multiple:
+    intervals = options["intervals"] or max(multiple, LATENTS * SPAN // parts)
+    if intervals % multiple:
         raise OptionError(
-            f"option gaps={gaps}: not a multiple of {multiple}, which source={options['source']} "
+            f"option intervals={intervals}: not a multiple of {multiple}, which "
+            f"source={options['source']} "
             f"takes with parts={parts}"
         )
-    return Grid(width, height, parts, gaps, options["batch"])
+    return GuideGrid(width, height, parts, intervals, options["batch"])
 
 
 def work_size(size: tuple[int, int], asked: str) -> tuple[int, int]:

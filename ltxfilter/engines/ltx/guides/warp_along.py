@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx.diffusion.grids import shot
-from ltxfilter.engines.ltx.guides.clips import Stretch
-from ltxfilter.engines.ltx.guides.contract import Clip, GuideSource
+from ltxfilter.engines.ltx.guides.clips import ClipSpan
+from ltxfilter.engines.ltx.guides.contract import GuideClip, GuideSource
 from ltxfilter.engines.ltx.guides.downscale import Parts, SmallCanvas
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.motion import kernels
@@ -45,8 +45,8 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Strand:
-    """The chain of one gap and what its pictures show."""
+class GuideChain:
+    """The chain of one interval and what its pictures show."""
 
     chain: Chain
     small: warp_plan.Small
@@ -67,7 +67,7 @@ def steady(lumas: Sequence[Luma], still: Luma) -> Luma:
     return same & rims & cv2.dilate(still, AROUND)
 
 
-class Drawing:
+class GuideWarper:
     """Draws the pictures of one stream along guides; pure, any number of threads at once."""
 
     def __init__(self, video: VideoInfo, source: GuideSource, *, still: bool) -> None:
@@ -86,7 +86,9 @@ class Drawing:
     def draw_bytes(self) -> int:
         """Bytes of host memory that drawing a window takes beside its pictures."""
         source = self._source
-        pictures = source.batch * (source.gaps * (source.parts + 1) + source.before + source.after)
+        pictures = source.batch * (
+            source.intervals * (source.parts + 1) + source.before + source.after
+        )
         small = SMALL_BYTES * source.width * source.height * pictures
         whole = self._samples * (6 + 4 * (self._depth > 8))  # squares of detail, or masks
         rest = self._renderer.draw_bytes if source.device.type == "cpu" else 2 * self._frame_bytes
@@ -96,7 +98,7 @@ class Drawing:
         """Return a window, nothing of it read yet."""
         return View(window, *shot(window))
 
-    def guides(self, view: View, stretches: Sequence[Stretch]) -> list[list[Planes] | None]:
+    def guides(self, view: View, stretches: Sequence[ClipSpan]) -> list[list[Planes] | None]:
         """Return the guides of each stretch as small planes; None where they hold no numbers."""
         size = self._source.batch
         found: list[list[Planes] | None] = []
@@ -109,11 +111,11 @@ class Drawing:
                 found += [self._planes(guides) for guides in drawn]
         return found
 
-    def _clip(self, view: View, stretch: Stretch) -> Clip:
+    def _clip(self, view: View, stretch: ClipSpan) -> GuideClip:
         keys = view.window.keyframes
         read = {key: self._canvas.rgb(self._small(view, key)) for key in set(stretch.keyframes)}
         span = keys[view.high].time - keys[view.low].time
-        return Clip(
+        return GuideClip(
             torch.stack([read[key] for key in stretch.keyframes], 1),
             tuple(keys[key].time - view.window.start for key in stretch.keyframes),
             float((view.high - view.low) / span),
@@ -129,7 +131,7 @@ class Drawing:
             return None
         return [self._canvas.planes(guide) for guide in guides.unbind(1)]
 
-    def draw(self, view: View, stretch: Stretch, guides: list[Planes] | None) -> Iterator[Drawn]:
+    def draw(self, view: View, stretch: ClipSpan, guides: list[Planes] | None) -> Iterator[Drawn]:
         """Yield the picture of each slot of a stretch."""
         strand, ends, left = None, None, -1
         for slot in stretch.slots:
@@ -143,14 +145,14 @@ class Drawing:
                 ends = self._ends(view, left)
             tau = float(slot.tau)
             bright = self._canvas.bright
-            how = warp_plan.recipe(strand.chain, strand.small, bright, tau, strand.lost)
+            how = warp_plan.plan_warp(strand.chain, strand.small, bright, tau, strand.lost)
             picture = self._renderer.draw(ends, how, tau)
             yield Drawn(picture.planes, warp_plan.estimate_psnr(picture.apart))
 
-    def _strand(self, view: View, left: int, gap: int, guides: Sequence[Planes]) -> Strand:
-        """Return the chain of a gap: keyframes as soft as the source draws them, and guides."""
+    def _strand(self, view: View, left: int, interval: int, guides: Sequence[Planes]) -> GuideChain:
+        """Return an interval's chain: keyframes as soft as the source draws them, and guides."""
         parts, canvas = self._source.parts, self._canvas
-        first = gap * parts
+        first = interval * parts
         shown = [canvas.parts(guide) for guide in guides[first : first + parts + 1]]
         shown[0], shown[-1] = (
             self._softened(canvas.parts(self._small(view, key)), own)
@@ -162,7 +164,7 @@ class Drawing:
             warp_plan.detail_lost(self._luma(view, key), picture[canvas.bright])
             for key, picture in ((left, shown[0]), (left + 1, shown[-1]))
         )
-        return Strand(chain, small, (first_lost, last_lost))
+        return GuideChain(chain, small, (first_lost, last_lost))
 
     def _luma(self, view: View, key: int) -> Luma:
         """Return a keyframe's bright plane at 8 bits."""
@@ -185,7 +187,7 @@ class Drawing:
         return view.whole[key]
 
     def _ends(self, view: View, left: int) -> Ends:
-        """Return the keyframes of a gap, and where those around it stand still.
+        """Return the keyframes of an interval, and where those around it stand still.
 
         Two keyframes alone may look still where something moved between them: guides decide then.
         """

@@ -28,7 +28,7 @@ RENAMED = {  # prefixes in a checkpoint -> in the module
 }
 
 
-class Encoder:
+class TextEncoder:
     """Gemma and what follows it, loaded once."""
 
     def __init__(self, file: ModelFile, folder: str, device: str | None) -> None:

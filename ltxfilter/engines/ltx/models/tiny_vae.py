@@ -21,7 +21,7 @@ SPAN = 8  # frames of a latent frame
 LIMIT = 3.0  # latents are bent to stay within it
 
 
-class Encoder(nn.Module):
+class TinyEncoder(nn.Module):
     """Pictures [B, 3, 8k + 1, 32h, 32w] in -1..1 to latents [B, 128, k + 1, h, w]."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
         return _through(self.encoder, patches).transpose(1, 2)
 
 
-class Decoder(nn.Module):
+class TinyDecoder(nn.Module):
     """Latents [B, 128, f, h, w] to pictures [B, 3, 8f - 7, 32h, 32w] in -1..1."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Decoder(nn.Module):
         return pictures.clamp(0, 1).transpose(1, 2) * 2 - 1
 
 
-PARTS: dict[str, type[nn.Module]] = {"encoder": Encoder, "decoder": Decoder}
+PARTS: dict[str, type[nn.Module]] = {"encoder": TinyEncoder, "decoder": TinyDecoder}
 
 
 def blueprint(part: str) -> nn.Module:
