@@ -44,7 +44,7 @@ class Case:
     vae: str = "full"
     size: tuple[int, int] = HD
     pace: int = 2  # output frames per keyframe
-    pauses: int = 0  # of a clip; 0 as usual
+    intervals: int = 0  # of a clip; 0 as usual
 
     @property
     def name(self) -> str:
@@ -173,7 +173,7 @@ def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
         "source": case.source,
         "size": size,
         "parts": 0,
-        "intervals": case.gaps,
+        "intervals": case.intervals,
         "batch": 1,
     }
     sigmas = choose_sigmas(case.steps, upsampled=case.upsampled) if case.denoised else ()
