@@ -206,7 +206,7 @@ def _stated(width: int, height: int) -> int:
         clip = Path(folder) / "in.y4m"
         _write_y4m(clip, 2, width, height)
         with Run(_options(clip, Path("/dev/null"), "flow")) as opened:
-            return opened.budget.total
+            return opened.assembly.budget.total
 
 
 def _write_y4m(path: Path, frames: int, width: int, height: int) -> None:

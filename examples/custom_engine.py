@@ -42,4 +42,6 @@ ENGINES["nearest"] = f"{__name__}:Nearest"
 
 if __name__ == "__main__":
     done = ltxfilter.convert(sys.argv[1], sys.argv[2], fps=50, engine="nearest:switch=0.25")
-    print(f"{done.passed} source frames untouched, {done.drawn} drawn, {done.held} held")
+    print(
+        f"{done.passed} passed through, {done.interpolated} interpolated, {done.repeated} repeated"
+    )

@@ -13,4 +13,4 @@ done = ltxfilter.convert(
     video={"codec": "libx264", "crf": 20, "preset": "veryfast"},
     on_progress=lambda progress: print(f"{progress.frames_out} frames", end="\r"),
 )
-print(f"{done.passed} source frames untouched, {done.drawn} drawn, {done.held} held")
+print(f"{done.passed} passed through, {done.interpolated} interpolated, {done.repeated} repeated")

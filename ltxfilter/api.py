@@ -1,7 +1,13 @@
-"""The same path for frames already in Python: push and pull, or iterate; no files, no threads."""
+"""What a program calls: `convert` for files, `Interpolator` and `interpolate` for frames it has.
+
+Every option is a named parameter with a type, and takes the text that the command line takes for it
+too. What is wrong raises an `LtxFilterError`; a wrong option raises `OptionError`, which names the
+option, what was given and what is allowed. `options.py` documents each option's unit and range.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -10,85 +16,220 @@ from typing import Any, Self
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.python_pictures import ArrayPictures, FramePictures
-from ltxfilter.options import InputOptions, ModelOptions, Options, OutputOptions
-from ltxfilter.pipeline.latency import Live
+from ltxfilter.normalize import named_options, optional, rate_of
+from ltxfilter.options import (
+    DEFAULT_MEMORY,
+    InputOptions,
+    ModelOptions,
+    Options,
+    OutputOptions,
+    available_threads,
+)
+from ltxfilter.pipeline.frame_path import FramePath
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.run import OnProgress, run
-from ltxfilter.pipeline.stages import drawn
-from ltxfilter.values import parse_rate, seconds_of, spans_of
-from ltxfilter.windows.cuts import CutDetector
-from ltxfilter.windows.missing import LONGEST_MISSING, MissingFrames, hidden, merged
-from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.timeline import output_rate
 
+File = str | os.PathLike[str]
+Number = int | float | Fraction
+Seconds = Number | str  # seconds, or text such as "1:02:03.5"
+Rate = Number | str  # frames per second, or text such as "60000/1001"
+Spans = str | Iterable[Sequence[Seconds]]  # pairs of seconds, or text such as "1.5:3.5"
 
-class FramePath:
-    """Frames in, output frames out, in this thread: the core of everything below."""
 
-    def __init__(self, info: VideoInfo, rate: Fraction | None, options: Options) -> None:
-        live = Live(options)
-        self._spans = merged(options.redraw)
-        self._worker = live.open_worker(info, rate)
-        self.latency = live.latency(self._worker.shape, info).seconds
-        bound = live.longest_hole(self._worker, info)
-        longest = LONGEST_MISSING if bound is None else bound
-        detector = CutDetector(info, cuts=options.cuts)
-        self._rolling = RollingWindow(
-            self._worker.shape,
-            rate,
-            detector,
-            info.interval,
-            options.repeats,
-            hiding=MissingFrames(options.conceal, longest, detector.apart),
-        )
+@named_options
+def convert(  # long, since it names every option with its type
+    input: File,  # noqa: A002
+    output: File,
+    *,
+    fps: Rate = "auto",
+    engine: str = "auto",
+    models: ModelOptions | None = None,
+    input_format: str | None = None,
+    start: Seconds | None = None,
+    duration: Seconds | None = None,
+    end: Seconds | None = None,
+    input_rate: Rate | None = None,
+    size: tuple[int, int] | None = None,
+    input_pix_fmt: str | None = None,
+    hwaccel: str | None = None,
+    deinterlace: str = "auto",
+    decoder_threads: int | None = None,
+    speed: Number | str = 1,
+    cuts: bool = True,
+    repeats: str = "report",
+    redraw: Spans = (),
+    conceal: bool = True,
+    max_latency: Seconds | None = None,
+    video: Mapping[str, str | Number] | None = None,
+    output_format: str | None = None,
+    muxer: Mapping[str, str | Number] | None = None,
+    color: Mapping[str, str] | None = None,
+    audio: bool = True,
+    subtitles: bool = True,
+    data: bool = True,
+    maps: Sequence[str] = (),
+    overwrite: bool = False,
+    memory: int | str = DEFAULT_MEMORY,
+    threads: int | None = None,
+    strict: bool = False,
+    report: File | None = None,
+    on_progress: OnProgress | None = None,
+) -> Progress:
+    """Raise the frame rate of a file; audio and everything else in the container is kept.
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
-        """Yield the output frames that `frame` completes."""
-        return drawn(self._rolling.push(hidden(frame, self._spans)), self._worker)
+    Args:
+        input: The file to read, or "-" for standard input.
+        output: The file to write, or "-" for standard output.
+        fps: The output's frames per second: "auto" (50, 60000/1001 or 60), "source" (every source
+            interval halved), a multiple such as "2x", or a rate.
+        engine: NAME or "NAME:key=value:key=value".
+        models: Files for the LTX engines.
+        input_format: FFmpeg's demuxer name; None goes by the first bytes.
+        start, duration, end: The part of the input to read, in seconds; duration or end, not both.
+        input_rate: Frames per second of the input, whatever its time stamps say.
+        size, input_pix_fmt: Width and height in pixels, and pixel format, of headerless video.
+        hwaccel: FFmpeg's name of a hardware decoder.
+        deinterlace: "auto" (as the stream says), "on" or "off".
+        decoder_threads: Threads to decode with, 1 to 1024; None chooses.
+        speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
+        cuts: Whether scene cuts are looked for, so that nothing is interpolated across them.
+        repeats: What becomes of duplicates: "report", or "smooth" to interpolate over them.
+        redraw: Spans of the input, in seconds, whose frames are interpolated anew.
+        conceal: Whether damaged source frames are interpolated anew.
+        max_latency: Seconds that the output of a live source may be late.
+        video: "codec", "pix_fmt", and the encoder's own options: {"codec": "libx265", "crf": 18}.
+        output_format: FFmpeg's muxer name; None goes by the output's name.
+        muxer: Options of the container, such as {"movflags": "+faststart"}.
+        color: Colour tags, such as {"colorspace": "bt709"}.
+        audio, subtitles, data: Whether such streams are copied.
+        maps: FFmpeg's stream specifiers, such as "0:a:1" or "-0:s".
+        overwrite: Whether an existing output is replaced.
+        memory: The most memory to use, in bytes or as text such as "512M".
+        threads: Threads to interpolate with, 1 to 1024; None takes one per CPU.
+        strict: Whether damaged input is an error.
+        report: A file for what happened, as JSON (docs/report.md).
+        on_progress: Called with the running counts, at most ten times a second.
 
-    def finish(self) -> Iterator[Frame]:
-        """Yield the rest."""
-        return drawn(self._rolling.finish(), self._worker)
+    Returns:
+        The counts of the run.
 
-    def close(self) -> None:
-        """Release the engine."""
-        self._worker.close()
+    Raises:
+        LtxFilterError: OptionError, InputError, OutputError or EngineError.
+    """
+    width, height = _size(size)
+    encoder = dict(video or {})
+    options = Options(
+        input=InputOptions(
+            path=_as_given(input),
+            format=input_format,
+            width=width,
+            height=height,
+            pix_fmt=input_pix_fmt,
+            rate=_as_given(input_rate),
+            start=_as_given(start),
+            duration=_as_given(duration),
+            end=_as_given(end),
+            hwaccel=hwaccel,
+            deinterlace=deinterlace,
+            threads=decoder_threads,
+        ),
+        output=OutputOptions(
+            path=_as_given(output),
+            format=output_format,
+            overwrite=overwrite,
+            codec=_as_given(encoder.pop("codec", None)),
+            pix_fmt=_as_given(encoder.pop("pix_fmt", None)),
+            encoder=_as_given(encoder),
+            muxer=_as_given(muxer or {}),
+            audio=audio,
+            subtitles=subtitles,
+            data=data,
+            maps=_as_given(maps),
+            color=_as_given(color or {}),
+        ),
+        fps=_as_given(fps),
+        engine=engine,
+        models=models or ModelOptions(),
+        speed=_as_given(speed),
+        cuts=cuts,
+        repeats=repeats,
+        redraw=_as_given(redraw),
+        conceal=conceal,
+        memory=_as_given(memory),
+        threads=available_threads() if threads is None else threads,
+        strict=strict,
+        max_latency=_as_given(max_latency),
+        report=_as_given(report),
+    )
+    return run(options, on_progress)
+
+
+def _as_given(value: Any) -> Any:
+    """Return a value that `Options` normalises, which its field's type does not know of."""
+    return value
+
+
+def _size(size: Any) -> tuple[Any, Any]:
+    if size is None:
+        return None, None
+    try:
+        width, height = size
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"option size: {size!r}: give width and height, as (1920, 1080)"
+        ) from None
+    return width, height
 
 
 class Interpolator:
     """Raises the frame rate of `av.VideoFrame`s, pushed and pulled as in `av.filter.Graph`.
 
-    fps: "auto", "source", "2x", or a rate as int, Fraction or text. fps_in: the source's rate,
-    where frames do not tell their duration. Source frames come back with untouched samples; all
-    that come back have pts counted in 1 / fps. models: files for the ltx engines. redraw: spans of
-    the frames' own time, as pairs of seconds, to draw anew. conceal: draw frames anew that their
-    decoder calls damaged. max_latency: seconds that `pull` may be behind `push`; what an engine
-    cannot do without more is refused with OptionError at the first frame.
+    Source frames come back with untouched samples. All frames that come back have pts counted in
+    units of 1 / fps, or of half the pushed frames' time base where `fps` is "source".
     """
 
+    @named_options
     def __init__(
         self,
-        fps: object = "auto",
+        fps: Rate = "auto",
         *,
-        fps_in: object = None,
+        fps_in: Rate | None = None,
         engine: str = "auto",
         cuts: bool = True,
         repeats: str = "report",
         models: ModelOptions | None = None,
-        redraw: str | Iterable[Sequence[object]] = (),
+        redraw: Spans = (),
         conceal: bool = True,
-        max_latency: object = None,
+        max_latency: Seconds | None = None,
     ) -> None:
-        self._fps = str(fps)
-        self._fps_in = None if fps_in is None else parse_rate(str(fps_in))
+        """Take the options; the engine opens at the first frame.
+
+        Args:
+            fps: The output's frames per second, as for `convert`.
+            fps_in: Frames per second of the source, where its frames do not tell their duration.
+            engine: NAME or "NAME:key=value:key=value".
+            cuts: Whether scene cuts are looked for.
+            repeats: What becomes of duplicates: "report" or "smooth".
+            models: Files for the LTX engines.
+            redraw: Spans of the frames' own time, in seconds, to interpolate anew.
+            conceal: Whether frames that their decoder calls damaged are interpolated anew.
+            max_latency: Seconds that `pull` may be behind `push`. An engine that needs more is
+                refused with OptionError at the first frame.
+
+        Raises:
+            OptionError: An option cannot be used.
+        """
+        self._fps_in = optional(rate_of)(fps_in)
         self._options = Options(
+            fps=_as_given(fps),
             engine=engine,
             cuts=cuts,
             repeats=repeats,
             models=models or ModelOptions(),
-            redraw=merged(spans_of(redraw)),
+            redraw=_as_given(redraw),
             conceal=conceal,
-            max_latency=None if max_latency is None else seconds_of(max_latency),
+            max_latency=_as_given(max_latency),
             threads=1,
         )
         self._path: FramePath | None = None
@@ -98,7 +239,7 @@ class Interpolator:
         self._info: VideoInfo | None = None
         self._rate: Fraction | None = None
         self._count = 0  # frames pushed without a time of their own
-        self._given = 0
+        self._pulled = 0  # frames given back
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +273,7 @@ class Interpolator:
                 raise EOFError("no frame is left")
             raise BlockingIOError("push the next frame first")
         frame = self._ready.popleft()
-        number, self._given = self._given, self._given + 1
+        number, self._pulled = self._pulled, self._pulled + 1
         picture = self._kind.picture(frame, self._info)
         if self._rate is None:
             picture.time_base = Fraction(frame.origin.time_base) / 2
@@ -158,7 +299,7 @@ class Interpolator:
 
     def _open(self, frame: Any) -> FramePath:
         self._info = self._kind.info(frame, self._fps_in)
-        self._rate = output_rate(self._fps, self._info.rate)
+        self._rate = output_rate(self._options.fps, self._info.rate)
         self._path = FramePath(self._info, self._rate, self._options)
         return self._path
 
@@ -173,37 +314,53 @@ class Interpolator:
         return (self._count - 1) / self._info.rate
 
 
+@named_options
 def interpolate(
     frames: Iterable[Any],
-    fps_in: object,
-    fps_out: object = "auto",
+    fps_in: Rate,
+    fps_out: Rate = "auto",
     *,
     engine: str = "auto",
     cuts: bool = True,
     repeats: str = "report",
     models: ModelOptions | None = None,
-    redraw: str | Iterable[Sequence[object]] = (),
+    redraw: Spans = (),
 ) -> Iterator[Any]:
     """Yield pictures at `fps_out` from pictures at `fps_in`.
 
-    frames: numpy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
-    1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1. Source pictures come back as the
-    same objects, drawn ones as the same kind on the same device. models: files for the ltx
-    engines. redraw: spans from the first picture, as pairs of seconds, to draw anew. Raises
-    InputError, OptionError.
+    Args:
+        frames: NumPy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
+            1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1. Source pictures come back
+            as the very objects that were given; the others are new ones of the same kind, tensors
+            on the same device.
+        fps_in: Frames per second of `frames`.
+        fps_out: Frames per second to yield, as `fps` of `convert`, without "source".
+        engine, cuts, repeats, models: As for `convert`.
+        redraw: Spans in seconds, counted from the first picture, to interpolate anew.
+
+    Raises:
+        OptionError: An option cannot be used; at once, before a picture is taken.
+        LtxFilterError: Something else is wrong; while iterating.
     """
-    rate_in = parse_rate(str(fps_in))
-    rate_out = output_rate(str(fps_out), rate_in)
-    if rate_out is None:
-        raise OptionError('fps_out="source" needs frames with times; use "2x"')
+    rate_in = rate_of(fps_in)
     options = Options(
+        fps=_as_given(fps_out),
         engine=engine,
         cuts=cuts,
         repeats=repeats,
         models=models or ModelOptions(),
-        redraw=merged(spans_of(redraw)),
+        redraw=_as_given(redraw),
         threads=1,
     )
+    rate_out = output_rate(options.fps, rate_in)
+    if rate_out is None:
+        raise OptionError('fps_out="source" needs frames with times; use "2x"')
+    return _interpolated(frames, rate_in, rate_out, options)
+
+
+def _interpolated(
+    frames: Iterable[Any], rate_in: Fraction, rate_out: Fraction, options: Options
+) -> Iterator[Any]:
     kind, path, info = ArrayPictures(), None, None
     try:
         for number, picture in enumerate(frames):
@@ -218,52 +375,3 @@ def interpolate(
     finally:
         if path is not None:
             path.close()
-
-
-def convert(
-    input: str | FramePath,  # noqa: A002
-    output: str | FramePath,
-    *,
-    fps: object = "auto",
-    engine: str = "auto",
-    video: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-    **options: Any,
-) -> Progress:
-    """Raise the frame rate of a file; audio and everything else in the container is kept.
-
-    fps: "auto", "source", "2x", or a rate as int, Fraction or text. engine: "NAME:key=value".
-    video: "codec", "pix_fmt", and the encoder's own options, as {"codec": "libx265", "crf": 18}.
-    overwrite: replace an existing output. on_progress: called with the running counts, at most ten
-    times a second. options: further fields of Options, such as memory (bytes), threads, cuts,
-    repeats, speed, redraw (pairs of seconds), report (a file), max_latency (seconds). Returns
-    the counts. Raises LtxFilterError.
-    """
-    chosen = {key: str(value) for key, value in (video or {}).items()}
-    target = OutputOptions(
-        path=str(output),
-        overwrite=overwrite,
-        codec=chosen.pop("codec", None),
-        pix_fmt=chosen.pop("pix_fmt", None),
-        encoder=chosen,
-    )
-    if "speed" in options:
-        options["speed"] = Fraction(options["speed"])
-    if "redraw" in options:
-        options["redraw"] = spans_of(options["redraw"])
-    if options.get("max_latency") is not None:
-        options["max_latency"] = seconds_of(options["max_latency"])
-    if "report" in options:
-        options["report"] = options["report"] and str(options["report"])
-    try:
-        asked = Options(
-            input=InputOptions(path=str(input)),
-            output=target,
-            fps=str(fps),
-            engine=engine,
-            **options,
-        )
-    except TypeError as error:
-        raise OptionError(str(error)) from None
-    return run(asked, on_progress)

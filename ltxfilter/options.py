@@ -1,18 +1,37 @@
-"""What a run is asked to do, and the `name:key=value:key=value` language for engines."""
+"""What a run is asked to do: every option with its unit and range, normalised and checked once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from ltxfilter.errors import OptionError
-from ltxfilter.values import MAX_THREADS, Span
+from ltxfilter.normalize import (
+    bytes_of,
+    choice_of,
+    fps_of,
+    instance_of,
+    lora_of,
+    loras_of,
+    mapping_of,
+    optional,
+    path_of,
+    rate_of,
+    seconds_of,
+    spans_of,
+    speed_of,
+    switch_of,
+    text_of,
+    texts_of,
+    threads_of,
+    whole_of,
+)
+from ltxfilter.values import Span, parse_scalar
 
 DEFAULT_MEMORY = 2 << 30  # bytes
-LEAST_SPEED = Fraction(1, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +40,7 @@ class EngineOption:
 
     name: str
     default: Any  # its type is the option's: bool, int, float or str
-    help: str  # with the unit where there is one
+    help: str  # a whole sentence, with the unit where there is one
     choices: tuple[str, ...] = ()
     low: float | None = None  # smallest number allowed
     high: float | None = None  # largest number allowed
@@ -31,8 +50,8 @@ class EngineOption:
         """Turn `text` into a value. Raises OptionError naming the option and what is allowed."""
         kind = type(self.default)
         try:
-            value = _boolean(text) if kind is bool else kind(text)
-        except ValueError:
+            value = parse_scalar(kind, text)
+        except OptionError:
             raise OptionError(f"option {self.name}={text}: not {self.allowed()}") from None
         outside = kind in (int, float) and not (
             (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
@@ -52,12 +71,17 @@ class EngineOption:
         return text if self.low is None else f"{text} of at least {self.low:g}"
 
 
-def _boolean(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True}
-    known |= {"0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in known:
-        raise ValueError(text)
-    return known[text.lower()]
+def _normalize(options: Any, readers: Mapping[str, Callable[[object], Any]]) -> None:
+    """Replace every field of a frozen dataclass by what its reader makes of it, once.
+
+    Raises OptionError that names the option, what was given and what is allowed.
+    """
+    for name, read in readers.items():
+        try:
+            value = read(getattr(options, name))
+        except OptionError as error:
+            raise OptionError(f"option {name}: {error}") from None
+        object.__setattr__(options, name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +89,39 @@ class InputOptions:
     """What to read, and how to understand it."""
 
     path: str = "-"  # "-" is standard input
-    format: str | None = None  # FFmpeg's demuxer name; None sniffs
+    format: str | None = None  # FFmpeg's demuxer name; None goes by the first bytes
     width: int | None = None  # pixels, of headerless video
-    height: int | None = None
-    pix_fmt: str | None = None  # of headerless video
-    rate: Fraction | None = None  # frames per second; stamps in the file are not believed then
+    height: int | None = None  # pixels, of headerless video
+    pix_fmt: str | None = None  # FFmpeg's name, of headerless video
+    rate: Fraction | None = None  # frames per second; the file's own time stamps are ignored then
     start: Fraction | None = None  # -ss, seconds
     duration: Fraction | None = None  # -t, seconds
     end: Fraction | None = None  # -to, seconds
-    hwaccel: str | None = None
-    deinterlace: str = "auto"  # auto, on, off
-    threads: int | None = None  # decoder threads
+    hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
+    deinterlace: str = "auto"  # auto, on or off
+    threads: int | None = None  # decoder threads; None lets us choose
+
+    def __post_init__(self) -> None:
+        """Normalise every field. Raises OptionError."""
+        _normalize(
+            self,
+            {
+                "path": path_of,
+                "format": optional(text_of),
+                "width": optional(whole_of),
+                "height": optional(whole_of),
+                "pix_fmt": optional(text_of),
+                "rate": optional(rate_of),
+                "start": optional(seconds_of),
+                "duration": optional(seconds_of),
+                "end": optional(seconds_of),
+                "hwaccel": optional(text_of),
+                "deinterlace": choice_of("auto", "on", "off"),
+                "threads": optional(threads_of),
+            },
+        )
+        if self.duration is not None and self.end is not None:
+            raise OptionError("options duration and end contradict each other; give one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,62 +135,111 @@ class OutputOptions:
     pix_fmt: str | None = None  # None keeps the stream's own if the encoder takes it
     encoder: Mapping[str, str] = field(default_factory=dict)  # crf, preset, b, g, x265-params, ...
     muxer: Mapping[str, str] = field(default_factory=dict)  # movflags, ...
-    audio: bool = True
-    subtitles: bool = True
-    data: bool = True
+    audio: bool = True  # False leaves audio streams out
+    subtitles: bool = True  # False leaves subtitles out
+    data: bool = True  # False leaves data streams out
     maps: tuple[str, ...] = ()  # FFmpeg's stream specifiers: "0", "0:a:1", "-0:s"
     color: Mapping[str, str] = field(default_factory=dict)  # colorspace, color_range, ...
+
+    def __post_init__(self) -> None:
+        """Normalise every field. Raises OptionError."""
+        _normalize(
+            self,
+            {
+                "path": path_of,
+                "format": optional(text_of),
+                "overwrite": optional(switch_of),
+                "codec": optional(text_of),
+                "pix_fmt": optional(text_of),
+                "encoder": mapping_of,
+                "muxer": mapping_of,
+                "audio": switch_of,
+                "subtitles": switch_of,
+                "data": switch_of,
+                "maps": texts_of,
+                "color": mapping_of,
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
     """Where the LTX engines find their models, and what runs them."""
 
-    checkpoint: str | None = None  # an LTX-2 checkpoint
-    spatial_upsampler: str | None = None
-    temporal_upsampler: str | None = None
-    context: str | None = None  # an encoded prompt
-    tiny_vae: str | None = None  # a small autoencoder for the checkpoint's latents
+    checkpoint: str | None = None  # file: an LTX-2 checkpoint
+    spatial_upsampler: str | None = None  # file: the spatial latent upsampler
+    temporal_upsampler: str | None = None  # file: the temporal latent upsampler
+    context: str | None = None  # file: an encoded prompt
+    tiny_vae: str | None = None  # file: a small autoencoder for the checkpoint's latents
     gemma: str | None = None  # folder of the text encoder
-    loras: tuple[tuple[str, float], ...] = ()  # file and strength, fused in this order
-    distilled_lora: tuple[str, float] | None = None  # fused too, for the last steps alone
+    loras: tuple[tuple[str, float], ...] = ()  # files and strengths, fused in this order
+    distilled_lora: tuple[str, float] | None = None  # fused as well, for the last steps alone
     device: str | None = None  # auto (default), cpu, cuda or cuda:N
+
+    def __post_init__(self) -> None:
+        """Normalise every field. Raises OptionError."""
+        files = ("checkpoint", "spatial_upsampler", "temporal_upsampler", "context", "tiny_vae")
+        _normalize(
+            self,
+            {
+                **dict.fromkeys((*files, "gemma"), optional(path_of)),
+                "loras": loras_of,
+                "distilled_lora": optional(lora_of),
+                "device": optional(text_of),
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Everything that a run is asked to do."""
+    """Everything that a run is asked to do; normalised and checked once, here.
+
+    Every field takes the text that the command line takes for it, too: `memory="512M"`.
+    """
 
     input: InputOptions = field(default_factory=InputOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
-    fps: str = "auto"  # auto, source, 2x or a rate
+    fps: str = "auto"  # auto, source, a multiple such as 2x, or a rate
     engine: str = "auto"  # NAME or NAME:key=value
     models: ModelOptions = field(default_factory=ModelOptions)
-    speed: Fraction = Fraction(1)  # below 1 plays slower
-    cuts: bool = True
-    repeats: str = "report"  # report, smooth
-    redraw: tuple[Span, ...] = ()  # of the input, on -ss's clock: frames to draw anew
-    conceal: bool = True  # draw source frames anew that the decoder calls damaged
+    speed: Fraction = Fraction(1)  # 0.01..100; below 1 plays slower
+    cuts: bool = True  # False interpolates across scene cuts
+    repeats: str = "report"  # report, or smooth: a run of up to 3 duplicates counts as one frame
+    redraw: tuple[Span, ...] = ()  # seconds as -ss counts them: frames to interpolate anew; merged
+    conceal: bool = True  # interpolate source frames anew that the decoder calls damaged
     memory: int = DEFAULT_MEMORY  # bytes
-    threads: int = field(default_factory=lambda: available_threads())
-    strict: bool = False  # damaged input is an error
+    threads: int = field(default_factory=lambda: available_threads())  # 1..1024, to interpolate
+    strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: str | None = None  # the file that says what happened, as JSON
 
     def __post_init__(self) -> None:
-        """Refuse what a program may ask for by mistake. Raises OptionError."""
-        if not 1 <= self.threads <= MAX_THREADS:
-            raise OptionError(f"threads {self.threads}: give a number from 1 to {MAX_THREADS}")
-        if not LEAST_SPEED <= self.speed <= 1 / LEAST_SPEED:
-            raise OptionError(f"speed {self.speed}: give a number from 0.01 to 100")
-        if self.max_latency is not None:
-            self._check_latency(self.max_latency)
-        if self.repeats not in ("report", "smooth"):
-            raise OptionError(f"repeats {self.repeats!r}: give report or smooth")
-
-    def _check_latency(self, bound: Fraction) -> None:
-        if bound <= 0:
-            raise OptionError(f"--max-latency {float(bound):g}: give seconds above 0, or 500ms")
+        """Normalise every field and refuse what contradicts itself. Raises OptionError."""
+        _normalize(
+            self,
+            {
+                "input": instance_of(InputOptions),
+                "output": instance_of(OutputOptions),
+                "fps": fps_of,
+                "engine": text_of,
+                "models": instance_of(ModelOptions),
+                "speed": speed_of,
+                "cuts": switch_of,
+                "repeats": choice_of("report", "smooth"),
+                "redraw": spans_of,
+                "conceal": switch_of,
+                "memory": bytes_of,
+                "threads": threads_of,
+                "strict": switch_of,
+                "max_latency": optional(seconds_of),
+                "report": optional(path_of),
+            },
+        )
+        if self.max_latency is None:
+            return
+        if self.max_latency <= 0:
+            given = f"{float(self.max_latency):g}"
+            raise OptionError(f"--max-latency {given}: give seconds above 0, or 500ms")
         if self.speed != 1:
             raise OptionError("--max-latency is for live video, which --speed cannot keep up with")
 
@@ -154,6 +249,11 @@ class Options:
         if self.speed == 1:
             return self.output
         return replace(self.output, audio=False, subtitles=False, data=False)
+
+    @property
+    def longest_redraw(self) -> Fraction:
+        """Seconds of the longest span of `redraw`; 0 if there is none."""
+        return max((end - begin for begin, end in self.redraw), default=Fraction(0))
 
 
 def available_threads() -> int:

@@ -1,18 +1,30 @@
-"""Text to value: rates, times, sizes, bytes, spans, engine specs. The only parsers."""
+"""Text to value: rates, times, sizes, bytes, spans, engine specs. Every parser of options is here.
+
+They raise OptionError with what was given and what is allowed. `normalize.py` reads what a program
+gives in place of text.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 from ltxfilter.errors import OptionError
 
 Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not including, the second
-MIB = 1 << 20
-MAX_THREADS = 1024  # to draw with, or to decode with
-SIZES = {
+
+MIB = 1 << 20  # bytes
+MAX_THREADS = 1024  # to interpolate with, or to decode with
+LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
+LONGEST_REDRAW = Fraction(10)  # seconds of missing frames that can be interpolated in one go
+STDIN_NAMES = frozenset({"-", "pipe:", "pipe:0"})
+STDOUT_NAMES = frozenset({"-", "pipe:", "pipe:1"})
+RAW_FORMATS = ("yuv4mpegpipe", "rawvideo")  # FFmpeg's names of formats in which nothing is encoded
+RAW_SUFFIXES = (".y4m", ".yuv", ".raw")  # file names that stand for them
+SIZES = {  # FFmpeg's names of picture sizes
     "vga": "640x480",
     "ntsc": "720x480",
     "pal": "720x576",
@@ -21,6 +33,22 @@ SIZES = {
     "hd1080": "1920x1080",
     "uhd2160": "3840x2160",
 }
+NTSC = Fraction(1000, 1001)  # by which rates of NTSC fall short of whole numbers
+NAMED = {"ntsc": 30 * NTSC, "pal": Fraction(25), "film": Fraction(24), "ntsc-film": 24 * NTSC}
+MAX_RATE = 1000  # frames per second
+LEVELS = {  # FFmpeg's log levels
+    "quiet": -8,
+    "panic": 0,
+    "fatal": 8,
+    "error": 16,
+    "warning": 24,
+    "info": 32,
+    "verbose": 40,
+    "debug": 48,
+    "trace": 56,
+}
+SWITCHES = {"1": True, "true": True, "yes": True, "on": True}
+SWITCHES |= {"0": False, "false": False, "no": False, "off": False}
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -81,31 +109,6 @@ def parse_spans(text: str) -> tuple[Span, ...]:
     return tuple(_span(part) for part in text.split(","))
 
 
-def spans_of(value: str | Iterable[Sequence[object]]) -> tuple[Span, ...]:
-    """Read spans as a program gives them: as text, or as pairs of seconds. Raises OptionError."""
-    if isinstance(value, str):
-        return parse_spans(value)
-    try:
-        return tuple((seconds_of(begin), seconds_of(end)) for begin, end in value)
-    except OptionError:
-        raise
-    except (TypeError, ValueError):
-        raise OptionError(f"spans {value!r}: give pairs of seconds, as [(1.5, 3.5)]") from None
-
-
-def seconds_of(value: object) -> Fraction:
-    """Read seconds as a program gives them: a number, or text as for `parse_time`.
-
-    Raises OptionError.
-    """
-    if isinstance(value, (int, float, Fraction)):
-        try:
-            return Fraction(value).limit_denominator(10**9)
-        except (ValueError, OverflowError):
-            raise OptionError(f"time {value}: give seconds") from None
-    return parse_time(str(value))
-
-
 def _span(text: str) -> Span:
     ends = text.split("-")
     if len(ends) == 1:
@@ -131,20 +134,15 @@ def parse_lora(text: str) -> tuple[str, float]:
     if not path or not re.fullmatch(r"(?a)[-+]?\d*\.?\d+", tail):
         path, tail = text, "1"
     if not path:
-        raise OptionError("--lora: write PATH or PATH:STRENGTH, such as style.safetensors:0.8")
+        raise OptionError("write PATH or PATH:STRENGTH, such as style.safetensors:0.8")
     return path, float(tail)
 
 
 def parse_threads(text: str) -> int:
     """Read the value of -threads. Raises OptionError."""
     if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"-threads {text}: write a whole number from 1 to {MAX_THREADS}")
+        raise OptionError(f"{text}: write a whole number from 1 to {MAX_THREADS}")
     return int(text)
-
-
-NTSC = Fraction(1000, 1001)
-NAMED = {"ntsc": 30 * NTSC, "pal": Fraction(25), "film": Fraction(24), "ntsc-film": 24 * NTSC}
-MAX_RATE = 1000  # frames per second
 
 
 def parse_fraction(text: str) -> Fraction:
@@ -182,3 +180,79 @@ def parse_rate(text: str) -> Fraction:
 def round_half_up(value: Fraction) -> int:
     """Round to the nearest integer, halves up."""
     return floor(value + Fraction(1, 2))
+
+
+def parse_speed(text: str) -> Fraction:
+    """Read a factor from 0.01 to 100, such as 0.5 or 1/3. Raises OptionError."""
+    try:
+        speed = parse_fraction(text)
+    except (ValueError, ZeroDivisionError):
+        speed = Fraction(0)
+    if not LEAST_SPEED <= speed <= 1 / LEAST_SPEED:
+        raise OptionError(f"{text}: write a number from 0.01 to 100, such as 0.5 or 1/3")
+    return speed
+
+
+def parse_level(text: str) -> int:
+    """Return the number of a log level by its name; flags such as "repeat+level+" are skipped.
+
+    Raises OptionError.
+    """
+    name = text.rpartition("+")[2]
+    if name in LEVELS:
+        return LEVELS[name]
+    if not re.fullmatch(r"(?a)-?\d{1,3}", name):
+        raise OptionError(f"{text}: use one of {', '.join(LEVELS)}")
+    return int(name)
+
+
+def parse_switch(text: str) -> bool:
+    """Read 1, true, yes or on, and 0, false, no or off. Raises OptionError."""
+    if text.lower() not in SWITCHES:
+        raise OptionError(f"{text!r} is neither yes nor no; write 1 or 0, yes or no, on or off")
+    return SWITCHES[text.lower()]
+
+
+def check_multiple(text: str) -> Fraction:
+    """Read the factor of "2x" or "5/2x". Raises OptionError."""
+    try:
+        factor = parse_fraction(text.removesuffix("x"))
+    except (ValueError, ZeroDivisionError):
+        factor = Fraction(0)
+    if factor <= 0:
+        raise OptionError(f"frame rate {text!r} is not a multiple; use 2x or 5/2x")
+    return factor
+
+
+def merge_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return the spans in order, those that meet joined. Raises OptionError for an unusable one."""
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if not 0 <= begin < end:
+            raise OptionError(f"span {span_text((begin, end))}: it must end after it begins")
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    for begin, end in joined:
+        if end - begin > LONGEST_REDRAW:
+            raise OptionError(
+                f"span {span_text((begin, end))}: at most {LONGEST_REDRAW} s in one go can be "
+                "interpolated from the frames around them"
+            )
+    return tuple(joined)
+
+
+def span_text(span: Span) -> str:
+    """Write a span as `parse_spans` reads it."""
+    return f"{float(span[0]):g}:{float(span[1]):g}"
+
+
+def parse_scalar(kind: type[Any], text: str) -> Any:
+    """Read text as a bool, int, float or str. Raises OptionError."""
+    if kind is bool:
+        return parse_switch(text)
+    try:
+        return kind(text)
+    except ValueError:
+        raise OptionError(f"{text!r} is no {kind.__name__}") from None

@@ -14,6 +14,7 @@ ROOT = Path(ltxfilter.__file__).parent
 RANKS = [  # a module imports only from rows below its own, freely inside one folder
     {"errors"},
     {"values"},
+    {"normalize"},
     {"frame", "options"},
     {"motion", "color"},
     {"windows"},

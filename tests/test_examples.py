@@ -22,7 +22,7 @@ def example(name: str, *words: str | Path) -> str:
 def test_file_to_file(clip: Path, tmp_path: Path):
     out = tmp_path / "out.mkv"
     said = example("file_to_file.py", clip, out)
-    assert said.endswith("5 source frames untouched, 53 drawn, 2 held\n")
+    assert said.endswith("5 passed through, 53 interpolated, 2 repeated\n")
     assert out.stat().st_size
 
 
@@ -33,7 +33,7 @@ def test_push_frames(clip: Path):
 def test_custom_engine(clip: Path, tmp_path: Path):
     out = tmp_path / "out.mkv"
     said = example("custom_engine.py", clip, out)
-    assert said == "25 source frames untouched, 24 drawn, 1 held\n"
+    assert said == "25 passed through, 24 interpolated, 1 repeated\n"
     assert out.stat().st_size
 
 

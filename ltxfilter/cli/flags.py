@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
-
-from ltxfilter.errors import OptionError
 
 
 class Side(Enum):
@@ -14,8 +11,8 @@ class Side(Enum):
 
     INPUT = "Input"
     EITHER = "Input before -i, output after it"
-    DRAW = "Drawing"
-    MODEL = "Models of the ltx engines"
+    INTERPOLATE = "Interpolation"
+    MODEL = "Models of the LTX engines"
     OUTPUT = "Output"
     GENERAL = "General"
     SHOW = "Instead of a run"
@@ -40,7 +37,7 @@ class Flag:
     @property
     def dashed(self) -> str:
         """How it is written: ffmpeg's own with one dash, ours with two."""
-        ours = self.side in (Side.DRAW, Side.MODEL) or self.name in (
+        ours = self.side in (Side.INTERPOLATE, Side.MODEL) or self.name in (
             "help",
             "version",
             "deinterlace",
@@ -49,179 +46,245 @@ class Flag:
 
 
 INPUT_FLAGS = (
-    Flag("i", "FILE", "read FILE; - or no -i at all is standard input", Side.INPUT),
-    Flag("ss", "TIME", "start at TIME: seconds or HH:MM:SS.mmm", Side.INPUT),
-    Flag("t", "TIME", "stop after TIME of the input", Side.INPUT),
-    Flag("to", "TIME", "stop at TIME of the input", Side.INPUT),
-    Flag("hwaccel", "NAME", "decode on hardware if it can: cuda, vaapi, videotoolbox", Side.INPUT),
-    Flag("deinterlace", "WHEN", "auto, on or off; auto asks the stream", Side.INPUT),
+    Flag("i", "FILE", "Read FILE; - or no -i at all is standard input.", Side.INPUT),
+    Flag("ss", "TIME", "Start at TIME: seconds, or HH:MM:SS.mmm.", Side.INPUT),
+    Flag("t", "TIME", "Stop after TIME of the input.", Side.INPUT),
+    Flag("to", "TIME", "Stop at TIME of the input.", Side.INPUT),
+    Flag(
+        "hwaccel",
+        "NAME",
+        "Decode on hardware where that is possible: cuda, vaapi, videotoolbox.",
+        Side.INPUT,
+    ),
+    Flag(
+        "deinterlace",
+        "WHEN",
+        "Deinterlace: auto (default, as the stream says), on or off.",
+        Side.INPUT,
+    ),
 )
 
 EITHER_FLAGS = (
     Flag(
         "f",
         "FORMAT",
-        "container or pipe format; from standard input, the output's unless -s or -r follows or "
-        "it is given twice",
+        "Name the container or pipe format. Without -i it is the output's, unless -s or -r follows "
+        "or it is given twice.",
         Side.EITHER,
     ),
     Flag(
-        "pix_fmt", "NAME", "pixel format; from standard input, the headerless input's", Side.EITHER
+        "pix_fmt",
+        "NAME",
+        "Name the pixel format. Without -i it is the headerless input's.",
+        Side.EITHER,
     ),
-    Flag("s", "WxH", "size of headerless input, in pixels", Side.EITHER, ("video_size",)),
+    Flag("s", "WxH", "Give the size of headerless input, in pixels.", Side.EITHER, ("video_size",)),
     Flag(
         "r",
         "RATE",
-        "frames per second of the input, whatever its stamps say; after -i the same as --fps",
+        "Take the input at RATE frames per second, whatever its time stamps say. After -i it means "
+        "the same as --fps.",
         Side.EITHER,
         ("framerate",),
     ),
-    Flag("threads", "N", "before -i to decode with, after it to draw with", Side.EITHER),
+    Flag(
+        "threads",
+        "N",
+        "Use N threads: before -i to decode, after it to interpolate.",
+        Side.EITHER,
+    ),
 )
 
-DRAW_FLAGS = (
+INTERPOLATE_FLAGS = (
     Flag(
         "fps",
         "RATE",
-        "frames per second of the output: auto (default: 50, 60000/1001 or 60), a rate, "
-        "2x, or source (every source interval halved)",
-        Side.DRAW,
+        "Make RATE frames per second: auto (default: 50, 60000/1001 or 60), a rate, 2x, or source "
+        "(every source interval is halved).",
+        Side.INTERPOLATE,
     ),
-    Flag("engine", "NAME", "auto (default), or NAME:key=value; see ltxfilter engines", Side.DRAW),
+    Flag(
+        "engine",
+        "NAME",
+        "Choose the engine: auto (default), or NAME:key=value; see ltxfilter engines.",
+        Side.INTERPOLATE,
+    ),
     Flag(
         "speed",
         "FACTOR",
-        "play slower (0.5) or faster (2), without sound; libvpx's own -speed is -cpu-used",
-        Side.DRAW,
+        "Play slower (0.5) or faster (2), without sound. The option -speed of libvpx is -cpu-used "
+        "here.",
+        Side.INTERPOLATE,
     ),
-    Flag("cuts", "", "never draw across a cut between shots (default)", Side.DRAW),
-    Flag("no_cuts", "", "draw across everything", Side.DRAW, ("nocuts",), group="cuts"),
+    Flag("cuts", "", "Never interpolate across a scene cut (default).", Side.INTERPOLATE),
+    Flag(
+        "no_cuts",
+        "",
+        "Interpolate across scene cuts too.",
+        Side.INTERPOLATE,
+        ("nocuts",),
+        group="cuts",
+    ),
     Flag(
         "repeats",
         "HOW",
-        "repeated source frames: report them (default), or smooth them over",
-        Side.DRAW,
+        "Treat duplicates among the source frames so: report them (default), or smooth, which "
+        "interpolates over them.",
+        Side.INTERPOLATE,
     ),
     Flag(
         "redraw",
         "BEGIN:END",
-        "draw the source frames from BEGIN to END anew, as if they were missing; in seconds, or "
-        "HH:MM:SS-HH:MM:SS; several with commas; repeatable",
-        Side.DRAW,
+        "Interpolate the source frames from BEGIN to END anew, as if they were missing. Write "
+        "seconds, or HH:MM:SS-HH:MM:SS; several with commas, or the option again.",
+        Side.INTERPOLATE,
     ),
     Flag(
         "max_latency",
         "TIME",
-        "for live video: be at most TIME late, such as 500ms or 0.5; engines look less far ahead, "
-        "or are refused",
-        Side.DRAW,
+        "For live video: be at most TIME late, such as 500ms or 0.5. Engines look less far ahead, "
+        "or are refused.",
+        Side.INTERPOLATE,
     ),
-    Flag("conceal", "", "draw damaged source frames anew (default)", Side.DRAW),
-    Flag("no_conceal", "", "show damaged source frames as decoded", Side.DRAW, group="conceal"),
-    Flag("memory", "SIZE", "use at most SIZE, such as 512M or 4G (default 2G)", Side.DRAW),
+    Flag("conceal", "", "Interpolate damaged source frames anew (default).", Side.INTERPOLATE),
+    Flag(
+        "no_conceal",
+        "",
+        "Show damaged source frames as they decode.",
+        Side.INTERPOLATE,
+        group="conceal",
+    ),
+    Flag(
+        "memory",
+        "SIZE",
+        "Use at most SIZE of memory, such as 512M or 4G (default 2G).",
+        Side.INTERPOLATE,
+    ),
 )
 
 MODEL_FLAGS = (
-    Flag("checkpoint", "FILE", "the LTX-2 checkpoint, .safetensors", Side.MODEL),
-    Flag("spatial_upsampler", "FILE", "the spatial latent upsampler", Side.MODEL),
-    Flag("temporal_upsampler", "FILE", "the temporal latent upsampler", Side.MODEL),
-    Flag("context", "FILE", "an encoded prompt", Side.MODEL),
-    Flag("tiny_vae", "FILE", "a tiny autoencoder, for ltx-motion:vae=tiny", Side.MODEL),
-    Flag("gemma", "FOLDER", "the text encoder", Side.MODEL),
-    Flag("lora", "FILE[:STRENGTH]", "add a LoRA to the transformer; repeatable", Side.MODEL),
+    Flag("checkpoint", "FILE", "Load the LTX-2 checkpoint from FILE (.safetensors).", Side.MODEL),
+    Flag("spatial_upsampler", "FILE", "Load the spatial latent upsampler from FILE.", Side.MODEL),
+    Flag("temporal_upsampler", "FILE", "Load the temporal latent upsampler from FILE.", Side.MODEL),
+    Flag("context", "FILE", "Load an encoded prompt from FILE.", Side.MODEL),
+    Flag("tiny_vae", "FILE", "Load a tiny autoencoder, for ltx-motion:vae=tiny.", Side.MODEL),
+    Flag("gemma", "FOLDER", "Load the text encoder from FOLDER.", Side.MODEL),
+    Flag(
+        "lora",
+        "FILE[:STRENGTH]",
+        "Add a LoRA to the transformer; give the option again for another one.",
+        Side.MODEL,
+    ),
     Flag(
         "distilled_lora",
         "FILE[:STRENGTH]",
-        "add it for the last steps alone, where the checkpoint is no distilled one",
+        "Add a LoRA for the last steps alone, where the checkpoint is not a distilled one.",
         Side.MODEL,
     ),
-    Flag("device", "NAME", "what runs the models: auto (default), cpu, cuda or cuda:N", Side.MODEL),
+    Flag(
+        "device",
+        "NAME",
+        "Run the models on NAME: auto (default), cpu, cuda or cuda:N.",
+        Side.MODEL,
+    ),
 )
 
 ENCODER_FLAGS = (
-    Flag("crf", "N", "constant quality, lower is better", Side.OUTPUT),
-    Flag("preset", "NAME", "the encoder's speed", Side.OUTPUT),
-    Flag("tune", "NAME", "the encoder's tuning", Side.OUTPUT),
-    Flag("profile", "NAME", "the codec's profile", Side.OUTPUT),
-    Flag("level", "N", "the codec's level", Side.OUTPUT),
-    Flag("b", "RATE", "bit rate, as -b:v 5M", Side.OUTPUT, ("vb",)),
-    Flag("maxrate", "RATE", "peak bit rate", Side.OUTPUT),
-    Flag("bufsize", "SIZE", "rate control buffer", Side.OUTPUT),
-    Flag("q", "N", "fixed quantizer, as -q:v 3", Side.OUTPUT, ("qscale",)),
-    Flag("qp", "N", "constant quantizer", Side.OUTPUT),
-    Flag("g", "N", "frames from I-frame to I-frame at most", Side.OUTPUT),
-    Flag("bf", "N", "B-frames in a row at most", Side.OUTPUT),
-    Flag("x264-params", "A=B:C=D", "libx264's own options", Side.OUTPUT, ("x264_params",)),
-    Flag("x265-params", "A=B:C=D", "libx265's own options", Side.OUTPUT, ("x265_params",)),
-    Flag("svtav1-params", "A=B:C=D", "libsvtav1's own options", Side.OUTPUT, ("svtav1_params",)),
+    Flag("crf", "N", "Encode at constant quality N; lower is better.", Side.OUTPUT),
+    Flag("preset", "NAME", "Choose the encoder's speed.", Side.OUTPUT),
+    Flag("tune", "NAME", "Choose the encoder's tuning.", Side.OUTPUT),
+    Flag("profile", "NAME", "Choose the codec's profile.", Side.OUTPUT),
+    Flag("level", "N", "Choose the codec's level.", Side.OUTPUT),
+    Flag("b", "RATE", "Encode at a bit rate, as -b:v 5M.", Side.OUTPUT, ("vb",)),
+    Flag("maxrate", "RATE", "Bound the peak bit rate.", Side.OUTPUT),
+    Flag("bufsize", "SIZE", "Set the size of the rate control buffer.", Side.OUTPUT),
+    Flag("q", "N", "Use a fixed quantizer, as -q:v 3.", Side.OUTPUT, ("qscale",)),
+    Flag("qp", "N", "Use a constant quantizer.", Side.OUTPUT),
+    Flag("g", "N", "Put at most N frames from I-frame to I-frame.", Side.OUTPUT),
+    Flag("bf", "N", "Use at most N B-frames in a row.", Side.OUTPUT),
+    Flag("x264-params", "A=B:C=D", "Pass libx264's own options.", Side.OUTPUT, ("x264_params",)),
+    Flag("x265-params", "A=B:C=D", "Pass libx265's own options.", Side.OUTPUT, ("x265_params",)),
+    Flag(
+        "svtav1-params", "A=B:C=D", "Pass libsvtav1's own options.", Side.OUTPUT, ("svtav1_params",)
+    ),
 )
 
 MUXER_FLAGS = tuple(
     Flag(name, metavar, text, Side.OUTPUT)
     for name, metavar, text in (
-        ("movflags", "FLAGS", "mp4 and mov: +faststart, ..."),
-        ("brand", "NAME", "mp4 and mov: major brand"),
-        ("cluster_time_limit", "MS", "mkv: longest cluster"),
-        ("mpegts_flags", "FLAGS", "ts: flags"),
-        ("muxdelay", "SECONDS", "ts: delay between packet and picture"),
+        ("movflags", "FLAGS", "Set flags of mp4 and mov, such as +faststart."),
+        ("brand", "NAME", "Set the major brand of mp4 and mov."),
+        ("cluster_time_limit", "MS", "Bound the clusters of mkv, in milliseconds."),
+        ("mpegts_flags", "FLAGS", "Set flags of ts."),
+        ("muxdelay", "SECONDS", "Set the delay between packet and picture in ts, in seconds."),
     )
 )
 
 COLOR_FLAGS = tuple(
     Flag(name, "NAME", text, Side.OUTPUT)
     for name, text in (
-        ("colorspace", "tag the matrix, such as bt709, bt2020nc"),
-        ("color_range", "tag the range: tv, pc"),
-        ("color_primaries", "tag the primaries, such as bt709, bt2020"),
-        ("color_trc", "tag the transfer, such as bt709, smpte2084"),
+        ("colorspace", "Tag the matrix, such as bt709 or bt2020nc."),
+        ("color_range", "Tag the range: tv or pc."),
+        ("color_primaries", "Tag the primaries, such as bt709 or bt2020."),
+        ("color_trc", "Tag the transfer, such as bt709 or smpte2084."),
     )
 )
 
 OUTPUT_FLAGS = (
-    Flag("c:v", "NAME", "video encoder, such as libx264", Side.OUTPUT, ("vcodec", "codec:v")),
+    Flag(
+        "c:v",
+        "NAME",
+        "Choose the video encoder, such as libx264.",
+        Side.OUTPUT,
+        ("vcodec", "codec:v"),
+    ),
     *ENCODER_FLAGS,
     *COLOR_FLAGS,
     *MUXER_FLAGS,
-    Flag("c", "copy", "copy every other stream (default)", Side.OUTPUT, ("codec",)),
-    Flag("c:a", "copy", "copy audio (default)", Side.OUTPUT, ("acodec", "codec:a")),
-    Flag("c:s", "copy", "copy subtitles (default)", Side.OUTPUT, ("scodec", "codec:s")),
-    Flag("c:d", "copy", "copy data (default)", Side.OUTPUT, ("dcodec", "codec:d")),
-    Flag("an", "", "leave audio out", Side.OUTPUT),
-    Flag("sn", "", "leave subtitles out", Side.OUTPUT),
-    Flag("dn", "", "leave data streams out", Side.OUTPUT),
-    Flag("map", "STREAMS", "choose streams: 0, 0:a:1, -0:s", Side.OUTPUT),
+    Flag("c", "copy", "Copy every other stream (default).", Side.OUTPUT, ("codec",)),
+    Flag("c:a", "copy", "Copy audio (default).", Side.OUTPUT, ("acodec", "codec:a")),
+    Flag("c:s", "copy", "Copy subtitles (default).", Side.OUTPUT, ("scodec", "codec:s")),
+    Flag("c:d", "copy", "Copy data streams (default).", Side.OUTPUT, ("dcodec", "codec:d")),
+    Flag("an", "", "Leave audio out.", Side.OUTPUT),
+    Flag("sn", "", "Leave subtitles out.", Side.OUTPUT),
+    Flag("dn", "", "Leave data streams out.", Side.OUTPUT),
+    Flag("map", "STREAMS", "Choose streams: 0, 0:a:1, -0:s.", Side.OUTPUT),
 )
 
 GENERAL_FLAGS = (
-    Flag("y", "", "overwrite the output", Side.GENERAL),
-    Flag("n", "", "never overwrite the output (default)", Side.GENERAL, group="y"),
-    Flag("xerror", "", "fail on damaged input instead of going on", Side.GENERAL),
+    Flag("y", "", "Overwrite the output.", Side.GENERAL),
+    Flag("n", "", "Never overwrite the output (default).", Side.GENERAL, group="y"),
+    Flag("xerror", "", "Fail on damaged input instead of going on.", Side.GENERAL),
     Flag(
-        "loglevel", "LEVEL", "quiet, error, warning, info (default) or debug", Side.GENERAL, ("v",)
+        "loglevel",
+        "LEVEL",
+        "Say more or less: quiet, error, warning, info (default) or debug.",
+        Side.GENERAL,
+        ("v",),
     ),
-    Flag("stats", "", "show progress even when not on a terminal", Side.GENERAL),
-    Flag("nostats", "", "never show progress", Side.GENERAL, group="stats"),
+    Flag("stats", "", "Show progress even where standard error is no terminal.", Side.GENERAL),
+    Flag("nostats", "", "Never show progress.", Side.GENERAL, group="stats"),
     Flag(
         "progress",
         "TO",
-        "write progress as key=value blocks to a file, pipe:N, or - (standard output; "
-        "standard error while frames go to standard output)",
+        "Write progress as key=value blocks to a file, to pipe:N, or to - (standard output, or "
+        "standard error while frames go to standard output).",
         Side.GENERAL,
     ),
-    Flag("report", "FILE", "write to FILE, as JSON, what happened to each window", Side.GENERAL),
-    Flag("hide_banner", "", "accepted; there is no banner", Side.GENERAL),
-    Flag("nostdin", "", "accepted; keys are never read", Side.GENERAL),
+    Flag("report", "FILE", "Write to FILE, as JSON, what happened to each window.", Side.GENERAL),
+    Flag("hide_banner", "", "This changes nothing: there is no banner.", Side.GENERAL),
+    Flag("nostdin", "", "This changes nothing: keys are never read.", Side.GENERAL),
 )
 
 SHOW_FLAGS = (
-    Flag("help", "", "show this text", Side.SHOW, ("h",)),
-    Flag("version", "", "show the version", Side.SHOW),
+    Flag("help", "", "Show this text.", Side.SHOW, ("h",)),
+    Flag("version", "", "Show the version.", Side.SHOW),
 )
 
 FLAGS = (
     *INPUT_FLAGS,
     *EITHER_FLAGS,
-    *DRAW_FLAGS,
+    *INTERPOLATE_FLAGS,
     *MODEL_FLAGS,
     *OUTPUT_FLAGS,
     *GENERAL_FLAGS,
@@ -232,32 +295,6 @@ ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
 MODEL = tuple(flag.name for flag in MODEL_FLAGS if "lora" not in flag.name)
 MUXER = tuple(flag.name for flag in MUXER_FLAGS)
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)
-
-LEVELS = {
-    "quiet": -8,
-    "panic": 0,
-    "fatal": 8,
-    "error": 16,
-    "warning": 24,
-    "info": 32,
-    "verbose": 40,
-    "debug": 48,
-    "trace": 56,
-}
-
-
-def parse_level(text: str) -> int:
-    """Return the number of a log level by its name; flags such as "repeat+level+" are skipped.
-
-    Raises OptionError.
-    """
-    name = text.rpartition("+")[2]
-    if name in LEVELS:
-        return LEVELS[name]
-    if not re.fullmatch(r"(?a)-?\d{1,3}", name):
-        raise OptionError(f"-loglevel {text}: use one of {', '.join(LEVELS)}")
-    return int(name)
-
 
 _FILTERS = "put filters into the ffmpeg before or after ltxfilter"
 _TIMING = "the output's rate is constant and exact; choose it with --fps"

@@ -1,4 +1,4 @@
-"""The command line: argv -> convert; the only place that prints, and that picks exit codes."""
+"""The command line: argv in, exit code out. Only files of this folder print."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ltxfilter import __version__
-from ltxfilter.cli.flags import FLAGS, LEVELS, Side
-from ltxfilter.cli.parse import Arguments, parse
+from ltxfilter.cli.context import context_command
+from ltxfilter.cli.doctor import doctor_command
+from ltxfilter.cli.engines import engines_command
+from ltxfilter.cli.ffmpeg_style import FfmpegStyle
+from ltxfilter.cli.parse import Arguments
+from ltxfilter.cli.probe import probe_command
 from ltxfilter.cli.terminal import Console, ProgressFile, StopSignals
-from ltxfilter.errors import (
-    EngineUnavailableError,
-    InputError,
-    Interrupted,
-    LtxFilterError,
-    OptionError,
-)
+from ltxfilter.errors import Interrupted, LtxFilterError
+from ltxfilter.values import LEVELS
 
 if TYPE_CHECKING:
     from ltxfilter.pipeline.progress import Progress
     from ltxfilter.pipeline.run import Run
 
-BROKEN_PIPE = 141  # what a shell reports for a filter whose reader left
-HEAP = {  # glibc's names, and what they are set to
+BROKEN_PIPE = 141  # exit code of a filter whose reader left, as a shell reports it
+HEAP = {  # parameters of glibc's mallopt, and what they are set to
     -8: 1,  # M_ARENA_MAX, heaps
     -3: 32 << 20,  # M_MMAP_THRESHOLD, bytes; what is smaller comes from the heap
     -1: 32 << 20,  # M_TRIM_THRESHOLD, bytes freed at its end before they are given back
@@ -41,49 +38,11 @@ ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
 ltxfilter engines | doctor | probe -i in.mkv --fps 50
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
-Raise the frame rate of video: source frames pass through untouched, an engine draws the ones
-between. What stands before -i describes the input, what stands after it the output; no -i is
-standard input, no output is standard output. Options take one dash or two. An option that is not
-listed goes to the video encoder.
+Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
+frames between them. What stands before -i describes the input, what stands after it the output.
+Without -i the input is standard input; without a file name the output is standard output. Options
+take one dash or two. An option that is not listed here goes to the video encoder.
 """
-
-DOCTOR = """\
-Say what this machine can run, and what each missing thing takes to install. Model files given as
-for a run are looked at too.
-"""
-PROBE = "Print the plan of a run, given as for a run, without decoding everything."
-
-
-class FfmpegStyle(click.Command):
-    """A command whose arguments are written as for ffmpeg."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Leave the words to `arguments.parse`."""
-        arguments = parse(args)
-        if arguments.show == "version":
-            click.echo(f"ltxfilter {__version__}")
-            ctx.exit()
-        if arguments.show == "help":
-            click.echo(ctx.get_help())
-            ctx.exit()
-        ctx.params["arguments"] = arguments
-        return []
-
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the usage line as ffmpeg does."""
-        formatter.write_usage(ctx.command_path, "[options] [-i FILE] [options] [FILE]")
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the flags by what they describe."""
-        for side in Side:
-            with formatter.section(side.value):
-                formatter.write_dl(
-                    [
-                        (f"{flag.dashed} {flag.metavar}".strip(), flag.help)
-                        for flag in FLAGS
-                        if flag.side is side
-                    ]
-                )
 
 
 @click.command("ltxfilter", cls=FfmpegStyle, help=USAGE)
@@ -115,18 +74,18 @@ def _set_up_heap() -> None:
     """
     import ctypes
 
-    with suppress(AttributeError, OSError, TypeError):  # other C libraries know no such thing
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries have no mallopt
         heap = ctypes.CDLL(None)
         for name, value in HEAP.items():
             heap.mallopt(name, value)
 
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
-    from ltxfilter.pipeline.progress import summary
-    from ltxfilter.pipeline.run import open_run
+    from ltxfilter.cli.progress_line import summary
+    from ltxfilter.pipeline.run import Run
 
     with ProgressFile(arguments.progress, arguments.options.output.path == "-") as blocks:
-        signals.run = run = open_run(arguments.options)
+        signals.run = run = Run(arguments.options)
         try:
             with run:
                 for line in _opening_lines(run):
@@ -134,8 +93,8 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
                 progress = run.go(_reporter(console, blocks))
         finally:
             console.end_status()
-            if run.partial:
-                console.say(run.partial, LEVELS["error"])
+            if run.assembly.partial:
+                console.say(run.assembly.partial, LEVELS["error"])
         blocks.write(progress, ended=True)
     for line in summary(progress):
         console.say(line)
@@ -143,14 +102,15 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
 
 
 def _opening_lines(run: Run) -> list[str]:
-    """Say what becomes of what, and how much memory that takes."""
-    from ltxfilter.pipeline.progress import memory_line, rate_text
+    """Say which input becomes which output, and how much memory that takes."""
+    from ltxfilter.cli.progress_line import memory_line, rate_text
 
-    info = run.info
-    rate = "every interval halved" if run.rate is None else rate_text(run.rate)
+    assembly = run.assembly
+    info = assembly.info
+    rate = "every interval halved" if assembly.rate is None else rate_text(assembly.rate)
     return [
-        f"{run.source.name} -> {run.sink.name}: {info.width}x{info.height} {info.pix_fmt}, "
-        f"{rate_text(info.rate)} -> {rate}, engine {run.worker.engine}",
+        f"{assembly.source.name} -> {assembly.sink.name}: {info.width}x{info.height} "
+        f"{info.pix_fmt}, {rate_text(info.rate)} -> {rate}, engine {assembly.runner.engine}",
         memory_line(run.progress.memory),
     ]
 
@@ -161,91 +121,6 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
         blocks.write(progress, ended=False)
 
     return report
-
-
-@click.command("engines")
-def engines_command() -> int:
-    """List the engines, their options with defaults, and why one cannot run here."""
-    from ltxfilter.engines import ENGINES, engine_class
-
-    for name in ENGINES:
-        engine = engine_class(name)
-        missing = engine.unavailable()
-        click.echo(f"{name}: {engine.summary}" + (f" [unavailable: {missing}]" if missing else ""))
-        for option in engine.options:
-            default = (
-                str(option.default).lower() if option.default in (True, False) else option.default
-            )
-            click.echo(f"    {option.name}={default}  {option.help} ({option.allowed()})")
-    return 0
-
-
-@click.command("doctor", cls=FfmpegStyle, help=DOCTOR)
-def doctor_command(arguments: Arguments) -> int:
-    """Print what this machine has and lacks."""
-    from ltxfilter.cli.doctor import examine
-
-    for finding in examine(arguments.options.models):
-        click.echo(finding.line())
-    return 0
-
-
-@click.command("context")
-@click.option("--prompt", help="What is to be seen, for the whole video.")
-@click.option("--prompt-file", help="Lines of TIME PROMPT, each from its time on.")
-@click.option("--negative", help="What guidance leads away from.")
-@click.option("--gemma", help="Folder of the text encoder.")
-@click.option("--checkpoint", help="The LTX-2 checkpoint that will draw.")
-@click.option("--device", help="auto (default), cpu, cuda or cuda:N.")
-@click.option("-o", "--output", required=True, help="The file for --context.")
-def context_command(
-    *,
-    prompt: str | None,
-    prompt_file: str | None,
-    negative: str | None,
-    gemma: str | None,
-    checkpoint: str | None,
-    device: str | None,
-    output: str,
-) -> int:
-    """Encode prompts for the ltx engines, once; what was encoded before needs no text encoder."""
-    from ltxfilter.engines import model_files
-    from ltxfilter.engines.ltx import missing_packages
-    from ltxfilter.options import ModelOptions
-
-    if (prompt is None) == (prompt_file is None):
-        raise OptionError("give --prompt or --prompt-file")
-    if missing := missing_packages():
-        raise EngineUnavailableError(missing)
-    from ltxfilter.engines.ltx import prompts as context
-
-    if prompt_file is None:
-        prompts = context.parse_schedule(f"0 {prompt}", "--prompt")
-    else:
-        prompts = context.parse_schedule(_read_text(prompt_file), prompt_file)
-    models = model_files.complete(ModelOptions(checkpoint=checkpoint, gemma=gemma, device=device))
-    made = context.make(prompts, negative, models.checkpoint, models.gemma, models.device)
-    made.write(output)
-    return 0
-
-
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-@click.command("probe", cls=FfmpegStyle, help=PROBE)
-def probe_command(arguments: Arguments) -> int:
-    """Print the plan of a run."""
-    from ltxfilter.cli.doctor import describe, plan
-
-    with StopSignals(exit_at_once=False):
-        Console(arguments.level)
-        for line in describe(plan(arguments.options)):
-            click.echo(line)
-    return 0
 
 
 COMMANDS: dict[str, click.Command] = {
@@ -291,7 +166,7 @@ def _dispatch(words: list[str]) -> int:
         command, name = COMMANDS[words[0]], f"ltxfilter {words.pop(0)}"
     with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
         code: int = command.invoke(context)
-        if sys.stdout is not None:  # closed with >&-
+        if sys.stdout is not None:  # it was closed with >&-
             sys.stdout.flush()
     return code
 

@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from ltxfilter.cli.flags import (
     COLOR,
     ENCODER,
     FLAGS,
-    LEVELS,
     MODEL,
     MUXER,
     REFUSED,
     Flag,
     Side,
-    parse_level,
 )
 from ltxfilter.errors import OptionError
+from ltxfilter.normalize import fps_of
 from ltxfilter.options import InputOptions, ModelOptions, Options, OutputOptions
 from ltxfilter.values import (
+    LEVELS,
+    RAW_FORMATS,
+    RAW_SUFFIXES,
+    STDIN_NAMES,
+    STDOUT_NAMES,
+    Span,
+    merge_spans,
     parse_bytes,
-    parse_fraction,
+    parse_level,
     parse_lora,
     parse_rate,
     parse_size,
     parse_spans,
+    parse_speed,
     parse_threads,
     parse_time,
 )
-from ltxfilter.windows.missing import merged
-from ltxfilter.windows.timeline import output_rate
 
-RAW_FORMATS = ("yuv4mpegpipe", "rawvideo")  # nothing is encoded in them
-RAW_SUFFIXES = (".y4m", ".yuv", ".raw")
-STDIN = ("-", "pipe:", "pipe:0")
-STDOUT = ("-", "pipe:", "pipe:1")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,14 @@ def parse(argv: Sequence[str]) -> Arguments:
     options = Options(
         input=_input(given),
         output=_output(given),
-        **_drawing(given),
+        **_interpolation(given),
         models=_models(given),
         strict="xerror" in general,
         report=general.get("report"),
     )
     return Arguments(
         options,
-        level=parse_level(general.get("loglevel", "info")),
+        level=_read("loglevel", parse_level, general.get("loglevel", "info")),
         stats=None if "stats" not in general else general["stats"] == "stats",
         progress=general.get("progress"),
     )
@@ -202,7 +204,7 @@ def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> Non
         given.loras.append(word.value)
     elif flag.name == "redraw":
         given.redraw.append(word.value)
-    elif side in (Side.GENERAL, Side.DRAW, Side.MODEL):
+    elif side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL):
         given.general[flag.key] = word.value or flag.name
     elif side is Side.INPUT or (side is Side.EITHER and describes_input):
         given.input[flag.key] = word.value or flag.name
@@ -212,23 +214,23 @@ def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> Non
 
 def _input(given: Given) -> InputOptions:
     text = given.input
-    width, height = parse_size(text["s"]) if "s" in text else (None, None)
+    width, height = _read("s", parse_size, text["s"]) if "s" in text else (None, None)
     if "t" in text and "to" in text:
         raise OptionError("-t and -to contradict each other; give one of them")
     path = text.get("i", "-")
     return InputOptions(
-        path="-" if path in STDIN else path,
+        path="-" if path in STDIN_NAMES else path,
         format=text.get("f"),
         width=width,
         height=height,
         pix_fmt=text.get("pix_fmt"),
-        rate=parse_rate(text["r"]) if "r" in text else None,
+        rate=_read("r", parse_rate, text["r"]) if "r" in text else None,
         start=_time(text, "ss"),
         duration=_time(text, "t"),
         end=_time(text, "to"),
         hwaccel=text.get("hwaccel"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
-        threads=parse_threads(text["threads"]) if "threads" in text else None,
+        threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
     )
 
 
@@ -239,7 +241,7 @@ def _output(given: Given) -> OutputOptions:
     _check_copied(text)
     path = text.get("path", "-")
     output = OutputOptions(
-        path="-" if path in STDOUT else path,
+        path="-" if path in STDOUT_NAMES else path,
         format=text.get("f"),
         overwrite={"y": True, "n": False}.get(given.general.get("y", "")),
         codec=text.get("c:v"),
@@ -268,7 +270,9 @@ def _check_copied(text: dict[str, str]) -> None:
                 "ffmpeg that follows, or leave them out with -an, -sn, -dn"
             )
     if text.get("c:v") == "copy":
-        raise OptionError("-c:v copy: the video is drawn anew, so it has to be encoded")
+        raise OptionError(
+            "-c:v copy: the output has frames that are interpolated, so it has to be encoded"
+        )
 
 
 def raw(output: OutputOptions) -> bool:
@@ -293,31 +297,34 @@ def _check_raw(output: OutputOptions) -> None:
         )
 
 
-def _drawing(given: Given) -> dict[str, Any]:
+def _interpolation(given: Given) -> dict[str, Any]:
     text = given.general
     found: dict[str, Any] = {}
     rates = {rate for rate in (text.get("fps"), given.output.get("r")) if rate is not None}
     if len(rates) > 1:
         raise OptionError("--fps and an -r after -i both name the output's rate; give one of them")
     if rates:
-        found["fps"] = rates.pop()
-        output_rate(found["fps"], Fraction(1))
+        found["fps"] = _read("fps", fps_of, rates.pop())
     if "speed" in text:
-        found["speed"] = _speed(text["speed"])
+        found["speed"] = _read("speed", parse_speed, text["speed"])
     if "memory" in text:
-        found["memory"] = parse_bytes(text["memory"])
+        found["memory"] = _read("memory", parse_bytes, text["memory"])
     if "engine" in text:
         found["engine"] = text["engine"]
     if "threads" in given.output:
-        found["threads"] = parse_threads(given.output["threads"])
+        found["threads"] = _read("threads", parse_threads, given.output["threads"])
     return {
         **found,
         "cuts": text.get("cuts") != "no_cuts",
         "conceal": text.get("conceal") != "no_conceal",
         "repeats": _choice(text, "repeats", ("report", "smooth")),
         "max_latency": _time(text, "max_latency"),
-        "redraw": merged(span for part in given.redraw for span in parse_spans(part)),
+        "redraw": _read("redraw", _spans, ",".join(given.redraw)) if given.redraw else (),
     }
+
+
+def _spans(text: str) -> tuple[Span, ...]:
+    return merge_spans(parse_spans(text))
 
 
 def _models(given: Given) -> ModelOptions:
@@ -325,23 +332,24 @@ def _models(given: Given) -> ModelOptions:
     distilled = given.general.get("distilled_lora")
     return ModelOptions(
         **named,
-        loras=tuple(parse_lora(text) for text in given.loras),
-        distilled_lora=None if distilled is None else parse_lora(distilled),
+        loras=tuple(_read("lora", parse_lora, text) for text in given.loras),
+        distilled_lora=None
+        if distilled is None
+        else _read("distilled_lora", parse_lora, distilled),
     )
 
 
-def _speed(text: str) -> Fraction:
+def _read(name: str, read: Callable[[str], T], text: str) -> T:
+    """Read the value of a flag. Raises OptionError that names the flag."""
     try:
-        speed = parse_fraction(text)
-    except (ValueError, ZeroDivisionError):
-        speed = Fraction(0)
-    if not Fraction(1, 100) <= speed <= 100:
-        raise OptionError(f"--speed {text}: write a number from 0.01 to 100, such as 0.5 or 1/3")
-    return speed
+        return read(text)
+    except OptionError as error:
+        colon = "" if str(error).startswith(text) else ":"
+        raise OptionError(f"{BY_NAME[name].dashed}{colon} {error}") from None
 
 
 def _time(text: dict[str, str], name: str) -> Fraction | None:
-    return parse_time(text[name]) if name in text else None
+    return _read(name, parse_time, text[name]) if name in text else None
 
 
 def _choice(text: dict[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -14,9 +14,10 @@ from time import monotonic
 from types import FrameType
 from typing import IO, Any, Protocol, Self
 
-from ltxfilter.cli.flags import LEVELS
+from ltxfilter.cli.progress_line import Pace, key_values, status_line
 from ltxfilter.errors import Interrupted, OutputError
-from ltxfilter.pipeline.progress import Pace, Progress, key_values, status_line
+from ltxfilter.pipeline.progress import Progress
+from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
 GRACE = 0.5  # seconds a run that writes to a pipe has left after a signal

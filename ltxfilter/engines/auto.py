@@ -15,8 +15,7 @@ from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.values import parse_spec
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Window, WindowShape
+from ltxfilter.windows.window import Slot, Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.engines.flow import FlowMotion

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
@@ -62,6 +62,13 @@ class Source(Protocol):
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame once, times ascending. Raises InputError."""
+        ...
+
+    def frame_times(self) -> tuple[Sequence[Fraction], Fraction] | None:
+        """Return every frame's seconds from the first, and all of their seconds together.
+
+        Found by reading packets, without decoding; None where the input can be read only once.
+        """
         ...
 
     def cancel(self) -> None:

@@ -1,4 +1,7 @@
-"""How late the output of a live source is at least, and engines that keep within a bound."""
+"""How late the output of a live source is, which engines keep a bound, and whether it is kept.
+
+A run without `--max-latency` uses nothing of this file but `Latency`, which `probe` shows.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,28 @@ from time import perf_counter
 from ltxfilter import engines
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame, VideoInfo
-from ltxfilter.options import InputOptions, Options
+from ltxfilter.options import Options
 from ltxfilter.pipeline.memory import Budget
-from ltxfilter.pipeline.threads import CHUNK
 from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.values import format_spec, parse_spec
-from ltxfilter.windows.missing import longest, merged
 from ltxfilter.windows.rolling import LONGEST_RUN
 from ltxfilter.windows.timeline import PAUSE_FACTOR
 from ltxfilter.windows.window import WindowShape
 
 log = logging.getLogger("ltxfilter.latency")
 
-WARM = 1  # seconds of video after which lateness counts: at first, libraries load and caches fill
+WARM_UP = 1  # seconds of video that do not count: at first libraries load and caches fill
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What a slot waits for, from the arrival of the source frame before it, at most.
+    """What a slot waits for, at most, from the arrival of the source frame before it.
 
-    A window is drawn in the time that it lasts, or the machine does not keep up and nothing helps.
+    A window is made in the time that it lasts, or the machine does not keep up and nothing helps.
     """
 
     ahead: int  # source frames until its window is whole
-    drawing: int  # source intervals in which the window is drawn
+    working: int  # source intervals in which the window is made
     reading: int  # source frames that reading and decoding hold back
     interval: Fraction  # seconds from source frame to source frame, at most
 
@@ -44,12 +45,15 @@ class Latency:
     def of(
         cls, shape: WindowShape, video: VideoInfo, repeats: str = "report", reading: int = 0
     ) -> Latency:
-        """Return what an engine that asks for `shape` makes of a stream."""
+        """Return the latency of an engine that asks for `shape`, on a stream.
+
+        reading: source frames that reading and decoding hold back.
+        """
         own = shape.keyframes - 1
         ahead = own + shape.after
-        if repeats == "smooth":  # a repeat counts once it is known how many follow
+        if repeats == "smooth":  # a duplicate counts once it is known how many follow it
             ahead *= LONGEST_RUN
-        interval = video.interval or Fraction(1, 24)
+        interval = video.usual_interval
         if video.rate is None:
             interval *= PAUSE_FACTOR
         return cls(ahead, own, reading, interval)
@@ -57,11 +61,11 @@ class Latency:
     @property
     def seconds(self) -> Fraction:
         """All of it."""
-        return (self.ahead + self.drawing + self.reading) * self.interval
+        return (self.ahead + self.working + self.reading) * self.interval
 
     def __str__(self) -> str:
         plural = "s" if self.ahead > 1 else ""
-        parts = [f"{self.ahead} source frame{plural} ahead", f"{self.drawing} to draw"]
+        parts = [f"{self.ahead} source frame{plural} ahead", f"{self.working} to interpolate"]
         if self.reading:
             parts.append(f"{self.reading} to read")
         return f"{milliseconds(self.seconds)} ({', '.join(parts)})"
@@ -72,139 +76,125 @@ def milliseconds(seconds: Fraction | float) -> str:
     return f"{ceil(seconds * 1000)} ms"
 
 
-class Live:
-    """What `max_latency` asks of a run, and whether it is kept; without it, nothing at all."""
+@dataclass(frozen=True, slots=True)
+class LatencyBound:
+    """The `--max-latency` of one run, and how an engine is brought to keep it."""
 
-    def __init__(self, options: Options) -> None:
-        self.bound = options.max_latency
-        self.delay = 0  # source frames that reading and decoding hold back
-        self.worst: float | None = None  # seconds that a frame was late
-        self._options = options
-        self._arrivals: deque[tuple[Fraction, float]] = deque()  # time on the clock, when
-        self._start: Fraction | None = None  # of the clock
-        self._warned = False
+    seconds: Fraction  # > 0
+    options: Options
+    video: VideoInfo  # the frames that the engine sees
+    reading: int  # source frames that reading and decoding hold back
 
-    @property
-    def input(self) -> InputOptions:
-        """What to read; each further thread of a decoder would hold a frame."""
-        given = self._options.input
-        return given if self.bound is None else replace(given, threads=given.threads or 1)
+    def latency(self, shape: WindowShape) -> Latency:
+        """Return the latency of an engine that asks for `shape`."""
+        return Latency.of(shape, self.video, self.options.repeats, self.reading)
 
-    @property
-    def group(self) -> int:
-        """Bytes of small items that change threads together; 1: none waits for another."""
-        return CHUNK if self.bound is None else 1
+    def keeps(self, shape: WindowShape) -> bool:
+        """Return True if an engine that asks for `shape` keeps the bound."""
+        return self.latency(shape).seconds <= self.seconds
 
-    def bounds(self, budget: Budget, encoder_bytes: int) -> Budget:
-        """Return shorter queues: what waits in them is late, however fast the rest is.
+    def spec_without_lookahead(self, runner: WindowRunner) -> str:
+        """Return the spec that makes a runner's engine keep the bound, by looking no frame ahead.
 
-        encoder_bytes: what the sink holds, which is beyond our reach.
+        Raises OptionError if it cannot keep the bound, and names the engines that can.
         """
-        if self.bound is None:
-            return budget
+        spec = without_lookahead(self.options.engine)
+        if spec is None or not self.keeps(replace(runner.shape, after=0)):
+            raise OptionError(self._refusal(runner))
+        log.warning(
+            "--max-latency %s: %s looks no frame ahead; with lookahead=1 it is late by %s",
+            milliseconds(self.seconds),
+            runner.engine,
+            self.latency(runner.shape),
+        )
+        return spec
+
+    def longest_missing(self, runner: WindowRunner) -> Fraction:
+        """Return how many seconds of missing frames may be waited for.
+
+        Each frame ahead may be on the other side of them. Raises OptionError if the spans to
+        interpolate anew are longer.
+        """
+        latency = self.latency(runner.shape)
+        spare = (self.seconds - latency.seconds) / latency.ahead
+        if self.options.longest_redraw > spare:
+            raise OptionError(
+                f"--redraw: within --max-latency {milliseconds(self.seconds)}, no more than "
+                f"{milliseconds(spare)} in one go can be waited for"
+            )
+        return spare
+
+    def shorten_queues(self, budget: Budget, encoder_bytes: int) -> Budget:
+        """Return a budget whose queues hold next to nothing: what waits in them is late.
+
+        encoder_bytes: what the sink holds, which cannot be shortened from here.
+        """
         if encoder_bytes:
             log.warning(
                 "--max-latency: what the encoder holds back comes on top; with -tune zerolatency "
                 "libx264 and libx265 hold nothing"
             )
-        return replace(budget, decode_bytes=1, ahead=min(budget.ahead, self._options.threads))
+        return replace(budget, decode_bytes=1, ahead=min(budget.ahead, self.options.threads))
 
-    def latency(self, shape: WindowShape, video: VideoInfo) -> Latency:
-        """Return what an engine that asks for `shape` makes of a stream."""
-        return Latency.of(shape, video, self._options.repeats, self.delay)
-
-    def open_worker(self, video: VideoInfo, rate: Fraction | None) -> WindowRunner:
-        """Open the engine, without its look-ahead if that is what it takes.
-
-        Raises OptionError if it cannot keep within the bound, and says which engine can.
-        """
-        options, spec = self._options, self._options.engine
-        worker = WindowRunner(spec, video, rate, options.threads, options.models)
-        if self.bound is None or self._fits(worker.shape, video):
-            return worker
-        worker.close()
-        blind = without_lookahead(spec)
-        if blind is None or not self._fits(replace(worker.shape, after=0), video):
-            raise OptionError(self._refusal(worker, video))
-        log.warning(
-            "--max-latency %s: %s looks no frame ahead; with lookahead=1 it is late by %s",
-            milliseconds(self.bound),
-            worker.engine,
-            self.latency(worker.shape, video),
-        )
-        return WindowRunner(blind, video, rate, options.threads, options.models)
-
-    def longest_hole(self, worker: WindowRunner, video: VideoInfo) -> Fraction | None:
-        """Return how many seconds of hidden frames may be waited for; None: any.
-
-        Each frame ahead may be on the other side of a hole. Raises OptionError if the spans to
-        redraw are longer.
-        """
-        if self.bound is None:
-            return None
-        found = self.latency(worker.shape, video)
-        spare = (self.bound - found.seconds) / found.ahead
-        if longest(merged(self._options.redraw)) > spare:
-            raise OptionError(
-                f"--redraw: within --max-latency {milliseconds(self.bound)}, no more than "
-                f"{milliseconds(spare)} in one go can be waited for"
-            )
-        return spare
-
-    def arriving(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield the frames, noting when each came."""
-        for frame in frames:
-            if self.bound is not None:
-                self._arrivals.append((frame.time, perf_counter()))
-            yield frame
-
-    def left(self, time: Fraction) -> None:
-        """Note that the picture of a moment has left; warn, once, if that was too late."""
-        if self.bound is None:
-            return
-        arrivals = self._arrivals
-        while len(arrivals) > 1 and arrivals[1][0] <= time:
-            arrivals.popleft()
-        self._start = time if self._start is None else self._start
-        if time < self._start + WARM:
-            return
-        begin, when = arrivals[0]
-        late = perf_counter() - when - float(time - begin)
-        self.worst = late if self.worst is None else max(self.worst, late)
-        if late > self.bound and not self._warned:
-            self._warned = True
-            log.warning(
-                "--max-latency %s is not kept: %s late at %.3f s",
-                milliseconds(self.bound),
-                milliseconds(late),
-                float(time),
-            )
-
-    def _fits(self, shape: WindowShape, video: VideoInfo) -> bool:
-        return self.bound is None or self.latency(shape, video).seconds <= self.bound
-
-    def _refusal(self, worker: WindowRunner, video: VideoInfo) -> str:
-        """Say what an engine takes, and what would do."""
-        assert self.bound is not None
-        found = self.latency(worker.shape, video)
-        start = f"--max-latency {milliseconds(self.bound)}: engine {worker.engine} takes {found}"
-        shapes = {
-            spec: replace(self.latency(shape, video), ahead=shape.keyframes - 1 + shape.after)
-            for name in engines.ENGINES
+    def _refusal(self, runner: WindowRunner) -> str:
+        """Say how late an engine is, and which ones keep the bound."""
+        bound = milliseconds(self.seconds)
+        start = f"--max-latency {bound}: engine {runner.engine} takes {self.latency(runner.shape)}"
+        plain = {  # with duplicates reported, which is what the advice below asks for
+            spec: Latency.of(shape, self.video, reading=self.reading)
+            for name in engines.engine_names()
             for spec, shape in engines.engine_class(name).live_shapes.items()
         }
-        fitting = [spec for spec, takes in shapes.items() if takes.seconds <= self.bound]
+        fitting = [spec for spec, late in plain.items() if late.seconds <= self.seconds]
         if not fitting:
-            least = milliseconds(min(takes.seconds for takes in shapes.values()))
+            least = milliseconds(min(late.seconds for late in plain.values()))
             return f"{start}; at this frame rate no engine takes less than {least}"
         advice = f"use --engine {' or '.join(fitting)}"
-        if self._options.repeats == "smooth":
+        if self.options.repeats == "smooth":
             advice += ", with --repeats report"
         return f"{start}; {advice}"
 
 
+class Lateness:
+    """Measures how late output frames leave, and warns once if that is beyond the bound."""
+
+    def __init__(self, bound: Fraction) -> None:
+        """Begin a run. bound: seconds."""
+        self.worst: float | None = None  # seconds that a frame was late, at most; None: unknown yet
+        self._bound = bound
+        self._arrivals: deque[tuple[Fraction, float]] = deque()  # a frame's time, when it came
+        self._start: Fraction | None = None  # time of the first frame that left
+        self._warned = False
+
+    def arriving(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames and note when each came."""
+        for frame in frames:
+            self._arrivals.append((frame.time, perf_counter()))
+            yield frame
+
+    def leaving(self, time: Fraction) -> None:
+        """Note that the frame of a time leaves now."""
+        arrivals = self._arrivals
+        while len(arrivals) > 1 and arrivals[1][0] <= time:
+            arrivals.popleft()
+        self._start = time if self._start is None else self._start
+        if time < self._start + WARM_UP:
+            return
+        begin, when = arrivals[0]
+        late = perf_counter() - when - float(time - begin)
+        self.worst = late if self.worst is None else max(self.worst, late)
+        if late > self._bound and not self._warned:
+            self._warned = True
+            log.warning(
+                "--max-latency %s is not kept: %s late at %.3f s",
+                milliseconds(self._bound),
+                milliseconds(late),
+                float(time),
+            )
+
+
 def without_lookahead(spec: str) -> str | None:
-    """Return an engine's spec with lookahead=0; None if it has no such choice left."""
+    """Return an engine's spec without look-ahead; None if it has no such choice left."""
     name, given = parse_spec(spec)
     option = engines.engine_class(name).lookahead_option
     if option is None or given.get(option) == "0":

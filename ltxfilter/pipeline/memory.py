@@ -12,8 +12,8 @@ from ltxfilter.frame import VideoInfo
 from ltxfilter.values import MIB
 from ltxfilter.windows.window import WindowShape
 
-BASE_BYTES = 100 * MIB  # interpreter and libraries, measured by benchmarks/memory.py
-LEAST_WAITING = 1 << 19  # bytes; several groups of thumbnails
+BASE_BYTES = 100 * MIB  # interpreter and libraries, measured by `make bench-memory`
+LEAST_QUEUE = 1 << 19  # bytes; a queue holds several groups of small frames
 IN_HAND = 2  # frames that stages hold while they pass them on
 
 
@@ -21,9 +21,9 @@ IN_HAND = 2  # frames that stages hold while they pass them on
 class Budget:
     """The bounds of one run's buffers."""
 
-    decode_bytes: int  # decoded frames waiting for a window
-    ahead: int  # windows prepared, being drawn or drawn but not yet written
-    slots: int  # of one of them; what has more is drawn in parts, where the engine lets itself
+    decode_bytes: int  # decoded frames that wait for their window
+    ahead: int  # windows that are prepared, in work, or done and not yet written
+    slots: int  # of one of them; a window with more is made in parts, where the engine allows it
     parts: Mapping[str, int]  # bytes by part, for people
 
     @property
@@ -32,64 +32,68 @@ class Budget:
         return sum(self.parts.values())
 
 
-def divide(
-    memory: int,
-    video: VideoInfo,
-    rate: Fraction | None,
-    shape: WindowShape,
-    *,
-    held: tuple[int, int],
-    threads: int,
-    hole: Fraction = Fraction(0),
-) -> Budget:
-    """Return the roomiest division that fits in `memory` bytes.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What decides how much memory a run needs."""
 
-    held: bytes that the source and the sink hold by themselves. hole: seconds of the longest
-    stretch of source frames that are to be redrawn. Raises OptionError with the smallest number
-    that would do.
+    video: VideoInfo  # the frames that the engine sees
+    rate: Fraction | None  # output frames per second; None keeps the source's timeline, doubled
+    shape: WindowShape  # the windows that the engine asks for
+    source_bytes: int  # that the source holds by itself
+    sink_bytes: int  # that the sink holds by itself
+    threads: int  # that interpolate
+    longest_redraw: Fraction = Fraction(0)  # seconds of missing frames to interpolate in one go
+
+
+def divide(memory: int, job: Job) -> Budget:
+    """Return the roomiest division of `memory` bytes.
+
+    Raises OptionError with the smallest number that would do.
     """
+    threads = job.threads
     steps = [(8, threads + 2), (4, threads + 1), (2, threads), (1, 1)]
-    budgets = [_division(step, video, rate, shape, held=held, hole=hole) for step in steps]
+    budgets = [_division(job, frames, ahead) for frames, ahead in steps]
     for budget in budgets:
         if budget.total <= memory:
             return budget
     needed = ceil(budgets[-1].total / MIB)
+    video = job.video
     raise OptionError(
         f"--memory {memory // MIB}M is too little for {video.width}x{video.height} "
         f"{video.pix_fmt}: this job needs at least {needed}M"
     )
 
 
-def _division(
-    step: tuple[int, int],
-    video: VideoInfo,
-    rate: Fraction | None,
-    shape: WindowShape,
-    *,
-    held: tuple[int, int],
-    hole: Fraction,
-) -> Budget:
-    frames, ahead = step
+def _division(job: Job, frames: int, ahead: int) -> Budget:
+    """Return the budget with `frames` waiting decoded frames and `ahead` windows in flight."""
+    video, shape = job.video, job.shape
     frame = video.frame_bytes
-    waiting = max(frames * frame, LEAST_WAITING)
+    queue = max(frames * frame, LEAST_QUEUE)
     advance = shape.keyframes - 1  # new keyframes per window
     per_window = shape.draw_bytes + advance * frame
-    interval = video.interval or Fraction(1, 24)
-    usual = _slots(advance * interval, video, rate)
-    drawn = min(usual, shape.slots)
-    if not shape.slots:  # all at once: what is hidden, from the frame before to the frame after
-        drawn = max(usual, _slots(hole + 2 * interval, video, rate)) if hole else usual
+    slots = _slots_of(job)
     parts = {
-        "decode": held[0] + waiting,
+        "decode": job.source_bytes + queue,
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
         "motion": shape.work_bytes + per_window,
-        "draw": ahead * (per_window + drawn * frame),
-        "encode": held[1],
+        "interpolate": ahead * (per_window + slots * frame),
+        "encode": job.sink_bytes,
         "base": BASE_BYTES,
     }
-    return Budget(waiting, ahead, drawn, parts)
+    return Budget(queue, ahead, slots, parts)
 
 
-def _slots(seconds: Fraction, video: VideoInfo, rate: Fraction | None) -> int:
+def _slots_of(job: Job) -> int:
+    """Return how many slots of a window are made in one go."""
+    interval = job.video.usual_interval
+    usual = _slots_in((job.shape.keyframes - 1) * interval, job)
+    if job.shape.slots:
+        return min(usual, job.shape.slots)
+    if not job.longest_redraw:
+        return usual
+    return max(usual, _slots_in(job.longest_redraw + 2 * interval, job))  # from good to good frame
+
+
+def _slots_in(seconds: Fraction, job: Job) -> int:
     """Return how many slots there usually are in a stretch of the source."""
-    return max(ceil(seconds * (rate or 2 / (video.interval or Fraction(1, 24)))), 1)
+    return max(ceil(seconds * (job.rate or 2 / job.video.usual_interval)), 1)

@@ -25,7 +25,7 @@ from ltxfilter.windows.window import Window
 
 log = logging.getLogger("ltxfilter.report")
 
-FORMAT, VERSION = "ltxfilter report", 1  # docs/report.md; raised where readers must know
+FORMAT, VERSION = "ltxfilter report", 2  # docs/report.md; raised where readers must know
 PACKAGES = ("av", "numpy", "opencv-python-headless", "torch", "ltx-core", "ltx-pipelines")
 OWN = ("rate", "duration", "stages", "memory")  # fields of Progress that stand elsewhere
 
@@ -40,19 +40,17 @@ class ReportedWindow:
 
     @classmethod
     def of(cls, window: Window, frames: Sequence[Frame]) -> ReportedWindow:
-        """Describe what was drawn of `window`."""
+        """Describe what became of `window`: its slots, with the output frame of each."""
+        intervals = window.intervals[window.first : window.last]
         outline: dict[str, Any] = {
             "keyframes": [_seconds(key.time) for key in window.keyframes],
             "first": window.first,
             "last": window.last,
             "reset": window.reset,
-            "intervals": [
-                interval.join.value for interval in window.intervals[window.first : window.last]
-            ],
+            "intervals": [interval.join.value for interval in intervals],
         }
-        intervals = window.intervals[window.first : window.last]
-        if hidden := [_seconds(time) for interval in intervals for time in interval.hidden]:
-            outline["hidden"] = hidden
+        if missing := [_seconds(time) for interval in intervals for time in interval.missing]:
+            outline["missing"] = missing
         slots = zip(window.slots, frames, strict=True)
         return cls(window.index, outline, tuple(_frame(slot.index, out) for slot, out in slots))
 

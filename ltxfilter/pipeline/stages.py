@@ -1,4 +1,4 @@
-"""The steps between decoding and encoding, as generators; no files, no threads of its own."""
+"""The steps between decoding and encoding, as generators; no files, no threads of their own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from ltxfilter.windows.window import Window
 
 def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
     """Yield the frames with their times stretched around the first one; speed 0.5 lasts twice."""
-    if speed == 1:
-        yield from frames
-        return
     start: Fraction | None = None
     for frame in frames:
         start = frame.time if start is None else start
@@ -38,13 +35,13 @@ def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]
     yield from rolling.finish()
 
 
-def prepared(items: Iterable[Window], worker: WindowRunner) -> Generator[Prepared]:
+def prepared(items: Iterable[Window], runner: WindowRunner) -> Generator[Prepared]:
     """Yield the windows with their motion, in order."""
     for window in items:
-        yield from worker.prepare(window)
+        yield from runner.prepare(window)
 
 
-def drawn(items: Iterable[Window], worker: WindowRunner) -> Iterator[Frame]:
-    """Yield the output frames of windows, drawn one after another."""
-    for part in prepared(items, worker):
-        yield from worker.draw(part)
+def drawn(items: Iterable[Window], runner: WindowRunner) -> Iterator[Frame]:
+    """Yield the output frames of windows, made one window after another."""
+    for item in prepared(items, runner):
+        yield from runner.draw(item)

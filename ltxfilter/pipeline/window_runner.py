@@ -1,16 +1,17 @@
-"""Windows to frames: source frames pass through, an engine draws the rest, each drawing is checked.
+"""Windows to output frames: source frames pass through, the engine makes the rest.
 
-Where a drawing fails the check, `flow` draws that window instead, then `blend`.
+Each picture that an engine makes is checked. Where one fails the check, the engines that it names
+as its fallbacks are tried in their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,17 +20,17 @@ from ltxfilter.engines import Drawn, Engine
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Credit, Frame, Made, Plane, Planes, VideoInfo
 from ltxfilter.options import ModelOptions
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Interval, Window, WindowShape
+from ltxfilter.windows.window import Interval, Slot, Window, WindowShape
 
-LUMA_MARGIN = 4  # 8-bit codes that a drawn frame's mean may leave its neighbours' range
-CHROMA_MARGIN = 8
-SAMPLES = 4096  # of a plane are enough for its mean
-NOT_DRAWN = "it could not draw it"
+LUMA_MARGIN = 4  # 8-bit codes by which a picture's mean may leave the range of its keyframes
+CHROMA_MARGIN = 8  # the same for u and v
+SAMPLES = 4096  # samples of a plane that are enough for its mean
+NOT_MADE = "the engine could not make it"
 IMPLAUSIBLE = "its mean left the range of the frames around it"
 
 Levels = tuple[float, ...]  # mean sample of each plane
 Credited = tuple[Drawn, Credit]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +38,32 @@ class Prepared:
     """A window, or a part of its slots, and what the engine found out about its motion."""
 
     window: Window
-    motion: Any
-    levels: tuple[Levels, ...]  # mean of each plane of each keyframe; empty if nothing is drawn
+    motion: Any  # what the engine's `prepare` returned
+    levels: tuple[Levels, ...]  # means of each keyframe; empty where nothing is checked
+
+
+class _PerKeyframe(Generic[T]):
+    """Something that is computed once per keyframe, and kept while windows share the keyframe."""
+
+    def __init__(self, compute: Callable[[Frame], T]) -> None:
+        self._compute = compute
+        self._latest: list[tuple[Frame, T]] = []  # for the keyframes of the latest window
+
+    def of(self, keyframes: Sequence[Frame]) -> list[T]:
+        """Return the value of every keyframe, in their order."""
+        known = {id(frame): value for frame, value in self._latest}
+        self._latest = [
+            (frame, known[id(frame)] if id(frame) in known else self._compute(frame))
+            for frame in keyframes
+        ]
+        return [value for _, value in self._latest]
 
 
 class WindowRunner:
-    """Draws the windows of one stream; `prepare` in order, `draw` from any number of threads."""
+    """Makes the output frames of one stream's windows.
+
+    `prepare` is called serially and in order, `draw` from any number of threads.
+    """
 
     def __init__(
         self,
@@ -60,17 +81,17 @@ class WindowRunner:
         self._video = video
         self._rate = rate
         self._lock = Lock()
-        self._spares: dict[str, Engine] = {}
-        self._known: dict[int, tuple[Frame, Levels]] = {}  # by the keyframe's id; keeps it alive
-        self._hosted: dict[int, tuple[Frame, Frame]] = {}  # by the keyframe's id, the same on host
+        self._fallbacks: dict[str, Engine] = {}
+        self._levels = _PerKeyframe(lambda frame: mean_levels(frame.planes))
+        self._host = _PerKeyframe(on_host)
         self._margins = [
             (CHROMA_MARGIN if shape.role in "uv" else LUMA_MARGIN) << (shape.depth - 8)
             for shape in video.layout
         ]
         self.shape: WindowShape = self._engine.open(video, rate, threads)
         self._checks = self._engine.can_be_wrong
-        self.most_slots = self.shape.slots  # of a part; fewer take less memory
-        self.fallbacks = 0  # frames that failed the check and were drawn by a fallback
+        self.most_slots = self.shape.slots  # of one call of the engine; fewer take less memory
+        self.fallbacks = 0  # frames that failed the check and come from a fallback
 
     @property
     def engine(self) -> str:
@@ -79,14 +100,14 @@ class WindowRunner:
         return self._spec + (f" ({partners})" if partners else "")
 
     def prepare(self, window: Window) -> Iterator[Prepared]:
-        """Yield the window in parts of at most `most_slots` slots to draw."""
+        """Yield the window in parts of at most `most_slots` slots, where anything is to be made."""
         if not self._engine.takes_device_planes:
             window = self._on_host(window)
         motion = self._engine.prepare(window)
         levels: tuple[Levels, ...] = ()
         size = max(len(window.slots), 1)
         if any(True for _ in window.to_draw()):
-            levels = self._levels_of(window) if self._checks else ()
+            levels = tuple(self._levels.of(window.keyframes)) if self._checks else ()
             size = self.most_slots or size
         if len(window.slots) <= size:
             yield Prepared(window, motion, levels)
@@ -98,22 +119,22 @@ class WindowRunner:
     def draw(self, prepared: Prepared) -> list[Frame]:
         """Return the output frames of a prepared window, in order. Raises EngineError."""
         window = prepared.window
-        drawn = self._drawn(prepared)
-        return [self._frame(window, slot, drawn) for slot in window.slots]
+        made = self._made(prepared)
+        return [self._frame(window, slot, made) for slot in window.slots]
 
     def close(self) -> None:
         """Release the engines; calling it twice does nothing."""
         self._engine.close()
-        for spare in self._spares.values():
-            spare.close()
+        for fallback in self._fallbacks.values():
+            fallback.close()
 
-    def _frame(self, window: Window, slot: Slot, drawn: Iterator[Credited]) -> Frame:
+    def _frame(self, window: Window, slot: Slot, made: Iterator[Credited]) -> Frame:
         keyframe = window.keyframes[slot.left]
         if slot.tau == 0:
             return keyframe
         if not window.draws(slot):
             return replace(keyframe, time=slot.time, made=Made.REPEATED)
-        picture, credit = next(drawn)
+        picture, credit = next(made)
         return Frame(
             time=slot.time,
             planes=picture.planes,
@@ -123,8 +144,8 @@ class WindowRunner:
             credit=credit,
         )
 
-    def _drawn(self, prepared: Prepared) -> Iterator[Credited]:
-        """Yield what the engine drew, each picture checked against its two keyframes."""
+    def _made(self, prepared: Prepared) -> Iterator[Credited]:
+        """Yield what the engine made, each picture checked against its two keyframes."""
         window = prepared.window
         pictures = self._engine.draw(window, prepared.motion)
         if not self._checks:
@@ -138,8 +159,8 @@ class WindowRunner:
             if self._plausible(picture, *ends):
                 yield picture, Credit(self.engine, choice=picture.choice)
             else:
-                why = IMPLAUSIBLE if picture.planes else NOT_DRAWN
-                yield self._redraw(window, slot, ends, why)
+                why = IMPLAUSIBLE if picture.planes else NOT_MADE
+                yield self._fall_back(window, slot, ends, why)
 
     def _plausible(self, picture: Drawn, left: Levels, right: Levels) -> bool:
         """Return False for a picture whose mean leaves its two keyframes' range: black, green."""
@@ -155,46 +176,31 @@ class WindowRunner:
         """Return a window whose planes are in host memory; a keyframe of two stays one object."""
         if all(isinstance(key.planes[0], np.ndarray) for key in window.keyframes):
             return window
-        known = self._hosted
-        self._hosted = {
-            id(key): known[id(key)] if id(key) in known else (key, on_host(key))
-            for key in window.keyframes
-        }
-        keyframes = tuple(hosted for _, hosted in self._hosted.values())
-        return replace(window, keyframes=keyframes)
+        return replace(window, keyframes=tuple(self._host.of(window.keyframes)))
 
-    def _levels_of(self, window: Window) -> tuple[Levels, ...]:
-        """Return the keyframes' means, those of the latest window remembered."""
-        known = self._known
-        self._known = {
-            id(key): known[id(key)] if id(key) in known else (key, mean_levels(key.planes))
-            for key in window.keyframes
-        }
-        return tuple(levels for _, levels in self._known.values())
-
-    def _redraw(
+    def _fall_back(
         self, window: Window, slot: Slot, ends: tuple[Levels, Levels], why: str
     ) -> Credited:
-        """Draw one slot with the first fallback whose picture is plausible."""
-        lone = alone(window, slot)
+        """Make one slot's picture with the first fallback whose picture is plausible."""
+        lone = one_slot(window, slot)
         with self._lock:
             self.fallbacks += 1
             for name in self._engine.fallbacks:
-                spare = self._spare(name)
-                picture = next(iter(spare.draw(lone, spare.prepare(lone))))
-                if not spare.can_be_wrong or self._plausible(picture, *ends):
+                fallback = self._fallback(name)
+                picture = next(iter(fallback.draw(lone, fallback.prepare(lone))))
+                if not fallback.can_be_wrong or self._plausible(picture, *ends):
                     break
         return picture, Credit(name, why)
 
-    def _spare(self, name: str) -> Engine:
-        if name not in self._spares:
-            spare = engines.build(name)
-            spare.open(self._video, self._rate)
-            self._spares[name] = spare
-        return self._spares[name]
+    def _fallback(self, name: str) -> Engine:
+        if name not in self._fallbacks:
+            fallback = engines.build(name)
+            fallback.open(self._video, self._rate)
+            self._fallbacks[name] = fallback
+        return self._fallbacks[name]
 
 
-def alone(window: Window, slot: Slot) -> Window:
+def one_slot(window: Window, slot: Slot) -> Window:
     """Return the window of one slot and its two keyframes, without context or past."""
     pair = tuple(map(on_host, window.keyframes[slot.left : slot.left + 2]))
     intervals = (Interval(window.intervals[slot.left].join, reset=True),)

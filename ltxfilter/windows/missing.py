@@ -1,4 +1,4 @@
-"""Source frames that are not to be seen: which ones are hidden, and the holes that they leave."""
+"""Missing frames: source frames that are hidden or damaged, and the runs that they form."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from fractions import Fraction
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ltxfilter.errors import InputError, OptionError
-from ltxfilter.values import Span
+from ltxfilter.errors import InputError
+from ltxfilter.values import LONGEST_REDRAW, Span, span_text
 
 if TYPE_CHECKING:
     from ltxfilter.frame import Frame
 
 log = logging.getLogger("ltxfilter.redraw")
 
-LONGEST_MISSING = Fraction(10)  # seconds from one good frame to the next that are drawn across
-LONGEST_WAIT = Fraction(1)  # seconds for a first good frame, where there is none to hold
+LONGEST_WAIT = Fraction(1)  # seconds that a stream's first good frame is waited for
 
 
 @dataclass(slots=True)
 class MissingRun:
-    """What was hidden since the last good frame."""
+    """The missing frames since the last good frame."""
 
-    start: Fraction  # seconds: the good frame before it, or the first hidden one of the stream
-    times: list[Fraction] = field(default_factory=list)  # of the hidden frames
-    paused: bool = False  # the source paused within it
-    damaged: bool = False  # frames may be lost within it, which is no pause
-    spliced: bool = False  # the picture's size changed within it
-    cuts: list[Fraction] | None = None  # where shots seem to begin in it; None: nobody looked
+    start: Fraction  # seconds: time of the good frame before it, or of the stream's first frame
+    times: list[Fraction] = field(default_factory=list)  # seconds, ascending: of the frames in it
+    paused: bool = False  # True if the source paused within it
+    damaged: bool = False  # True if frames may be lost within it, so that it is no pause
+    spliced: bool = False  # True if the picture's size changed within it
+    cuts: list[Fraction] | None = None  # times at which shots seem to begin; None: nobody looked
 
     @property
-    def whole(self) -> bool:
-        """True if it lies within one shot for all that is known."""
+    def in_one_shot(self) -> bool:
+        """True if somebody looked for scene cuts within it and found none."""
         return self.cuts is not None and not self.cuts
 
     def switch_time(self, end: Fraction) -> Fraction:
-        """Return from when on the good frame at its `end` is nearer, or of the same shot."""
+        """Return the time from which the good frame after the run is shown where nothing is made.
+
+        end: time of that frame. It is the run's only scene cut, or else the middle.
+        """
         if self.cuts is not None and len(self.cuts) == 1:
             return self.cuts[0]
         return (self.start + end) / 2
@@ -47,29 +49,26 @@ class MissingRun:
 
 @dataclass(slots=True)
 class MissingFrames:
-    """Tells which frames of a stream to treat as missing, and keeps the missing that they leave.
+    """Decides which frames of a stream are missing, and keeps the run that is open.
 
-    Damaged frames are, unless the damage goes on for more than `longest` seconds: what cannot be
-    drawn from anything near is better shown as it is.
-
-    apart: tells whether a shot begins at the second of two neighbours. Good frames far apart look
-    as if there was a cut between them; what is hidden can tell, unless it is mere damage.
+    A hidden frame is always missing. A damaged frame is missing as well, unless the damage lasts
+    longer than `longest`: what cannot be interpolated from frames near it is shown as it is.
+    Good frames on both sides of a long run look as if there were a scene cut between them; hidden
+    frames can tell whether there is one, while damaged frames cannot.
     """
 
-    conceal: bool = True  # damaged frames too
-    longest: Fraction = LONGEST_MISSING
-    apart: Callable[[Frame, Frame], bool] | None = None
-    missing: MissingRun | None = None  # open since the last good frame
-    damaged: Frame | None = (
-        None  # the latest in the missing, which stands in if there is no good one
-    )
+    conceal: bool = True  # False: damaged frames are not missing
+    longest: Fraction = LONGEST_REDRAW  # seconds from one good frame to the next
+    is_cut: Callable[[Frame, Frame], bool] | None = None  # does a shot begin at the second frame?
+    run: MissingRun | None = None  # open since the last good frame
+    damaged: Frame | None = None  # the run's latest damaged frame, shown if no good one ever comes
     _given_up: bool = False
-    _latest: Frame | None = None  # the neighbour of the next frame, while a missing is open
+    _latest: Frame | None = None  # the frame before the next one, while a run is open
 
-    def hides(self, frame: Frame, good: Fraction | None, start: Fraction) -> bool:
-        """Say whether `frame` is missing. good: when the latest good frame was; start: the first.
+    def is_missing(self, frame: Frame, good: Fraction | None, start: Fraction) -> bool:
+        """Return True if `frame` is missing; a frame that is not closes the run by `close_run`.
 
-        A frame that is not hidden leaves its missing to `take`.
+        good: time of the latest good frame, None if there was none. start: time of the first frame.
         """
         if frame.hidden:
             return True
@@ -80,101 +79,77 @@ class MissingFrames:
         self._given_up |= frame.time - (start if good is None else good) > limit
         return not self._given_up
 
-    def hide(self, frame: Frame, good: Frame | None, paused: bool) -> None:
-        """Add `frame` to the missing; what it says of the stream counts all the same."""
-        if self.missing is None:
-            self.missing = MissingRun((good or frame).time)
+    def add(self, frame: Frame, good: Frame | None, *, paused: bool) -> None:
+        """Add a missing frame to the run, with what it says of the stream.
+
+        good: the latest good frame. paused: the source paused before `frame`.
+        """
+        if self.run is None:
+            self.run = MissingRun((good or frame).time)
             self._latest = good
-        self._compare(self.missing, frame)
-        self.missing.times.append(frame.time)
-        self.missing.paused |= paused
-        self.missing.spliced |= frame.spliced
-        self.missing.damaged |= frame.corrupt or frame.lost
+        self._look_for_cut(self.run, frame)
+        self.run.times.append(frame.time)
+        self.run.paused |= paused
+        self.run.spliced |= frame.spliced
+        self.run.damaged |= frame.corrupt or frame.lost
         if not frame.hidden:
             self.damaged = frame
 
-    def take(self, good: Frame | None = None) -> MissingRun | None:
-        """Return the missing that a good frame closes, or the end of the stream, if any."""
-        missing, self.missing, self.damaged = self.missing, None, None
-        if missing is not None and good is not None:
-            self._compare(missing, good)
+    def close_run(self, good: Frame | None = None) -> MissingRun | None:
+        """Return the run that ends at a good frame, or at the stream's end; None if none is."""
+        run, self.run, self.damaged = self.run, None, None
+        if run is not None and good is not None:
+            self._look_for_cut(run, good)
         self._latest = None
-        return missing
+        return run
 
-    def _compare(self, missing: MissingRun, frame: Frame) -> None:
-        """Look for a cut between the latest frame and this one."""
-        if self.apart is not None and self._latest is not None:
-            missing.cuts = missing.cuts or []
-            if self.apart(self._latest, frame):
-                missing.cuts.append(frame.time)
+    def _look_for_cut(self, run: MissingRun, frame: Frame) -> None:
+        """Note the time of `frame` if a shot begins there."""
+        if self.is_cut is not None and self._latest is not None:
+            run.cuts = run.cuts or []
+            if self.is_cut(self._latest, frame):
+                run.cuts.append(frame.time)
         self._latest = frame
 
     def stand_in(self) -> tuple[Frame, MissingRun | None]:
-        """Return a damaged frame for want of any good one, and the missing before it.
+        """Return a damaged frame for want of any good one, and the run before it.
 
-        Raises InputError if there is none.
+        Raises InputError if there is no damaged frame either.
         """
-        missing, damaged = self.missing, self.damaged
-        if missing is None or damaged is None:
+        run, damaged = self.run, self.damaged
+        if run is None or damaged is None:
             raise InputError("no source frame is left to show: --redraw hides all of them")
-        earlier = [time for time in missing.times if time < damaged.time]
-        later = [time for time in missing.times if time > damaged.time]
-        self.missing = MissingRun(damaged.time, later) if later else None
-        return damaged, MissingRun(missing.start, earlier) if earlier else None
-
-
-def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Return the spans in order, those that meet joined. Raises OptionError for an unusable one."""
-    joined: list[Span] = []
-    for begin, end in sorted(spans):
-        if not 0 <= begin < end:
-            raise OptionError(f"--redraw {_text(begin, end)}: it must end after it begins")
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((begin, end))
-    for begin, end in joined:
-        if end - begin > LONGEST_MISSING:
-            raise OptionError(
-                f"--redraw {_text(begin, end)}: at most {LONGEST_MISSING} s in one go can be drawn "
-                "from what lies around them"
-            )
-    return tuple(joined)
-
-
-def longest(spans: Sequence[Span]) -> Fraction:
-    """Return how many seconds the longest span lasts; 0 if there is none."""
-    return max((end - begin for begin, end in spans), default=Fraction(0))
+        earlier = [time for time in run.times if time < damaged.time]
+        later = [time for time in run.times if time > damaged.time]
+        self.run = MissingRun(damaged.time, later) if later else None
+        return damaged, MissingRun(run.start, earlier) if earlier else None
 
 
 def hide(frames: Iterable[Frame], spans: Sequence[Span], clock: Fraction) -> Iterator[Frame]:
-    """Yield the frames, those with `begin <= time - clock < end` of a span marked as hidden.
+    """Yield the frames; those with `begin <= time - clock < end` of a span are marked as hidden.
 
-    spans: seconds, ascending, as `merged` returns them. clock: the time that they call 0.
+    spans: seconds, ascending and apart, as `values.merge_spans` returns them. clock: the time, in
+    seconds, that the spans call 0.
     """
     met: set[int] = set()
     for frame in frames:
-        at = _within(frame.time - clock, spans)
-        if at is None:
+        number = _span_number(frame.time - clock, spans)
+        if number is None:
             yield frame
         else:
-            met.add(at)
+            met.add(number)
             yield replace(frame, hidden=True)
     for number, span in enumerate(spans):
         if number not in met:
-            log.warning("--redraw %s: no source frame is shown then", _text(*span))
+            log.warning("--redraw %s: no source frame is shown then", span_text(span))
 
 
 def hidden(frame: Frame, spans: Sequence[Span]) -> Frame:
-    """Return one frame, marked if a span holds its time."""
-    return frame if _within(frame.time, spans) is None else replace(frame, hidden=True)
+    """Return one frame, marked as hidden if a span holds its time."""
+    return frame if _span_number(frame.time, spans) is None else replace(frame, hidden=True)
 
 
-def _within(time: Fraction, spans: Sequence[Span]) -> int | None:
-    """Return the number of the span that holds `time`."""
-    at = bisect(spans, time, key=itemgetter(0)) - 1
-    return at if at >= 0 and time < spans[at][1] else None
-
-
-def _text(begin: Fraction, end: Fraction) -> str:
-    return f"{float(begin):g}:{float(end):g}"
+def _span_number(time: Fraction, spans: Sequence[Span]) -> int | None:
+    """Return the number of the span that holds `time`, None if none does."""
+    number = bisect(spans, time, key=itemgetter(0)) - 1
+    return number if number >= 0 and time < spans[number][1] else None

@@ -1,8 +1,9 @@
-"""RollingWindow: source frames in, windows out; holds no more than one window needs."""
+"""RollingWindow: source frames in, windows out; it holds no more frames than one window needs."""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,17 +13,18 @@ from typing import Protocol
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame
 from ltxfilter.windows.missing import MissingFrames, MissingRun
-from ltxfilter.windows.timeline import LONGEST_PAUSE, Slot, Timeline, UsualInterval
-from ltxfilter.windows.window import Interval, Join, Window, WindowShape
+from ltxfilter.windows.timeline import LONGEST_PAUSE, Place, Timeline, UsualInterval
+from ltxfilter.windows.window import Interval, Join, Slot, Window, WindowShape
 
 log = logging.getLogger("ltxfilter.window")
-RESET_SECONDS = 10  # state that engines carry is dropped this often, counted from the start
-LONGEST_RUN = 3  # equal frames that `repeats="smooth"` treats as one
-HELD_SLOTS = 64  # slots of one window that only holds
+
+RESET_SECONDS = 10  # from reset point to reset point, counted from the first frame
+LONGEST_RUN = 3  # duplicates that `repeats="smooth"` treats as one frame
+REPEATED_SLOTS = 64  # most slots of a window in which frames are only repeated
 
 
 class Shots(Protocol):
-    """Tells neighbours of one shot from those across a cut; `cuts.CutDetector` is one."""
+    """Says whether two neighbours belong to one shot; `cuts.CutDetector` does."""
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:
         """Return INTERPOLATE, CUT or DUPLICATE; called once per pair of neighbours, in order."""
@@ -31,23 +33,17 @@ class Shots(Protocol):
 
 @dataclass(slots=True)
 class WindowCounts:
-    """What the windows were cut at."""
+    """What was met between source frames."""
 
-    repeats: int = 0
-    cuts: int = 0
-    pauses: int = 0
-    redrawn: int = 0  # hidden source frames in whose place an engine draws
-    covered: int = 0  # hidden source frames in whose place the nearest good frame is held
+    duplicates: int = 0  # source frames that show the same picture as the one before
+    cuts: int = 0  # scene cuts
+    pauses: int = 0  # pauses of the source
+    missing_interpolated: int = 0  # missing source frames in whose place frames are interpolated
+    missing_repeated: int = 0  # missing source frames in whose place the nearest one is repeated
 
 
 class RollingWindow:
-    """Turns source frames, pushed one by one, into windows; holds no more than one window needs.
-
-    rate: output frames per second; None keeps the source's own timeline, doubled.
-    interval: usual seconds between source frames; None takes the median since the last reset.
-    repeats: "report" shows equal frames as they are; "smooth" treats a run of up to 3 as one.
-    hiding: which frames to treat as missing; None hides those marked so, and damaged ones.
-    """
+    """Turns source frames, pushed one by one, into windows."""
 
     def __init__(
         self,
@@ -57,64 +53,88 @@ class RollingWindow:
         interval: Fraction | None = None,
         repeats: str = "report",
         *,
-        hiding: MissingFrames | None = None,
+        missing: MissingFrames | None = None,
     ) -> None:
+        """Begin a stream.
+
+        shape: the windows that the engine wants. rate: output frames per second; None keeps the
+        source's own timeline, doubled. interval: usual seconds between source frames; None takes
+        the median since the last reset. repeats: "report" shows duplicates as they are, "smooth"
+        treats a run of up to LONGEST_RUN as one frame that lasts longer. missing: decides which
+        frames are missing; None takes hidden and damaged ones.
+        """
         self.counts = WindowCounts()
         self.duration = Fraction(0)  # seconds from the first frame to the end of the latest
         self._shape = shape
         self._shots = shots
         self._smooth = repeats == "smooth"
-        self._hiding = hiding or MissingFrames()
+        self._missing = missing or MissingFrames()
         self._usual = UsualInterval(interval)  # since the last reset
         self._timeline = Timeline(rate, Fraction(0))
-        self._keys: list[Frame] = []
-        self._intervals: list[Interval] = []  # _intervals[i] lies between _keys[i] and _keys[i + 1]
-        self._run: list[tuple[Frame, Interval]] = []  # repeats of _keys[-1] not yet decided upon
+        self._keyframes: list[Frame] = []
+        self._intervals: list[Interval] = []  # [i] lies between _keyframes[i] and [i + 1]
+        self._run: list[tuple[Frame, Interval]] = []  # duplicates whose run may still be short
         self._long_run = False
-        self._latest: Frame | None = None  # hidden or not
+        self._latest: Frame | None = None  # the source frame before, missing or not
         self._reset_next = True  # the interval that begins at the latest frame is a reset
         self._reset_time = Fraction(0)  # the first frame at or after it begins a reset
-        self._first = 0  # position of the keyframe that the next window draws from
-        self._index = 0
+        self._first = 0  # position of the keyframe that the next window begins at
+        self._index = 0  # of the next window
+        self._lead: deque[Iterator[Window]] = deque()  # windows before the first good frame
 
     def push(self, frame: Frame) -> Iterator[Window]:
-        """Take the next source frame; yield the windows that are complete. Raises InputError."""
+        """Take the next source frame and return the windows that are complete by now.
+
+        The frame is taken at once; windows that are not iterated come with the next call.
+        Raises InputError.
+        """
+        self._take(frame)
+        return self._ready(final=False)
+
+    def finish(self) -> Iterator[Window]:
+        """Yield the remaining windows; the last one shows the last frame for its own duration.
+
+        Raises InputError if every frame was missing.
+        """
+        if self._latest is None:
+            return
+        if not self._keyframes:
+            self._admit_first(*self._missing.stand_in())
+        yield from self._ready(final=True)
+        last = self._usual.last(self._latest.duration, self._timeline.rate)
+        end = self._latest.time + last
+        self.duration = end - self._timeline.start
+        run = self._missing.close_run()
+        if run is not None:
+            self._count_repeated(run, end, "the video ends")
+        tail = self._timeline.tail(self._keyframes[-1].time, end, run.times if run else ())
+        yield from self._repeating(self._first, self._first, tail)
+
+    def _take(self, frame: Frame) -> None:
+        """Admit a source frame as a keyframe, or add it to the missing ones."""
         step = self._step(frame)
         good = self._good()
         since = good.time if good else None
-        if self._hiding.hides(frame, since, self._timeline.start):
-            self._hiding.hide(frame, good, self._usual.is_pause(step))
+        if self._missing.is_missing(frame, since, self._timeline.start):
+            self._missing.add(frame, good, paused=self._usual.is_pause(step))
             self._usual.add(step)
             return
-        missing = self._hiding.take(frame)
+        run = self._missing.close_run(frame)
         if good is None:
-            yield from self._lead_in(frame, missing)
+            self._admit_first(frame, run)
             return
-        interval = self._interval(good, frame, step, missing)
+        interval = self._interval(good, frame, step, run)
         self._reset_next = interval.join not in (Join.INTERPOLATE, Join.DUPLICATE)
         if frame.time >= self._reset_time:
             self._pass_reset(frame.time)
         self._admit(frame, interval)
-        yield from self._complete(final=False)
 
-    def finish(self) -> Iterator[Window]:
-        """Yield the remaining windows; the last one holds the last frame for its own duration.
-
-        Raises InputError if every frame was hidden.
-        """
-        if self._latest is None:
-            return
-        if not self._keys:
-            yield from self._lead_in(*self._hiding.stand_in())
-        yield from self._complete(final=True)
-        last = self._usual.last(self._latest.duration, self._timeline.rate)
-        end = self._latest.time + last
-        self.duration = end - self._timeline.start
-        missing = self._hiding.take()
-        if missing is not None:
-            self._cover(missing, end, "the video ends")
-        times = self._timeline.tail(self._keys[-1].time, end, missing.times if missing else ())
-        yield from self._held(self._first, self._first, times)
+    def _ready(self, *, final: bool) -> Iterator[Window]:
+        """Yield the windows that are complete, in order."""
+        while self._lead:
+            yield from self._lead[0]
+            self._lead.popleft()
+        yield from self._complete(final=final)
 
     def _step(self, frame: Frame) -> Fraction:
         """Return the seconds since the source frame before. Raises InputError."""
@@ -132,39 +152,37 @@ class RollingWindow:
         return step
 
     def _good(self) -> Frame | None:
-        """Return the latest frame that was not hidden."""
+        """Return the latest frame that is not missing."""
         if self._run:
             return self._run[-1][0]
-        return self._keys[-1] if self._keys else None
+        return self._keyframes[-1] if self._keyframes else None
 
     def _interval(
-        self, left: Frame, right: Frame, step: Fraction, missing: MissingRun | None
+        self, left: Frame, right: Frame, step: Fraction, run: MissingRun | None
     ) -> Interval:
-        """Say how two neighbours hang together, and count it."""
-        join = self._join(left, right, step, missing)
+        """Return what lies between two neighbours, and count it. run: the frames missing there."""
+        join = self._join(left, right, step, run)
         self._usual.add(step)
-        if missing is None:
+        if run is None:
             return Interval(join, self._reset_next)
         if join is Join.INTERPOLATE:
-            self.counts.redrawn += len(missing.times)
+            self.counts.missing_interpolated += len(run.times)
         else:
-            self._cover(missing, right.time, join.value)
-        return Interval(
-            join, self._reset_next, tuple(missing.times), missing.switch_time(right.time)
-        )
+            self._count_repeated(run, right.time, join.value)
+        return Interval(join, self._reset_next, tuple(run.times), run.switch_time(right.time))
 
-    def _join(self, left: Frame, right: Frame, step: Fraction, missing: MissingRun | None) -> Join:
+    def _join(self, left: Frame, right: Frame, step: Fraction, run: MissingRun | None) -> Join:
         seen = self._shots.join(left, right, self._reset_next)
-        if seen is Join.CUT and missing is not None and missing.whole:
+        if seen is Join.CUT and run is not None and run.in_one_shot:
             seen = Join.INTERPOLATE
-        if seen is Join.DUPLICATE and missing is None:
-            self.counts.repeats += 1
-        if right.spliced or (missing and missing.spliced):
+        if seen is Join.DUPLICATE and run is None:
+            self.counts.duplicates += 1
+        if right.spliced or (run and run.spliced):
             return Join.SPLICE
-        damaged = right.lost or (missing is not None and missing.damaged)
-        if left.corrupt or right.corrupt or ((missing or damaged) and self._is_long(left, right)):
+        damaged = right.lost or (run is not None and run.damaged)
+        if left.corrupt or right.corrupt or ((run or damaged) and self._is_long(left, right)):
             return Join.CORRUPT
-        if not damaged and (self._usual.is_pause(step) or (missing and missing.paused)):
+        if not damaged and (self._usual.is_pause(step) or (run and run.paused)):
             self.counts.pauses += 1
             return Join.PAUSE
         if seen is Join.CUT:
@@ -172,27 +190,28 @@ class RollingWindow:
         return seen
 
     def _is_long(self, left: Frame, right: Frame) -> bool:
-        """Return True if good frames are too far apart to draw all that is missing between them."""
-        return right.time - left.time > self._hiding.longest + 2 * (self._usual.usual or 0)
+        """Return True if good frames are too far apart to interpolate what is missing between."""
+        return right.time - left.time > self._missing.longest + 2 * (self._usual.usual or 0)
 
-    def _cover(self, missing: MissingRun, end: Fraction, why: str) -> None:
-        """Count hidden frames in whose place others are held, and say so the first time."""
-        if not self.counts.covered:
+    def _count_repeated(self, run: MissingRun, end: Fraction, why: str) -> None:
+        """Count missing frames in whose place others are repeated; say so the first time."""
+        if not self.counts.missing_repeated:
             log.warning(
-                "the frames hidden from %.3f s to %.3f s cannot be drawn (%s): the nearest is held",
-                float(missing.times[0]),
+                "the frames missing from %.3f s to %.3f s cannot be interpolated (%s): the nearest "
+                "frame is repeated",
+                float(run.times[0]),
                 float(end),
                 why,
             )
-        self.counts.covered += len(missing.times)
+        self.counts.missing_repeated += len(run.times)
 
-    def _lead_in(self, first: Frame, missing: MissingRun | None) -> Iterator[Window]:
-        """Admit the first good frame; yield windows that hold it from the stream's start on."""
-        self._keys.append(first)
-        if missing is not None:
-            self._cover(missing, first.time, "the video begins")
-            times = self._timeline.between(missing.start, first.time, missing.times[1:])
-            yield from self._held_before(0, times)
+    def _admit_first(self, first: Frame, run: MissingRun | None) -> None:
+        """Admit the first good frame; where frames before it are missing it is shown early."""
+        self._keyframes.append(first)
+        if run is not None:
+            self._count_repeated(run, first.time, "the video begins")
+            places = self._timeline.between(run.start, first.time, run.times[1:])
+            self._lead.append(self._showing_early(0, places))
 
     def _pass_reset(self, now: Fraction) -> None:
         """Begin anew at `now`, the first frame at or after a multiple of RESET_SECONDS."""
@@ -202,23 +221,20 @@ class RollingWindow:
         self._reset_time = self._timeline.start + (past + 1) * RESET_SECONDS
 
     def _admit(self, frame: Frame, interval: Interval) -> None:
-        """Append a keyframe, or set a repeat aside until the length of its run is known."""
-        if (
-            self._smooth
-            and interval.join is Join.DUPLICATE
-            and not (self._reset_next or interval.hidden)
-        ):
+        """Append a keyframe, or set a duplicate aside until the length of its run is known."""
+        duplicate = interval.join is Join.DUPLICATE
+        if self._smooth and duplicate and not self._reset_next and not interval.missing:
             self._run.append((frame, interval))
             if self._long_run or len(self._run) >= LONGEST_RUN:
                 self._long_run = True
-                self._keys += [repeat for repeat, _ in self._run]
+                self._keyframes += [same for same, _ in self._run]
                 self._intervals += [before for _, before in self._run]
                 self._run.clear()
             return
         reset = interval.reset or any(before.reset for _, before in self._run)
         self._run.clear()
         self._long_run = False
-        self._keys.append(frame)
+        self._keyframes.append(frame)
         self._intervals.append(
             interval if reset == interval.reset else replace(interval, reset=reset)
         )
@@ -230,24 +246,23 @@ class RollingWindow:
             if self._intervals[first].draws:
                 yield self._window(first, last, self._slots(first, last))
             else:
-                yield from self._not_drawn(first, last)
+                yield from self._not_interpolated(first, last)
             done = max(last - self._shape.before, 0)
-            del self._keys[:done], self._intervals[:done]
+            del self._keyframes[:done], self._intervals[:done]
             self._first = last - done
 
     def _end(self, *, final: bool) -> int | None:
         """Return the last keyframe of the window that begins at _first, or None to wait."""
-        first, newest = self._first, len(self._keys) - 1
+        first, newest = self._first, len(self._keyframes) - 1
         if first >= newest:
             return None
         if not self._intervals[first].draws:
             return first + 1
         last, limit = first + 1, first + self._shape.keyframes - 1
-        while (
-            last < min(limit, newest)
-            and self._intervals[last].draws
-            and not self._intervals[last].reset
-        ):
+        while last < min(limit, newest):
+            following = self._intervals[last]
+            if following.reset or not following.draws:
+                break
             last += 1
         if not final and (last + self._shape.after > newest or (last == newest and last < limit)):
             return None
@@ -262,43 +277,42 @@ class RollingWindow:
             for index, time, tau in self._between(first + number)
         )
 
-    def _between(self, first: int) -> Iterator[tuple[int, Fraction, Fraction]]:
-        """Yield (index, time, tau) of the output times between a keyframe and the next."""
-        left, right = self._keys[first : first + 2]
-        return self._timeline.between(left.time, right.time, self._intervals[first].hidden)
+    def _between(self, first: int) -> Iterator[Place]:
+        """Yield the places of the output times between a keyframe and the next."""
+        left, right = self._keyframes[first : first + 2]
+        return self._timeline.between(left.time, right.time, self._intervals[first].missing)
 
-    def _not_drawn(self, first: int, last: int) -> Iterator[Window]:
+    def _not_interpolated(self, first: int, last: int) -> Iterator[Window]:
         """Yield windows that repeat the earlier keyframe, from `switch_time` on the later one."""
-        times, switch_time = self._between(first), self._intervals[first].switch_time
+        places, switch_time = self._between(first), self._intervals[first].switch_time
         if switch_time is None:
-            yield from self._held(first, last, times)
+            yield from self._repeating(first, last, places)
             return
-        known = list(times)
-        near = sum(time < switch_time for _, time, _ in known)
-        yield from self._held(first, last, iter(known[:near]))
-        yield from self._held_before(last, iter(known[near:]))
+        known = list(places)
+        earlier = sum(time < switch_time for _, time, _ in known)
+        yield from self._repeating(first, last, iter(known[:earlier]))
+        yield from self._showing_early(last, iter(known[earlier:]))
 
-    def _held_before(
-        self, key: int, times: Iterator[tuple[int, Fraction, Fraction]]
-    ) -> Iterator[Window]:
+    def _showing_early(self, key: int, places: Iterator[Place]) -> Iterator[Window]:
         """Yield windows that show a keyframe before its own time; taus count back from it."""
-        while part := tuple(islice(times, HELD_SLOTS)):
-            slots = tuple(Slot(index, time, 0, tau - 1) for index, time, tau in part)
-            yield self._numbered((self._keys[key],), 0, 0, (), slots)
+        while group := tuple(islice(places, REPEATED_SLOTS)):
+            slots = tuple(Slot(index, time, 0, tau - 1) for index, time, tau in group)
+            yield self._numbered((self._keyframes[key],), 0, 0, (), slots)
 
-    def _held(
-        self, first: int, last: int, times: Iterator[tuple[int, Fraction, Fraction]]
-    ) -> Iterator[Window]:
+    def _repeating(self, first: int, last: int, places: Iterator[Place]) -> Iterator[Window]:
         """Yield windows that only show keyframe `first`, a bounded number of slots each."""
         left = min(first, self._shape.before)
-        while part := tuple(islice(times, HELD_SLOTS)):
-            yield self._window(first, last, tuple(Slot(i, t, left, tau) for i, t, tau in part))
+        while group := tuple(islice(places, REPEATED_SLOTS)):
+            slots = tuple(Slot(index, time, left, tau) for index, time, tau in group)
+            yield self._window(first, last, slots)
 
     def _window(self, first: int, last: int, slots: tuple[Slot, ...]) -> Window:
         begin = max(first - self._shape.before, 0)
-        end = min(last + self._shape.after, len(self._keys) - 1)
-        keys, intervals = self._keys[begin : end + 1], self._intervals[begin:end]
-        return self._numbered(tuple(keys), first - begin, last - begin, tuple(intervals), slots)
+        end = min(last + self._shape.after, len(self._keyframes) - 1)
+        keyframes, intervals = self._keyframes[begin : end + 1], self._intervals[begin:end]
+        return self._numbered(
+            tuple(keyframes), first - begin, last - begin, tuple(intervals), slots
+        )
 
     def _numbered(
         self,

@@ -11,48 +11,36 @@ from math import ceil
 from statistics import median
 
 from ltxfilter.errors import OptionError
-from ltxfilter.values import NTSC, parse_fraction, parse_rate, round_half_up
+from ltxfilter.values import NTSC, check_multiple, parse_rate, round_half_up
 
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
-PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: a longer pause is not drawn across
-LONGEST_PAUSE = 3600  # seconds; a longer one is a damaged timestamp
+PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: what is longer is a pause
+LONGEST_PAUSE = 3600  # seconds; what is longer is a damaged time stamp
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """An output frame to be produced."""
-
-    index: int  # position in the output, from 0
-    time: Fraction  # seconds on the source's clock
-    left: int  # position of its earlier keyframe in the window
-    # 0 <= tau < 1 between its two keyframes; exactly 0 passes the earlier through. Below 0 the
-    # earlier one is missing, and `left` is held before its time.
-    tau: Fraction
+Place = tuple[int, Fraction, Fraction]  # of a slot: index, time in seconds, tau
 
 
 @dataclass(slots=True)
 class Timeline:
-    """Output times `start + k / rate`; with `rate` None, every source interval in `split` parts.
+    """The output times: `start + k / rate`, or every source interval in `split` equal parts."""
 
-    start: seconds of the first source frame.
-    """
-
-    rate: Fraction | None
-    start: Fraction
-    split: int = 2
-    _next: int = 0
+    rate: Fraction | None  # output frames per second; None keeps the source's own timeline
+    start: Fraction  # seconds: time of the first source frame
+    split: int = 2  # parts of a source interval where the source's own timeline is kept
+    _next: int = 0  # index of the next slot, where the source's own timeline is kept
     _known: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))  # a time, its place in slots
 
     def between(
-        self, left: Fraction, right: Fraction, hidden: Sequence[Fraction] = ()
-    ) -> Iterator[tuple[int, Fraction, Fraction]]:
+        self, left: Fraction, right: Fraction, missing: Sequence[Fraction] = ()
+    ) -> Iterator[Place]:
         """Yield (index, time, tau) of every output time with `left <= time < right`.
 
-        hidden: times of source frames between the two, which count where the source's own
-        timeline is kept; tau goes from `left` to `right` all the same.
+        missing: times of missing source frames between the two. Where the source's own timeline is
+        kept they divide the interval as if they were there; tau goes from `left` to `right` anyway.
         """
         if self.rate is None:
-            for begin, end in pairwise((left, *hidden, right)):
+            for begin, end in pairwise((left, *missing, right)):
                 for part in range(self.split):
                     time = begin + (end - begin) * part / self.split
                     yield self._next, time, (time - left) / (right - left)
@@ -74,15 +62,15 @@ class Timeline:
         return self._known[1]
 
     def tail(
-        self, left: Fraction, end: Fraction, hidden: Sequence[Fraction] = ()
-    ) -> Iterator[tuple[int, Fraction, Fraction]]:
+        self, left: Fraction, end: Fraction, missing: Sequence[Fraction] = ()
+    ) -> Iterator[Place]:
         """Yield the output times from the last source frame at `left` to the stream's `end`.
 
         With a rate their total number, earlier ones included, is round((end - start) * rate);
         the last source frame itself is never lost.
         """
         if self.rate is None:
-            yield from self.between(left, end, hidden)
+            yield from self.between(left, end, missing)
             return
         first = max(ceil((left - self.start) * self.rate), 0)
         count = max(round_half_up((end - self.start) * self.rate), 1)
@@ -93,18 +81,18 @@ class Timeline:
 
 @dataclass(slots=True)
 class UsualInterval:
-    """How far apart source frames are: `nominal` seconds, or else the median of the latest."""
+    """How far apart source frames usually are: `nominal`, or else the median of the latest 31."""
 
-    nominal: Fraction | None
+    nominal: Fraction | None  # seconds; None where the stream has no constant rate
     _recent: deque[Fraction] = field(default_factory=lambda: deque(maxlen=31))
 
     def add(self, step: Fraction) -> None:
-        """Take note of the seconds from one frame to the next."""
+        """Count the seconds from one frame to the next."""
         if self.nominal is None:
             self._recent.append(step)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin anew, with no interval counted."""
         self._recent.clear()
 
     @property
@@ -115,7 +103,7 @@ class UsualInterval:
         return median(self._recent)
 
     def is_pause(self, step: Fraction) -> bool:
-        """Say whether the source paused for `step` seconds."""
+        """Return True if `step` seconds from one frame to the next are a pause."""
         if self.nominal is not None and step <= self.nominal:  # the common case, cheaply
             return False
         usual = self.usual
@@ -124,7 +112,8 @@ class UsualInterval:
     def last(self, declared: Fraction | None, rate: Fraction | None) -> Fraction:
         """Return how long the last frame is shown, seconds.
 
-        declared: its own duration. rate: the output's, for want of anything better.
+        declared: the frame's own duration in seconds, not believed under half the usual interval.
+        rate: output frames per second, used if there is no usual interval.
         """
         usual = self.usual
         if usual is None:
@@ -183,8 +172,5 @@ def output_rate(fps: str, source: Fraction | None) -> Fraction | None:
     if fps.endswith("x"):
         if source is None:
             raise OptionError(f"--fps {fps} needs a constant source rate; use --fps source or 60")
-        try:
-            return parse_rate(str(source * parse_fraction(fps[:-1])))
-        except (ValueError, ZeroDivisionError):
-            raise OptionError(f"--fps {fps!r} is not a multiple; use 2x or 5/2x") from None
+        return parse_rate(str(source * check_multiple(fps)))
     return parse_rate(fps)

@@ -60,7 +60,7 @@ def test_file_to_file(clip: Path, tmp_path: Path):
     )
     assert said[0].endswith("25 fps -> 50 fps, engine blend")
     assert re.fullmatch(r"ltxfilter: memory: decode \d+ \+ .* = ~\d+ MB", said[1])
-    assert said[2] == "ltxfilter: in 25, out 50: 25 passed through, 24 drawn, 1 held"
+    assert said[2] == "ltxfilter: in 25, out 50: 25 passed through, 24 interpolated, 1 repeated"
     assert "bottleneck: " in said[3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv"]
 
@@ -267,8 +267,8 @@ def test_probe_prints_the_plan_and_writes_nothing(clip: Path, tmp_path: Path):
     assert text[0] == f"input: {clip}, 160x120 yuv420p, 25 fps, 25 frames"
     assert text[1] == "output: 60 fps, 60 frames in 1.000 s"
     assert text[2] == "output times: 0, 1/60, 1/30, ... 59/60 s"
-    assert text[3] == "passed through: 5 of 25 source frames; to draw or hold: 55"
-    assert "stream 0: video h264, drawn anew" in text
+    assert text[3] == "passed through: 5 of 25 source frames; to interpolate or repeat: 55"
+    assert "stream 0: video h264, interpolated" in text
     assert any(re.fullmatch(r"stream 1: audio aac, dropped: .+", line) for line in text)
     assert text[-1].startswith("memory: decode ")
     assert not list(tmp_path.iterdir())
@@ -279,7 +279,7 @@ def test_probe_knows_raw_files(tmp_path: Path):
     done = ltxfilter("probe", *RAW, "-i", tmp_path / "in.yuv", "--fps", "2x", "-f", "rawvideo", "-")
     assert done.returncode == 0, done.stderr
     assert "output: 50 fps, 14 frames in 0.280 s" in lines(done.stdout)
-    assert "passed through: 7 of 7 source frames; to draw or hold: 7" in lines(done.stdout)
+    assert "passed through: 7 of 7 source frames; to interpolate or repeat: 7" in lines(done.stdout)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

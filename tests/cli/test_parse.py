@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltxfilter.cli.flags import FLAGS, LEVELS, REFUSED, Side
+from ltxfilter.cli.flags import FLAGS, REFUSED, Side
 from ltxfilter.cli.parse import parse
 from ltxfilter.errors import OptionError
 from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.values import LEVELS
 
 
 def options(line: str) -> Options:
@@ -158,7 +159,7 @@ def test_talking():
         ("-i a -b:a 128k b.mp4", "only video is encoded"),
         ("-i a -c:a aac b.mp4", "-c:a aac: streams other than video are copied"),
         ("-i a -acodec aac b.mp4", "-c:a aac"),
-        ("-i a -c:v copy b.mp4", "the video is drawn anew"),
+        ("-i a -c:v copy b.mp4", "has frames that are interpolated"),
         ("-i a -s 64x48 b.mp4", "does not scale"),
         ("-s 64", "size '64'"),
         ("-s 0x48", "size '0x48'"),

@@ -31,8 +31,7 @@ from ltxfilter.options import ModelOptions, Options
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Interval, Join, Window, WindowShape
+from ltxfilter.windows.window import Interval, Join, Slot, Window, WindowShape
 
 WIDTH, HEIGHT = 256, 144
 RATE = F(25)

@@ -7,6 +7,7 @@ import re
 import select
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction as F
 
 import numpy as np
@@ -20,7 +21,8 @@ from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame, PlaneShape, VideoInfo
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline import latency
-from ltxfilter.pipeline.latency import Latency, Live, without_lookahead
+from ltxfilter.pipeline.assemble import Assembly, assemble_engine
+from ltxfilter.pipeline.latency import Latency, Lateness, without_lookahead
 from ltxfilter.pipeline.run import run
 from ltxfilter.windows.missing import MissingFrames
 from ltxfilter.windows.rolling import RollingWindow
@@ -42,7 +44,8 @@ class Script:
 
 
 def worker(bound, engine="flow", info=INFO, **more):
-    return Live(Options(max_latency=bound, engine=engine, **more)).open_worker(info, F(50))
+    options = Options(max_latency=bound, engine=engine, **more)
+    return assemble_engine(options, info, F(50)).runner
 
 
 @given(
@@ -58,7 +61,7 @@ def test_no_slot_waits_longer_than_was_said(marks, shape, smooth, spare, rate):
     said = Latency.of(shape, INFO, repeats)
     hole = F(spare, 25)
     rolling = RollingWindow(
-        shape, rate, Script(), INFO.interval, repeats, hiding=MissingFrames(longest=hole)
+        shape, rate, Script(), INFO.interval, repeats, missing=MissingFrames(longest=hole)
     )
     for number, mark in enumerate(marks):
         code = 0 if mark == "corrupt" else mark
@@ -83,7 +86,12 @@ def test_flow_looks_ahead_only_if_there_is_time(caplog):
     ("bound", "engine", "more", "says"),
     [
         (F(79, 1000), "flow", {}, "at this frame rate no engine takes less than 80 ms"),
-        (F(79, 1000), "blend", {}, "engine blend takes 80 ms (1 source frame ahead, 1 to draw)"),
+        (
+            F(79, 1000),
+            "blend",
+            {},
+            "engine blend takes 80 ms (1 source frame ahead, 1 to interpolate)",
+        ),
         (F(3, 25), "flow:lookahead=0", {"repeats": "smooth"}, "with --repeats report"),
         (F(3, 25), "blend", {"repeats": "smooth"}, "use --engine flow or flow:lookahead=0 or"),
     ],
@@ -98,7 +106,9 @@ def test_engines_that_draw_many_frames_at_once_are_refused(monkeypatch):
     from ltxfilter.engines.blend import Blend
 
     monkeypatch.setattr(Blend, "open", lambda *_, **__: WindowShape(keyframes=9, slots=0))
-    with pytest.raises(OptionError, match=r"640 ms \(8 source frames ahead, 8 to draw\); use"):
+    with pytest.raises(
+        OptionError, match=r"640 ms \(8 source frames ahead, 8 to interpolate\); use"
+    ):
         worker(F(1, 2), "blend")
     assert worker(F(64, 100), "blend").shape.keyframes == 9
 
@@ -109,11 +119,10 @@ def test_a_variable_rate_counts_with_its_longest_interval():
 
 
 def test_spans_that_cannot_be_waited_for_are_refused():
-    live = Live(Options(max_latency=F(1, 5), redraw=((F(1), F(3, 2)),), engine="blend"))
-    opened = live.open_worker(INFO, F(50))
+    options = Options(max_latency=F(1, 5), redraw=((F(1), F(3, 2)),), engine="blend")
     with pytest.raises(OptionError, match="no more than 120 ms in one go"):
-        live.longest_hole(opened, INFO)
-    assert Live(Options()).longest_hole(opened, INFO) is None
+        assemble_engine(options, INFO, F(50))
+    assemble_engine(replace(options, max_latency=None), INFO, F(50)).close()
 
 
 def test_options_that_make_no_sense_are_refused():
@@ -155,26 +164,27 @@ def test_small_frames_do_not_wait_for_each_other():
 def test_what_leaves_too_late_is_told_once(monkeypatch, caplog):
     now = [100.0]
     monkeypatch.setattr(latency, "perf_counter", lambda: now[0])
-    live = Live(Options(max_latency=F(1, 5)))
+    live = Lateness(F(1, 5))
     source = live.arriving(Frame(F(n, 25), ()) for n in range(60))
     for number in range(60):
         assert next(source).time == F(number, 25)
         now[0] += 0.3 if number in (3, 40, 50) else 0.1  # the time that drawing takes
-        live.left(F(number, 25))
-        live.left(F(2 * number + 1, 50))
+        live.leaving(F(number, 25))
+        live.leaving(F(2 * number + 1, 50))
         now[0] += 0.04
     assert live.worst == pytest.approx(0.3)
     assert caplog.text.count("--max-latency 200 ms is not kept: 300 ms late at 1.600 s") == 1
     assert caplog.text.count("not kept") == 1
 
 
-def test_without_a_bound_nothing_is_measured_or_shortened():
-    live = Live(Options())
-    assert [one.time for one in live.arriving([Frame(F(1), ())])] == [F(1)]
-    live.left(F(1))
-    assert live.worst is None
-    assert live.input == Options().input
-    assert live.group > 1
+def test_without_a_bound_nothing_is_measured_or_shortened(clip, tmp_path):
+    options = Options(
+        input=InputOptions(path=str(clip)), output=OutputOptions(path=str(tmp_path / "out.y4m"))
+    )
+    with Assembly(options) as free, Assembly(replace(options, max_latency=F(1))) as bounded:
+        assert free.lateness() is None
+        assert free.group_bytes > bounded.group_bytes == 1
+        assert free.budget.decode_bytes > bounded.budget.decode_bytes == 1
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,7 @@ from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow
 from ltxfilter.pipeline.run import Run
 from ltxfilter.windows.cuts import Note
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Interval, Join, Window
+from ltxfilter.windows.window import Interval, Join, Slot, Window
 
 SIZE = "96x64"
 
@@ -52,7 +51,7 @@ def test_it_tells_of_every_output_frame(clip: Path, tmp_path: Path):
     spans = "0.4:0.5"
     done = convert(clip, tmp_path / "out.y4m", fps=60, engine="flow", redraw=spans, report=path)
     found = read(path)
-    assert (found["format"], found["version"], found["ended"]) == (report.FORMAT, 1, "complete")
+    assert (found["format"], found["version"], found["ended"]) == (report.FORMAT, 2, "complete")
     assert found["input"]["rate"] == "25"
     assert found["options"]["redraw"] == [["2/5", "1/2"]]
     assert found["versions"]["ltxfilter"]
@@ -60,12 +59,12 @@ def test_it_tells_of_every_output_frame(clip: Path, tmp_path: Path):
     assert [frame["index"] for frame in out] == list(range(done.frames_out))
     made = [frame["made"] for frame in out]
     counts = [made.count(kind) for kind in ("source", "interpolated", "repeated")]
-    assert counts == [done.passed, done.drawn, done.held]
+    assert counts == [done.passed, done.interpolated, done.repeated]
     assert all(
         f["engine"] == "flow" and f["psnr_db"] > 10 for f in out if f["made"] == "interpolated"
     )
-    assert [time for w in found["windows"] for time in w.get("hidden", [])] == [0.4, 0.44, 0.48]
-    assert found["statistics"]["redrawn"] == done.redrawn == 3
+    assert [time for w in found["windows"] for time in w.get("missing", [])] == [0.4, 0.44, 0.48]
+    assert found["statistics"]["missing_interpolated"] == done.missing_interpolated == 3
     assert found["statistics"]["frames_out"] == done.frames_out
     for window in found["windows"]:
         keys = window["keyframes"]
@@ -118,14 +117,14 @@ def test_it_is_whole_after_an_early_end(clip: Path, tmp_path: Path):
         engine="blend",
     )
     with Run(options) as opened:
-        write = opened.sink.write
+        write = opened.assembly.sink.write
 
         def writes(frame: Frame) -> None:
             write(frame)
             if opened.progress.frames_out == 20:
                 opened.cancel(signal.SIGTERM)
 
-        opened.sink.write = writes
+        opened.assembly.sink.write = writes
         with pytest.raises(Interrupted):
             opened.go()
     found = read(path)

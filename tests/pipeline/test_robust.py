@@ -50,14 +50,22 @@ REFUSED = {  # words; exit code; how the error line begins
     "a bad encoder option": ("-i good.mp4 -crf x", 2, "libx264 does not take -crf x"),
     "no such encoder": ("-i good.mp4 -c:v wobble", 2, "-c:v wobble: FFmpeg has no such encoder"),
     "no such stream": ("-i good.mp4 -map 0:9", 2, "-map 0:9: matches no stream of the input"),
-    "a rate of zero": ("-i good.mp4 --fps 0", 2, "frame rate 0 must be above 0 and at most 1000"),
-    "a rate in words": ("-i good.mp4 --fps fast", 2, "frame rate 'fast' is not a number; use 50"),
-    "a rate too high": ("-i good.mp4 --fps 1e6", 2, "frame rate '1e6' is not a number"),
+    "a rate of zero": (
+        "-i good.mp4 --fps 0",
+        2,
+        "--fps: frame rate 0 must be above 0 and at most 1000",
+    ),
+    "a rate in words": (
+        "-i good.mp4 --fps fast",
+        2,
+        "--fps: frame rate 'fast' is not a number; use 50",
+    ),
+    "a rate too high": ("-i good.mp4 --fps 1e6", 2, "--fps: frame rate '1e6' is not a number"),
     "too little memory": ("-i good.mp4 --memory 9M", 2, "--memory 9M is too little for 160x120"),
     "too many threads": ("-i good.mp4 -threads 99999", 2, "-threads 99999: write a whole number"),
     "two inputs": ("-i good.mp4 -i good.mkv", 2, "-i is given twice; ltxfilter reads one input"),
     "no -i": ("good.mp4", 2, "two file names, good.mp4 and "),
-    "no value": ("-i good.mp4 -y --fps", 2, "frame rate "),
+    "no value": ("-i good.mp4 -y --fps", 2, "--fps: frame rate "),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from support.tools import make_clip, samples
 
 import ltxfilter
-from ltxfilter.cli import doctor
+from ltxfilter.cli import probe
 from ltxfilter.errors import InputError, Interrupted, OptionError, OutputError
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import Run, run
@@ -123,11 +123,11 @@ def test_flow_draws_and_counts_add_up(tmp_path):
     seen = []
     progress = ltxfilter.convert(clip, tmp_path / "out.mkv", on_progress=seen.append)
     assert progress.frames_in == progress.passed == 25
-    assert progress.passed + progress.drawn + progress.held == 50
-    assert progress.drawn >= 20
+    assert progress.passed + progress.interpolated + progress.repeated == 50
+    assert progress.interpolated >= 20
     assert progress.out_time == F(49, 50)
     assert progress.duration == 1
-    assert {stage.name for stage in progress.stages} == {"decode", "motion", "draw"}
+    assert {stage.name for stage in progress.stages} == {"decode", "motion", "interpolate"}
     assert sum(progress.memory.values()) > 0
 
 
@@ -135,8 +135,8 @@ def test_engines_hear_of_the_stretched_intervals(clip):
     options = Options(input=InputOptions(path=str(clip)), output=OutputOptions(path="a.mkv"))
     heard = []
     for speed in (F(1), F(1, 2)):
-        plan = doctor.plan(replace(options, fps="50", speed=speed))
-        heard.append(plan.memory["draw"])
+        plan = probe.plan(replace(options, fps="50", speed=speed))
+        heard.append(plan.memory["interpolate"])
     assert heard[1] > heard[0]  # twice the slots between two keyframes
 
 
@@ -179,7 +179,7 @@ def test_cancel_keeps_the_part_that_is_done(tmp_path):
         with pytest.raises(Interrupted) as caught:
             opened.go(lambda _: opened.cancel(15))
         assert caught.value.exit_code == 143
-    assert "out.mp4.part holds the first" in (opened.partial or "")
+    assert "out.mp4.part holds the first" in (opened.assembly.partial or "")
     assert not (tmp_path / "out.mp4").exists()
     with av.open(str(tmp_path / "out.mp4.part"), format="mov") as container:
         assert len(list(container.decode(video=0))) == opened.progress.frames_out > 0

@@ -43,6 +43,7 @@ def output(worker, frames, rate=F(50)):
 class Bad(Blend):
     """Draws green pictures for every second window."""
 
+    can_be_wrong = True
     name = "bad"
 
     def draw(self, window, motion):
@@ -76,7 +77,7 @@ def engine(monkeypatch):
     return name
 
 
-def test_originals_come_back_as_they_are_and_the_rest_is_drawn():
+def test_originals_come_back_as_they_are_and_the_rest_is_interpolated():
     frames = [frame(n, 50 + n) for n in range(4)]
     out = output(WindowRunner("blend", INFO, F(50)), frames)
     assert [f.made for f in out] == [Made.SOURCE, Made.INTERPOLATED] * 3 + [
@@ -90,7 +91,7 @@ def test_originals_come_back_as_they_are_and_the_rest_is_drawn():
     assert out[-1].planes is frames[-1].planes
 
 
-def test_an_implausible_picture_is_drawn_again_by_a_fallback(engine):
+def test_an_implausible_picture_is_made_again_by_a_fallback(engine):
     frames = [frame(n, 50) for n in range(4)]
     worker = WindowRunner(engine(Bad), INFO, F(50))
     out = output(worker, frames)

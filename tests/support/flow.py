@@ -8,8 +8,7 @@ import numpy as np
 
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame, PlaneShape, VideoInfo
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Interval, Join, Window
+from ltxfilter.windows.window import Interval, Join, Slot, Window
 from support.scenes import scene
 
 WIDTH, HEIGHT = 256, 144

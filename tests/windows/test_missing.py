@@ -16,12 +16,13 @@ from support.tools import make_clip
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, Made, PlaneShape, VideoInfo
 from ltxfilter.media.opening import open_source
+from ltxfilter.normalize import seconds_of, spans_of
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import run
 from ltxfilter.pipeline.stages import drawn
 from ltxfilter.pipeline.window_runner import WindowRunner
-from ltxfilter.values import parse_spans, seconds_of, spans_of
-from ltxfilter.windows.missing import LONGEST_MISSING, MissingFrames, hide, merged
+from ltxfilter.values import LONGEST_REDRAW, merge_spans, parse_spans
+from ltxfilter.windows.missing import MissingFrames, hide
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, WindowShape
 
@@ -84,7 +85,9 @@ def test_hidden_frames_never_appear_and_the_others_stay(marks, rate, smooth):
         for out in found:
             if out.time in on_time:
                 assert out is on_time[out.time]
-        assert rolling.counts.redrawn + rolling.counts.covered == len(frames) - len(good)
+        assert rolling.counts.missing_interpolated + rolling.counts.missing_repeated == len(
+            frames
+        ) - len(good)
 
 
 @given(begin=st.integers(1, 30), count=st.integers(1, 60), rate=RATES)
@@ -94,8 +97,8 @@ def test_what_lies_between_two_good_frames_is_drawn_from_both(begin, count, rate
     for number in range(begin, begin + count):
         frames[number] = frame(number, 7, hidden=True)
     found, rolling = output(frames, rate)
-    assert rolling.counts.redrawn == count
-    assert rolling.counts.covered == 0
+    assert rolling.counts.missing_interpolated == count
+    assert rolling.counts.missing_repeated == 0
     left, right = F(begin - 1, 25), F(begin + count, 25)
     for out in found:
         if left < out.time < right:
@@ -110,8 +113,8 @@ def test_beside_a_cut_the_nearest_good_frame_is_held(caplog):
     shown = [next(n for n, one in enumerate(frames) if is_of(out, one)) for out in found[2:8]]
     assert shown == [1, 1, 1, 4, 4, 4]
     assert [out.made for out in found[2:9]] == [Made.SOURCE] + 5 * [Made.REPEATED] + [Made.SOURCE]
-    assert rolling.counts.covered == 2
-    assert "cannot be drawn (cut)" in caplog.text
+    assert rolling.counts.missing_repeated == 2
+    assert "cannot be interpolated (cut)" in caplog.text
 
 
 def shot_of(one):
@@ -128,18 +131,18 @@ def shot_of(one):
 )
 def test_hidden_frames_tell_where_in_a_hole_the_cut_is(shots, seen):
     frames = [frame(n, 100 * shot + 1, hidden=1 <= n <= 3) for n, shot in enumerate(shots)]
-    hiding = MissingFrames(apart=lambda left, right: shot_of(left) != shot_of(right))
-    found, rolling = output(frames, hiding=hiding)
+    hiding = MissingFrames(is_cut=lambda left, right: shot_of(left) != shot_of(right))
+    found, rolling = output(frames, missing=hiding)
     assert [shot_of(out) for out in found[:8]] == seen
-    assert rolling.counts.covered == 3
+    assert rolling.counts.missing_repeated == 3
     assert rolling.counts.cuts == 1
 
 
 def test_frames_that_look_apart_are_of_one_shot_if_nothing_between_them_is_cut():
     frames = [frame(0, 10), frame(1, 20, hidden=True), frame(2, 31)]
-    found, rolling = output(frames, hiding=MissingFrames(apart=lambda *_: False))
+    found, rolling = output(frames, missing=MissingFrames(is_cut=lambda *_: False))
     assert [int(out.planes[0][0, 0]) for out in found[:5]] == [10, 15, 20, 26, 31]
-    assert (rolling.counts.redrawn, rolling.counts.cuts) == (1, 0)
+    assert (rolling.counts.missing_interpolated, rolling.counts.cuts) == (1, 0)
 
 
 def test_the_stream_may_begin_and_end_hidden(caplog):
@@ -149,16 +152,16 @@ def test_the_stream_may_begin_and_end_hidden(caplog):
         assert [out.time for out in found] == [F(n, 50) for n in range(12)]
         assert all(is_of(out, frames[2]) for out in found[:5])
         assert all(is_of(out, frames[3]) for out in found[6:])
-        assert rolling.counts.covered == 4
+        assert rolling.counts.missing_repeated == 4
     assert "the video begins" in caplog.text
 
 
 def test_long_damage_is_shown_after_a_while_and_drawn_from_again_later():
     frames = [frame(n, corrupt=10 <= n < 40) for n in range(50)]
-    found, rolling = output(frames, F(25), hiding=MissingFrames(longest=F(1, 2)))
+    found, rolling = output(frames, F(25), missing=MissingFrames(longest=F(1, 2)))
     shown = [n for n, out in enumerate(found) if out.made is Made.SOURCE]
     assert shown == [*range(10), *range(22, 50)]
-    assert rolling.counts.covered == 12
+    assert rolling.counts.missing_repeated == 12
 
 
 def test_a_video_that_is_damaged_throughout_is_still_shown():
@@ -176,7 +179,7 @@ def test_frames_that_were_lost_are_no_pause():
     for frames, more, drawn_ones in (
         (lost, {}, 13),
         (damaged, {}, 13),
-        (far, {"hiding": MissingFrames(longest=F(1))}, 0),
+        (far, {"missing": MissingFrames(longest=F(1))}, 0),
     ):
         found, rolling = output(frames, **more)
         left, right = F(2, 25), frames[-2].time
@@ -205,7 +208,13 @@ def test_packets_that_do_not_decode_are_drawn_over(tmp_path):
             cuts=False,
         )
     )
-    assert (done.passed, done.drawn, done.held, done.pauses, done.corrupt) == (46, 4, 0, 0, 4)
+    assert (done.passed, done.interpolated, done.repeated, done.pauses, done.corrupt) == (
+        46,
+        4,
+        0,
+        0,
+        4,
+    )
 
 
 def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():
@@ -214,8 +223,8 @@ def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():
     for frames, count in ((paused, 64), (spliced, 12)):
         found, rolling = output(frames)
         assert len(found) == count
-        assert rolling.counts.redrawn == 0
-        assert rolling.counts.covered == 1
+        assert rolling.counts.missing_interpolated == 0
+        assert rolling.counts.missing_repeated == 1
 
 
 @given(count=st.integers(1, 200), most=st.integers(1, 8))
@@ -237,7 +246,7 @@ def test_a_long_hole_is_drawn_in_small_parts(count, most):
     clock=st.integers(-5, 5),
 )
 def test_hiding_marks_the_frames_of_the_spans(spans, clock):
-    ranges = merged((F(begin, 25), F(begin + length, 25)) for begin, length in spans)
+    ranges = merge_spans((F(begin, 25), F(begin + length, 25)) for begin, length in spans)
     assert all(a[1] < b[0] for a, b in pairwise(ranges))
     frames = [Frame(F(n + clock, 25), ()) for n in range(50)]
     marked = {n for n, one in enumerate(hide(frames, ranges, F(clock, 25))) if one.hidden}
@@ -245,7 +254,7 @@ def test_hiding_marks_the_frames_of_the_spans(spans, clock):
 
 
 def test_a_span_without_frames_is_said(caplog):
-    assert len(list(hide([frame(0), frame(1)], merged([(F(5), F(6))]), F(0)))) == 2
+    assert len(list(hide([frame(0), frame(1)], merge_spans([(F(5), F(6))]), F(0)))) == 2
     assert "--redraw 5:6: no source frame" in caplog.text
 
 
@@ -261,7 +270,7 @@ def test_spans_are_read_as_they_are_written():
 
 def test_spans_are_read_as_programs_give_them():
     assert spans_of("1:2") == ((F(1), F(2)),)
-    assert spans_of([(0.1 + 0.2, F(7, 3)), (1, "90")]) == ((F(3, 10), F(7, 3)), (F(1), F(90)))
+    assert spans_of([(4, "9.5"), (0.1 + 0.2, F(7, 3))]) == ((F(3, 10), F(7, 3)), (F(4), F(19, 2)))
     assert seconds_of("500ms") == seconds_of(0.5) == F(1, 2)
     for odd in (1.5, [1.5], [(1, 2, 3)], [(1, float("nan"))], [(None, 1)]):
         with pytest.raises(OptionError):
@@ -270,10 +279,10 @@ def test_spans_are_read_as_programs_give_them():
 
 def test_unusable_spans_are_refused():
     with pytest.raises(OptionError, match="end after it begins"):
-        merged([(F(3), F(2))])
-    assert merged([(F(0), LONGEST_MISSING)])
+        merge_spans([(F(3), F(2))])
+    assert merge_spans([(F(0), LONGEST_REDRAW)])
     with pytest.raises(OptionError, match="at most 10 s"):
-        merged([(F(0), F(6)), (F(5), F(11))])
+        merge_spans([(F(0), F(6)), (F(5), F(11))])
 
 
 def read(path):
@@ -307,7 +316,7 @@ def test_damage_in_a_file_is_drawn_over_and_nothing_else_changes(tmp_path):
     assert len(found) == done.frames_out
     for one in frames:
         assert same(one, found[one.time - frames[0].time]) != one.corrupt
-    assert done.redrawn + done.covered == len(bad)
+    assert done.missing_interpolated + done.missing_repeated == len(bad)
     target = OutputOptions(path=str(tmp_path / "kept.y4m"))
     assert run(replace(options, output=target, conceal=False)).passed == len(frames)
     assert all(map(same, frames, read(tmp_path / "kept.y4m")))
@@ -337,4 +346,4 @@ def test_spans_count_as_ss_does(tmp_path, suffix, start):
     assert len(out) == len(whole) == done.frames_out
     changed = [k for k, pair in enumerate(zip(whole, out, strict=True)) if not same(*pair)]
     assert {k + 25 * begin for k in changed} == drawn
-    assert done.redrawn == 3
+    assert done.missing_interpolated == 3

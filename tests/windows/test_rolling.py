@@ -112,7 +112,7 @@ def test_nothing_is_drawn_across_a_pause_a_splice_or_damage_that_is_shown():
     frames = [frame(F(n, 25)) for n in range(4)]
     frames += [frame(1), frame(F(26, 25), spliced=True), frame(F(27, 25), corrupt=True)]
     shown = MissingFrames(conceal=False)
-    found, rolling = windows(frames, WindowShape(), F(50), interval=F(1, 25), hiding=shown)
+    found, rolling = windows(frames, WindowShape(), F(50), interval=F(1, 25), missing=shown)
     joins = [w.intervals[w.first].join for w in found if w.first < w.last]
     assert joins == [Join.INTERPOLATE] * 3 + [Join.PAUSE, Join.SPLICE, Join.CORRUPT]
     assert rolling.counts.pauses == 1
@@ -153,7 +153,7 @@ def test_short_runs_of_repeats_are_smoothed_over_and_long_ones_shown():
     found, rolling = windows(frames, WindowShape(), F(24), repeats="smooth")
     drawn = [slot.index for w in found for slot in w.to_draw()]
     assert drawn == [1, 3, 4]
-    assert rolling.counts.repeats == 7
+    assert rolling.counts.duplicates == 7
     found, _ = windows(frames, WindowShape(), F(24), repeats="report")
     assert not [slot for w in found for slot in w.to_draw()]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
@@ -157,6 +157,13 @@ class ContainerSource:
             yield self._frame(picture, time, spliced)
             self.counts.frames += 1
         self._report(last)
+
+    def frame_times(self) -> tuple[Sequence[Fraction], Fraction] | None:
+        """Return every frame's seconds from the first, and all of their seconds together."""
+        found = scan(self.options) if self.seekable else None
+        if found is None:
+            return None
+        return [time - found.start for time in found.times], found.end - found.start
 
     def cancel(self) -> None:
         """Make a waiting read end soon; safe in signal handlers and other threads."""

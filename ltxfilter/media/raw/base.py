@@ -78,6 +78,10 @@ class BareSource(ABC):
             where = f" at or after {float(self._first):g} s" if self._first else ""
             raise InputError(f"{self.name}: no video frames{where}")
 
+    def frame_times(self) -> None:
+        """Return None: the frames are as far apart as the rate says."""
+        return
+
     def cancel(self) -> None:
         """End a waiting read with Stopped; safe in signal handlers and other threads."""
         self._stream.cancel()

@@ -14,8 +14,7 @@ from fractions import Fraction
 from itertools import count
 from math import ceil, floor, gcd
 
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Window, WindowShape
+from ltxfilter.windows.window import Slot, Window, WindowShape
 
 CAP = Fraction(60)  # frames per second; the models know no faster, time is stretched above it
 SPAN = 8  # frames of a latent
@@ -190,11 +189,11 @@ class Ruler:
         known = range(low, high + 1)
         if rate is None:
             parts = [
-                len(interval.hidden) + 1 for interval in window.intervals
+                len(interval.missing) + 1 for interval in window.intervals
             ]  # hidden frames have their time
             self._times = [keys[low].time]
             for key in range(low, high):
-                self._times += [*window.intervals[key].hidden, keys[key + 1].time]
+                self._times += [*window.intervals[key].missing, keys[key + 1].time]
             self._zero = sum(parts[low:first])
             self.rate = SPLIT * sum(parts[low:high]) / (keys[high].time - keys[low].time)
             places = [Fraction(SPLIT * (sum(parts[low:key]) - self._zero)) for key in known]

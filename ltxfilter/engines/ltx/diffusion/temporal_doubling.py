@@ -23,8 +23,7 @@ from ltxfilter.engines.ltx.diffusion.samplers import Denoiser
 from ltxfilter.engines.ltx.diffusion.tokens import Tokens, empty_grid, joined, seeded_noise
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.frame import Frame, Planes
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Interval, Join, Window
+from ltxfilter.windows.window import Interval, Join, Slot, Window
 
 REFINING = samplers.DISTILLED[4:]  # from latents that the temporal upsampler made
 ANCHORED = 2 * SPAN  # frames from one keyframe that refining is given to the next

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ltxfilter.engines.ltx.diffusion.grids import shot
 from ltxfilter.engines.ltx.temporal import reflected
-from ltxfilter.windows.timeline import Slot
-from ltxfilter.windows.window import Window
+from ltxfilter.windows.window import Slot, Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltxfilter.pipeline.progress import (
+from ltxfilter.cli.progress_line import (
     Pace,
-    Progress,
-    bottleneck,
-    busy,
     clock,
     key_values,
     memory_line,
@@ -18,6 +15,7 @@ from ltxfilter.pipeline.progress import (
     status_line,
     summary,
 )
+from ltxfilter.pipeline.progress import Progress, bottleneck, busy
 from ltxfilter.pipeline.threads import StageStats
 from ltxfilter.values import MIB
 
@@ -30,7 +28,7 @@ def run_of(
     draw: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Progress:
     """Return a finished run; each stage is (elapsed, send_wait, receive_wait) in seconds."""
-    names = {"decode": decode, "motion": motion, "draw": draw}
+    names = {"decode": decode, "motion": motion, "interpolate": draw}
     stages = tuple(
         StageStats(name, elapsed=own, send_wait=sent, receive_wait=received, peak_bytes=MIB)
         for name, (own, sent, received) in names.items()
@@ -39,7 +37,9 @@ def run_of(
 
 
 def test_the_counts_add_up():
-    progress = Progress(passed=3, drawn=2, held=1, out_time=Fraction(1), duration=Fraction(4))
+    progress = Progress(
+        passed=3, interpolated=2, repeated=1, out_time=Fraction(1), duration=Fraction(4)
+    )
     assert progress.frames_out == 6
     assert progress.done == 0.25
     assert Progress().done is None
@@ -69,7 +69,7 @@ def test_the_pace_follows_within_a_minute():
 
 
 def test_the_status_line_speaks_ffmpegs_words():
-    progress = Progress(passed=50, drawn=50, out_time=Fraction(4), elapsed=2.0)
+    progress = Progress(passed=50, interpolated=50, out_time=Fraction(4), elapsed=2.0)
     pace = Pace()
     assert status_line(progress, pace) == "frame=  100 fps=50 time=00:00:04.00 speed=? ? eta=?"
     progress.duration = Fraction(8)
@@ -80,7 +80,7 @@ def test_the_status_line_speaks_ffmpegs_words():
 
 
 def test_progress_blocks_read_as_ffmpegs():
-    progress = Progress(passed=5, drawn=4, held=1, out_time=Fraction(1, 3), elapsed=0.5)
+    progress = Progress(passed=5, interpolated=4, repeated=1, out_time=Fraction(1, 3), elapsed=0.5)
     block = dict(line.split("=") for line in key_values(progress, ended=False).splitlines())
     assert block == {
         "frame": "10", "fps": "20.00", "out_time_us": "333333", "out_time_ms": "333333",
@@ -106,14 +106,14 @@ def test_clocks_carry():
 
 def test_busy_leaves_waiting_out():
     progress = run_of(decode=(10, 6, 1), motion=(5, 0, 0), draw=(12, 0, 3))
-    assert busy(progress) == {"decode": 4, "motion": 4, "draw": 12, "encode": 7}
+    assert busy(progress) == {"decode": 4, "motion": 4, "interpolate": 12, "encode": 7}
 
 
 @pytest.mark.parametrize(
     ("progress", "name"),
     [
         (run_of(decode=(10, 9, 0), motion=(1, 0, 0), draw=(4, 0, 1)), "encode"),
-        (run_of(decode=(10, 9, 0), motion=(4, 0, 0), draw=(15, 0, 9)), "draw"),
+        (run_of(decode=(10, 9, 0), motion=(4, 0, 0), draw=(15, 0, 9)), "interpolate"),
         (run_of(decode=(10, 9, 0), motion=(9, 0, 0), draw=(9, 0, 9)), "motion"),
         (run_of(decode=(10, 0, 8), motion=(9, 0, 0), draw=(1, 0, 9)), "decode"),
         (Progress(elapsed=1.0), "encode"),
@@ -125,14 +125,14 @@ def test_the_bottleneck_is_what_the_others_wait_for(progress: Progress, name: st
 
 def test_the_summary_names_what_happened():
     progress = run_of(draw=(18, 0, 9))
-    progress.frames_in, progress.passed, progress.drawn, progress.held = 10, 10, 9, 1
+    progress.frames_in, progress.passed, progress.interpolated, progress.repeated = 10, 10, 9, 1
     lines = list(summary(progress))
-    assert lines[0] == "in 10, out 20: 10 passed through, 9 drawn, 1 held"
+    assert lines[0] == "in 10, out 20: 10 passed through, 9 interpolated, 1 repeated"
     assert lines[1].startswith("took 10.0 s; busy: decode 0.0, ")
-    assert "bottleneck: draw" in lines[1]
+    assert "bottleneck: interpolate" in lines[1]
     assert lines[1].endswith("queues held at most 3 MB")
     progress.cuts, progress.corrupt = 2, 1
-    assert "noticed: cuts 2, corrupt 1" in list(summary(progress))
+    assert "noticed: scene cuts 2, corrupt 1" in list(summary(progress))
 
 
 def test_memory_by_part():

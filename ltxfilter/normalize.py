@@ -1,0 +1,249 @@
+"""What a program gives to an option -> the one value that everything else works with.
+
+Each `X_of(value)` takes the text that the command line would take, or a value that already is of
+the right kind, and raises OptionError with what was given and what is allowed. `options.py` names
+the reader of every option, adds the option's name to the message, and calls them once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fractions import Fraction
+from functools import wraps
+from inspect import signature
+from math import isfinite
+from typing import Any, ParamSpec, TypeVar
+
+from ltxfilter.errors import OptionError
+from ltxfilter.values import (
+    MAX_THREADS,
+    Span,
+    check_multiple,
+    merge_spans,
+    parse_bytes,
+    parse_lora,
+    parse_rate,
+    parse_spans,
+    parse_speed,
+    parse_switch,
+    parse_time,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def number_of(value: object) -> Fraction | None:
+    """Return a finite number that is no text and no truth value as a Fraction, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
+        return None
+    return Fraction(value) if isfinite(value) else None
+
+
+def seconds_of(value: object) -> Fraction:
+    """Read seconds: a number, rounded to the nanosecond, or text as for `parse_time`.
+
+    Raises OptionError.
+    """
+    if isinstance(value, str):
+        return parse_time(value)
+    number = number_of(value)
+    if number is None:
+        raise OptionError(f"time {value!r}: give seconds as a number, or text such as '1:02:03.5'")
+    return number.limit_denominator(10**9)
+
+
+def spans_of(value: object) -> tuple[Span, ...]:
+    """Read spans: text as for `parse_spans`, or pairs of seconds; merged. Raises OptionError."""
+    if isinstance(value, str):
+        return merge_spans(parse_spans(value))
+    try:
+        pairs = [(begin, end) for begin, end in value]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise OptionError(f"spans {value!r}: give pairs of seconds, as [(1.5, 3.5)]") from None
+    return merge_spans((seconds_of(begin), seconds_of(end)) for begin, end in pairs)
+
+
+def bytes_of(value: object) -> int:
+    """Read a size in bytes: a whole number above 0, or text as for `parse_bytes`.
+
+    Raises OptionError.
+    """
+    size = parse_bytes(value) if isinstance(value, str) else number_of(value)
+    if size is None or size <= 0 or size != int(size):
+        raise OptionError(f"size {value!r}: give bytes above 0, or text such as '512M' or '4G'")
+    return int(size)
+
+
+def rate_of(value: object) -> Fraction:
+    """Read frames per second: a number, or text as for `parse_rate`. Raises OptionError."""
+    if not isinstance(value, str) and number_of(value) is None:
+        raise OptionError(f"frame rate {value!r} is not a number; use 50, 60000/1001 or 59.94")
+    return parse_rate(str(value))
+
+
+def fps_of(value: object) -> str:
+    """Read an output rate: "auto", "source", a multiple such as "2x", or a rate.
+
+    Returns it as text. Raises OptionError.
+    """
+    text = str(value) if number_of(value) is not None else value
+    if not isinstance(text, str):
+        raise OptionError(f"frame rate {value!r}: give 'auto', 'source', '2x' or a rate such as 60")
+    if text.endswith("x"):
+        check_multiple(text)
+    elif text not in ("auto", "source"):
+        parse_rate(text)
+    return text
+
+
+def speed_of(value: object) -> Fraction:
+    """Read a factor from 0.01 to 100: a number, or text as for `parse_speed`.
+
+    Raises OptionError.
+    """
+    if not isinstance(value, str) and number_of(value) is None:
+        raise OptionError(f"{value!r}: give a number from 0.01 to 100, such as 0.5 or '1/3'")
+    return parse_speed(str(value))
+
+
+def threads_of(value: object) -> int:
+    """Read a number of threads, 1 to MAX_THREADS. Raises OptionError."""
+    text = value if isinstance(value, str) else str(number_of(value))
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
+        raise OptionError(f"{value!r}: give a whole number from 1 to {MAX_THREADS}")
+    return int(text)
+
+
+def whole_of(value: object) -> int:
+    """Read a whole number above 0. Raises OptionError."""
+    text = value if isinstance(value, str) else str(number_of(value))
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or not int(text):
+        raise OptionError(f"{value!r} is no whole number above 0")
+    return int(text)
+
+
+def switch_of(value: object) -> bool:
+    """Read True or False, 1 or 0, or text as for `parse_switch`. Raises OptionError."""
+    if isinstance(value, str):
+        return parse_switch(value)
+    if not isinstance(value, (bool, int)) or value not in (0, 1):
+        raise OptionError(f"{value!r} is neither yes nor no; give True or False")
+    return bool(value)
+
+
+def text_of(value: object) -> str:
+    """Read text. Raises OptionError."""
+    if not isinstance(value, str):
+        raise OptionError(f"{value!r} is no text")
+    return value
+
+
+def path_of(value: object) -> str:
+    """Read the name of a file: text or an object with `__fspath__`. Raises OptionError."""
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path:
+        raise OptionError(f"{value!r} is no file name; give text or a Path")
+    return path
+
+
+def texts_of(value: object) -> tuple[str, ...]:
+    """Read one text, or several. Raises OptionError."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, Sequence):
+        raise OptionError(f"{value!r} is neither a text nor a list of texts")
+    return tuple(map(text_of, value))
+
+
+def mapping_of(value: object) -> Mapping[str, str]:
+    """Read options by name, with texts or numbers as values; a truth value becomes 1 or 0.
+
+    Raises OptionError.
+    """
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{value!r} is no mapping; give {{'crf': 18}}")
+    return {text_of(key): _scalar_text(key, item) for key, item in value.items()}
+
+
+def _scalar_text(key: object, value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if not isinstance(value, (str, int, float, Fraction)):
+        raise OptionError(f"{key}={value!r}: give a text or a number")
+    return str(value)
+
+
+def lora_of(value: object) -> tuple[str, float]:
+    """Read a LoRA: text as for `parse_lora`, or a file and its strength. Raises OptionError."""
+    if isinstance(value, str):
+        return parse_lora(value)
+    try:
+        path, strength = value  # type: ignore[misc]
+    except (TypeError, ValueError):
+        path, strength = value, 1
+    number = number_of(strength)
+    if number is None:
+        raise OptionError(f"{value!r}: give a file, or a pair of file and strength")
+    return path_of(path), float(number)
+
+
+def loras_of(value: object) -> tuple[tuple[str, float], ...]:
+    """Read several LoRAs, in a list. Raises OptionError."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise OptionError(f"{value!r} is no list; give [(file, strength)]")
+    return tuple(map(lora_of, value))
+
+
+def choice_of(*choices: str) -> Callable[[object], str]:
+    """Return a reader of one of `choices`."""
+
+    def read(value: object) -> str:
+        if value not in choices:
+            raise OptionError(f"{value!r} is none of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def optional(read: Callable[[object], T]) -> Callable[[object], T | None]:
+    """Return a reader that also takes None, which means that nothing was given."""
+    return lambda value: None if value is None else read(value)
+
+
+def instance_of(kind: type[T]) -> Callable[[object], T]:
+    """Return a reader of objects of one class."""
+
+    def read(value: object) -> T:
+        if not isinstance(value, kind):
+            raise OptionError(f"{value!r} is no {kind.__name__}")
+        return value
+
+    return read
+
+
+def named_options(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a misspelt or missing argument an OptionError, as every other wrong option is."""
+    parameters = signature(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise OptionError(f"{function.__name__}: {error}{_hint(kwargs)}") from None
+        return function(*args, **kwargs)
+
+    def _hint(given: Mapping[str, Any]) -> str:
+        known = list(parameters.parameters)
+        unknown = [name for name in given if name not in known]
+        close = get_close_matches(unknown[0], known, n=1) if unknown else []
+        return f"; did you mean {close[0]}?" if close else ""
+
+    return checked

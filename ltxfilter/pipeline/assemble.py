@@ -1,0 +1,201 @@
+"""Everything that a run needs, opened in one place: source, engine, sink, memory, in this order.
+
+`Assembly` serves conversions and `ltxfilter probe`; `assemble_engine` is its middle part, which
+also serves programs that push frames (`api.Interpolator`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Self
+
+from ltxfilter.frame import VideoInfo
+from ltxfilter.media.base import Sink, Source
+from ltxfilter.media.opening import open_sink, open_source
+from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
+from ltxfilter.pipeline.memory import Budget, Job, divide
+from ltxfilter.pipeline.stages import at_speed
+from ltxfilter.pipeline.threads import CHUNK
+from ltxfilter.pipeline.window_runner import WindowRunner
+from ltxfilter.values import LONGEST_REDRAW
+from ltxfilter.windows.cuts import CutDetector
+from ltxfilter.windows.missing import MissingFrames
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.timeline import output_rate
+
+log = logging.getLogger("ltxfilter.convert")
+
+OpenOutput = Callable[[OutputOptions, Source, Fraction | None], Sink]
+
+
+@dataclass(slots=True)
+class EngineParts:
+    """An open engine, and what brings the frames of a stream into its windows."""
+
+    runner: WindowRunner
+    rolling: RollingWindow
+    detector: CutDetector
+    latency: Latency  # of the stream with this engine
+    bound: LatencyBound | None  # None unless `--max-latency` asks for one
+
+    def close(self) -> None:
+        """Release the engine; calling it twice does nothing."""
+        self.runner.close()
+
+
+def assemble_engine(
+    options: Options,
+    video: VideoInfo,
+    rate: Fraction | None,
+    *,
+    shown: VideoInfo | None = None,
+    reading: int = 0,
+) -> EngineParts:
+    """Open the engine that `options` name for frames of `video`, output at `rate`.
+
+    shown: the frames as the engine sees them, if another speed changes them. reading: source
+    frames that reading and decoding hold back. Raises OptionError, EngineError.
+    """
+    seen = shown or video
+    bound = None
+    if options.max_latency is not None:
+        bound = LatencyBound(options.max_latency, options, seen, reading)
+    runner = _open_runner(options, seen, rate, bound)
+    try:
+        detector = CutDetector(video, cuts=options.cuts)
+        rolling = RollingWindow(
+            runner.shape,
+            rate,
+            detector,
+            seen.interval,
+            options.repeats,
+            missing=MissingFrames(
+                options.conceal,
+                _longest_missing(options, video, runner, bound),
+                detector.apart,
+            ),
+        )
+    except BaseException:
+        runner.close()
+        raise
+    latency = Latency.of(runner.shape, video, options.repeats, reading)
+    return EngineParts(runner, rolling, detector, latency, bound)
+
+
+def _open_runner(
+    options: Options, video: VideoInfo, rate: Fraction | None, bound: LatencyBound | None
+) -> WindowRunner:
+    """Open the engine, without look-ahead if that is what the bound takes."""
+    runner = WindowRunner(options.engine, video, rate, options.threads, options.models)
+    if bound is None or bound.keeps(runner.shape):
+        return runner
+    runner.close()
+    spec = bound.spec_without_lookahead(runner)
+    return WindowRunner(spec, video, rate, options.threads, options.models)
+
+
+def _longest_missing(
+    options: Options, video: VideoInfo, runner: WindowRunner, bound: LatencyBound | None
+) -> Fraction:
+    """Return the seconds of missing frames that are interpolated, within memory and latency."""
+    longest = LONGEST_REDRAW
+    if not runner.shape.slots:  # all slots of a window are made at once: more would not fit
+        usual = (runner.shape.keyframes - 1) * video.usual_interval
+        longest = max(usual, options.longest_redraw)
+    if bound is not None:
+        longest = min(longest, bound.longest_missing(runner))
+    return longest / options.speed
+
+
+class Assembly:
+    """What one run is made of, open. Use it in a `with` statement."""
+
+    def __init__(self, options: Options, open_output: OpenOutput = open_sink) -> None:
+        """Open the source, the engine and the sink, and divide the memory.
+
+        open_output: opens the sink; `ltxfilter probe` opens one that leaves nothing behind.
+        Raises LtxFilterError before anything but the first frame is decoded.
+        """
+        self.options = options
+        self.partial: str | None = None  # after an early end: where the unfinished output is
+        with ExitStack() as opening:
+            own = opening.enter_context
+            self.source: Source = own(closing(open_source(self._input())))
+            self.info = self.source.info
+            self.rate = output_rate(options.fps, self.info.rate)
+            shown = at_speed(self.info, options.speed)
+            self.engine = own(
+                closing(
+                    assemble_engine(
+                        options, self.info, self.rate, shown=shown, reading=self.source.delay
+                    )
+                )
+            )
+            if options.target is not options.output:
+                log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
+            self.sink: Sink = open_output(options.target, self.source, self.rate)
+            opening.callback(self.close_sink)
+            self.budget = self._budget(shown)
+            self._open = opening.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    @property
+    def runner(self) -> WindowRunner:
+        """The engine, as windows are given to it."""
+        return self.engine.runner
+
+    @property
+    def duration(self) -> Fraction | None:
+        """Seconds of output, if known before decoding."""
+        duration = self.source.duration
+        return None if duration is None else duration / self.options.speed
+
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of small frames that change threads together; 1: no frame waits for another."""
+        return CHUNK if self.engine.bound is None else 1
+
+    def lateness(self) -> Lateness | None:
+        """Return what measures how late frames leave; None where no bound was asked for."""
+        bound = self.engine.bound
+        return None if bound is None else Lateness(bound.seconds)
+
+    def close_sink(self) -> None:
+        """Complete what was written as a playable file, if the run did not reach its end."""
+        self.partial = self.sink.close() or self.partial
+
+    def _input(self) -> InputOptions:
+        """Return what to read; for live video each further thread of a decoder would be late."""
+        given = self.options.input
+        if self.options.max_latency is None:
+            return given
+        return replace(given, threads=given.threads or 1)
+
+    def _budget(self, shown: VideoInfo) -> Budget:
+        """Divide the memory. Raises OptionError if it is too little."""
+        options, runner = self.options, self.runner
+        job = Job(
+            shown,
+            self.rate,
+            runner.shape,
+            source_bytes=self.source.held_bytes,
+            sink_bytes=self.sink.held_bytes,
+            threads=options.threads,
+            longest_redraw=options.longest_redraw / options.speed,
+        )
+        budget = divide(options.memory, job)
+        if runner.shape.slots:
+            runner.most_slots = budget.slots
+        if self.engine.bound is not None:
+            budget = self.engine.bound.shorten_queues(budget, self.sink.held_bytes)
+        return budget

@@ -1,0 +1,35 @@
+"""A run without files and threads: source frames in, output frames out, for `api.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.options import Options
+from ltxfilter.pipeline.assemble import assemble_engine
+from ltxfilter.pipeline.stages import drawn
+from ltxfilter.windows.missing import hidden
+
+
+class FramePath:
+    """Source frames in, output frames out, in this thread."""
+
+    def __init__(self, info: VideoInfo, rate: Fraction | None, options: Options) -> None:
+        """Open the engine for frames of a stream, output at `rate`."""
+        self._redraw = options.redraw
+        self._parts = assemble_engine(options, info, rate)
+        self.latency = self._parts.latency.seconds
+
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        """Yield the output frames that `frame` completes."""
+        windows = self._parts.rolling.push(hidden(frame, self._redraw))
+        return drawn(windows, self._parts.runner)
+
+    def finish(self) -> Iterator[Frame]:
+        """Yield the rest."""
+        return drawn(self._parts.rolling.finish(), self._parts.runner)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._parts.close()
