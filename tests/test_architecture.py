@@ -38,6 +38,12 @@ DOORS = {  # package -> where it may be imported
     "ray": ("jobs/ray_cluster.py",),
 }
 LARGEST = 400  # lines of a file; aim for 300
+FULLEST = 12  # files of a folder, __init__.py and sub-folders not counted
+LONGEST = 40  # lines of a function; a longer one says why: "# long, since ..."
+KERNELS = (  # Triton's kernels: their language has no functions of Python to call
+    "motion/cuda/align_ends.py", "motion/cuda/candidates.py", "motion/cuda/grid_kernels.py",
+    "motion/cuda/picture_kernels.py", "motion/cuda/search.py",
+)  # fmt: skip
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 
@@ -71,6 +77,83 @@ def test_files_stay_small_and_say_what_they_are_for():
         text = (ROOT / path).read_text()
         assert len(text.splitlines()) <= LARGEST, f"{path} does more than one thing"
         assert (ast.get_docstring(ast.parse(text)) or "").strip(), f"{path} has no docstring"
+
+
+def test_folders_can_be_taken_in_at_a_glance():
+    for folder in {(ROOT / path).parent for path in FILES}:
+        files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= FULLEST, f"{folder.relative_to(ROOT)} holds {len(files)} files"
+
+
+def test_no_folder_is_a_drawer_for_everything():
+    folders = {part for path in FILES for part in path.split("/")[:-1]}
+    assert not folders & {"utils", "util", "core", "common", "misc", "helpers", "lib"}
+
+
+def test_no_two_classes_share_a_name():
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path)
+    assert not {name: paths for name, paths in homes.items() if len(paths) > 1}
+
+
+def functions(path: str) -> Iterator[tuple[ast.FunctionDef, str]]:
+    """Yield every function of a file, with the text of its lines."""
+    text = (ROOT / path).read_text()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            yield node, "\n".join(lines[node.lineno - 1 : node.end_lineno])
+
+
+def test_functions_stay_short_or_say_why_they_are_long():
+    for path in FILES:
+        for node, text in functions(path):
+            assert node.end_lineno is not None
+            documented = len((ast.get_docstring(node, clean=False) or "").splitlines())
+            length = node.end_lineno - node.lineno + 1 - documented
+            reason = "# long, since" in text or path in KERNELS
+            assert length <= LONGEST or reason, f"{path}: {node.name} has {length} lines"
+
+
+def test_sinks_do_not_ask_what_a_source_is():
+    sources = {
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Source")
+    }
+    for path in FILES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                names = {
+                    n.id for arg in node.args[1:] for n in ast.walk(arg) if isinstance(n, ast.Name)
+                }
+                asks = node.func.id == "isinstance" and names & sources
+                assert not asks, f"{path}:{node.lineno} asks for {names & sources}"
+
+
+def test_engines_are_asked_for_what_their_contract_declares():
+    for path in FILES:
+        if path.startswith(
+            ("pipeline/", "engines/auto.py", "engines/__init__.py", "cli/", "api.py")
+        ):
+            for node in ast.walk(ast.parse((ROOT / path).read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    assert node.func.id != "hasattr", f"{path}:{node.lineno}"
+
+
+def test_no_engine_is_known_by_name_outside_its_folder():
+    from ltxfilter.engines import ENGINES
+
+    for path in FILES:
+        if path.startswith("pipeline/"):
+            for node in ast.walk(ast.parse((ROOT / path).read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    name = node.value.partition(":")[0]
+                    assert name not in set(ENGINES) - {"auto"}, f"{path}:{node.lineno}: {name}"
 
 
 def test_only_the_command_line_prints():

@@ -77,7 +77,7 @@ def assemble_engine(
             missing=MissingFrames(
                 options.conceal,
                 _longest_missing(options, video, runner, bound),
-                detector.apart,
+                detector.is_cut,
             ),
         )
     except BaseException:

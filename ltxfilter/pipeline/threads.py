@@ -1,4 +1,8 @@
-"""Threads and memory bounds, nothing else: run a generator ahead, map a function in order."""
+"""Threads and memory bounds: run a generator ahead of its reader, map a function in order.
+
+A stage is a generator; it can be tested with lists and no threads. `buffered` runs one in a thread
+of its own behind a `Channel` that is bounded in bytes.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,8 @@ from ltxfilter.errors import Stopped
 T = TypeVar("T")
 R = TypeVar("R")
 
-POLL = 0.05  # seconds between looks at the stop event
-CHUNK = 1 << 17  # bytes; smaller items change threads together, or waking would cost more than they
+POLL = 0.05  # seconds between two looks at the stop event
+CHUNK = 1 << 17  # bytes; smaller items change threads together, since waking a thread costs more
 
 
 class ChannelClosed(Exception):
@@ -30,20 +34,20 @@ class EndOfChannel(Exception):
 
 @dataclass(slots=True)
 class StageStats:
-    """What a stage did; `busy` is what its thread worked, waiting left out."""
+    """What a stage did, and for how long it waited."""
 
     name: str
-    items: int = 0  # groups of small ones count as one
-    bytes: int = 0  # queued now
-    peak_bytes: int = 0
-    peak_items: int = 0
-    elapsed: float = 0.0  # seconds from its first item asked for to its last one sent
-    send_wait: float = 0.0  # seconds the stage waited for room downstream
-    receive_wait: float = 0.0  # seconds the reader of this stage waited for it
+    items: int = 0  # items that left it; a group of small ones counts as one
+    bytes: int = 0  # bytes that are queued behind it now
+    peak_bytes: int = 0  # bytes that were queued at most
+    peak_items: int = 0  # items that were queued, or in work, at most
+    elapsed: float = 0.0  # seconds from asking for its first item to sending its last one
+    send_wait: float = 0.0  # seconds that the stage waited for room behind it
+    receive_wait: float = 0.0  # seconds that its reader waited for it
 
 
 class Channel(Generic[T]):
-    """A first-in first-out hand-over between two threads, bounded in bytes.
+    """A first-in first-out queue between two threads, bounded in bytes.
 
     One item always fits, so that no bound can deadlock. Closing rules are those of trio's memory
     channels: `finish` ends the receiver after the last item, `close` ends the sender at once.
@@ -139,12 +143,12 @@ def buffered(
     stop: threading.Event,
     group: int = CHUNK,
 ) -> Generator[T]:
-    """Iterate `items` in a thread of its own, at most `max_bytes` ahead of the reader.
+    """Yield `items`, which are iterated in a thread of their own, at most `max_bytes` ahead.
 
-    Items smaller than `group` bytes are handed over several at a time; with 1 none waits for
-    another. An error in `items` surfaces here, after the good items. Whoever iterates closes:
-    closing ends the thread and waits for it, and an abnormal end sets `stop` first, so that a
-    source which waits for a silent producer lets go. Raises Stopped once `stop` is set.
+    Items smaller than `group` bytes are handed over several at a time; with 1, no item waits for
+    another. An error in `items` is raised here, after the items before it. Whoever iterates must
+    close: closing ends the thread and waits for it. An abnormal end sets `stop` first, so that a
+    source that waits for a silent producer lets go. Raises Stopped once `stop` is set.
     """
     channel: Channel[Chunk[T]] = Channel(stats, max_bytes, lambda chunk: chunk[1], stop)
     source = chunked(items, size_of, min(group, max_bytes))
@@ -241,33 +245,34 @@ def ordered(
 ) -> Generator[R]:
     """Yield `function(item)` for each item, in order, running up to `threads` at once.
 
-    The threads take the items in turn, so that making one overlaps work on those before. ahead:
-    how many items (or groups of small ones, see `buffered`) may be in flight or done but not yet
-    yielded, at least 1. Errors surface where they belong; closing rules are those of `buffered`.
-    In `stats`, elapsed is the seconds spent in `function`, summed over the threads.
+    The threads take the items in turn, so that preparing an item overlaps with the work on those
+    before it. ahead: how many items (or groups of small ones, see `buffered`) may be in work, or
+    done and not yet yielded, at least 1. An error is raised in place of its item's result; closing
+    rules are those of `buffered`. In `stats`, `elapsed` is the seconds spent in `function`, summed
+    over the threads.
     """
     source = chunked(items, size_of, group)
-    crew = _Crew(source, lambda chunk: [function(item) for item in chunk[0]], stats, ahead)
+    pool = _OrderedPool(source, lambda chunk: [function(item) for item in chunk[0]], stats, ahead)
     workers: list[threading.Thread] = []
     try:
         for number in range(threads):
-            worker = threading.Thread(target=crew.work, name=f"{stats.name}-{number}")
+            worker = threading.Thread(target=pool.work, name=f"{stats.name}-{number}")
             worker.start()  # the system may refuse one
             workers.append(worker)
-        for results in crew.results():
+        for results in pool.results():
             yield from results
     except BaseException:
         stop.set()
         raise
     finally:
-        crew.leave()
+        pool.leave()
         for worker in workers:
             worker.join()
         source.close()
 
 
-class _Crew(Generic[T, R]):
-    """Threads that take items in turn, and a reader that gets the results in order."""
+class _OrderedPool(Generic[T, R]):
+    """Threads that take items in turn, and a reader that receives the results in order."""
 
     def __init__(
         self, items: Iterator[T], function: Callable[[T], R], stats: StageStats, ahead: int

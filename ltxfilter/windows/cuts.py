@@ -1,4 +1,4 @@
-"""Shot boundaries and repeated frames, from a thumbnail of every frame."""
+"""Scene cuts and duplicates, found in a thumbnail of every frame."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Evidence:
 USUAL = (Evidence(0.35, 0.5, 0.55), Evidence(0.3, 0.65, 0.7))  # any one of them is enough
 AFTER_REST = (*USUAL, Evidence(0.2, 0.5, 0.55))  # where the picture changes suddenly
 
-REPEAT_MEAN = 0.35  # codes; mean difference of pictures that may be the same
-REPEAT_MOST = 2  # codes; largest difference of their thumbnails
-REPEAT_SHARE = 0.1  # of the usual difference between neighbours
+DUPLICATE_MEAN = 0.35  # codes; mean difference of pictures that may be the same
+DUPLICATE_MOST = 2  # codes; largest difference of their thumbnails
+DUPLICATE_SHARE = 0.1  # of the usual difference between neighbours
 FLASH = 12  # codes of mean luma
 HALF_TRANSITION = 6  # frames; a fade or dissolve is looked for over twice as many
 MIXED = 0.3  # largest misfit of a mixture, in units of how far its ends are apart
@@ -48,7 +48,7 @@ FLAT = 8  # codes of standard deviation; less detail than this is an empty pictu
 
 @dataclass(slots=True)
 class ShotCounts:
-    """What was seen beside cuts and repeats; none of it keeps an engine from drawing."""
+    """What was seen beside scene cuts and duplicates; frames are interpolated across all of it."""
 
     fades: int = 0  # to or from an empty picture
     dissolves: int = 0  # of one picture into another
@@ -57,21 +57,22 @@ class ShotCounts:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """When such a thing was seen."""
+    """A flash, fade or dissolve, and when it was seen."""
 
     time: Fraction  # seconds on the source's clock; of a fade or dissolve its middle
     kind: str  # flash, fade, dissolve
 
 
 class CutDetector:
-    """Tells for each pair of neighbouring frames whether to draw between them.
+    """Decides for each pair of neighbouring frames how they are related.
 
-    Cheap signals first; only a pair whose block histograms differ is searched for motion. A cut
-    is what neither histograms nor motion explain, so that a flash, which keeps its histograms'
-    shape or its motion, and a fast pan are none. cuts: look for cuts, else for repeats only.
+    Cheap signals come first: only a pair whose block histograms differ is searched for motion. A
+    scene cut is a change that neither histograms nor motion explain. A flash keeps the shape of its
+    histograms or its motion, and a fast pan keeps its motion, so neither is a scene cut.
     """
 
     def __init__(self, video: VideoInfo, cuts: bool = True) -> None:
+        """Begin a stream. cuts: False looks for duplicates only."""
         roles = [shape.role for shape in video.layout]
         self._luma = next((roles.index(role) for role in ("y", "g") if role in roles), 0)
         self._depth = video.layout[self._luma].depth
@@ -79,12 +80,12 @@ class CutDetector:
         self.counts = ShotCounts()
         self.notes: deque[Note] = deque(maxlen=NOTES)  # for whoever reports them to take
         self._thumbnail: tuple[Frame, Thumbnail] | None = None
-        self._recent: deque[float] = deque(maxlen=8)  # mean differences that were no repeat
+        self._recent: deque[float] = deque(maxlen=8)  # mean differences of pairs that were no duplicates
         self._history: deque[tuple[Fraction, Thumbnail]] = deque(maxlen=2 * HALF_TRANSITION + 1)
         self._quiet = 0  # frames for which no new transition is counted
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:
-        """Return DRAW, CUT or REPEAT for two neighbours.
+        """Return INTERPOLATE, CUT or DUPLICATE for two neighbours.
 
         reset: use nothing that earlier pairs left behind.
         """
@@ -101,8 +102,8 @@ class CutDetector:
         self._watch(right.time, after)
         return found
 
-    def apart(self, left: Frame, right: Frame) -> bool:
-        """Return True if a shot begins at `right`; for hidden frames, of which nothing is kept."""
+    def is_cut(self, left: Frame, right: Frame) -> bool:
+        """Return True if a shot begins at `right`; used for missing frames, and keeps nothing."""
         if not self._cuts:
             return False
         before, after = (
@@ -128,17 +129,17 @@ class CutDetector:
         self, left: Frame, right: Frame, before: Thumbnail, after: Thumbnail, changed: float
     ) -> bool:
         """Return True for the same picture, exactly or but for coding noise amid motion."""
-        if changed > REPEAT_MEAN:
+        if changed > DUPLICATE_MEAN:
             return False
         if changed == 0 and same(left, right):
             return True
         usual = float(np.median(self._recent)) if self._recent else 0.0
-        if changed > REPEAT_SHARE * usual or before.largest_difference(after) > REPEAT_MOST:
+        if changed > DUPLICATE_SHARE * usual or before.largest_difference(after) > DUPLICATE_MOST:
             return False
         import cv2
 
         a, b = (np.asarray(frame.planes[self._luma]) for frame in (left, right))
-        return float(cv2.norm(a, b, cv2.NORM_L1)) <= REPEAT_MEAN * a.size * (1 << (self._depth - 8))
+        return float(cv2.norm(a, b, cv2.NORM_L1)) <= DUPLICATE_MEAN * a.size * (1 << (self._depth - 8))
 
     def _look(self, frame: Frame) -> Thumbnail:
         """Return the thumbnail of a frame, kept until the next one comes."""
