@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,6 @@ def ltxfilter(*words: str | Path, stdin: bytes = b"") -> subprocess.CompletedPro
 
 
 def start(*words: str | Path, **pipes: int) -> subprocess.Popen[bytes]:
-    """Start a run whose signals are not ignored, whatever started the tests."""
     return subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, **pipes)
 
 
@@ -40,14 +38,6 @@ def wait_for(process: subprocess.Popen[bytes], text: bytes) -> None:
 
 def lines(stderr: bytes) -> list[str]:
     return stderr.decode().splitlines()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _signals_reach_children() -> Iterator[None]:
-    """A test run in the background of a shell ignores SIGINT, and children would inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_file_to_file(clip: Path, tmp_path: Path):

@@ -30,18 +30,12 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(path, *sound, *video, size="320x240", seconds=20)
 
 
-def listening() -> None:
-    """Let SIGINT reach a child of a test run in the background, where it is ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @contextmanager
 def running(*words: object, **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)],
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
-        preexec_fn=listening,
         **pipes,
     )
     try:
