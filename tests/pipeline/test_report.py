@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tools import ltxfilter, make_clip, run_pipe
+from support.tools import TIMEOUT, ltxfilter, make_clip, run_pipe
 
 from ltxfilter import convert
 from ltxfilter.engines import Drawn
@@ -174,7 +174,7 @@ def test_sigint_completes_it(tmp_path: Path):
         assert any(b"memory:" in line for line in said)
         process.send_signal(signal.SIGINT)
         said.read()
-    assert process.wait(30) == 130
+    assert process.wait(TIMEOUT) == 130
     assert read(path)["ended"] == "stopped"
 
 
