@@ -31,11 +31,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_configure() -> None:
-    """Let SIGINT reach the programs that tests start, even where pytest itself has to ignore it.
+    """Prepare what the programs that tests start inherit: this checkout, and to heed SIGINT.
 
     A shell ignores SIGINT in what it starts in the background, nohup does so too, and a program
     inherits what its parent ignores. It does not inherit a handler, not even one that does nothing.
     """
+    path = [str(tools.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: None)
 

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.tools import TIMEOUT, feed_until
+from support.tools import TIMEOUT, feed_until, reports_frames
 
 from ltxfilter.cli.flags import FLAGS
 from ltxfilter.cli.main import run
@@ -175,11 +174,6 @@ def test_progress_never_mixes_with_frames():
     assert b"progress" not in done.stdout
 
 
-def reports_frames(file: Path) -> Callable[[], bool]:
-    """Return a question: does a status line or a progress block with frames stand in `file`?"""
-    return lambda: file.exists() and b"frame=" in file.read_bytes()
-
-
 def test_the_status_line(tmp_path: Path):
     said = tmp_path / "stderr.txt"
     words = [*COMMAND, "-stats", *RAW, "-i", "-", "--engine", "hold", "-f", "null", "-"]
@@ -187,7 +181,7 @@ def test_the_status_line(tmp_path: Path):
         said.open("wb") as stderr,
         subprocess.Popen(words, stdin=subprocess.PIPE, stderr=stderr) as process,
     ):
-        feed_until(process, RAW_FRAME, reports_frames(said))
+        feed_until(process, RAW_FRAME, lambda: reports_frames(said))
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, said.read_text()
     status = r"^frame= *\d+ fps=\S+ time=00:00:\d\d\.\d\d speed=\S+x \? eta=\?$"
@@ -286,7 +280,7 @@ def test_a_signal_keeps_the_part_that_is_done(number: signal.Signals, tmp_path: 
     out, blocks = tmp_path / "out.mkv", tmp_path / "progress.txt"
     words = [*RAW, "-i", "-", "--engine", "blend", "-progress", blocks, out]
     with start(*words, stdin=subprocess.PIPE) as process:
-        feed_until(process, RAW_FRAME, reports_frames(blocks))
+        feed_until(process, RAW_FRAME, lambda: reports_frames(blocks))
         process.send_signal(number)  # and silence on its input
         assert process.wait(TIMEOUT) == 128 + number
         assert process.stderr is not None

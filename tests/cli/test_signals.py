@@ -12,8 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.robust import COMMAND, ENVIRONMENT, pictures
-from support.tools import TIMEOUT, feed_until, ffmpeg_exe, make_clip, wait_until
+from support.robust import COMMAND, pictures
+from support.tools import (
+    TIMEOUT,
+    feed_until,
+    ffmpeg_exe,
+    make_clip,
+    reports_frames,
+    wait_until,
+)
 
 PROMPT = 30  # seconds; it takes a fraction of one on a machine with nothing else to do
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -35,7 +42,6 @@ def running(*words: object, **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)],
         stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
         **pipes,
     )
     try:
@@ -118,12 +124,12 @@ def test_a_silent_producer(number, before: str, tmp_path: Path):
         until = b"memory: " if SILENT[before].startswith(HEADER) else b"opening -"
         assert any(until in line for line in process.stderr)
         if before == "some frames":
-            feed_until(process, FRAME, lambda: b"frame=" in blocks.read_bytes())
+            feed_until(process, FRAME, lambda: reports_frames(blocks))
             process.stdin.write(FRAME[:100])
             process.stdin.flush()
         time.sleep(0.3)  # in which it reads what there is, and then waits for more
         said = stop(process, number)
-    blocks.unlink()
+    blocks.unlink(missing_ok=True)
     kept = [path.name for path in tmp_path.iterdir()]
     if before == "some frames":
         assert kept == ["out.mkv.part"]

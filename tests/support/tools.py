@@ -96,6 +96,11 @@ def feed_until(
         sleep(0.01)
 
 
+def reports_frames(file: Path) -> bool:
+    """Return True once a status line or a progress block that counts frames stands in `file`."""
+    return file.exists() and b"frame=" in file.read_bytes()
+
+
 @dataclass(frozen=True, slots=True)
 class Piped:
     """How a row of programs ended."""
