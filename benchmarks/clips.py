@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 
 from ltxfilter.frame import Planes, VideoInfo
@@ -37,31 +38,21 @@ def files(folder: Path) -> list[Path]:
 
 def load(path: Path, count: int) -> Clip:
     """Decode up to `count` frames to yuv420p, or yuv420p10le where there is more than 8 bits."""
-    width, height, pix_fmt = _probe(path)
+    width, height, pix_fmt = _geometry(path)
     kept = "yuv420p10le" if "10" in pix_fmt or "12" in pix_fmt else "yuv420p"
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        "-map",
-        "0:v:0",
-        "-fps_mode",
-        "passthrough",
-    ]
+    command = [ffmpeg_exe(), "-v", "error", "-i", str(path)]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough"]
     command += ["-frames:v", str(count), "-pix_fmt", kept, "-f", "rawvideo", "-"]
     info = VideoInfo(width, height, kept, plane_shapes(kept, width, height), Fraction(25))
     done = subprocess.run(command, capture_output=True, check=True)
     return Clip(path.stem, info, list(_split(done.stdout, info)))
 
 
-def _probe(path: Path) -> tuple[int, int, str]:
-    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-of", "json"]
-    command += ["-show_entries", "stream=width,height,pix_fmt", str(path)]
-    text = subprocess.run(command, capture_output=True, check=True).stdout
-    stream = json.loads(text)["streams"][0]
-    return stream["width"], stream["height"], stream["pix_fmt"]
+def _geometry(path: Path) -> tuple[int, int, str]:
+    """Return width, height and pixel format of the first video stream."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.width, stream.height, str(stream.pix_fmt)
 
 
 def _split(data: bytes, info: VideoInfo) -> Iterator[Planes]:
@@ -102,13 +93,23 @@ def filtered(clip: Clip, step: int, graph: str, cache: Path) -> list[Planes]:
         source = cache / f"{key}-{os.getpid()}.y4m"
         write_y4m(source, clip.frames[::step], clip.info, Fraction(25))
         target = source.with_suffix(".part")
-        command = ["ffmpeg", "-v", "error", "-y", "-i", str(source)]
+        command = [ffmpeg_exe(), "-v", "error", "-y", "-i", str(source)]
         command += ["-vf", graph.format(rate=25 * step), "-fps_mode", "passthrough"]
         command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", str(target)]
         subprocess.run(command, check=True)
         source.unlink()
         target.rename(kept)
     return read_raw(kept, clip.info)
+
+
+@cache
+def ffmpeg_exe() -> str:
+    """Return the path of an ffmpeg: the system's, or else the static one of imageio-ffmpeg."""
+    if path := shutil.which("ffmpeg"):
+        return path
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def ffmpeg_with_vmaf() -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from benchmarks.clips import ffmpeg_exe
 from ltxfilter import engines
 from ltxfilter.cli.flags import FLAGS
 from ltxfilter.cli.parse import parse
@@ -58,16 +58,11 @@ TEXTS = (
 
 def make_seeds(folder: Path) -> Path:
     """Write the sound files that cases are made from."""
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        import imageio_ffmpeg
-
-        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     folder.mkdir(parents=True, exist_ok=True)
     for name, options in SEEDS.items():
         words = ["-v", "error", "-nostdin", "-y", *MADE.split()]
         words += ["-shortest", *options.split(), str(folder / name)]
-        subprocess.run([ffmpeg, *words], check=True, timeout=60)
+        subprocess.run([ffmpeg_exe(), *words], check=True, timeout=60)
     return folder
 
 

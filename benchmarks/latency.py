@@ -20,6 +20,7 @@ from statistics import median
 from typing import IO, Any
 
 from benchmarks import record
+from benchmarks.clips import ffmpeg_exe
 
 SETTINGS = {  # engine, bound in ms or None -> how a row is called
     "no bound": ("flow", None),
@@ -35,7 +36,7 @@ WARM = 1.0  # seconds at the start that are not counted: libraries load, caches 
 def frames_of(clip: Path, size: str, rate: str, seconds: float) -> list[bytes]:
     """Return raw yuv420p pictures of a clip, at a size and a rate."""
     width, height = (int(part) for part in size.split("x"))
-    command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-r", rate, "-i", str(clip)]
+    command = [ffmpeg_exe(), "-v", "error", "-stream_loop", "-1", "-r", rate, "-i", str(clip)]
     command += ["-t", str(seconds), "-s", size, "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]
     data = subprocess.run(command, capture_output=True, check=True).stdout
     step = width * height * 3 // 2

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,16 +21,10 @@ from typing import Any
 import av
 import numpy as np
 
+from benchmarks.clips import ffmpeg_exe
 from benchmarks.record import table, write
 
 Row = dict[str, Any]
-
-
-def ffmpeg_exe() -> str:
-    """Return the system's ffmpeg, or the one of imageio-ffmpeg."""
-    import imageio_ffmpeg
-
-    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
 
 
 def measure(clip: Path, fps: str, path: str, engine: str, folder: Path) -> Row:

@@ -53,7 +53,7 @@ def there_and_back(info: VideoInfo, planes, multiple: int = 1):
     return converter.to_planes(converter.to_rgb(planes), alpha)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(FORMATS),
     st.integers(1, 37),

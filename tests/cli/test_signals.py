@@ -12,10 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.robust import COMMAND, ENVIRONMENT, pictures
-from support.tools import TIMEOUT, ffmpeg_exe, make_clip
+from support.robust import COMMAND, pictures
+from support.tools import (
+    TIMEOUT,
+    feed_until,
+    ffmpeg_exe,
+    make_clip,
+    reports_frames,
+    wait_until,
+)
 
-PROMPT = 10  # seconds; it takes a fraction of one on a machine with nothing else to do
+PROMPT = 30  # seconds; it takes a fraction of one on a machine with nothing else to do
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 HEADER = b"YUV4MPEG2 W64 H48 F25:1 Cmono\n"
 FRAME = b"FRAME\n" + bytes(range(256)) * 12
@@ -30,18 +37,11 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(path, *sound, *video, size="320x240", seconds=20)
 
 
-def listening() -> None:
-    """Let SIGINT reach a child of a test run in the background, where it is ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @contextmanager
 def running(*words: object, **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)],
         stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        preexec_fn=listening,
         **pipes,
     )
     try:
@@ -51,13 +51,14 @@ def running(*words: object, **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def wait_until_written(process: subprocess.Popen[bytes], part: Path) -> None:
-    """Wait until frames have reached the disk."""
-    deadline = time.monotonic() + TIMEOUT
-    while not (part.exists() and part.stat().st_size > 4000):
+def wait_until_written(process: subprocess.Popen[bytes], part: Path, size: int = 4000) -> None:
+    """Wait until more than `size` bytes have reached the disk."""
+
+    def written() -> bool:
         assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        return part.exists() and part.stat().st_size > size
+
+    wait_until(written, f"{part} does not grow")
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> list[str]:
@@ -106,7 +107,7 @@ SILENT = {  # what has come before the silence
     "nothing": b"",
     "half a header": HEADER[:9],
     "a header": HEADER,
-    "some frames": HEADER + FRAME * 20 + FRAME[:100],
+    "some frames": HEADER + FRAME * 20,
     "half a Matroska header": b"\x1a\x45\xdf\xa3\x01\x00\x00\x00\x00\x00\x00\x23\x42\x86",
 }
 
@@ -114,16 +115,21 @@ SILENT = {  # what has come before the silence
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("before", SILENT)
 def test_a_silent_producer(number, before: str, tmp_path: Path):
-    out = tmp_path / "out.mkv"
-    with running("-v", "debug", out, stdin=subprocess.PIPE) as process:
+    out, blocks = tmp_path / "out.mkv", tmp_path / "progress.txt"
+    with running("-v", "debug", "-progress", blocks, out, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(SILENT[before])
         process.stdin.flush()
         until = b"memory: " if SILENT[before].startswith(HEADER) else b"opening -"
         assert any(until in line for line in process.stderr)
-        time.sleep(2 if before == "some frames" else 0.3)  # until they are drawn, on a busy machine
+        if before == "some frames":
+            feed_until(process, FRAME, lambda: reports_frames(blocks))
+            process.stdin.write(FRAME[:100])
+            process.stdin.flush()
+        time.sleep(0.3)  # in which it reads what there is, and then waits for more
         said = stop(process, number)
+    blocks.unlink(missing_ok=True)
     kept = [path.name for path in tmp_path.iterdir()]
     if before == "some frames":
         assert kept == ["out.mkv.part"]
@@ -141,7 +147,7 @@ def test_a_silent_producer_of_a_container(share: float, bad_files: Path, tmp_pat
         process.stdin.write(data[: int(len(data) * share)])
         process.stdin.flush()
         assert any(b"opening -" in line for line in process.stderr)
-        time.sleep(0.5)
+        time.sleep(0.5)  # in which it reads what there is, and then waits for more
         stop(process, signal.SIGTERM)
     assert not (tmp_path / "out.mkv").exists()
 
@@ -151,7 +157,7 @@ def test_a_named_pipe_that_nobody_opens(tmp_path: Path):
     with running("-v", "debug", "-i", tmp_path / "fifo", tmp_path / "out.mkv") as process:
         assert process.stderr is not None
         assert any(b"opening " in line for line in process.stderr)
-        time.sleep(0.3)
+        time.sleep(0.3)  # in which it comes to wait for a writer
         stop(process, signal.SIGTERM)
     assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
 
@@ -171,8 +177,7 @@ def test_a_kill_loses_seconds_not_the_file(name: str, long_clip: Path, tmp_path:
     part = tmp_path / f"{name}.part"
     quick = ["-preset", "ultrafast", "-g", "50"]  # a fragment ends at an I-frame
     with running("-i", long_clip, "--fps", "1000", *quick, tmp_path / name) as process:
-        wait_until_written(process, part)
-        time.sleep(1)
+        wait_until_written(process, part, size=200_000)  # some 300 frames
         process.kill()
     assert [path.name for path in tmp_path.iterdir()] == [part.name]
     decoded = subprocess.run(

@@ -12,9 +12,9 @@ from fractions import Fraction as F
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support.tools import make_clip
+from support.tools import TIMEOUT, make_clip
 
 import ltxfilter
 from ltxfilter.errors import OptionError
@@ -30,7 +30,6 @@ from ltxfilter.windows.window import Join, WindowShape
 
 LAYOUT = (PlaneShape("y", 64, 48, 0, 0, 8),)
 INFO = VideoInfo(64, 48, "gray", LAYOUT, F(25), F(1, 25))
-PATIENCE = 20  # seconds that a test waits for what takes a moment
 SHAPES = st.builds(
     WindowShape, keyframes=st.integers(2, 6), before=st.integers(0, 2), after=st.integers(0, 2)
 )
@@ -55,7 +54,6 @@ def worker(bound, engine="flow", info=INFO, **more):
     spare=st.integers(0, 5),
     rate=st.sampled_from([F(50), F(60), F(24), None]),
 )
-@settings(deadline=None)
 def test_no_slot_waits_longer_than_was_said(marks, shape, smooth, spare, rate):
     repeats = "smooth" if smooth else "report"
     said = Latency.of(shape, INFO, repeats)
@@ -152,7 +150,7 @@ def test_small_frames_do_not_wait_for_each_other():
         for number in range(4):
             os.write(process.stdin.fileno(), bytes([40 * number]) * size)
             while got < 2 * number * size:  # all up to the frame before
-                ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+                ready, _, _ = select.select([process.stdout], [], [], TIMEOUT)
                 assert ready, f"frame {number} brought nothing"
                 got += len(os.read(process.stdout.fileno(), size))
         process.stdin.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from fractions import Fraction as F
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tools import ltxfilter, make_clip, run_pipe
+from support.tools import TIMEOUT, ltxfilter, make_clip, run_pipe
 
 from ltxfilter import convert
 from ltxfilter.engines import Drawn
@@ -168,19 +167,13 @@ def test_sigint_completes_it(tmp_path: Path):
     path = tmp_path / "out.json"
     source = make_clip(tmp_path / "long.y4m", size="320x240", seconds=40)
     words = ["-i", source, "--engine", "flow", "--report", path, "-v", "info", tmp_path / "o.y4m"]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ltxfilter", *map(str, words)], stderr=subprocess.PIPE
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = subprocess.Popen(ltxfilter(*words), stderr=subprocess.PIPE)
     assert process.stderr is not None
     with process.stderr as said:
         assert any(b"memory:" in line for line in said)
         process.send_signal(signal.SIGINT)
         said.read()
-    assert process.wait(30) == 130
+    assert process.wait(TIMEOUT) == 130
     assert read(path)["ended"] == "stopped"
 
 

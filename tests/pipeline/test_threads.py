@@ -6,9 +6,10 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tools import TIMEOUT
 
 from ltxfilter.errors import Stopped
-from ltxfilter.pipeline.threads import CHUNK, StageStats, buffered, ordered
+from ltxfilter.pipeline.threads import CHUNK, Channel, StageStats, buffered, ordered
 
 
 def ahead(items, max_bytes=100, stop=None, stats=None, size_of=lambda item: item):
@@ -26,7 +27,6 @@ def ahead(items, max_bytes=100, stop=None, stats=None, size_of=lambda item: item
     max_bytes=st.integers(1, 150),
     leave=st.integers(0, 60),
 )
-@settings(max_examples=100, deadline=None)
 def test_buffered_is_identity_bounded_and_leaves_no_thread(items, max_bytes, leave):
     threads = threading.active_count()
     stats = StageStats("test")
@@ -88,16 +88,20 @@ def test_closing_the_last_stage_closes_the_first():
     assert closed == ["source"]
 
 
-def test_stop_frees_a_reader_of_a_silent_source():
-    stop, release = threading.Event(), threading.Event()
+def test_stop_frees_a_reader_of_a_silent_source(monkeypatch: pytest.MonkeyPatch):
+    stop, left, close = threading.Event(), threading.Event(), Channel.close
+
+    def leave(channel):
+        close(channel)
+        left.set()
 
     def silent():
-        release.wait()
+        assert left.wait(TIMEOUT)  # it says nothing for as long as anybody listens
         yield 1
 
+    monkeypatch.setattr(Channel, "close", leave)
     stage = ahead(silent(), stop=stop)
     threading.Timer(0.1, stop.set).start()
-    threading.Timer(0.3, release.set).start()
     with pytest.raises(Stopped):
         next(stage)
 
@@ -133,7 +137,7 @@ def work(items, function, threads=2, limit=3, stats=None):
 
 
 @given(items=st.lists(st.integers()), threads=st.integers(1, 4), limit=st.integers(1, 6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_ordered_keeps_the_order(items, threads, limit):
     assert list(work(items, lambda item: item * 2, threads, limit)) == [2 * x for x in items]
 
@@ -146,12 +150,13 @@ def test_ordered_takes_no_more_than_it_may():
             taken.append(number)
             yield number
 
+    threads = threading.active_count()
     stage = work(source(), lambda number: number)
     assert next(stage) == 0
-    time.sleep(0.05)
+    time.sleep(0.05)  # in which it could take more
     assert len(taken) <= 4
     stage.close()
-    assert threading.active_count() == 1
+    assert threading.active_count() == threads
 
 
 def test_ordered_raises_where_the_error_belongs():
@@ -166,18 +171,28 @@ def test_ordered_raises_where_the_error_belongs():
         next(stage)
 
 
-def test_statistics_tell_work_from_waiting():
-    stats = StageStats("source")
+def test_statistics_tell_work_from_waiting(monkeypatch: pytest.MonkeyPatch):
+    """By a clock that moves on only while the source works and its reader waits."""
+    now, reader, waits = [0.0], threading.current_thread(), threading.Event()
+
+    def clock():
+        seconds = now[0]
+        if threading.current_thread() is reader:
+            waits.set()
+        return seconds
 
     def slow():
+        assert waits.wait(TIMEOUT)
         for _ in range(5):
-            time.sleep(0.01)
+            now[0] += 2
             yield 1
 
+    monkeypatch.setattr("ltxfilter.pipeline.threads.perf_counter", clock)
+    stats = StageStats("source")
     assert sum(ahead(slow(), stats=stats)) == 5
     assert stats.items == 1
-    assert stats.elapsed >= 0.05
-    assert stats.receive_wait > 0.03
+    assert stats.elapsed == 10
+    assert stats.receive_wait == 10
 
 
 def test_a_system_without_room_for_threads_ends_it(monkeypatch: pytest.MonkeyPatch):

@@ -45,6 +45,7 @@ class Bad(Blend):
 
     can_be_wrong = True
     name = "bad"
+    can_be_wrong = True
 
     def draw(self, window, motion):
         for number, picture in enumerate(super().draw(window, motion)):
@@ -70,7 +71,7 @@ class Whole(Blend):
 @pytest.fixture
 def engine(monkeypatch):
     def name(kind):
-        monkeypatch.setitem(engines.ENGINES, "odd", f"test_worker:{kind.__name__}")
+        monkeypatch.setitem(engines.ENGINES, "odd", f"{__name__}:{kind.__name__}")
         monkeypatch.setattr(engines, "engine_class", lambda spec: kind if spec == "odd" else Blend)
         return "odd"
 

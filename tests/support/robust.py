@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import subprocess
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support.tools import ROOT, TIMEOUT, ffmpeg, make_clip
+from support.tools import TIMEOUT, ffmpeg, make_clip
 
 COMMAND = [sys.executable, "-m", "ltxfilter", "-v", "warning", "--engine", "hold"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 AUDIO = ["-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac"]
 
 
@@ -50,7 +48,6 @@ def run(
         capture_output=True,
         timeout=TIMEOUT,
         cwd=within,
-        env=ENVIRONMENT,
         preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         if limit
         else None,

@@ -4,7 +4,7 @@
     result = run_pipe(ffmpeg("-i", clip, "-f", "rawvideo", "-"), ltxfilter("--fps", "50"))
     assert result.codes == [0, 0]; result.out is the last one's stdout, result.err all stderrs
 
-Import what you need: `from tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples`.
+Import what you need: `from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 60  # seconds, for anything that should take one or two
+TIMEOUT = 60  # seconds after which a test gives up what takes one or two on an idle machine
 
 Command = Sequence[str]
 
@@ -72,6 +73,32 @@ def samples(data: bytes | Path, *options: object, pix_fmt: str | None = None) ->
     )
     assert not done.returncode, done.stderr.decode()
     return done.stdout
+
+
+def wait_until(condition: Callable[[], object], failure: str) -> None:
+    """Wait until `condition` holds; after TIMEOUT the test fails with `failure`."""
+    deadline = monotonic() + TIMEOUT
+    while not condition():
+        assert monotonic() < deadline, failure
+        sleep(0.01)
+
+
+def feed_until(
+    process: subprocess.Popen[bytes], frame: bytes, condition: Callable[[], object]
+) -> None:
+    """Write `frame` to the standard input of `process` until `condition` holds."""
+    assert process.stdin is not None
+    deadline = monotonic() + TIMEOUT
+    while not condition():
+        assert monotonic() < deadline, "nothing came of the frames that were written"
+        process.stdin.write(frame)
+        process.stdin.flush()
+        sleep(0.01)
+
+
+def reports_frames(file: Path) -> bool:
+    """Return True once a status line or a progress block that counts frames stands in `file`."""
+    return file.exists() and b"frame=" in file.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)

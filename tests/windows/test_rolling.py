@@ -55,7 +55,6 @@ STREAMS = st.lists(
     smooth=st.booleans(),
     rate=st.sampled_from([F(50), F(60000, 1001), None]),
 )
-@settings(deadline=None)
 def test_every_slot_is_produced_once_in_order(frames, shape, smooth, rate):
     found, rolling = windows(frames, shape, rate, repeats="smooth" if smooth else "report")
     slots = [slot for window in found for slot in window.slots]
@@ -67,7 +66,6 @@ def test_every_slot_is_produced_once_in_order(frames, shape, smooth, rate):
 
 
 @given(frames=STREAMS, shape=SHAPES)
-@settings(deadline=None)
 def test_windows_have_their_context_and_never_draw_across(frames, shape):
     found, _ = windows(frames, shape)
     for window in found:
@@ -126,7 +124,7 @@ def test_state_is_reset_at_the_first_frame_after_each_ten_seconds():
 
 
 @given(code=st.lists(st.integers(0, 2), min_size=24 * 11, max_size=24 * 12), smooth=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_segment_from_a_reset_point_sees_what_the_whole_stream_sees(code, smooth):
     frames = [frame(F(n, 24), c) for n, c in enumerate(code)]
     repeats = "smooth" if smooth else "report"

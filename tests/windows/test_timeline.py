@@ -4,7 +4,7 @@ from fractions import Fraction as F
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ltxfilter.errors import OptionError
@@ -24,7 +24,6 @@ def source_times(draw):
     return times
 
 
-@settings(deadline=None)
 @given(rate=RATES, times=source_times())
 def test_slots_tile_the_output_exactly_once(rate, times):
     line = Timeline(rate, times[0])
@@ -35,7 +34,6 @@ def test_slots_tile_the_output_exactly_once(rate, times):
     assert times[0] + len(found) / rate >= times[-1]
 
 
-@settings(deadline=None)
 @given(rate=RATES, times=source_times(), last=st.integers(1, 400), tick=TICKS)
 def test_the_tail_completes_the_count(rate, times, last, tick):
     end = times[-1] + last * tick
