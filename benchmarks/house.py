@@ -46,9 +46,8 @@ def main() -> None:
         f"{name} {count}" for count, name in functions[:5]
     ))  # fmt: skip
     counts = [count for count, _ in functions]
-    print(
-        f"functions {len(counts)}, median {median(counts):.0f}, p90 {quantiles(counts, n=10)[8]:.0f}"
-    )
+    middle, upper = median(counts), quantiles(counts)[-1]
+    print(f"functions {len(counts)}, median {middle:.0f} lines, upper quartile {upper:.0f}")
 
 
 def room_of(path: Path, root: Path) -> str:

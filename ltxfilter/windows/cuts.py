@@ -80,7 +80,9 @@ class CutDetector:
         self.counts = ShotCounts()
         self.notes: deque[Note] = deque(maxlen=NOTES)  # for whoever reports them to take
         self._thumbnail: tuple[Frame, Thumbnail] | None = None
-        self._recent: deque[float] = deque(maxlen=8)  # mean differences of pairs that were no duplicates
+        self._recent: deque[float] = deque(
+            maxlen=8
+        )  # mean differences of pairs that were no duplicates
         self._history: deque[tuple[Fraction, Thumbnail]] = deque(maxlen=2 * HALF_TRANSITION + 1)
         self._quiet = 0  # frames for which no new transition is counted
 
@@ -139,7 +141,9 @@ class CutDetector:
         import cv2
 
         a, b = (np.asarray(frame.planes[self._luma]) for frame in (left, right))
-        return float(cv2.norm(a, b, cv2.NORM_L1)) <= DUPLICATE_MEAN * a.size * (1 << (self._depth - 8))
+        return float(cv2.norm(a, b, cv2.NORM_L1)) <= DUPLICATE_MEAN * a.size * (
+            1 << (self._depth - 8)
+        )
 
     def _look(self, frame: Frame) -> Thumbnail:
         """Return the thumbnail of a frame, kept until the next one comes."""

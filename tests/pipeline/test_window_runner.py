@@ -45,7 +45,6 @@ class Bad(Blend):
 
     can_be_wrong = True
     name = "bad"
-    can_be_wrong = True
 
     def draw(self, window, motion):
         for number, picture in enumerate(super().draw(window, motion)):
