@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import av
 import av.filter
@@ -39,14 +39,6 @@ def _rows(plane: Any, shape: PlaneShape, writable: bool = False) -> Plane:
         rows = rows[::-1]
     rows.flags.writeable = writable
     return rows[:, : shape.width * shape.dtype.itemsize].view(shape.dtype)
-
-
-def side_data(frame: av.VideoFrame) -> Sequence[Any]:
-    """Return the side data of a frame; PyAV's own annotation takes it for a dict.
-
-    Not for every frame of a stream: PyAV ties the frame into a reference cycle.
-    """
-    return list(cast(Any, frame.side_data))
 
 
 def color_of(frame: av.VideoFrame, chroma_location: int = 0) -> ColorInfo:

@@ -12,6 +12,7 @@ from ltxfilter.frame import Frame, Made, Planes, PlaneShape, VideoInfo
 from ltxfilter.media.avframe import Copies, color_of, view
 from ltxfilter.media.container.decode import reshape
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
+from ltxfilter.media.pyav_compat import time_base_of
 
 TOP = 65535  # code that stands for 1 in pictures of floats
 
@@ -32,7 +33,7 @@ class FramePictures:
         self._format = picture.format.name
         self._planar = planar_name(self._format)
         if rate is None and picture.duration and picture.time_base:
-            rate = 1 / Fraction(picture.duration * picture.time_base)
+            rate = 1 / (picture.duration * time_base_of(picture))
         return VideoInfo(
             width=picture.width,
             height=picture.height,
@@ -55,7 +56,7 @@ class FramePictures:
             time=time,
             planes=view(self._as_planar(picture), info.layout),
             origin=picture,
-            duration=picture.duration * picture.time_base if picture.duration else None,
+            duration=picture.duration * time_base_of(picture) if picture.duration else None,
             corrupt=bool(picture.is_corrupt),
         )
 

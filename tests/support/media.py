@@ -12,10 +12,12 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
 from ltxfilter.frame import Frame, Made, Planes
 from ltxfilter.media.container import ContainerSink, ContainerSource
 from ltxfilter.media.container.demux import is_cover
+from ltxfilter.media.pyav_compat import side_data_of
 from ltxfilter.options import InputOptions, OutputOptions
 from ltxfilter.windows.timeline import Timeline, output_rate
 
@@ -117,6 +119,11 @@ def decoded(path: Path | str) -> Iterator[av.VideoFrame]:
         yield from container.decode(stream)
 
 
+def side_data_names(frame: av.VideoFrame) -> set[str]:
+    """Return PyAV's names of the side data that a frame carries."""
+    return {kind.name for kind in Type if side_data_of(frame, kind.name) is not None}
+
+
 def md5(planes: Planes) -> str:
     """Return the digest of a picture's samples."""
     digest = hashlib.md5(usedforsecurity=False)
@@ -154,9 +161,12 @@ def make_video(
     pts: Callable[[int], int] = lambda index: index,
     audio: bool = False,
     format: str | None = None,  # noqa: A002
+    title: str | None = None,
 ) -> Path:
     """Write a small video of moving noise-free ramps, with a tone if asked for."""
     with av.open(str(path), "w", format=format) as container:
+        if title is not None:
+            container.metadata["title"] = title
         video = container.add_stream(codec, rate=rate, options=options or {})
         video.width, video.height = size
         video.pix_fmt = pix_fmt

@@ -9,6 +9,8 @@ from typing import Any
 import av
 import av.container
 
+from ltxfilter.media.pyav_compat import time_base_of
+
 RESTARTING = {"mpegts", "mpeg"}  # formats whose timestamps may jump, as FFmpeg sees it
 FORWARD = 10  # seconds; a longer jump is another clock (FFmpeg's dts_delta_threshold)
 BACKWARD = Fraction(1, 10)  # seconds; decoding times never go back within one clock
@@ -32,7 +34,7 @@ class Restarts:
         if packet.stream.type not in ("video", "audio") or packet.dts is None:
             self._shift(packet)
             return
-        index, base = packet.stream_index, Fraction(packet.time_base)
+        index, base = packet.stream_index, time_base_of(packet)
         time = packet.dts * base + self._offset
         latest = self._latest.get(index)
         if latest is not None:
@@ -52,7 +54,7 @@ class Restarts:
     def _shift(self, packet: av.Packet[Any]) -> None:
         if not self._offset or not packet.time_base:
             return
-        ticks = round(self._offset / packet.time_base)
+        ticks = round(self._offset / time_base_of(packet))
         if packet.pts is not None:
             packet.pts += ticks
         if packet.dts is not None:

@@ -19,6 +19,7 @@ from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.base import StreamPlan
 from ltxfilter.media.container.demux import is_cover, packets_of
 from ltxfilter.media.encoding.settings import MOV_FAMILY
+from ltxfilter.media.pyav_compat import fraction, open_output, time_base_of
 from ltxfilter.options import OutputOptions
 
 log = logging.getLogger("ltxfilter.media")
@@ -59,7 +60,7 @@ def plan_streams(
     Raises OptionError for a -map that cannot be read or matches nothing.
     """
     picked = _picked(container, options)
-    trial = av.open(io.BytesIO(), "w", format=muxer)
+    trial = open_output(io.BytesIO(), format=muxer)
     plans = []
     for stream in container.streams:
         kind, codec = str(stream.type), codec_name(stream)
@@ -230,7 +231,7 @@ class CopiedStreams:
         while (packet := self._peek()) is not None:
             stamp = packet.dts if packet.dts is not None else packet.pts
             assert stamp is not None
-            if time is not None and stamp * packet.time_base > time:
+            if time is not None and stamp * time_base_of(packet) > time:
                 return
             self._next = None
             yield packet
@@ -246,7 +247,7 @@ class CopiedStreams:
 
     def _placed(self, packet: av.Packet[Any]) -> av.Packet[Any] | None:
         """Return the packet on the output's clock, or None if it is cut off or damaged."""
-        index, base = packet.stream_index, packet.time_base
+        index, base = packet.stream_index, time_base_of(packet)
         if index in self._filters:
             try:
                 [packet] = self._filters[index].filter(packet)
@@ -271,7 +272,8 @@ class CopiedStreams:
         if (packet.dts - (last or 0)) * base > longest:  # a damaged stamp; mp4's muxer would abort
             self.damaged += 1
             return None
-        tick = ceil((self._outputs[index].time_base or base) / base)  # the output's may be coarser
+        output_base = fraction(self._outputs[index].time_base) or base  # it may be coarser
+        tick = ceil(output_base / base)
         if last is not None and packet.dts <= last:
             packet.dts = last + tick  # no muxer takes time that stands still
             packet.pts = max(packet.pts, packet.dts)
@@ -315,7 +317,7 @@ def read_again(
                 if (
                     packet.pts is not None
                     and end is not None
-                    and packet.pts * packet.time_base >= end
+                    and packet.pts * time_base_of(packet) >= end
                 ):
                     past.add(packet.stream_index)
                     if dense and dense <= past:

@@ -12,6 +12,7 @@ import av.filter
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.demux import MAX_PIXELS
 from ltxfilter.media.pixfmt import planar_name
+from ltxfilter.media.pyav_compat import time_base_of
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -48,13 +49,13 @@ class Decoder:
                 self._lost.append(packet.pts)
             return []
         for frame in frames:
-            if frame.time_base is None:  # PyAV 18 forgets it when draining
-                frame.time_base = Fraction(self._stream.time_base or Fraction(1, av.time_base))
+            if not frame.time_base:  # PyAV 18 forgets it when draining
+                frame.time_base = time_base_of(self._stream)
         return frames
 
     def lost_before(self, time: Fraction) -> bool:
         """Say whether packets shown before `time`, seconds, were lost; each counts once."""
-        base = Fraction(self._stream.time_base or Fraction(1, av.time_base))
+        base = time_base_of(self._stream)
         later = [pts for pts in self._lost if pts * base > time]
         lost, self._lost = len(later) < len(self._lost), later
         return lost

@@ -18,6 +18,7 @@ from ltxfilter.errors import InputError
 from ltxfilter.media.container.clock_jumps import RESTARTING, Restarts
 from ltxfilter.media.pipe.libav_io import Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
+from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, time_base_of
 from ltxfilter.options import InputOptions
 
 if TYPE_CHECKING:
@@ -66,16 +67,14 @@ def open_container(
     if file is None:
         _check_readable(options.path, named)
     try:
-        return av.open(
+        return open_input(
             _url(options.path, named) if file is None else Reader(file),
-            "r",
             format=format_name,
             options={
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(sorted(DEMUXERS | named)),
                 "max_pixels": str(MAX_PIXELS),
             },
-            metadata_errors="replace",
             buffer_size=READ_SIZE if file is not None else 32768,
             hwaccel=hwaccel,
         )
@@ -155,8 +154,8 @@ def seek_before(
 def _seek_before(
     container: av.container.InputContainer, stream: av.VideoStream, time: Fraction
 ) -> None:
-    base = Fraction(stream.time_base or Fraction(1, av.time_base))
-    zero = Fraction(container.start_time or 0, av.time_base)
+    base = time_base_of(stream)
+    zero = (container.start_time or 0) * LIBAV_TICK
     lead = SEEK_LEAD if container.format.name in RESTARTING else 0
     back = Fraction(0)
     while True:

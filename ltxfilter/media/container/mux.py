@@ -22,6 +22,7 @@ from ltxfilter.media.container.source import ContainerSource
 from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
 from ltxfilter.media.encoding.side_data import display_matrix_of
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.pyav_compat import fraction, open_output, time_base_of
 from ltxfilter.options import OutputOptions
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds; an output without a rate is at least as fine
@@ -57,7 +58,7 @@ class MuxPlan:
         """Seconds per tick of the output: the source's and the output's times are whole ticks."""
         base = LEAST_CLOCK
         if self.source is not None and self.source.stream.time_base:
-            base = Fraction(self.source.stream.time_base)
+            base = time_base_of(self.source.stream)
         if self.muxer == "avi":
             return self.encoder_clock if self.rate else base
         if self.rate is None:
@@ -106,9 +107,8 @@ class Muxer:
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
         recipe = layout.recipe if picture is None else layout.recipe.with_hdr(picture)
         self._layout = layout = replace(layout, recipe=recipe)
-        self._out = av.open(
+        self._out = open_output(
             target,
-            "w",
             format=layout.muxer,
             container_options=layout.options,
             buffer_size=BUFFER,
@@ -233,7 +233,7 @@ def muxer_name(options: OutputOptions, given: str | None) -> str:
         except ValueError:
             raise OutputError(f"-f {name}: FFmpeg writes no such format") from None
     try:
-        with av.open(_Named(options.path), "w") as container:
+        with open_output(_Named(options.path)) as container:
             return container.format.name
     except ValueError:
         raise OutputError(
@@ -254,7 +254,7 @@ def _chapters(source: ContainerSource) -> list[Any]:
     start, end = source.span
     kept = []
     for chapter in source.container.chapters():
-        base = Fraction(chapter["time_base"] or 1)
+        base = fraction(chapter["time_base"]) or Fraction(1)
         first = max(Fraction(chapter["start"] * base), start or source.zero)
         last = chapter["end"] * base if end is None else min(chapter["end"] * base, end)
         if first < last:

@@ -13,6 +13,7 @@ import av
 import av.container
 
 from ltxfilter.media.container.demux import display_name, open_container, packets_of, video_stream
+from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions
 from ltxfilter.values import MAX_RATE, NTSC, round_half_up
 from ltxfilter.windows.timeline import Snap
@@ -109,7 +110,7 @@ def trim(
 
 def clock_zero(container: av.container.InputContainer) -> Fraction:
     """Return the seconds at which the first of all streams starts."""
-    return Fraction(container.start_time or 0, av.time_base)
+    return (container.start_time or 0) * LIBAV_TICK
 
 
 def _packet_times(
@@ -129,7 +130,7 @@ def _packet_times(
     if limit is not None and len(ticks) == limit:
         del ticks[-limit // 10 :]  # frames still to come may be shown before these
     last = found[ticks[-1]] if ticks else 0
-    return ticks, last * Fraction(stream.time_base or 0) or None
+    return ticks, last * time_base_of(stream) or None
 
 
 def _between(found: PacketScan, start: Fraction | None, end: Fraction | None) -> PacketScan | None:
@@ -152,7 +153,7 @@ def understand(
     ticks: Sequence[int], last_duration: Fraction | None, stream: av.VideoStream
 ) -> PacketScan:
     """Find the rate that explains `ticks`, at least one and ascending."""
-    time_base = Fraction(stream.time_base or Fraction(1, av.time_base))
+    time_base = time_base_of(stream)
     deltas = sorted(b - a for a, b in pairwise(ticks))
     if not deltas:
         rate = declared_rate(stream)
@@ -167,9 +168,9 @@ def understand(
 
 def declared_rate(stream: av.VideoStream) -> Fraction | None:
     """Return the rate that the headers state, if it can be one; never the average."""
-    for rate in (stream.guessed_rate, stream.base_rate):
+    for rate in map(fraction, (stream.guessed_rate, stream.base_rate)):
         if rate and 0 < rate <= MAX_RATE:
-            return Fraction(rate)
+            return rate
     return None
 
 
@@ -177,7 +178,8 @@ def _candidates(
     stream: av.VideoStream, median: Fraction, time_base: Fraction
 ) -> Iterator[Fraction]:
     """Yield rates whose interval is the median to within a tick: declared ones, then usual ones."""
-    declared = [Fraction(rate) for rate in (stream.guessed_rate, stream.base_rate) if rate]
+    headers = map(fraction, (stream.guessed_rate, stream.base_rate))
+    declared = [rate for rate in headers if rate]
     whole = round_half_up(1 / median)
     near = range(max(whole - 1, 1), whole + 2)
     halves = [Fraction(round_half_up(2 / median), 2)]

@@ -45,6 +45,7 @@ from ltxfilter.media.container.packet_timing import (
 )
 from ltxfilter.media.container.stream_header import siting
 from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions, available_threads
 from ltxfilter.windows.timeline import Snap
 
@@ -84,7 +85,7 @@ class ContainerSource:
         self.container = _open(options, file, format or options.format)
         self.stream = video_stream(self.container, self.name)
         self._start, self._end = trim(options, self.container)
-        self._base = Fraction(self.stream.time_base or Fraction(1, av.time_base))
+        self._base = time_base_of(self.stream)
         # Seconds on the container's clock that an output calls 0.
         self.zero = clock_zero(self.container) if self._start is None else self._start
         self._declared_end: Fraction | None = None  # on the same clock
@@ -114,7 +115,7 @@ class ContainerSource:
             rate=self._rate,
             interval=known.interval if known else (1 / self._rate if self._rate else None),
             color=color_of(picture, facts.chroma_location),
-            sample_aspect=Fraction(self.stream.sample_aspect_ratio or 1),
+            sample_aspect=fraction(self.stream.sample_aspect_ratio) or Fraction(1),
         )
         self.held_bytes = (threads + REORDER) * self.info.frame_bytes
         if self.info.interval is not None and self.info.interval < HASTE:
@@ -183,7 +184,7 @@ class ContainerSource:
         if self.stream.duration is not None:
             whole = self.stream.duration * self._base
         elif self.container.duration is not None:
-            whole = Fraction(self.container.duration, av.time_base)
+            whole = self.container.duration * LIBAV_TICK
         else:
             return None
         first = self.stream.start_time
@@ -228,7 +229,7 @@ class ContainerSource:
         if picture.pts is None:
             step = 1 / (self.options.rate or self._rate or Fraction(25))
             return self.zero if last is None else last + step
-        time = picture.pts * Fraction(picture.time_base or self._base)
+        time = picture.pts * (fraction(picture.time_base) or self._base)
         if self._snap is None and self._rate is not None:
             self._snap = Snap(self._rate, time, self._base)
         return self._snap(time) if self._snap else time
@@ -239,7 +240,7 @@ class ContainerSource:
             return 1 / self.options.rate
         if not picture.duration:
             return None
-        duration = picture.duration * Fraction(picture.time_base or self._base)
+        duration = picture.duration * (fraction(picture.time_base) or self._base)
         if self._rate is not None and abs(duration - 1 / self._rate) <= self._base:
             return 1 / self._rate
         return duration

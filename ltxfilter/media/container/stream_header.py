@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import av
 
+from ltxfilter.media.pyav_compat import open_output
+
 TRACKS = (0x18538067, 0x1654AE6B, 0xAE, 0xE0)  # Segment, Tracks, TrackEntry, Video
 FLAG_INTERLACED, COLOUR = 0x9A, 0x55B0
 SITING_ACROSS, SITING_DOWN = 0x55B7, 0x55B8
@@ -29,7 +31,7 @@ def siting(stream: av.VideoStream) -> Siting:
     """Return what the container and the codec's header say of `stream`."""
     buffer = io.BytesIO()
     try:
-        with av.open(buffer, "w", format="matroska") as container:
+        with open_output(buffer, format="matroska") as container:
             container.add_stream_from_template(stream, opaque=True)
             container.start_encoding()
     except (av.FFmpegError, ValueError):

@@ -18,6 +18,7 @@ from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding.side_data import HDR_TRANSFERS, encoder_params
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
 log = logging.getLogger("ltxfilter.media")
@@ -99,7 +100,7 @@ def encoder_settings(
     if encoder.type != "video":
         raise OptionError(f"-c:v {codec}: is not a video encoder")
     try:
-        av.open(io.BytesIO(), "w", format=muxer).add_stream(codec)
+        open_output(io.BytesIO(), format=muxer).add_stream(codec)
     except ValueError:
         raise OutputError(
             f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "

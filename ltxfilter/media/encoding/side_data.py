@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import av
 
-from ltxfilter.media.avframe import side_data
+from ltxfilter.media.pyav_compat import side_data_of
 
 PQ, HLG = 16, 18  # transfer characteristics, H.273
 HDR_TRANSFERS = (PQ, HLG)
@@ -34,7 +34,7 @@ class LightLevel:
 
 def mastering_of(frame: av.VideoFrame) -> Mastering | None:
     """Return the mastering display that a decoded frame carries, if it is complete."""
-    data = _side_data(frame, "MASTERING_DISPLAY_METADATA")
+    data = side_data_of(frame, "MASTERING_DISPLAY_METADATA")
     if data is None:
         return None
     *numbers, has_primaries, has_luminance = struct.unpack("=22i", data[:88])
@@ -51,18 +51,14 @@ def mastering_of(frame: av.VideoFrame) -> Mastering | None:
 
 def light_level_of(frame: av.VideoFrame) -> LightLevel | None:
     """Return the content light level that a decoded frame carries."""
-    data = _side_data(frame, "CONTENT_LIGHT_LEVEL")
+    data = side_data_of(frame, "CONTENT_LIGHT_LEVEL")
     return None if data is None else LightLevel(*struct.unpack("=2I", data[:8]))
 
 
 def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """Return the nine numbers that say how to turn or flip the picture for display."""
-    data = _side_data(frame, "DISPLAYMATRIX")
+    data = side_data_of(frame, "DISPLAYMATRIX")
     return None if data is None else struct.unpack("=9i", data[:36])
-
-
-def _side_data(frame: av.VideoFrame, kind: str) -> bytes | None:
-    return next((bytes(data) for data in side_data(frame) if data.type.name == kind), None)
 
 
 def encoder_params(codec: str, frame: av.VideoFrame) -> tuple[str, list[str]] | None:

@@ -18,6 +18,7 @@ import av
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo
+from ltxfilter.media.pyav_compat import fraction, open_input
 from ltxfilter.media.raw.rawvideo import Geometry
 from ltxfilter.values import parse_rate
 
@@ -189,7 +190,7 @@ def _probe(path: Path, deadline: float) -> _Probed:
     """Decode the first picture. Raises ValueError, av.FFmpegError."""
     options = {"protocol_whitelist": "file"}
     left = max(deadline - monotonic(), 0.01)
-    with av.open(str(path), options=options, timeout=left) as container:
+    with open_input(str(path), options=options, timeout=left) as container:
         videos = container.streams.video
         if len(videos) != 1:
             raise ValueError("which of its streams ffmpeg took is not certain")
@@ -205,9 +206,9 @@ def _probe(path: Path, deadline: float) -> _Probed:
             frame.width,
             frame.height,
             frame.format.name,
-            Fraction(stream.guessed_rate or 0),
+            fraction(stream.guessed_rate) or Fraction(0),
             color,
-            Fraction(stream.sample_aspect_ratio or 1),
+            fraction(stream.sample_aspect_ratio) or Fraction(1),
         )
         return _Probed(geometry, frame.rotation % 180 != 0)
 

@@ -26,6 +26,7 @@ from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.container import ContainerSink, ContainerSource
 from ltxfilter.media.container.copied_streams import lasting_tags, plan_streams
 from ltxfilter.media.container.packet_queue import PacketQueue
+from ltxfilter.media.pyav_compat import side_data_of
 from ltxfilter.options import InputOptions, OutputOptions
 
 F = Fraction
@@ -214,7 +215,7 @@ def test_rotation_is_kept(clips: Path, tmp_path: Path) -> None:
 def matrix(path: Path) -> bytes:
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        return next(bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX")
+        return side_data_of(frame, "DISPLAYMATRIX") or b""
 
 
 def test_packets_never_stand_still(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.media import convert_held, decoded, make_video
+from support.media import convert_held, decoded, make_video, side_data_names
 
-from ltxfilter.media.avframe import side_data
 from ltxfilter.media.encoding.side_data import (
     LightLevel,
     Mastering,
@@ -90,9 +89,7 @@ def test_every_frame_of_a_real_clip_keeps_its_light(clips: Path, tmp_path: Path)
 def test_data_of_single_pictures_stays_behind(clips: Path, tmp_path: Path) -> None:
     path = clips / "formats" / "hdr10-video-with-sdr-container.mp4"
     convert_held(path, tmp_path / "out.mkv", "60", codec="libx265", encoder=QUICK["libx265"])
-    kinds = [
-        {data.type.name for data in side_data(frame)} for frame in decoded(tmp_path / "out.mkv")
-    ]
+    kinds = [side_data_names(frame) for frame in decoded(tmp_path / "out.mkv")]
     assert "CONTENT_LIGHT_LEVEL" in kinds[0]
     held = kinds[1::2]
     assert not any("DYNAMIC_HDR_PLUS" in found for found in held)

@@ -25,8 +25,8 @@ print(len(tasks) > 2, {os.sched_getscheduler(int(task)) for task in tasks}, file
 
 CONVERT = """
 import os, sys
-from ltxfilter import cli
-code = cli.run(sys.argv[1:])
+from ltxfilter.cli import main
+code = main.run(sys.argv[1:])
 print("ended", code, os.sched_getscheduler(0), file=sys.stderr)
 """
 
