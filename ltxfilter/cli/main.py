@@ -17,7 +17,8 @@ from ltxfilter.cli.engines import engines_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
 from ltxfilter.cli.probe import probe_command
-from ltxfilter.cli.terminal import Console, ProgressFile, StopSignals
+from ltxfilter.cli.progress_file import ProgressFile
+from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
 from ltxfilter.errors import Interrupted, LtxFilterError
 from ltxfilter.values import LEVELS
 
@@ -84,7 +85,7 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.cli.progress_line import summary
     from ltxfilter.pipeline.run import Run
 
-    with ProgressFile(arguments.progress, arguments.options.output.path == "-") as blocks:
+    with _progress_file(arguments) as blocks:
         signals.run = run = Run(arguments.options)
         try:
             with run:
@@ -99,6 +100,16 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     for line in summary(progress):
         console.say(line)
     return 0
+
+
+def _progress_file(arguments: Arguments) -> ProgressFile:
+    options = arguments.options
+    written = [name for name in (options.output.path, options.report) if name and name != "-"]
+    return ProgressFile(
+        arguments.progress,
+        stdout_taken=options.output.path == "-",
+        taken=[options.input.path, *written, *(f"{name}.part" for name in written)],
+    )
 
 
 def _opening_lines(run: Run) -> list[str]:
@@ -133,6 +144,7 @@ COMMANDS: dict[str, click.Command] = {
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_standard_descriptors()
     # NumPy's matrix products are not used: the threads that wait for one cost 0.1 s at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(run(sys.argv[1:]))
@@ -158,6 +170,19 @@ def run(argv: Sequence[str]) -> int:
         return _fail(f"{problem}; run with -v debug for the traceback", 1)
 
 
+def _open_standard_descriptors() -> None:
+    """Open what is closed of descriptors 0 to 2, so that no file of a run becomes one of them.
+
+    A library that writes to descriptor 2 would else write into the output. What Python found closed
+    at its start stays closed to us: `sys.stderr` is None then.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor, which is this one
+
+
 def _dispatch(words: list[str]) -> int:
     """Run the command that the first word names, else the filter."""
     command: click.Command = filter_command
@@ -172,7 +197,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"ltxfilter: {message}", file=sys.stderr)
+    write_error(f"ltxfilter: {escaped(message)}\n")
     return code
 
 

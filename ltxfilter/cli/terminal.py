@@ -1,27 +1,33 @@
-"""What surrounds a run on the command line: messages, the status line, progress blocks, signals.
+"""What surrounds a run on the command line: messages, the status line and signals.
 
-Knows nothing of frames; standard output is never written to unless `-progress -` asks for it.
+Knows nothing of frames and never writes to standard output. Standard error is a side channel: where
+it is closed, full or gone, messages are lost and the run goes on.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-from ltxfilter.cli.progress_line import Pace, key_values, status_line
-from ltxfilter.errors import Interrupted, OutputError
+from ltxfilter.cli.progress_line import Pace, status_line
+from ltxfilter.errors import Interrupted
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
 GRACE = 0.5  # seconds a run that writes to a pipe has left after a signal
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+UNSAFE = re.compile(  # what a terminal obeys, what hides text, and what UTF-8 cannot write
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Cancellable(Protocol):
@@ -32,16 +38,35 @@ class Cancellable(Protocol):
         ...
 
 
-class Console(logging.Handler):
-    """Standard error: whole lines, log records among them, and a status line under them.
+def escaped(text: str) -> str:
+    """Return text whose control characters, bidi marks and lone surrogates are written as escapes.
 
-    level: FFmpeg's number; what is less important is left out.
+    Names of files and tags of streams come from others; a terminal must not obey them.
     """
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def write_error(text: str) -> None:
+    """Write to standard error; where it is closed, full or gone, the text is lost."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class Console(logging.Handler):
+    """Standard error: whole lines, log records among them, and a status line under them."""
 
     def __init__(self, level: int, stats: bool | None = None) -> None:
+        """Take over the log records of ltxfilter.
+
+        level: FFmpeg's number; what is less important is left out. stats: whether the status line
+        is shown; None shows it on a terminal.
+        """
         super().__init__()
         self._level = level
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._stats = level >= LEVELS["info"] and self._terminal if stats is None else stats
         self._status = ""  # what stands in the current line of the terminal
         self._shown = monotonic()
@@ -64,7 +89,7 @@ class Console(logging.Handler):
             return
         with self._writing:
             erased = "\r" + " " * len(self._status) + "\r" if self._status else ""
-            self._write(f"{erased}ltxfilter: {text}\n{self._status}")
+            self._write(f"{erased}ltxfilter: {escaped(text)}\n{self._status}")
 
     def show(self, progress: Progress) -> None:
         """Write the status line, not more often than every STATUS_SECONDS."""
@@ -88,47 +113,7 @@ class Console(logging.Handler):
         self._status = ""
 
     def _write(self, text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-
-
-class ProgressFile:
-    """Where -progress blocks go: nowhere, a file, pipe:N, or "-".
-
-    "-" is standard output, or standard error when standard output carries frames.
-    """
-
-    def __init__(self, target: str | None, stdout_taken: bool) -> None:
-        self._file = None if target is None else _open_blocks(target, stdout_taken)
-        self._written = monotonic()
-
-    def write(self, progress: Progress, *, ended: bool) -> None:
-        """Append one block, not more often than every STATUS_SECONDS until the last."""
-        now = monotonic()
-        if self._file is None or not (ended or now - self._written >= STATUS_SECONDS):
-            return
-        self._written = now
-        self._file.write(key_values(progress, ended=ended))
-        self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-def _open_blocks(target: str, stdout_taken: bool) -> IO[str]:
-    """Open the target of -progress. Raises OutputError."""
-    descriptor = {"-": "1", "pipe:": "1"}.get(target, target.removeprefix("pipe:"))
-    try:
-        if target in ("-", "pipe:") or target.startswith("pipe:"):
-            number = 2 if stdout_taken and descriptor == "1" else int(descriptor)
-            return os.fdopen(os.dup(number), "w", encoding="utf-8")
-        return open(target, "w", encoding="utf-8")  # noqa: PTH123  (closed by its owner)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"-progress {target}: {error}") from None
+        write_error(text)
 
 
 class StopSignals:

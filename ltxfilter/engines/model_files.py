@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ from ltxfilter.errors import OptionError
 from ltxfilter.options import ModelOptions
 from ltxfilter.values import parse_lora
 
+LARGEST = 1 << 20  # bytes of a settings file
 PREFIX = "LTXFILTER_"  # LTXFILTER_CHECKPOINT, LTXFILTER_SPATIAL_UPSAMPLER, ...
 FILE = PREFIX + "CONFIG"  # names another settings file
 NAMES = tuple("lora" if field.name == "loras" else field.name for field in fields(ModelOptions))
@@ -28,12 +30,20 @@ def complete(models: ModelOptions, environment: Mapping[str, str] = os.environ) 
     return replace(models, **left)
 
 
-def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where the settings file is looked for: ~/.config/ltxfilter.toml unless told."""
+def settings_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where the settings file is looked for: ~/.config/ltxfilter.toml unless told.
+
+    None where the user has no home.
+    """
     if told := environment.get(FILE):
         return Path(told)
     folder = environment.get("XDG_CONFIG_HOME")
-    return (Path(folder) if folder else Path("~/.config").expanduser()) / "ltxfilter.toml"
+    if folder:
+        return Path(folder) / "ltxfilter.toml"
+    try:
+        return Path("~/.config").expanduser() / "ltxfilter.toml"
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        return None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -53,16 +63,30 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what the settings file says; relative paths begin at its folder."""
     path = settings_file(environment)
+    if path is None:
+        return {}
     try:
-        text = path.read_text(encoding="utf-8")
-        entries = tomllib.loads(text)
+        entries = tomllib.loads(_text_of(path))
     except FileNotFoundError:
         if environment.get(FILE):
             raise OptionError(f"{FILE}={path}: no such file") from None
         return {}
     except (OSError, ValueError) as error:
         raise OptionError(f"{path}: {error}") from None
+    except RecursionError:
+        raise OptionError(f"{path}: its values are nested too deeply") from None
     return dict(_entry(path, name, value) for name, value in entries.items())
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a settings file. Raises OSError, and ValueError for what is none."""
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a named pipe would wait for its writer
+        raise ValueError("is no regular file")
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST} bytes, so it is no settings file")
+    return data.decode("utf-8")
 
 
 def _entry(path: Path, name: str, value: Any) -> tuple[str, Any]:
@@ -81,4 +105,7 @@ def _entry(path: Path, name: str, value: Any) -> tuple[str, Any]:
 
 
 def _beside(path: Path, file: str) -> str:
-    return str(path.parent / Path(file).expanduser())
+    try:
+        return str(path.parent / Path(file).expanduser())
+    except RuntimeError as error:
+        raise OptionError(f"{path}: {file}: {error}") from None

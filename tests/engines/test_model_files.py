@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -110,3 +111,24 @@ def test_a_lora_and_its_strength(text: str, expected: tuple[str, float]):
 def test_a_lora_needs_a_file():
     with pytest.raises(OptionError, match="PATH:STRENGTH"):
         parse_lora("")
+
+
+def test_a_user_without_a_home_has_no_settings(monkeypatch: pytest.MonkeyPatch):
+    def no_home(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert model_files.settings_file({}) is None
+    assert model_files.complete(ModelOptions(), {}) == ModelOptions()
+
+
+def test_what_is_no_settings_file_is_refused_at_once(tmp_path: Path):
+    pipe, folder = tmp_path / "pipe.toml", tmp_path / "folder.toml"
+    large, deep = tmp_path / "large.toml", tmp_path / "deep.toml"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    large.write_text("#" * (2 << 20))
+    deep.write_text("checkpoint = " + "[" * 100_000)
+    for path in (pipe, folder, large, deep):
+        with pytest.raises(OptionError, match=path.name):
+            model_files.complete(ModelOptions(), {"LTXFILTER_CONFIG": str(path)})
