@@ -9,6 +9,7 @@ WARNINGS ?= error
 IN ?=
 OUT ?= demo.mp4
 CLIPS ?= ../shared/clips/dev
+DIST ?= dist
 JOBS ?= 2
 
 BIN := $(VENV)/bin
@@ -16,8 +17,11 @@ PIP = $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)
 FAILURES := PytestUnhandledThreadExceptionWarning PytestUnraisableExceptionWarning
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(filter-out error,$(WARNINGS)),\
 	-W $(WARNINGS) $(FAILURES:%=-W error::pytest.%))
-# The inner loop: what is pure, or needs no more than a few small arrays.
-QUICK := tests/windows tests/test_options.py
+# The inner loop: tests of single parts, without pipes, processes and encoders.
+QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines/test_model_files.py \
+	tests/cli/test_parse.py tests/pipeline/test_window_runner.py tests/pipeline/test_threads.py \
+	$(filter-out %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
+	--ignore=tests/motion/test_flow_cuda.py
 # What runs, or runs differently, where torch and the LTX packages are installed.
 LTX := tests/engines/ltx tests/motion/test_flow_cuda.py tests/engines/test_flow_device.py \
 	tests/engines/test_auto.py tests/test_color.py tests/test_api.py
@@ -98,10 +102,10 @@ docs: $(VENV)/.docs ## build the API reference and the pages of docs/ into build
 
 wheel: $(VENV)/.dev ## build the wheel, with the compiled kernels, into dist/
 	rm -rf build/lib* build/temp* build/bdist*
-	LTXFILTER_REQUIRE_KERNELS=1 $(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	LTXFILTER_REQUIRE_KERNELS=1 $(BIN)/python -m build --wheel --no-isolation --outdir $(DIST) .
 
 sdist: $(VENV)/.dev ## build the source distribution, from which the tests run too, into dist/
-	$(BIN)/python -m build --sdist --no-isolation --outdir dist .
+	$(BIN)/python -m build --sdist --no-isolation --outdir $(DIST) .
 
 outdated: $(VENV)/.dev ## list releases that are newer than constraints.txt, or outside pyproject's ranges
 	$(BIN)/python .ci/outdated.py
