@@ -98,7 +98,8 @@ smoke: $(VENV)/.dev ## try an installed ltxfilter, of another Python if INSTALLE
 	LTXFILTER_INSTALLED=$(INSTALLED) $(PYTEST) -n 0 tests/smoke $(ARGS)
 
 docs: $(VENV)/.docs ## build the API reference and the pages of docs/ into build/docs; warnings are errors
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
+	@echo "open build/docs/index.html"
 
 wheel: $(VENV)/.dev ## build the wheel, with the compiled kernels, into dist/
 	rm -rf build/lib* build/temp* build/bdist*
