@@ -1,38 +1,60 @@
 # Everything a developer runs; `make` alone lists it. ARGS is passed on: make test ARGS="-k window".
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# The versions that are installed: a file of pip's constraints, or empty for the newest releases.
+CONSTRAINTS ?= constraints.txt
+# What pytest does about warnings: "error" is pyproject's setting. With "default", only a thread or
+# a finaliser of ours that fails is an error; warnings of other packages are printed.
+WARNINGS ?= error
 IN ?=
 OUT ?= demo.mp4
 CLIPS ?= ../shared/clips/dev
+DIST ?= dist
 JOBS ?= 2
 
-.DEFAULT_GOAL := help
+BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+FAILURES := PytestUnhandledThreadExceptionWarning PytestUnraisableExceptionWarning
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(filter-out error,$(WARNINGS)),\
+	-W $(WARNINGS) $(FAILURES:%=-W error::pytest.%))
+# The inner loop: tests of single parts, without pipes, processes and encoders.
+QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines/test_model_files.py \
+	tests/cli/test_parse.py tests/pipeline/test_window_runner.py tests/pipeline/test_threads.py \
+	$(filter-out %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
+	--ignore=tests/motion/test_flow_cuda.py
+# What runs, or runs differently, where torch and the LTX packages are installed.
+LTX := tests/engines/ltx tests/motion/test_flow_cuda.py tests/engines/test_flow_device.py \
+	tests/engines/test_auto.py tests/test_color.py tests/test_api.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
-.PHONY: help install dev demo format lint type test test-ltx test-all check fuzz $(PIPELINE) \
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize smoke docs \
+	wheel sdist outdated fuzz $(PIPELINE) \
 	bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # One stamp per kind of environment, so that nothing is installed twice.
-$(VENV)/.user: pyproject.toml constraints.txt setup.py $(wildcard ltxfilter/motion/kernels/native/*)
+$(VENV)/.user: pyproject.toml $(CONSTRAINTS) setup.py $(wildcard ltxfilter/motion/kernels/native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"ltxfilter needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(PIP) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.user
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP) -e ".[docs]"
 	@touch $@
 
 # Without their dependency torchaudio, of which there is no CPU build: it is never used.
 $(VENV)/.ltx: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet -c constraints.txt \
-		torch safetensors einops scipy tqdm pillow transformers
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ltx-core ltx-pipelines
+	$(PIP) torch safetensors einops scipy tqdm pillow transformers
+	$(PIP) --no-deps ltx-core ltx-pipelines
 	@touch $@
 
 install: $(VENV)/.user ## create .venv and install ltxfilter into it
@@ -42,28 +64,52 @@ dev: $(VENV)/.dev ## the same with what tests and checks need
 demo: $(VENV)/.dev ## make demo.mp4 at twice the frame rate: of a rendered sample, or IN=their.mp4
 	$(BIN)/python examples/demo.py $(if $(IN),-i "$(IN)") "$(OUT)"
 
+quick: $(VENV)/.dev ## the inner loop, under 20 s: lint, types and the fast tests
+	@$(MAKE) --no-print-directory lint type
+	$(PYTEST) -q $(QUICK) $(ARGS)
+
 format: $(VENV)/.dev ## let ruff put the code into shape
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-lint: $(VENV)/.dev ## what ruff objects to
+lint: $(VENV)/.dev ## run ruff: mistakes and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-type: $(VENV)/.dev ## what mypy objects to
+type: $(VENV)/.dev ## run mypy
 	$(BIN)/mypy
 
 test: $(VENV)/.dev ## run the tests
 	$(PYTEST) $(ARGS)
 
-test-all: $(VENV)/.dev ## run the tests, the slow ones too
+test-all: $(VENV)/.dev ## run the tests, the slow ones and the sanitizer too
 	$(PYTEST) -m "not gpu" $(ARGS)
+	@$(MAKE) --no-print-directory sanitize
 
 test-ltx: $(VENV)/.ltx ## run the tests that need torch and the LTX packages, which it installs
-	$(PYTEST) tests/test_flow_cuda.py tests/test_flow_device.py tests/test_ltx_*.py \
-		tests/test_color.py tests/test_interpolator.py tests/test_examples.py $(ARGS)
+	$(PYTEST) $(LTX) $(ARGS)
 
 check: lint type test ## lint, types and tests: run it before each commit
+
+sanitize: $(VENV)/.dev ## run the kernels' tests with AddressSanitizer
+	@echo "sanitize: not written yet"
+
+smoke: $(VENV)/.dev ## try an installed ltxfilter, of another Python if INSTALLED names one
+	LTXFILTER_INSTALLED=$(INSTALLED) $(PYTEST) -n 0 tests/smoke $(ARGS)
+
+docs: $(VENV)/.docs ## build the API reference and the pages of docs/ into build/docs; warnings are errors
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
+	@echo "open build/docs/index.html"
+
+wheel: $(VENV)/.dev ## build the wheel, with the compiled kernels, into dist/
+	rm -rf build/lib* build/temp* build/bdist*
+	LTXFILTER_REQUIRE_KERNELS=1 $(BIN)/python -m build --wheel --no-isolation --outdir $(DIST) .
+
+sdist: $(VENV)/.dev ## build the source distribution, from which the tests run too, into dist/
+	$(BIN)/python -m build --sdist --no-isolation --outdir $(DIST) .
+
+outdated: $(VENV)/.dev ## list releases that are newer than constraints.txt, or outside pyproject's ranges
+	$(BIN)/python .ci/outdated.py
 
 fuzz: $(VENV)/.dev ## throw 10,000 broken inputs and options at it
 	$(BIN)/python -m benchmarks.fuzz $(ARGS)
@@ -87,5 +133,5 @@ bench-gpu: $(VENV)/.dev
 bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)
 	find . -name __pycache__ -prune -exec rm -rf {} +

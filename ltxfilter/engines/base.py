@@ -4,7 +4,7 @@ This file is the whole contract. A runner asks an engine for nothing that is not
 and fetches nothing by `getattr`. `tests/engines/test_contract.py` is the suite that every engine
 joins: it runs for each name in `engines.ENGINES`.
 
-How an engine is used, in this order:
+How an engine is used, in this order::
 
     engine = build("name:key=value", models)     # cheap: no heavy import, no allocation
     reason = type(engine).unavailable()          # None, or what is missing and how to get it
@@ -17,6 +17,7 @@ How an engine is used, in this order:
     engine.close()
 
 Rules:
+
 - **State.** `prepare` may carry state from window to window. It drops that state at every interval
   that says `reset` and at every interval that does not interpolate. `draw` is pure: it may run
   concurrently with itself and with `prepare`, in any order, and returns the same samples each time,
