@@ -140,6 +140,9 @@ def test_escaped_text_is_one_printable_line_of_utf8(text: str):
     shown = escaped(text)
     shown.encode("utf-8")
     assert not any(character in shown for character in "\x00\x07\x1b\r\n\u202e\u2066")
+
+
+def test_text_that_is_harmless_stays_as_it_is():
     assert escaped("plain: é 字") == "plain: é 字"
 
 
