@@ -31,7 +31,7 @@ def write_models(folder: Path, config: Mapping[str, Any], spatial: Mapping[str, 
         checkpoint_entries(config),
         {"config": json.dumps(config), "model_version": "2.3.0"},
     )
-    upsampler = entries(upstream.blueprint("upsampler", spatial, {}), "")
+    upsampler = entries(upstream.meta_module("upsampler", spatial, {}), "")
     path = folder / "spatial.safetensors"
     written += write_tensors(path, upsampler, {"config": json.dumps(spatial)})
     width = config["transformer"]["cross_attention_dim"]
@@ -61,7 +61,7 @@ def checkpoint_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
     yield from entries(joint, "model.diffusion_model.")
     for part in ("encoder", "decoder"):
         prefix = f"vae.{part}."
-        for name, shape, ones in entries(upstream.blueprint(part, config, {}), prefix):
+        for name, shape, ones in entries(upstream.meta_module(part, config, {}), prefix):
             if part == "encoder" or not name.startswith(f"{prefix}per_channel_statistics."):
                 yield name.replace(f"{prefix}per_channel", "vae.per_channel"), shape, ones
 

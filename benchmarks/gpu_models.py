@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_windows import Step
 from ltxfilter.engines.ltx.models import upstream
-from ltxfilter.engines.ltx.models.cuda_graphs import CudaCapture, Graphs, uncaptured
+from ltxfilter.engines.ltx.models.cuda_graphs import CudaCapture, GraphCache, uncaptured
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.models.transformer import Transformer
 from ltxfilter.engines.ltx.weights import fp8
@@ -99,7 +99,9 @@ class Bench:
 
         seconds, peak = self._plain(call_of(Transformer(module)))
         text = per_call(call_of(Transformer(module, TEXT_BYTES)), device)
-        graphs = Graphs(CudaCapture(device)) if device.type == "cuda" else Graphs(uncaptured)
+        graphs = (
+            GraphCache(CudaCapture(device)) if device.type == "cuda" else GraphCache(uncaptured)
+        )
         replayed = per_call(call_of(Transformer(module, TEXT_BYTES, graphs)), device)
         return Timing(seconds, text, replayed if len(graphs) else None, peak)
 
@@ -151,7 +153,7 @@ def random_models(device: torch.device, mode: str, tiny: bool) -> Models:
         "temporal": ("upsampler", sizes.TEMPORAL | small),
     }
     for part, (kind, settings) in parts.items():
-        module = upstream.blueprint(kind, settings, {})
+        module = upstream.meta_module(kind, settings, {})
         if part == "transformer" and mode != "off":
             fp8.replace_linears(module, mode)
         randomize(module, device)
@@ -224,12 +226,12 @@ def linear_seconds(device: torch.device, mode: str, tokens: int, width: int) -> 
     """Return what one linear layer takes, `width` to four times as much, its scaling included."""
     layer: nn.Module = nn.Linear(width, 4 * width, bias=False, dtype=torch.bfloat16, device="meta")
     if mode != "off":
-        layer = fp8.KINDS[mode](4 * width, width, False)
+        layer = fp8.LINEARS[mode](4 * width, width, False)
     randomize(layer, device)
     value = torch.randn(tokens, width, device=device, dtype=torch.bfloat16)
 
     def call() -> torch.Tensor:
-        layer.latest = fp8.LatestRounded()  # else it would know this value from the call before
+        layer.latest = fp8.LatestQuantized()  # else it would know this value from the call before
         return layer(value)
 
     return per_call(call, device)

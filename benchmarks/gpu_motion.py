@@ -18,11 +18,11 @@ from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_models import Bench, per_call, randomize
 from ltxfilter.engines.ltx.guides.contract import GuideClip
 from ltxfilter.engines.ltx.guides.ltx_source import LtxSource, choose_grid, choose_sigmas
-from ltxfilter.engines.ltx.memory_check import OneShot
+from ltxfilter.engines.ltx.memory_check import SingleShot
 from ltxfilter.engines.ltx.models import tiny_vae
+from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.motion import LtxMotion
-from ltxfilter.engines.ltx.prompts import Contexts, Prompt
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import available_threads
@@ -158,7 +158,7 @@ def _windows(video: VideoInfo, shape: WindowShape, rate: Fraction, count: int) -
     texture = cv2.GaussianBlur(rng.random((video.height, video.width)), (0, 0), 2)
     codes = cv2.normalize(texture, None, 16, 235, cv2.NORM_MINMAX).astype(np.uint8)
     chroma = [np.full((part.height, part.width), 128, np.uint8) for part in video.layout[1:]]
-    rolling = RollingWindow(shape, rate, OneShot(), video.interval)
+    rolling = RollingWindow(shape, rate, SingleShot(), video.interval)
     found: list[Window] = []
     for number in range((shape.keyframes - 1) * count + shape.after + 1):
         planes = (np.ascontiguousarray(np.roll(codes, 3 * number, 1)), *chroma)
@@ -182,8 +182,8 @@ def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
 
 
 def _adopt_tiny_vae(models: Models) -> None:
-    for part in tiny_vae.PARTS:
-        module = tiny_vae.blueprint(part)
+    for part in tiny_vae.MODULES:
+        module = tiny_vae.meta_module(part)
         randomize(module, models.device)
         models.adopt(part, module.to(models.dtype))
 

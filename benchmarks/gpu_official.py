@@ -25,7 +25,7 @@ from benchmarks import ltx_sizes as sizes
 from benchmarks.gpu_models import sizes_of, small_upsampler
 from ltxfilter import engines
 from ltxfilter.engines.base import Engine
-from ltxfilter.engines.ltx.diffusion.two_stage import Stages
+from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
 from ltxfilter.engines.ltx.memory_check import grey_window
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.frame import Frame, VideoInfo
@@ -136,16 +136,16 @@ def draw(engine: Engine, window: Window) -> int:
 @contextmanager
 def timed_denoising(clock: Clock) -> Iterator[None]:
     """Add up upstream's denoising loops and ours while this lasts."""
-    upstream.stand_in_for_torchaudio()
+    upstream.stub_torchaudio()
     from ltx_pipelines import keyframe_interpolation
 
-    ours, theirs = Stages._denoised, keyframe_interpolation.euler_denoising_loop
+    ours, theirs = TwoStageDiffusion._denoise, keyframe_interpolation.euler_denoising_loop
     try:
-        Stages._denoised = clock.timing(ours)  # type: ignore[method-assign]
+        TwoStageDiffusion._denoise = clock.timing(ours)  # type: ignore[method-assign]
         keyframe_interpolation.euler_denoising_loop = clock.timing(theirs)
         yield
     finally:
-        Stages._denoised = ours  # type: ignore[method-assign]
+        TwoStageDiffusion._denoise = ours  # type: ignore[method-assign]
         keyframe_interpolation.euler_denoising_loop = theirs
 
 

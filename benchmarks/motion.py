@@ -24,8 +24,8 @@ from benchmarks.oracle import LEVELS, Oracle, OracleMotion, Truth
 from benchmarks.record import table, write
 from ltxfilter import engines
 from ltxfilter.engines.base import Drawn, Engine
-from ltxfilter.engines.ltx.guides.ltx_source import work_size
-from ltxfilter.engines.ltx.memory_check import OneShot
+from ltxfilter.engines.ltx.guides.ltx_source import guide_size
+from ltxfilter.engines.ltx.memory_check import SingleShot
 from ltxfilter.frame import Frame, Plane, Planes
 from ltxfilter.windows.rolling import RollingWindow
 
@@ -75,7 +75,7 @@ def drawn_by(engine: Engine, of: Case) -> Iterator[tuple[int, Drawn]]:
     """Yield the wanted frames as an engine draws them; it is open meanwhile."""
     rate = RATE * of.gap
     shape = engine.open(of.clip.info, rate)
-    rolling = RollingWindow(shape, rate, OneShot(), 1 / RATE)
+    rolling = RollingWindow(shape, rate, SingleShot(), 1 / RATE)
     frames = (Frame(number / RATE, planes) for number, planes in enumerate(of.keyframes))
     for window in _windows(rolling, frames):
         slots = tuple(slot for slot in window.slots if slot.index in of.wanted)
@@ -96,7 +96,7 @@ def enlarged(of: Case, level: int) -> Iterator[tuple[int, Plane]]:
     """Yield the luma of guides themselves, brought to full size."""
     info = of.clip.info
     truth = Truth(of.clip.frames, RATE * of.gap)
-    source = Oracle(info, truth, work_size((info.width, info.height), ""), of.gap, level)
+    source = Oracle(info, truth, guide_size((info.width, info.height), ""), of.gap, level)
     for number in of.wanted:
         guide = source.bright(number / truth.rate)
         whole = cv2.resize(guide, (info.width, info.height), interpolation=cv2.INTER_CUBIC)

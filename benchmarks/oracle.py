@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ltxfilter.engines.ltx.guides.contract import GuideClip, GuideSource
-from ltxfilter.engines.ltx.guides.downscale import SmallCanvas
+from ltxfilter.engines.ltx.guides.downscale import GuideCanvas
 from ltxfilter.engines.ltx.motion import LtxMotion
 from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption
@@ -69,7 +69,7 @@ class Oracle:
         self.host_bytes = 0
         self._truth = truth
         self._how = LEVELS[level]
-        self._canvas = SmallCanvas(video, *size, self.device)
+        self._canvas = GuideCanvas(video, *size, self.device)
 
     def draw(self, clips: Sequence[GuideClip]) -> torch.Tensor:
         """Return guides of the frames that were dropped."""
@@ -91,7 +91,7 @@ class Oracle:
         return self._canvas.by_role(self._canvas.planes(self._guide(time)))[self._canvas.bright]
 
     def _guide(self, time: Fraction) -> torch.Tensor:
-        picture = self._canvas.rgb(self._canvas.reduce(self._truth.at(time))).numpy()
+        picture = self._canvas.rgb(self._canvas.downscale(self._truth.at(time))).numpy()
         seed = np.random.default_rng([time.numerator, time.denominator])
         return torch.from_numpy(degraded(picture, self._how, seed))
 

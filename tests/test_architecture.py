@@ -202,3 +202,29 @@ def test_the_package_offers_its_public_names():
         assert getattr(ltxfilter, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ltxfilter.nothing
+
+
+LTX_RANKS = [  # inside engines/ltx/, lowest first: a module imports only from rows below its own
+    {"__init__", "latent_shape", "device"},
+    {"weights"},
+    {"models"},
+    {"diffusion"},
+    {"guides"},
+    {"prompts", "memory_check"},
+    {"shared"},
+    {"keyframe", "temporal", "motion", "reference"},  # siblings
+]
+
+
+def test_the_ltx_engines_are_siblings_above_what_they_share():
+    rank = {name: number for number, names in enumerate(LTX_RANKS) for name in names}
+    folder, package = "engines/ltx/", "ltxfilter.engines.ltx."
+    for path in (path for path in FILES if path.startswith(folder)):
+        home = path.removeprefix(folder).removesuffix(".py").split("/")[0]
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                for name in (name for name in names if name.startswith(package)):
+                    module = name.removeprefix(package).split(".")[0]
+                    part = module if module in rank else "__init__"
+                    assert part == home or rank[part] < rank[home], f"{path} may not import {name}"

@@ -148,8 +148,8 @@ def _engines(models: ModelOptions) -> Iterator[Finding]:
 
 def _model_files(models: ModelOptions) -> Iterator[Finding]:
     from ltxfilter.engines import ENGINES, engine_class, model_files
-    from ltxfilter.engines.ltx.weights.describe_files import survey
+    from ltxfilter.engines.ltx.weights.describe_files import describe_files
 
     needed = {name: engine_class(name).files for name in ENGINES}
-    for name, found, missing in survey(model_files.complete(models), needed):
+    for name, found, missing in describe_files(model_files.complete(models), needed):
         yield Finding(name.replace("_", " "), found, missing)

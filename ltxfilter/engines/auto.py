@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.engines")
 
-PARTNERS = (  # the best first, with the files that it needs as it is asked here
-    ("ltx-motion", ("checkpoint", "temporal_upsampler")),
-    ("ltx-motion:source=dit", ("checkpoint", "context")),
-)
+PARTNERS = ("ltx-motion", "ltx-motion:source=dit")  # the best first
 NO_EFFORT, UTMOST = 50.0, 20.0  # dB that flow expects of itself: difficulty 0, difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that the look does not change to and fro
@@ -239,9 +236,12 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if parse_spec(spec)[0] in ("auto", "flow"):
             raise OptionError(f"option with={spec}: name another engine than auto and flow")
         return engines.build(spec, models)
-    for known, needed in PARTNERS:
-        if all(getattr(models, field) for field in needed):
-            return engines.build(known, models)
+    if not models.checkpoint:  # which all of them need
+        return None
+    for known in PARTNERS:
+        partner = engines.build(known, models)
+        if all(getattr(models, field) for field in partner.needed_files):
+            return partner
     return None
 
 

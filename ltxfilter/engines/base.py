@@ -82,7 +82,7 @@ class Engine(ABC):
     """True if `__init__` also takes `models`, a `ModelOptions`."""
 
     files: ClassVar[tuple[str, ...]] = ()
-    """Fields of `ModelOptions` that it cannot do without; only where `uses_models` is True."""
+    """Fields of `ModelOptions` that it needs with its default options, if `uses_models` is True."""
 
     takes_device_planes: ClassVar[bool] = False
     """True if keyframes may lie on a device (`color.DevicePlane`); else they come to the host."""
@@ -103,6 +103,11 @@ class Engine(ABC):
     def partners(self) -> tuple[Engine, ...]:
         """The engines that it owns and lets make pictures; empty for an engine of its own."""
         return ()
+
+    @property
+    def needed_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it needs with its own options; `files` by default."""
+        return self.files
 
     @property
     def fallbacks(self) -> tuple[str, ...]:

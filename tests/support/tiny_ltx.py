@@ -180,8 +180,8 @@ def with_tiny_vae(options: ModelOptions, folder: Path) -> ModelOptions:
     """Write a tiny autoencoder of the published size, of 24 MB; return where it is, too."""
     generator = torch.Generator().manual_seed(7)
     tensors: dict[str, torch.Tensor] = {}
-    for part in tiny_vae.PARTS:
-        tensors |= _named(randomize(tiny_vae.blueprint(part), generator), "")
+    for part in tiny_vae.MODULES:
+        tensors |= _named(randomize(tiny_vae.meta_module(part), generator), "")
     path = folder / "tiny_vae.safetensors"
     write(path, tensors, {})
     return replace(options, tiny_vae=str(path))

@@ -1,4 +1,4 @@
-"""Engines that draw with LTX-2's models; importing this package imports neither torch nor them."""
+"""The engines that use LTX-2's models; importing this package imports neither torch nor them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ INSTALL = 'pip install "ltxfilter[ltx]"'
 
 
 def missing_packages() -> str | None:
-    """Return what to install before a model can be loaded, or None if everything is there."""
+    """Return which packages to install before a model can be loaded; None if none is missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     return f"needs {', '.join(missing)}; {INSTALL}" if missing else None

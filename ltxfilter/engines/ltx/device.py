@@ -1,4 +1,4 @@
-"""What runs the models: a GPU or the CPU, and whether it can hold them."""
+"""The device that runs the models, a GPU or the CPU, and whether its memory is enough."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import torch
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.values import MIB
 
-TORCH_BYTES = {  # on a CPU measured, beside a GPU what is usual for a context
+TORCH_BYTES = {  # host bytes that torch takes: measured on a CPU, the usual size of a CUDA context
     "cpu": 400 * MIB,
     "cuda": 1500 * MIB,
 }
-FOR_TEXT = 4  # what is free on a GPU, divided by this, is for the text's keys and values
+TEXT_DIVISOR = 4  # a GPU's free memory divided by it is the cache of the text, unless the user says
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device called `name`; None and "auto" are the first GPU if any. Raises."""
+    """Return the device called `name`, such as "cpu" or "cuda:1".
+
+    None and "auto" are the first GPU, or the CPU if there is none. Raises EngineUnavailableError.
+    """
     if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -30,9 +33,10 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def check_memory(needed: int, free: int, device: torch.device, mode: str) -> None:
-    """Refuse to load what the device cannot hold. Raises EngineUnavailableError.
+    """Refuse to load models that the device cannot hold. Raises EngineUnavailableError.
 
-    mode: how the transformer would be kept; "" if it is not among what is loaded.
+    needed, free: bytes. mode: how the transformer's weights are stored, "off", "rowwise" or "cast";
+    "" if it is not among the models or is offloaded already.
     """
     if needed <= free:
         return
@@ -48,15 +52,15 @@ def check_memory(needed: int, free: int, device: torch.device, mode: str) -> Non
 
 
 def torch_bytes(device: torch.device) -> int:
-    """Return how much of the host's memory torch itself takes."""
+    """Return the bytes of host memory that torch itself takes."""
     return TORCH_BYTES["cpu" if device.type == "cpu" else "cuda"]
 
 
-def text_bytes(billions: float, device: torch.device) -> int:
-    """Return how many bytes the text's keys and values may take, asked for in billions.
+def text_bytes(gigabytes: float, device: torch.device) -> int:
+    """Return the bytes of device memory for the cache of the text's keys and values.
 
-    Below 0 it is a share of what is free on a GPU, and nothing on a CPU.
+    gigabytes: billions of bytes; below 0 a quarter of a GPU's free memory, and nothing on a CPU.
     """
-    if billions >= 0:
-        return int(billions * 1e9)
-    return torch.cuda.mem_get_info(device)[0] // FOR_TEXT if device.type == "cuda" else 0
+    if gigabytes >= 0:
+        return int(gigabytes * 1e9)
+    return torch.cuda.mem_get_info(device)[0] // TEXT_DIVISOR if device.type == "cuda" else 0

@@ -1,112 +1,169 @@
-"""The engine `ltx-keyframe`: LTX-2 draws what lies between keyframes, given as latents."""
+"""The engine `ltx-keyframe`: LTX-2 denoises the frames between keyframes that condition it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn, Engine
-from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.diffusion.grids import LatentGrid, Planner
-from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.ltx import shared
+from ltxfilter.engines.ltx.diffusion.grids import GridPlanner, LatentGrid
+from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, frame_count
+from ltxfilter.engines.ltx.shared import LtxEngine
+from ltxfilter.errors import OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.ltx.diffusion.samplers import Guidance
     from ltxfilter.engines.ltx.models.resident import Models
 
-CELL = 32  # pixels of a latent's side
-WORKING = 12 * 4  # bytes per pixel and frame that decoding takes, where it takes host memory
-SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")  # as sample.SAMPLERS, which needs torch
-MODES = ("auto", "rowwise", "cast", "off")  # as fp8.MODES
-GRAPHS = ("auto", "on", "off")  # as graphs.MODES
-RUNNING = (  # how the transformer runs
-    EngineOption("fp8", "auto", "transformer in 8 bits", MODES),
-    EngineOption("graphs", "auto", "replay the transformer's steps as CUDA graphs", GRAPHS),
-    EngineOption(
-        "text_memory",
-        -1.0,
-        "GB for what the prompt contributes, computed once; -1 what a GPU can spare, 0 nothing",
-        low=-1,
-    ),
-)
-ADVICE = (
-    "draw with tile=512, fewer latents, a smaller batch or stages=1, keep the transformer smaller "
-    "with fp8=rowwise or out of it with offload=1, or less of the prompt with text_memory=0"
-)
-GUIDING_BLOCKS = (29, 28)  # whose attention is left out: of LTX-2, of LTX-2.3
-GUIDING = (
-    EngineOption("cfg", 3.0, "away from the negative prompt; 1 off", low=0, high=20),
-    EngineOption("stg", 1.0, "away from less attention; 0 off", low=0, high=20),
-    EngineOption("stg_block", -1, "block without attention; -1 as trained", low=-1),
-    EngineOption("rescale", 0.7, "how far contrast is brought back", low=0, high=1),
-    EngineOption("skip_step", 0, "unguided steps after each guided one", low=0),
-)
 
-
-class LtxKeyframe(Engine):
-    """Draws a grid of frames at half size, raises it to full size and refines it there."""
+class LtxKeyframe(LtxEngine):
+    """Denoises a grid of frames at half size, upsamples it to full size and refines it there."""
 
     name: ClassVar[str] = "ltx-keyframe"
-    summary: ClassVar[str] = "LTX-2: draw what lies between frames with the whole model"
-    uses_models: ClassVar[bool] = True
+    summary: ClassVar[str] = "LTX-2: the whole diffusion model makes the frames between keyframes"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
     takes_device_planes: ClassVar[bool] = True
+    memory_advice: ClassVar[str] = (
+        "try tile=512, fewer latents, a smaller batch or stages=1, make the transformer smaller "
+        "with fp8=rowwise or keep it in host memory with offload=1, or cache less of the prompt "
+        "with text_memory=0"
+    )
     options: ClassVar[tuple[EngineOption, ...]] = (
-        EngineOption("stages", 2, "2: half size, then full size; 1: full size", low=1, high=2),
         EngineOption(
-            "mode", "distilled", "few trained steps, or many guided ones", ("distilled", "guided")
+            "stages",
+            2,
+            "2 stages denoise at half size, upsample and refine at full size; 1 stage denoises at "
+            "full size.",
+            low=1,
+            high=2,
         ),
-        EngineOption("steps", 0, "of the first stage; 0 goes by the mode", low=0, high=100),
-        EngineOption("refine", 3, "steps of the second stage", low=1, high=3),
-        EngineOption("sampler", "euler", "how the first stage follows the model", SAMPLERS),
-        *GUIDING,
-        EngineOption("latents", 0, "of 8 frames drawn at a time; 0 by the rates", low=0, high=32),
-        EngineOption("batch", 1, "of them drawn at once; as many times the memory", low=1, high=64),
-        EngineOption("lead", 1, "latents shared with the window before", low=1, high=4),
-        EngineOption("strength", 1.0, "how fixed keyframes are in the latents", low=0, high=1),
-        EngineOption("append", False, "a keyframe at a grid's start is given beside it, not in it"),
-        EngineOption("reference", False, "give the source as video too; needs an IC-LoRA (--lora)"),
-        EngineOption("seed", 0, "of the noise"),
-        EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
-        *RUNNING,
-        EngineOption("offload", False, "keep the transformer in host memory; slow"),
-        EngineOption("compile", False, "compile the transformer: minutes at first, then faster"),
-        EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
+        EngineOption(
+            "mode",
+            "distilled",
+            "distilled takes few steps without guidance, guided takes many steps with guidance.",
+            ("distilled", "guided"),
+        ),
+        EngineOption(
+            "steps",
+            0,
+            "The first stage takes this many denoising steps; 0 is 8 with mode=distilled and 30 "
+            "with mode=guided.",
+            low=0,
+            high=100,
+        ),
+        EngineOption(
+            "refine",
+            3,
+            "The second stage takes this many denoising steps.",
+            low=1,
+            high=3,
+            expert=True,
+        ),
+        EngineOption(
+            "sampler",
+            "euler",
+            "The first stage uses this sampler.",
+            ("euler", "ancestral", "gradient", "res-2s"),
+            expert=True,
+        ),
+        *shared.GUIDANCE_OPTIONS,
+        shared.LATENTS,
+        shared.BATCH,
+        EngineOption(
+            "lead",
+            1,
+            "A grid begins with this many latent frames that the previous grid made already.",
+            low=1,
+            high=4,
+            expert=True,
+        ),
+        shared.STRENGTH,
+        EngineOption(
+            "append",
+            False,
+            "A keyframe at a grid's first frame is appended as tokens instead of replacing the "
+            "first latent frame.",
+            expert=True,
+        ),
+        EngineOption(
+            "reference",
+            False,
+            "The source conditions the model as a video; this needs an IC-LoRA (--lora).",
+            expert=True,
+        ),
+        shared.SEED,
+        EngineOption(
+            "match",
+            True,
+            "The tone of interpolated frames is matched to their keyframes.",
+            expert=True,
+        ),
+        *shared.TRANSFORMER_OPTIONS,
+        shared.OFFLOAD,
+        EngineOption(
+            "compile",
+            False,
+            "torch compiles the transformer, which takes minutes at first and makes it faster.",
+            expert=True,
+        ),
+        shared.TILE,
     )
 
     def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
-        self._options = {option.name: option.default for option in self.options} | options
-        if 0 < self._options["tile"] < 4 * CELL:
-            raise OptionError(f"option tile={self._options['tile']}: 0, or at least {4 * CELL}")
+        """Take options by name and the files' paths. Raises OptionError."""
+        super().__init__(models, **options)
         if self._options["offload"] and self._options["compile"]:
             raise OptionError("options offload=1 and compile=1 exclude each other")
-        self._files = models or ModelOptions()
-        self._lock = Lock()
-        self._models: Models | None = None
 
-    @classmethod
-    def unavailable(cls) -> str | None:
-        """Return which packages to install."""
-        return missing_packages()
+    @property
+    def needed_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it needs with its options."""
+        return (*self.files, "loras") if self._options["reference"] else self.files
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
-        """Load the models; ask for windows that a grid of latents fills."""
+        """Load the models; ask for windows that fill whole grids of latents."""
         from ltxfilter.engines.ltx.diffusion.canvas import Canvas
-        from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+        from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
         from ltxfilter.engines.ltx.diffusion.samplers import UNGUIDED
-        from ltxfilter.engines.ltx.diffusion.two_stage import Stages
-        from ltxfilter.engines.ltx.models.resident import Models
+        from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
+        from ltxfilter.engines.ltx.weights.lora import reference_downscale
 
         self.close()
         options = self._options
-        two = options["stages"] == 2
-        models = Models(
+        models = self._models = self._new_models()
+        models.context()  # an error in its file is found before the large files are loaded
+        guided = options["mode"] == "guided"
+        guidance = shared.choose_guidance(models, options) if guided else UNGUIDED
+        second_stage = ("spatial", models.refiner) if options["stages"] == 2 else ()
+        models.load("transformer", "encoder", "decoder", *second_stage)
+        reference = reference_downscale(self._files) if options["reference"] else 0
+        multiple = SPATIAL_COMPRESSION * options["stages"] * max(reference, 1)
+        canvas = Canvas(video, models.device, multiple)
+        cache = KeyframeCache(models.encode)
+        self._diffusion = TwoStageDiffusion(models, canvas, options, guidance, cache, reference)
+        self._planner = GridPlanner.choose(
+            rate, video.interval, options["latents"], options["lead"], options["batch"]
+        )
+        frames = frame_count(self._planner.latents + 1) * options["batch"]
+        shape = replace(
+            self._planner.shape(),
+            work_bytes=shared.decoding_bytes(canvas, frames, models.device) + models.host_bytes,
+            draw_bytes=frames * video.frame_bytes,
+        )
+        if models.device.type != "cpu":
+            self._check_device_memory(video, rate, shape)
+        return shape
+
+    def _new_models(self) -> Models:
+        from ltxfilter.engines.ltx.models.resident import Models
+
+        options = self._options
+        return Models(
             self._files,
             fp8=options["fp8"],
             tile=options["tile"],
@@ -115,97 +172,28 @@ class LtxKeyframe(Engine):
             graphs=options["graphs"],
             text_memory=options["text_memory"],
         )
-        models.context()  # before what takes long to load
-        guided = options["mode"] == "guided"
-        guidance = choose_guidance(models, options) if guided else UNGUIDED
-        models.load(
-            "transformer", "encoder", "decoder", *(("spatial", models.refiner) if two else ())
-        )
-        self._models = models
-        reference = reference_scale(self._files) if options["reference"] else 0
-        canvas = Canvas(video, models.device, CELL * options["stages"] * max(reference, 1))
-        self._planner = Planner.choose(
-            rate, video.interval, options["latents"], options["lead"], options["batch"]
-        )
-        encoded = Encoded(models.encode)
-        self._stages = Stages(models, canvas, options, guidance, encoded, reference)
-        frames = (8 * self._planner.latents + 1) * options["batch"]
-        on_host = models.device.type == "cpu"
-        working = WORKING * canvas.width * canvas.height * frames if on_host else 0
-        shape = replace(
-            self._planner.shape(),
-            work_bytes=working + models.host_bytes,
-            draw_bytes=frames * video.frame_bytes,
-        )
-        if not on_host:
-            self.rehearse(video, rate, shape)
-        return shape
 
-    def rehearse(self, video: VideoInfo, rate: Fraction | None, shape: WindowShape) -> None:
-        """Draw one window in a step or two. Raises EngineUnavailableError if memory is short."""
-        from ltxfilter.engines.ltx.memory_check import rehearse
-
-        stages = self._stages
-        self._stages = replace(stages, options={**stages.options, "steps": 1, "refine": 1})
-        rehearse(self, video, rate, shape, ADVICE)
-        self._stages = stages
+    def _check_device_memory(
+        self, video: VideoInfo, rate: Fraction | None, shape: WindowShape
+    ) -> None:
+        """Interpolate a grey window in one step per stage: further steps take no more memory."""
+        diffusion = self._diffusion
+        one_step = {**diffusion.options, "steps": 1, "refine": 1}
+        self._diffusion = replace(diffusion, options=one_step)
+        super()._check_device_memory(video, rate, shape)
+        self._diffusion = diffusion
 
     def prepare(self, window: Window) -> tuple[LatentGrid, ...]:
-        """Return the grids of latents that the window takes."""
+        """Return the grids of latents that interpolate the window."""
         return self._planner.plan(window)
 
     def draw(self, window: Window, motion: tuple[LatentGrid, ...]) -> Iterator[Drawn]:
-        """Yield the picture of each slot."""
-        from ltxfilter.engines.ltx.memory_check import enough_memory
+        """Yield the picture of each slot. motion: the grids that `prepare` returned."""
+        from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
-        with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
-            models = self._stages.models
-            drawn = models.leaner(lambda: list(self._stages.draw(window, motion)))
+        with self._device_lock, explain_out_of_memory(self.name, self.memory_advice):
+            drawn = self._diffusion.models.retry_without_text(
+                lambda: list(self._diffusion.draw(window, motion))
+            )
         for pictures in drawn:
             yield from pictures
-
-    def close(self) -> None:
-        """Let go of the models."""
-        if self._models is not None:
-            self._models.close()
-            self._models = None
-
-
-def choose_guidance(models: Models, options: Mapping[str, Any]) -> Guidance:
-    """Return the guidance that options ask for.
-
-    Raises EngineUnavailableError if the prompt to guide away from is missing, OptionError.
-    """
-    from ltxfilter.engines.ltx.diffusion.samplers import Guidance
-
-    if options["cfg"] != 1 and models.negative_context() is None:
-        raise EngineUnavailableError(
-            f"--context {models.options.context}: it has no negative prompt to guide away from; "
-            "make it with ltxfilter context --negative, or draw with cfg=1"
-        )
-    block = options["stg_block"]
-    if block >= models.blocks:
-        raise OptionError(f"option stg_block={block}: the model has {models.blocks} blocks")
-    if block < 0:
-        later = models.checkpoint.config["transformer"].get("cross_attention_adaln", False)
-        block = min(GUIDING_BLOCKS[bool(later)], models.blocks - 1)
-    return Guidance(
-        cfg=options["cfg"],
-        stg=options["stg"],
-        blocks=(block,),
-        rescale=options["rescale"],
-        skip=options["skip_step"],
-    )
-
-
-def reference_scale(models: ModelOptions) -> int:
-    """Return how much smaller than the picture the IC-LoRA wants the video that it is given.
-
-    Raises OptionError where no LoRA is named, EngineUnavailableError for one that cannot be read.
-    """
-    from ltxfilter.engines.ltx.weights.files import Kind, open_file
-
-    if not models.loras:
-        raise OptionError("option reference=1: name an IC-LoRA by --lora FILE")
-    files = [open_file(path, Kind.LORA, "--lora") for path, _ in models.loras]
-    return max(int(file.metadata.get("reference_downscale_factor", 1)) for file in files)

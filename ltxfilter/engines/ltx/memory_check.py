@@ -1,4 +1,4 @@
-"""One window of grey frames, drawn before work starts: whether the device's memory is enough."""
+"""A trial window of grey frames before work starts: does it fit into the device's memory?"""
 
 from __future__ import annotations
 
@@ -10,54 +10,58 @@ import numpy as np
 import torch
 
 from ltxfilter.engines.base import Engine
+from ltxfilter.engines.ltx.diffusion.grids import DEFAULT_INTERVAL
 from ltxfilter.errors import EngineError, EngineUnavailableError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, Window, WindowShape
 
-INTERVAL = Fraction(1, 24)  # seconds between frames of a stream that does not say
 
-
-def rehearse(
+def check_window_fits(
     engine: Engine, video: VideoInfo, rate: Fraction | None, shape: WindowShape, advice: str
 ) -> None:
-    """Draw one window as large as any. Raises EngineUnavailableError with `advice` if it fails."""
+    """Let an engine interpolate one window as large as any, and drop the pictures.
+
+    rate: output frames per second, None where the source's own timeline is doubled. shape: the
+    windows that the engine asks for. advice: what a user can do, the end of the error's message.
+    Raises EngineUnavailableError if the device runs out of memory.
+    """
     window = grey_window(video, rate, shape)
     try:
-        with enough_memory(engine.name, advice):
+        with explain_out_of_memory(engine.name, advice):
             list(engine.draw(window, engine.prepare(window)))
     except EngineError as error:
         raise EngineUnavailableError(str(error)) from None
 
 
 def grey_window(video: VideoInfo, rate: Fraction | None, shape: WindowShape) -> Window:
-    """Return the first window of an endless shot."""
+    """Return the first window of a shot without end whose frames are all grey."""
     planes = tuple(
-        np.full((part.height, part.width), 1 << (part.depth - 1), part.dtype)
-        for part in video.layout
+        np.full((plane.height, plane.width), 1 << (plane.depth - 1), plane.dtype)
+        for plane in video.layout
     )
-    interval = video.interval or INTERVAL
-    rolling = RollingWindow(shape, rate, OneShot(), interval)
+    interval = video.interval or DEFAULT_INTERVAL
+    rolling = RollingWindow(shape, rate, SingleShot(), interval)
     for number in range(shape.keyframes + shape.after + 1):
         for window in rolling.push(Frame(number * interval, planes)):
             return window
     return next(rolling.finish())
 
 
-class OneShot:
-    """Finds no cut anywhere."""
+class SingleShot:
+    """A scene-cut detector that never finds a cut."""
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:  # noqa: ARG002
-        """Return DRAW."""
+        """Return INTERPOLATE for any two frames."""
         return Join.INTERPOLATE
 
 
 @contextmanager
-def enough_memory(engine: str, advice: str) -> Iterator[None]:
-    """Say which option helps where the device runs out of memory. Raises EngineError."""
+def explain_out_of_memory(engine: str, advice: str) -> Iterator[None]:
+    """Raise EngineError, with the engine's name and advice, where torch runs out of memory."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise EngineError(
-            f"engine {engine}: the device's memory is too small for these pictures; {advice}"
+            f"engine {engine}: the device's memory is too small for these frames; {advice}"
         ) from None

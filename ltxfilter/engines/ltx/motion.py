@@ -1,69 +1,111 @@
-"""The engine `ltx-motion`: LTX-2 defines the motion at a small size, original pixels follow it."""
+"""The engine `ltx-motion`: LTX-2 makes small guides, the original pixels are warped along them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ltxfilter.engines.base import Drawn, Engine
-from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.diffusion.grids import SPLIT
-from ltxfilter.engines.ltx.guides.clips import ClipSpan, stretches
-from ltxfilter.engines.ltx.keyframe import RUNNING
+from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.ltx import shared
+from ltxfilter.engines.ltx.diffusion.grids import frames_per_interval
+from ltxfilter.engines.ltx.guides.clips import ClipSpan, clip_spans
+from ltxfilter.engines.ltx.shared import LtxEngine
 from ltxfilter.frame import VideoInfo
-from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.options import EngineOption
 from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.engines.ltx.guides.contract import GuideSource
 
-SOURCES = ("latent", "dit", "latent+dit")
-CONTEXT = 1  # keyframes on each side that tell what stands still
-ADVICE = "draw with batch=1, fewer intervals or a smaller size, or with vae=tiny"
+CONTEXT = 1  # keyframes on each side of a window that help to find what is static
 
 
-class LtxMotion(Engine):
-    """Draws small guides between keyframes, finds the motion in them, and warps the keyframes."""
+class LtxMotion(LtxEngine):
+    """Makes small guides between keyframes, estimates their motion, and warps the keyframes."""
 
     name: ClassVar[str] = "ltx-motion"
-    summary: ClassVar[str] = "LTX-2: define the motion at a small size, warp the original pixels"
-    uses_models: ClassVar[bool] = True
-    files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")  # unless source=dit
-    options: ClassVar[tuple[EngineOption, ...]] = (
-        EngineOption("source", "latent", "what draws guides; dit needs --context", SOURCES),
-        EngineOption("steps", 4, "of dit: 1, 2, 3, 4 or 8", low=1, high=8),
-        EngineOption("size", "", "of guides, as 448x256; empty goes by the picture's shape"),
-        EngineOption(
-            "parts", 0, "of an interval: 2, 4, 8, 16; 0 goes by the rates", low=0, high=16
-        ),
-        EngineOption(
-            "intervals", 0, "drawn as one clip; 0 as many as the source wants", low=0, high=64
-        ),
-        EngineOption("batch", 1, "clips drawn at a time", low=1, high=64),
-        EngineOption(
-            "vae", "full", "tiny needs --tiny-vae, and less of everything", ("full", "tiny")
-        ),
-        EngineOption("still", True, "protect what stands still, such as burned-in text"),
-        EngineOption("seed", 0, "of the noise that dit begins with"),
-        *RUNNING,
-        EngineOption("offload", False, "keep the transformer in host memory; slow"),
+    summary: ClassVar[str] = "LTX-2: small guides define the motion, original pixels are warped"
+    files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
+    memory_advice: ClassVar[str] = (
+        "try batch=1, fewer intervals, a smaller size of guides, or vae=tiny"
     )
+    options: ClassVar[tuple[EngineOption, ...]] = (
+        EngineOption(
+            "source",
+            "latent",
+            "Guides come from upsampled latents (latent), from the transformer (dit), or from "
+            "upsampled latents that the transformer refines (latent+dit); dit needs --context.",
+            ("latent", "dit", "latent+dit"),
+        ),
+        EngineOption(
+            "steps",
+            4,
+            "The transformer takes this many denoising steps: 1, 2, 3, 4, and with source=dit 8.",
+            low=1,
+            high=8,
+        ),
+        EngineOption(
+            "size",
+            "",
+            "Guides have this size in pixels, such as 448x256; if empty, it follows from the "
+            "video's shape.",
+            expert=True,
+        ),
+        EngineOption(
+            "parts",
+            0,
+            "Guides divide each interval between keyframes into 2, 4, 8 or 16 parts; 0 chooses by "
+            "the rates.",
+            low=0,
+            high=16,
+        ),
+        EngineOption(
+            "intervals",
+            0,
+            "A clip of guides spans this many intervals between keyframes; 0 chooses by the "
+            "source.",
+            low=0,
+            high=64,
+            expert=True,
+        ),
+        EngineOption(
+            "batch",
+            1,
+            "This many clips of guides are made at once; the memory for them grows in proportion.",
+            low=1,
+            high=64,
+            expert=True,
+        ),
+        EngineOption(
+            "vae",
+            "full",
+            "Guides are encoded and decoded by the checkpoint's autoencoder (full), or faster and "
+            "in less memory by the one that --tiny-vae names (tiny).",
+            ("full", "tiny"),
+        ),
+        EngineOption(
+            "still",
+            True,
+            "Static parts of the picture, such as burned-in text, are protected.",
+        ),
+        shared.SEED,
+        *shared.TRANSFORMER_OPTIONS,
+        shared.OFFLOAD,
+    )
+    _source: GuideSource | None = None
 
-    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
-        self._options = {option.name: option.default for option in self.options} | options
-        self._files = models or ModelOptions()
-        self._lock = Lock()
-        self._source: GuideSource | None = None
-
-    @classmethod
-    def unavailable(cls) -> str | None:
-        """Return which packages to install."""
-        return missing_packages()
+    @property
+    def needed_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it needs with its options."""
+        needed = ["checkpoint"]
+        needed += ["temporal_upsampler"] if "latent" in self._options["source"] else []
+        needed += ["context"] if "dit" in self._options["source"] else []
+        needed += ["tiny_vae"] if self._options["vae"] == "tiny" else []
+        return tuple(needed)
 
     def open_source(self, video: VideoInfo, pace: Fraction) -> GuideSource:
-        """Open what draws guides at `pace` output frames per keyframe.
+        """Open the source of guides. pace: output frames per interval between keyframes.
 
         Raises OptionError, EngineError.
         """
@@ -76,46 +118,48 @@ class LtxMotion(Engine):
         import cv2
 
         from ltxfilter.engines.ltx.guides.warp_along import GuideWarper
-        from ltxfilter.engines.ltx.memory_check import rehearse
 
         self.close()
-        cv2.setNumThreads(1)  # as `flow` does: windows are drawn in parallel instead
-        pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
-        source = self._source = self.open_source(video, pace)
-        self._drawing = GuideWarper(video, source, still=self._options["still"])
+        cv2.setNumThreads(1)  # as in `flow`: several windows run in parallel instead
+        source = self.open_source(video, frames_per_interval(rate, video.interval))
+        self._source = source
+        self._warper = GuideWarper(video, source, still=self._options["still"])
         shape = WindowShape(
             keyframes=source.intervals * source.batch + 1,
             before=max(source.before, CONTEXT),
             after=max(source.after, CONTEXT),
             slots=0,
             work_bytes=source.host_bytes,
-            draw_bytes=self._drawing.draw_bytes,
+            draw_bytes=self._warper.draw_bytes,
         )
         if source.device.type != "cpu":
-            rehearse(self, video, rate, shape, ADVICE)
+            self._check_device_memory(video, rate, shape)
         return shape
 
     def prepare(self, window: Window) -> tuple[ClipSpan, ...]:
-        """Return the clips that the window's slots take."""
+        """Return the clips of keyframes whose guides the window's slots need."""
         source = self._source
         assert source is not None
-        return stretches(window, source.intervals, source.before, source.after)
+        return clip_spans(window, source.intervals, source.before, source.after)
 
     def draw(self, window: Window, motion: tuple[ClipSpan, ...]) -> Iterator[Drawn]:
-        """Yield the picture of each slot; empty ones where the source drew no numbers."""
-        from ltxfilter.engines.ltx.memory_check import enough_memory
+        """Yield the picture of each slot; one without planes if the guides contain NaN.
+
+        motion: the clips that `prepare` returned.
+        """
+        from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
         if not motion:
             return
-        with enough_memory(self.name, ADVICE):
-            view = self._drawing.view(window)
-            with self._lock:  # one batch on the device at a time
-                guides = self._drawing.guides(view, motion)
-            for stretch, guide in zip(motion, guides, strict=True):
-                yield from self._drawing.draw(view, stretch, guide)
+        with explain_out_of_memory(self.name, self.memory_advice):
+            keyframes = self._warper.keyframes(window)
+            with self._device_lock:
+                guides = self._warper.guides(keyframes, motion)
+            for span, planes in zip(motion, guides, strict=True):
+                yield from self._warper.draw(keyframes, span, planes)
 
     def close(self) -> None:
-        """Let go of the models."""
+        """Release the source and its models."""
         if self._source is not None:
             self._source.close()
             self._source = None

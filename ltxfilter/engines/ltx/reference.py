@@ -1,4 +1,4 @@
-"""The engine `ltx-reference`: the official pipeline, window by window; what others are held to."""
+"""The engine `ltx-reference`: the official pipeline for each window, to compare others with."""
 
 from __future__ import annotations
 
@@ -6,120 +6,123 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
-from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ltxfilter.engines.base import Drawn, Engine
-from ltxfilter.engines.ltx import INSTALL, missing_packages
-from ltxfilter.engines.ltx.diffusion.grids import LatentGrid, Planner
-from ltxfilter.engines.ltx.keyframe import CELL, GUIDING, WORKING, choose_guidance
+from ltxfilter.engines.base import Drawn
+from ltxfilter.engines.ltx import INSTALL, shared
+from ltxfilter.engines.ltx.diffusion.grids import GridPlanner, LatentGrid
+from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, frame_count
+from ltxfilter.engines.ltx.shared import LtxEngine
 from ltxfilter.frame import VideoInfo
-from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.options import EngineOption
 from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamFiles
+    from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamKeyframe
 
 PACKAGES = ("ltx_pipelines", "transformers", "PIL")  # beyond those of the other engines
 
 
-class LtxReference(Engine):
+class LtxReference(LtxEngine):
     """Calls upstream's KeyframeInterpolationPipeline, which loads its models for every window."""
 
     name: ClassVar[str] = "ltx-reference"
-    summary: ClassVar[str] = "LTX-2: the official pipeline for each window, slowly, to compare with"
-    uses_models: ClassVar[bool] = True
+    summary: ClassVar[str] = "LTX-2: the official pipeline, slow, to compare the others with"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
     takes_device_planes: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
-        EngineOption("steps", 30, "of the first stage", low=1, high=100),
-        *GUIDING,
-        EngineOption("latents", 0, "of 8 frames drawn at a time; 0 by the rates", low=0, high=32),
-        EngineOption("strength", 1.0, "how fixed keyframes are in the latents", low=0, high=1),
-        EngineOption("seed", 0, "of the noise"),
-        EngineOption("match", False, "match drawn frames' tone to their keyframes'"),
+        EngineOption(
+            "steps", 30, "The first stage takes this many denoising steps.", low=1, high=100
+        ),
+        *shared.GUIDANCE_OPTIONS,
+        shared.LATENTS,
+        shared.STRENGTH,
+        shared.SEED,
+        EngineOption(
+            "match",
+            False,
+            "The tone of interpolated frames is matched to their keyframes.",
+            expert=True,
+        ),
     )
-
-    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
-        self._options = {option.name: option.default for option in self.options} | options
-        self._files = models or ModelOptions()
-        self._lock = Lock()
 
     @classmethod
     def unavailable(cls) -> str | None:
         """Return which packages to install."""
-        more = [name for name in PACKAGES if find_spec(name) is None]
-        return missing_packages() or (f"needs {', '.join(more)}; {INSTALL}" if more else None)
+        missing = [name for name in PACKAGES if find_spec(name) is None]
+        more = f"needs {', '.join(missing)}; {INSTALL}" if missing else None
+        return super().unavailable() or more
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
-        """Check the files; ask for windows that a grid of latents fills."""
+        """Check the files; ask for windows that fill a grid of latents."""
         from ltxfilter.engines.ltx.diffusion.canvas import Canvas
         from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamPipeline
         from ltxfilter.engines.ltx.models.resident import Models
 
-        self._models = models = Models(self._files)
+        models = self._models = Models(self._files)
         models.context()
-        self._guidance = choose_guidance(models, self._options)
-        needed = sum(map(models.nbytes, ("transformer", "encoder", "decoder", "spatial")))
-        self._official = UpstreamPipeline(self._files, models.device)
-        self._canvas = Canvas(video, models.device, 2 * CELL)
-        self._planner = Planner.choose(rate, video.interval, self._options["latents"])
-        frames = 8 * self._planner.latents + 1
-        on_host = models.device.type == "cpu"
-        working = needed + WORKING * self._canvas.width * self._canvas.height * frames
+        self._guidance = shared.choose_guidance(models, self._options)
+        weights = sum(map(models.nbytes, ("transformer", "encoder", "decoder", "spatial")))
+        self._pipeline = UpstreamPipeline(self._files, models.device)
+        self._canvas = canvas = Canvas(video, models.device, 2 * SPATIAL_COMPRESSION)
+        self._planner = GridPlanner.choose(rate, video.interval, self._options["latents"])
+        frames = frame_count(self._planner.latents + 1)
+        on_host = weights if models.device.type == "cpu" else 0
+        decoding = shared.decoding_bytes(canvas, frames, models.device)
         return replace(
             self._planner.shape(),
-            work_bytes=models.host_bytes + (working if on_host else 0),
+            work_bytes=models.host_bytes + on_host + decoding,
             draw_bytes=frames * video.frame_bytes,
         )
 
     def prepare(self, window: Window) -> tuple[LatentGrid, ...]:
-        """Return the grids of latents that the window takes."""
+        """Return the grids of latents that interpolate the window."""
         return self._planner.plan(window)
 
     def draw(self, window: Window, motion: tuple[LatentGrid, ...]) -> Iterator[Drawn]:
-        """Yield the picture of each slot."""
+        """Yield the picture of each slot. motion: the grids that `prepare` returned."""
         for grid in motion:
-            with self._lock:
-                drawn = self._draw(window, grid)
+            with self._device_lock:
+                drawn = self._draw_grid(window, grid)
             yield from drawn
 
-    def close(self) -> None:
-        """Do nothing: between calls no model is there."""
-
-    def _draw(self, window: Window, grid: LatentGrid) -> list[Drawn]:
+    def _draw_grid(self, window: Window, grid: LatentGrid) -> list[Drawn]:
         from ltxfilter.engines.ltx.diffusion.tokens import seed_of
-        from ltxfilter.engines.ltx.diffusion.two_stage import read_keyframes, shown
+        from ltxfilter.engines.ltx.diffusion.two_stage import read_keyframes, slot_pictures
 
         options, models = self._options, self._models
+        assert models is not None
         keyframes = read_keyframes(self._canvas, window, [grid])
-        context = models.context(grid.scene)
+        context = models.context(grid.prompt_time)
         negative = models.negative_context()
-        pictures = self._official.draw(
-            self._stills(grid, keyframes),
+        pictures = self._pipeline.draw(
+            self._upstream_keyframes(grid, keyframes),
             grid.frames,
             float(grid.model_rate),
             steps=options["steps"],
             seed=seed_of(options["seed"], grid.time),
             guidance=self._guidance,
             contexts=(context, context if negative is None else negative),
-            sound_width=models.checkpoint.config["transformer"]["audio_cross_attention_dim"],
+            audio_width=models.checkpoint.config["transformer"]["audio_cross_attention_dim"],
         ).to(models.device)
-        return shown(self._canvas, window, grid, keyframes, pictures, match=options["match"])
+        match = options["match"]
+        return slot_pictures(self._canvas, window, grid, keyframes, pictures, match=match)
 
-    def _stills(self, grid: LatentGrid, keyframes: dict[int, Tensor]) -> list[UpstreamFiles]:
-        """Return the keyframes on the nearest whole frames, the only places upstream knows.
+    def _upstream_keyframes(
+        self, grid: LatentGrid, keyframes: dict[int, Tensor]
+    ) -> list[UpstreamKeyframe]:
+        """Return the keyframes at the nearest whole frames, the only places upstream knows.
 
-        Where rates are no multiples that is up to half an output frame off, which is upstream's
-        fault and a part of what it is compared for.
+        Where one rate is no multiple of the other, they are up to half an output frame off. That
+        error is upstream's and a part of the comparison.
         """
-        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamFiles
+        from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamKeyframe
 
-        places = {round(still.at - grid.offset): still.keyframe for still in reversed(grid.stills)}
+        frames = {round(key.at - grid.offset): key.keyframe for key in reversed(grid.keyframes)}
         return [
-            UpstreamFiles(keyframes[key], place, self._options["strength"])
-            for place, key in sorted(places.items())
-            if 0 <= place < grid.frames
+            UpstreamKeyframe(keyframes[key], frame, self._options["strength"])
+            for frame, key in sorted(frames.items())
+            if 0 <= frame < grid.frames
         ]

@@ -1,18 +1,23 @@
-"""The engine `ltx-temporal`: encode a shot, double its frame rate among the latents, decode."""
+"""The engine `ltx-temporal`: encode a shot, double the frame rate of its latents, decode them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import floor
-from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ltxfilter.engines.base import Drawn, Engine
+from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.flow import Flow
-from ltxfilter.engines.ltx import missing_packages
-from ltxfilter.engines.ltx.diffusion.grids import SPAN, SPLIT, stretches
-from ltxfilter.engines.ltx.keyframe import CELL, RUNNING, WORKING
+from ltxfilter.engines.ltx import shared
+from ltxfilter.engines.ltx.diffusion.grids import frames_per_interval
+from ltxfilter.engines.ltx.diffusion.shots import grid_spans, reflected
+from ltxfilter.engines.ltx.latent_shape import (
+    SPATIAL_COMPRESSION,
+    TEMPORAL_COMPRESSION,
+    frame_count,
+)
+from ltxfilter.engines.ltx.shared import LtxEngine
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.window import Window, WindowShape
@@ -22,134 +27,157 @@ if TYPE_CHECKING:
     from ltxfilter.engines.ltx.models.resident import Models
 
 MOST_ROUNDS = 3
-ADVICE = "draw with tile=512, fewer latents or rounds, or a smaller lead or batch"
 
 
-class LtxTemporal(Engine):
-    """Doubles the frame rate of latents; slots off the doubled grid are drawn along the motion."""
+class LtxTemporal(LtxEngine):
+    """Doubles the frame rate of latents; optical flow serves slots off the doubled grid."""
 
     name: ClassVar[str] = "ltx-temporal"
-    summary: ClassVar[str] = "LTX-2: double the frame rate of latents, without a prompt"
-    uses_models: ClassVar[bool] = True
+    summary: ClassVar[str] = "LTX-2: the temporal upsampler doubles the frame rate of the latents"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
     takes_device_planes: ClassVar[bool] = True
+    memory_advice: ClassVar[str] = (
+        "try tile=512, fewer latents or rounds, or a smaller lead or batch"
+    )
     options: ClassVar[tuple[EngineOption, ...]] = (
-        EngineOption("latents", 3, "latents of 8 frames encoded at a time", low=1, high=32),
-        EngineOption("batch", 1, "of them drawn at once; as many times the memory", low=1, high=64),
-        EngineOption("lead", 2, "latents shared with the window before", low=1, high=4),
-        EngineOption("rounds", 0, "doublings; 0 goes by the rates", low=0, high=MOST_ROUNDS),
         EngineOption(
-            "refine", 0, "steps of the whole model after that; needs --context", low=0, high=4
+            "latents",
+            3,
+            "Clips of this many latent frames, of 8 keyframes each, are encoded.",
+            low=1,
+            high=32,
+            expert=True,
         ),
-        EngineOption("seed", 0, "of the noise that refining begins with"),
-        EngineOption("match", True, "match drawn frames' tone to their keyframes'"),
-        *RUNNING,
-        EngineOption("tile", 0, "pixels of what is decoded at a time; 0 whole pictures", low=0),
+        shared.BATCH,
+        EngineOption(
+            "lead",
+            2,
+            "A clip begins with this many latent frames that the previous clip covered already.",
+            low=1,
+            high=4,
+            expert=True,
+        ),
+        EngineOption(
+            "rounds",
+            0,
+            "The frame rate is doubled this many times; 0 chooses by the rates.",
+            low=0,
+            high=MOST_ROUNDS,
+        ),
+        EngineOption(
+            "refine",
+            0,
+            "The transformer refines the upsampled latents in this many steps, which needs "
+            "--context; 0 leaves the transformer out.",
+            low=0,
+            high=4,
+        ),
+        shared.SEED,
+        EngineOption(
+            "match",
+            True,
+            "The tone of interpolated frames is matched to their keyframes.",
+            expert=True,
+        ),
+        *shared.TRANSFORMER_OPTIONS,
+        shared.TILE,
     )
 
     def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
-        values = {option.name: option.default for option in self.options} | options
-        self._files = models or ModelOptions()
-        self._latents = max(values["latents"], values["lead"])
-        self._lead = SPAN * (values["lead"] - 1)  # keyframes
-        self._usual = SPAN * self._latents - self._lead  # that a clip draws in
-        self._options = values
-        self._lock = Lock()
-        self._models: Models | None = None
+        """Take options by name and the files' paths."""
+        super().__init__(models, **options)
+        lead = self._options["lead"]
+        self._latents = max(self._options["latents"], lead)  # latent frames of a clip
+        self._lead = TEMPORAL_COMPRESSION * (lead - 1)  # keyframes
+        self._intervals = TEMPORAL_COMPRESSION * self._latents - self._lead  # that a clip fills
 
-    @classmethod
-    def unavailable(cls) -> str | None:
-        """Return which packages to install."""
-        return missing_packages()
+    @property
+    def needed_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it needs with its options."""
+        return (*self.files, "context") if self._options["refine"] else self.files
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
-        """Load the models; ask for stretches of keyframes that fill whole latents."""
+        """Load the models; ask for windows whose keyframes fill whole latent frames."""
         from ltxfilter.engines.ltx.diffusion.canvas import Canvas
-        from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
-        from ltxfilter.engines.ltx.diffusion.temporal_doubling import Doubler
-        from ltxfilter.engines.ltx.memory_check import rehearse
-        from ltxfilter.engines.ltx.models.resident import Models
+        from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
+        from ltxfilter.engines.ltx.diffusion.temporal_doubling import ClipDoubler
 
         self.close()
-        pace = Fraction(SPLIT) if rate is None else rate * (video.interval or Fraction(1, 24))
-        rounds = self._options["rounds"] or choose_rounds(pace)
-        running = {name: self._options[name] for name in ("fp8", "graphs", "text_memory", "tile")}
-        models = Models(self._files, **running)
-        self._models = models
-        refining = bool(self._options["refine"])
-        if refining:
-            models.context()  # before what takes long to load
-        models.load("encoder", "decoder", "temporal", *(("transformer",) if refining else ()))
-        canvas = Canvas(video, models.device, CELL)
-        along = Flow()
-        flow = along.open(video, rate, threads)
-        encoded = Encoded(models.encode)
-        self._doubler = Doubler(
-            models, canvas, along, self._options, encoded, rounds=rounds, lead=self._lead
+        options = self._options
+        rounds = options["rounds"] or choose_rounds(frames_per_interval(rate, video.interval))
+        models = self._models = self._load_models()
+        canvas = Canvas(video, models.device, SPATIAL_COMPRESSION)
+        flow = Flow()
+        flow_shape = flow.open(video, rate, threads)
+        cache = KeyframeCache(models.encode)
+        self._doubler = ClipDoubler(
+            models, canvas, flow, options, cache, rounds=rounds, lead=self._lead
         )
-        batch = self._options["batch"]
-        frames = (SPAN * self._latents * 2**rounds + 1) * batch
-        on_host = models.device.type == "cpu"
-        working = WORKING * canvas.width * canvas.height * frames if on_host else 0
+        batch = options["batch"]
+        frames = (TEMPORAL_COMPRESSION * self._latents * 2**rounds + 1) * batch
+        decoding = shared.decoding_bytes(canvas, frames, models.device)
         shape = WindowShape(
-            keyframes=batch * self._usual + 1,
+            keyframes=batch * self._intervals + 1,
             before=self._lead,
             slots=0,
-            work_bytes=flow.work_bytes + working + models.host_bytes,
-            draw_bytes=flow.draw_bytes + frames * video.frame_bytes,
+            work_bytes=flow_shape.work_bytes + decoding + models.host_bytes,
+            draw_bytes=flow_shape.draw_bytes + frames * video.frame_bytes,
         )
-        if not on_host:
-            rehearse(self, video, rate, shape, ADVICE)
+        if models.device.type != "cpu":
+            self._check_device_memory(video, rate, shape)
         return shape
 
+    def _load_models(self) -> Models:
+        from ltxfilter.engines.ltx.models.resident import Models
+
+        names = ("fp8", "graphs", "text_memory", "tile")
+        models = Models(self._files, **{name: self._options[name] for name in names})
+        needed = ["encoder", "decoder", "temporal"]
+        if self._options["refine"]:
+            models.context()  # an error in its file is found before the large files are loaded
+            needed.append("transformer")
+        models.load(*needed)
+        return models
+
     def prepare(self, window: Window) -> tuple[DoublingClip, ...]:
-        """Return the keyframes to encode for each stretch that has something to draw."""
+        """Return the clip of keyframes to encode for each part with slots to interpolate."""
         from ltxfilter.engines.ltx.diffusion.temporal_doubling import DoublingClip
 
         clips = []
-        for part in stretches(window, self._usual, self._lead, 0):
-            if part.to_draw():
-                low, high = part.shot()
-                begin = part.first - self._lead
-                places = range(begin, begin + SPAN * self._latents + 1)
-                keyframes = tuple(reflected(place, low, high) for place in places)
-                clips.append(DoublingClip(part.first, part.last, keyframes))
+        for span in grid_spans(window, self._intervals, self._lead, 0):
+            if span.to_draw():
+                low, high = span.shot()
+                begin = span.first - self._lead
+                numbers = range(begin, begin + frame_count(self._latents + 1))
+                keyframes = tuple(reflected(number, low, high) for number in numbers)
+                clips.append(DoublingClip(span.first, span.last, keyframes))
         return tuple(clips)
 
     def draw(self, window: Window, motion: tuple[DoublingClip, ...]) -> Iterator[Drawn]:
-        """Yield the picture of each slot."""
-        from ltxfilter.engines.ltx.memory_check import enough_memory
+        """Yield the picture of each slot. motion: the clips that `prepare` returned."""
+        from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
         models = self._doubler.models
-        with self._lock, enough_memory(self.name, ADVICE):  # one batch on the device at a time
-            drawn = models.leaner(lambda: self._drawn(window, motion))
+        with self._device_lock, explain_out_of_memory(self.name, self.memory_advice):
+            drawn = models.retry_without_text(lambda: self._draw_clips(window, motion))
         yield from drawn
 
-    def _drawn(self, window: Window, clips: Sequence[DoublingClip]) -> list[Drawn]:
+    def _draw_clips(self, window: Window, clips: Sequence[DoublingClip]) -> list[Drawn]:
         slots = list(window.to_draw())
         return [
-            doubled.at(slot)
+            doubled.draw(slot)
             for clip, doubled in zip(clips, self._doubler.double(window, clips), strict=True)
             for slot in slots
             if clip.first <= slot.left < clip.last
         ]
 
-    def close(self) -> None:
-        """Let go of the models."""
-        if self._models is not None:
-            self._models.close()
-            self._models = None
-
 
 def choose_rounds(pace: Fraction) -> int:
-    """Return how often to double for `pace` output frames per keyframe: to the grid or below it."""
+    """Return how often to double the frame rate for `pace` output frames per interval.
+
+    If the numerator is a power of two, so many doublings put every slot on the doubled grid; else
+    the doubled rate is the largest one that does not exceed the output rate.
+    """
     power = pace.numerator.bit_length() - 1
     exact = pace.numerator == 1 << power
     return min(max(power if exact else floor(pace).bit_length() - 1, 1), MOST_ROUNDS)
-
-
-def reflected(number: int, low: int, high: int) -> int:
-    """Return a position in low..high for any number, turning round at both ends."""
-    period = max(2 * (high - low), 1)
-    folded = (number - low) % period
-    return low + min(folded, period - folded) if high > low else low

@@ -18,7 +18,7 @@ from support.ltx import drawings, equal, windows
 from support.pictures import moving, video
 
 from ltxfilter import engines
-from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.errors import EngineError
 from ltxfilter.frame import Frame
@@ -132,15 +132,15 @@ def test_a_keyframe_is_encoded_once_for_all_windows(models, monkeypatch, batch):
 
 
 def test_latents_go_when_their_frames_go():
-    encoded = Encoded(lambda pixels: pixels.mean((3, 4), keepdim=True))
+    encoded = KeyframeCache(lambda pixels: pixels.mean((3, 4), keepdim=True))
     frames = [Frame(F(n), (np.full((4, 4), n, np.uint8),)) for n in range(3)]
     for _ in range(2):
         for frame in frames:
             value = torch.full((3, 4, 4), float(frame.planes[0][0, 0]))
-            found = encoded.of(frame, lambda value=value: value)
+            found = encoded.latent(frame, lambda value=value: value)
             assert float(found.mean()) == frame.planes[0][0, 0]
     assert len(encoded) == 3
-    encoded.of(frames[0], lambda: torch.zeros(3, 2, 2), "half")
+    encoded.latent(frames[0], lambda: torch.zeros(3, 2, 2), "half")
     assert len(encoded) == 4
     del frame, frames
     gc.collect()

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import gpu, gpu_models, gpu_motion, ltx_sizes
 from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.engines.ltx.prompts import Contexts, Prompt
 from ltxfilter.options import ModelOptions
 
 
@@ -41,7 +41,7 @@ def test_operations_are_counted_as_torch_counts_them(tokens: int, tera: float):
 
 def test_the_published_size():
     def numbers(kind: str, config: dict) -> float:
-        module = upstream.blueprint(kind, config, {})
+        module = upstream.meta_module(kind, config, {})
         return sum(value.numel() for value in module.parameters()) / 1e6
 
     assert numbers("transformer", ltx_sizes.CONFIG) == pytest.approx(13_120, rel=0.002)
@@ -97,7 +97,7 @@ def test_guides_at_the_published_size(source: str, steps: int):
     for part in case.parts:
         kind = "upsampler" if part == "temporal" else part
         config = ltx_sizes.TEMPORAL if part == "temporal" else ltx_sizes.CONFIG
-        module = upstream.blueprint(kind, config, {}).to(torch.bfloat16)
+        module = upstream.meta_module(kind, config, {}).to(torch.bfloat16)
         models.adopt(part, module)
         if part == "encoder":
             models.adopt("statistics", module)
@@ -144,7 +144,7 @@ def test_files_of_the_published_size_hold_all_that_is_read():
     )
     assert count / 1e6 == pytest.approx(18_990, rel=0.002)
     for kind, naming in (("transformer", "model.diffusion_model."), ("encoder", "vae.encoder.")):
-        module = upstream.blueprint(kind, ltx_sizes.CONFIG, {})
+        module = upstream.meta_module(kind, ltx_sizes.CONFIG, {})
         for name, value in module.named_parameters():
             assert found[naming + name] == tuple(value.shape)
     assert found["vae.per_channel_statistics.std-of-means"] == (128,)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 
 from support.pictures import moving, video
 
-from ltxfilter.engines.ltx.diffusion.canvas import Canvas, Tone, cells
+from ltxfilter.engines.ltx.diffusion.canvas import Canvas, ToneMatcher, cell_means
 
 
 def test_pictures_are_read_from_black_to_white_and_painted_alike():
@@ -20,7 +20,7 @@ def test_pictures_are_read_from_black_to_white_and_painted_alike():
     assert picture.shape == (3, 64, 96) == (3, canvas.height, canvas.width)
     level = picture[:, :50, :70].mean().item()  # its chroma is about grey
     assert level == pytest.approx((left.planes[0].mean() - 16) / 219 * 2 - 1, abs=0.1)
-    drawn = canvas.paint(picture, (left, right), 0.5)
+    drawn = canvas.to_drawn(picture, (left, right), 0.5)
     for ours, theirs in zip(drawn.planes[:3], left.planes, strict=False):
         assert np.array_equal(ours, theirs)
     halfway = (left.planes[3].astype(float) + right.planes[3]) / 2
@@ -34,7 +34,7 @@ def test_what_holds_no_numbers_is_said_once_and_left_to_others(caplog):
     for bad in (float("nan"), float("inf")):
         picture = canvas.read(ends[0])
         picture[1, 3, 4] = bad
-        assert canvas.paint(picture, ends, 0.5).planes == ()
+        assert canvas.to_drawn(picture, ends, 0.5).planes == ()
     assert len(caplog.records) == 1
 
 
@@ -54,7 +54,7 @@ def pan(count, step=1.0, size=(96, 160)):
 def test_a_cast_is_undone_wherever_the_keyframes_lie(places):
     truth = pan(12)
     cast = torch.linspace(-0.2, 0.1, 160) + torch.tensor([0.1, 0.0, -0.1])[:, None, None]
-    tone = Tone((truth + cast[:, None])[:, :9])
+    tone = ToneMatcher((truth + cast[:, None])[:, :9])
 
     def keyframe(place):
         low = int(place // 1)
@@ -69,7 +69,7 @@ def test_a_cast_is_undone_wherever_the_keyframes_lie(places):
 
 def test_a_keyframe_that_no_picture_shows_says_nothing():
     truth = pan(9)
-    tone = Tone(truth)
+    tone = ToneMatcher(truth)
     far = [(-3.0, truth[:, 0] + 1), (12.0, truth[:, 0] + 1)]
     assert torch.equal(tone.match(truth[:, 2], 0.5, far), truth[:, 2])
     one = [(-3.0, truth[:, 0]), (8.0, truth[:, 8] + 0.5)]
@@ -78,6 +78,6 @@ def test_a_keyframe_that_no_picture_shows_says_nothing():
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 128), (1088, 1920)])
 def test_cells_are_about_square(size):
-    found = cells(torch.zeros(3, *size))
+    found = cell_means(torch.zeros(3, *size))
     assert found.shape[1] == round(size[0] / (min(size) / 8))
     assert found.shape[2] == round(size[1] / (min(size) / 8))

@@ -10,28 +10,28 @@ from pathlib import Path
 import pytest
 
 from ltxfilter.cli import main
-from ltxfilter.engines.ltx.weights.describe_files import survey
-from ltxfilter.engines.ltx.weights.files import Kind, read_header
+from ltxfilter.engines.ltx.weights.describe_files import describe_files
+from ltxfilter.engines.ltx.weights.files import FileKind, read_header
 from ltxfilter.options import ModelOptions
 
 ENGINES = {"flow": (), "ltx-a": ("checkpoint", "context"), "ltx-b": ("checkpoint",)}
 TENSORS = {
-    Kind.CHECKPOINT: ["model.diffusion_model.transformer_blocks.0.attn1.to_q.weight"],
-    Kind.SPATIAL: ["initial_conv.weight", "upsampler.0.weight"],
-    Kind.TEMPORAL: ["initial_conv.weight", "upsampler.0.weight"],
-    Kind.LORA: ["diffusion_model.patchify_proj.lora_A.weight"],
-    Kind.CONTEXT: ["video_context"],
-    Kind.TINY_VAE: ["encoder.0.weight", "decoder.1.weight"],
-    Kind.OTHER: ["weight"],
+    FileKind.CHECKPOINT: ["model.diffusion_model.transformer_blocks.0.attn1.to_q.weight"],
+    FileKind.SPATIAL: ["initial_conv.weight", "upsampler.0.weight"],
+    FileKind.TEMPORAL: ["initial_conv.weight", "upsampler.0.weight"],
+    FileKind.LORA: ["diffusion_model.patchify_proj.lora_A.weight"],
+    FileKind.CONTEXT: ["video_context"],
+    FileKind.TINY_VAE: ["encoder.0.weight", "decoder.1.weight"],
+    FileKind.OTHER: ["weight"],
 }
 CONFIGS = {
-    Kind.CHECKPOINT: {"transformer": {"num_layers": 48}},
-    Kind.SPATIAL: {"spatial_upsample": True, "temporal_upsample": False},
-    Kind.TEMPORAL: {"spatial_upsample": False, "temporal_upsample": True},
+    FileKind.CHECKPOINT: {"transformer": {"num_layers": 48}},
+    FileKind.SPATIAL: {"spatial_upsample": True, "temporal_upsample": False},
+    FileKind.TEMPORAL: {"spatial_upsample": False, "temporal_upsample": True},
 }
 
 
-def write(path: Path, kind: Kind, dtype: str = "BF16", config: dict | None = None) -> str:
+def write(path: Path, kind: FileKind, dtype: str = "BF16", config: dict | None = None) -> str:
     """Write a file of a kind, its tensors 2x3, by hand: the format is that simple."""
     header: dict = {}
     for number, name in enumerate(TENSORS[kind]):
@@ -45,20 +45,20 @@ def write(path: Path, kind: Kind, dtype: str = "BF16", config: dict | None = Non
     return str(path)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_kinds_are_told_apart(tmp_path: Path, kind: Kind):
+@pytest.mark.parametrize("kind", FileKind)
+def test_kinds_are_told_apart(tmp_path: Path, kind: FileKind):
     assert read_header(write(tmp_path / "x.safetensors", kind)).kind is kind
 
 
 def found(models: ModelOptions) -> dict[str, tuple[str, str]]:
-    return {name: (good, bad) for name, good, bad in survey(models, ENGINES)}
+    return {name: (good, bad) for name, good, bad in describe_files(models, ENGINES)}
 
 
 def test_what_each_file_holds(tmp_path: Path):
     models = ModelOptions(
-        checkpoint=write(tmp_path / "c.safetensors", Kind.CHECKPOINT),
-        spatial_upsampler=write(tmp_path / "s.safetensors", Kind.SPATIAL),
-        loras=((write(tmp_path / "l.safetensors", Kind.LORA), 0.5),),
+        checkpoint=write(tmp_path / "c.safetensors", FileKind.CHECKPOINT),
+        spatial_upsampler=write(tmp_path / "s.safetensors", FileKind.SPATIAL),
+        loras=((write(tmp_path / "l.safetensors", FileKind.LORA), 0.5),),
     )
     report = found(models)
     assert "LTX 2.3.0" in report["checkpoint"][0]
@@ -73,13 +73,13 @@ def test_what_each_file_holds(tmp_path: Path):
 
 
 def test_a_checkpoint_in_8_bits(tmp_path: Path):
-    path = write(tmp_path / "c.safetensors", Kind.CHECKPOINT, "F8_E4M3")
+    path = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT, "F8_E4M3")
     assert "8 bits" in found(ModelOptions(checkpoint=path))["checkpoint"][0]
 
 
 def test_files_in_each_others_place(tmp_path: Path):
-    spatial = write(tmp_path / "s.safetensors", Kind.SPATIAL)
-    temporal = write(tmp_path / "t.safetensors", Kind.TEMPORAL)
+    spatial = write(tmp_path / "s.safetensors", FileKind.SPATIAL)
+    temporal = write(tmp_path / "t.safetensors", FileKind.TEMPORAL)
     report = found(ModelOptions(spatial_upsampler=temporal, temporal_upsampler=spatial))
     assert "it holds a temporal upsampler, not a spatial" in report["spatial_upsampler"][1]
     assert "that goes to --spatial-upsampler" in report["temporal_upsampler"][1]
@@ -87,12 +87,12 @@ def test_files_in_each_others_place(tmp_path: Path):
 
 def test_a_newer_generation(tmp_path: Path):
     config = {"transformer": {"ff_bias": False}}
-    path = write(tmp_path / "c.safetensors", Kind.CHECKPOINT, config=config)
+    path = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT, config=config)
     assert "LTX-2.5" in found(ModelOptions(checkpoint=path))["checkpoint"][1]
 
 
 def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
-    path = write(tmp_path / "t.safetensors", Kind.TINY_VAE)
+    path = write(tmp_path / "t.safetensors", FileKind.TINY_VAE)
     good, bad = found(ModelOptions(tiny_vae=path))["tiny_vae"]
     assert not good
     assert "reads taeltx_2 and taeltx2_3" in bad
@@ -100,7 +100,7 @@ def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
 
 
 def test_truncated_and_missing(tmp_path: Path):
-    path = Path(write(tmp_path / "c.safetensors", Kind.CHECKPOINT))
+    path = Path(write(tmp_path / "c.safetensors", FileKind.CHECKPOINT))
     path.write_bytes(path.read_bytes()[:-1])
     report = found(ModelOptions(checkpoint=str(path), context="/no/such"))
     assert "truncated, 11 of 12 bytes" in report["checkpoint"][1]
@@ -111,7 +111,7 @@ def test_the_doctor_looks_at_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    path = write(tmp_path / "c.safetensors", Kind.CONTEXT)
+    path = write(tmp_path / "c.safetensors", FileKind.CONTEXT)
     assert main.run(["doctor", "--checkpoint", path]) == 0
     said = capsys.readouterr().out
     assert f"missing: --checkpoint {path}: it holds" in said
@@ -122,7 +122,7 @@ def test_the_doctor_looks_at_files(
 
 
 def test_a_file_is_looked_at_once_per_flag(tmp_path: Path):
-    lora = write(tmp_path / "l.safetensors", Kind.LORA)
+    lora = write(tmp_path / "l.safetensors", FileKind.LORA)
     models = replace(ModelOptions(), loras=((lora, 1.0), (lora, -1.0)))
-    strengths = [good for name, good, _ in survey(models, ENGINES) if name == "lora"]
+    strengths = [good for name, good, _ in describe_files(models, ENGINES) if name == "lora"]
     assert [text.rpartition(" ")[2] for text in strengths] == ["1", "-1"]

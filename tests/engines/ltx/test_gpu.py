@@ -25,7 +25,7 @@ import ltxfilter
 from ltxfilter.color import Converter, DevicePlane
 from ltxfilter.engines.ltx.guides.contract import GuideClip
 from ltxfilter.engines.ltx.guides.ltx_source import GuideGrid, LtxSource
-from ltxfilter.engines.ltx.models.offload import BlockStream
+from ltxfilter.engines.ltx.models.offload import OffloadedBlocks
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.weights import fp8
 
@@ -131,13 +131,13 @@ def test_blocks_are_not_overwritten_while_they_compute():
         expected = value
         for block in blocks:
             expected = torch.nn.functional.linear(expected, block.weight.cuda(), block.bias.cuda())
-        stream = BlockStream(torch.nn.ModuleList(deepcopy(block) for block in blocks), CUDA)
+        stream = OffloadedBlocks(torch.nn.ModuleList(deepcopy(block) for block in blocks), CUDA)
         for _ in range(4):
             found = value
             for block in stream._blocks:
                 found = block(found)
             assert torch.equal(found, expected)
-        assert all(home.is_pinned() for homes in stream._homes for home in homes)
+        assert all(home.is_pinned() for homes in stream._host for home in homes)
         del block, stream  # while the first block is on its way again
         gc.collect()
         other = torch.zeros(4, 2048, 2048, device="cuda")
@@ -148,7 +148,7 @@ def test_blocks_are_not_overwritten_while_they_compute():
 def test_a_block_that_failed_is_no_trouble():
     blocks = torch.nn.ModuleList(torch.nn.Linear(64, 64) for _ in range(4)).requires_grad_(False)
     value = torch.randn(8, 64, device="cuda")
-    stream = BlockStream(blocks, CUDA)
+    stream = OffloadedBlocks(blocks, CUDA)
 
     def run():
         found = value

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltxfilter.engines.ltx.diffusion.grids import Planner
+from ltxfilter.engines.ltx.diffusion.grids import GridPlanner
 from ltxfilter.frame import Frame
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join
@@ -48,24 +48,24 @@ def check(planner, windows, rate):
         start = window.keyframes[window.first].time
         for grid in planner.plan(window):
             grids.append(grid)
-            drawn += [slot.index for slot, _ in grid.picks]
-            places = [still.at for still in grid.stills]
+            drawn += [slot.index for slot, _ in grid.slots]
+            places = [key.at for key in grid.keyframes]
             assert grid.latents == planner.latents + 1
             assert places[0] == 0 <= grid.offset
             assert places == sorted(set(places))
-            assert places[-1] >= grid.offset + grid.frames - 1  # never beyond the last still
-            assert len(places) >= planner.stills
-            for slot, frame in grid.picks:
+            assert places[-1] >= grid.offset + grid.frames - 1  # never beyond the last key
+            assert len(places) >= planner.least_keyframes
+            for slot, frame in grid.slots:
                 assert 8 * (planner.lead - 1) <= frame < grid.frames
                 if rate is not None:
                     assert grid.time + frame / rate == slot.time
                     assert grid.model_rate == min(rate, 60)
                     # true keyframes stand at their true times on both sides of the slot
                     near = {
-                        grid.time + (still.at - grid.offset) / rate
-                        for still in grid.stills
-                        if grid.time + (still.at - grid.offset) / rate
-                        == window.keyframes[still.keyframe].time
+                        grid.time + (key.at - grid.offset) / rate
+                        for key in grid.keyframes
+                        if grid.time + (key.at - grid.offset) / rate
+                        == window.keyframes[key.keyframe].time
                     }
                     keys = window.keyframes[slot.left : slot.left + 2]
                     assert {key.time for key in keys} <= near
@@ -77,15 +77,18 @@ def check(planner, windows, rate):
 @pytest.mark.parametrize(("source", "target"), RATES)
 def test_every_slot_of_usual_rates_is_drawn_once(source, target, lead):
     source, target = F(source), F(target)
-    planner = Planner.choose(target, 1 / source, lead=lead)
+    planner = GridPlanner.choose(target, 1 / source, lead=lead)
     times = [F(7, 3) + n / source for n in range(400)]
     drawn, wanted, grids = check(
         planner, stream(times, planner, target, 1 / source, {times[90], times[93]}), target
     )
     assert drawn == wanted
     assert wanted
-    sizes = {len(grid.stills) for grid in grids}
-    assert sizes <= {planner.stills, planner.stills + 1}  # a shot may begin between two slots
+    sizes = {len(grid.keyframes) for grid in grids}
+    assert sizes <= {
+        planner.least_keyframes,
+        planner.least_keyframes + 1,
+    }  # a shot may begin between two slots
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_every_slot_of_usual_rates_is_drawn_once(source, target, lead):
     ],
 )
 def test_windows_end_on_keyframes_where_rates_allow(source, target, latents, keyframes):
-    planner = Planner.choose(F(target), 1 / F(source))
+    planner = GridPlanner.choose(F(target), 1 / F(source))
     assert (planner.latents, planner.keyframes) == (latents, keyframes)
 
 
@@ -121,7 +124,7 @@ def test_every_slot_of_variable_rates_is_drawn_once(
     times = [F(0)]
     for step in steps:
         times.append(times[-1] + F(step, 30000))
-    planner = Planner.choose(rate, interval, latents, lead)
+    planner = GridPlanner.choose(rate, interval, latents, lead)
     cut_times = {times[n] for n in cuts if n < len(times)}
     gone = {times[n] for n in hidden if n < len(times)}
     drawn, wanted, _ = check(planner, stream(times, planner, rate, interval, cut_times, gone), rate)
@@ -129,19 +132,19 @@ def test_every_slot_of_variable_rates_is_drawn_once(
 
 
 def test_nothing_is_seen_across_cuts_and_behind_resets():
-    planner = Planner.choose(F(60), F(1, 24), latents=3, lead=2)
+    planner = GridPlanner.choose(F(60), F(1, 24), latents=3, lead=2)
     times = [F(n, 24) for n in range(24 * 11)]
     cut = times[100]
     for window in stream(times, planner, F(60), F(1, 24), {cut}):
         for grid in planner.plan(window):
-            seen = [window.keyframes[still.keyframe].time for still in grid.stills]
+            seen = [window.keyframes[key.keyframe].time for key in grid.keyframes]
             assert (max(seen) < cut) or (min(seen) >= cut)
             if window.keyframes[window.first].time >= 10:
                 assert min(seen) >= 10
 
 
 def test_a_run_from_a_reset_plans_alike():
-    planner = Planner.choose(F(60), F(1, 25), lead=2)
+    planner = GridPlanner.choose(F(60), F(1, 25), lead=2)
     times = [F(n, 25) for n in range(600)]
 
     def plans(source):
@@ -149,8 +152,8 @@ def test_a_run_from_a_reset_plans_alike():
             (
                 grid.time,
                 grid.offset,
-                [(window.keyframes[still.keyframe].time, still.at) for still in grid.stills],
-                [(slot.time, frame) for slot, frame in grid.picks],
+                [(window.keyframes[key.keyframe].time, key.at) for key in grid.keyframes],
+                [(slot.time, frame) for slot, frame in grid.slots],
             )
             for window in stream(source, planner, F(60), F(1, 25))
             for grid in planner.plan(window)
@@ -167,8 +170,8 @@ def seen(planner, times, rate, interval, cuts):
     return [
         (
             grid.time, grid.offset, grid.rate,
-            [(window.keyframes[still.keyframe].time, still.at) for still in grid.stills],
-            [(slot.time, frame) for slot, frame in grid.picks],
+            [(window.keyframes[key.keyframe].time, key.at) for key in grid.keyframes],
+            [(slot.time, frame) for slot, frame in grid.slots],
         )
         for window in stream(times, planner, rate, interval, cuts)
         for grid in planner.plan(window)
@@ -190,8 +193,8 @@ def test_longer_windows_have_the_same_grids(steps, rate, latents, lead, interval
     for step in steps:
         times.append(times[-1] + F(step, 30000))
     cut_times = {times[n] for n in cuts if n < len(times)}
-    alone = Planner.choose(rate, interval, latents, lead)
-    together = Planner.choose(rate, interval, latents, lead, batch)
+    alone = GridPlanner.choose(rate, interval, latents, lead)
+    together = GridPlanner.choose(rate, interval, latents, lead, batch)
     assert together.shape().keyframes == batch * (alone.keyframes - 1) + 1
     assert seen(alone, times, rate, interval, cut_times) == seen(
         together, times, rate, interval, cut_times
@@ -199,17 +202,17 @@ def test_longer_windows_have_the_same_grids(steps, rate, latents, lead, interval
 
 
 def test_what_a_player_would_show_at_a_grids_frames():
-    planner = Planner.choose(F(50), F(1, 25))
+    planner = GridPlanner.choose(F(50), F(1, 25))
     window = next(stream([F(n, 25) for n in range(30)], planner, F(50), F(1, 25)))
     (grid,) = planner.plan(window)
-    assert list(grid.held()) == [frame // 2 for frame in range(17)]
+    assert list(grid.repeated_keyframes()) == [frame // 2 for frame in range(17)]
 
 
 @pytest.mark.parametrize("rate", [F(50), F(60), None])
 def test_prompts_go_by_the_time_since_the_first_frame(rate):
-    planner = Planner.choose(rate, F(1, 25), batch=2)
+    planner = GridPlanner.choose(rate, F(1, 25), batch=2)
     times = [F(3601) + F(n, 25) for n in range(400)]  # a broadcast's clock
     for window in stream(times, planner, rate, F(1, 25)):
         for grid in planner.plan(window):
-            assert grid.scene == grid.picks[0][0].time - 3601
-            assert 0 < grid.scene < 16
+            assert grid.prompt_time == grid.slots[0][0].time - 3601
+            assert 0 < grid.prompt_time < 16

@@ -20,11 +20,11 @@ from ltxfilter.engines.ltx.guides.ltx_source import (
     LtxSource,
     choose_grid,
     choose_sigmas,
+    guide_size,
     open_source,
-    work_size,
 )
+from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt, read_contexts
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.engines.ltx.prompts import Contexts, Prompt, read
 from ltxfilter.engines.ltx.weights.files import read_header
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
@@ -146,7 +146,7 @@ def test_the_seed_is_heeded(models):
 def test_every_clip_has_the_prompt_of_its_scene(models, tmp_path):
     """Also where clips of one draw lie in different scenes."""
     file = read_header(str(models.context))
-    one = read(file).positive
+    one = read_contexts(file).positive
     other = torch.randn(one.shape, generator=torch.Generator().manual_seed(3))
     prompts = (Prompt(F(0), "a quay"), Prompt(F(10), "a boat"))
     path = tmp_path / "two.safetensors"
@@ -272,7 +272,7 @@ def test_options_that_cannot_be(models, options, message):
 
 @given(st.integers(1, 8192), st.integers(1, 8192))
 def test_work_sizes_are_small_and_in_shape(width, height):
-    found = work_size((width, height), "")
+    found = guide_size((width, height), "")
     assert all(side % 32 == 0 and side > 0 for side in found)
     if 1 / 4 < width / height < 4:
         assert found[0] * found[1] <= 1.35 * 448 * 256
@@ -281,10 +281,10 @@ def test_work_sizes_are_small_and_in_shape(width, height):
 
 
 def test_the_work_size_of_usual_pictures():
-    assert work_size((1920, 1080), "") == work_size((1024, 576), "") == (448, 256)
-    assert work_size((1080, 1920), "") == (256, 448)
-    assert work_size((64, 48), "") == (64, 64)
-    assert work_size((1920, 1080), "768x448") == (768, 448)
+    assert guide_size((1920, 1080), "") == guide_size((1024, 576), "") == (448, 256)
+    assert guide_size((1080, 1920), "") == (256, 448)
+    assert guide_size((64, 48), "") == (64, 64)
+    assert guide_size((1920, 1080), "768x448") == (768, 448)
 
 
 @settings(deadline=None)
@@ -307,5 +307,5 @@ def test_sigmas_are_those_that_the_distilled_models_know():
         for upsampled in (False, True):
             sigmas = choose_sigmas(steps, upsampled=upsampled)
             assert len(sigmas) == steps + 1
-            assert set(sigmas) <= set(samplers.DISTILLED)
+            assert set(sigmas) <= set(samplers.DISTILLED_SIGMAS)
             assert (sigmas[0] < 1) == upsampled

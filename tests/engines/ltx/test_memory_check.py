@@ -1,4 +1,4 @@
-"""A window drawn before work starts, and what is said where the device's memory is too small."""
+"""The trial window before work starts, and the error where the device's memory is too small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support import tiny_ltx
 from support.pictures import Same, moving, video
 
 from ltxfilter import engines
-from ltxfilter.engines.ltx.memory_check import grey_window, rehearse
+from ltxfilter.engines.ltx.memory_check import check_window_fits, grey_window
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.errors import EngineError, EngineUnavailableError
 from ltxfilter.windows.rolling import RollingWindow
@@ -41,14 +41,14 @@ def test_a_grey_window_is_as_large_as_any(shape, rate):
 
 
 @EVERY
-def test_a_rehearsal_leaves_nothing_behind(models, name):
+def test_the_trial_window_changes_nothing_after_it(models, name):
     info = video(width=64, height=64)
 
-    def drawn(rehearsed):
+    def drawn(tried):
         engine = engines.build(name, models)
         shape = engine.open(info, F(50))
-        if rehearsed:
-            (getattr(engine, "rehearse", None) or _rehearse(engine))(info, F(50), shape)
+        if tried:
+            engine._check_device_memory(info, F(50), shape)
         window = grey_window(info, F(50), shape)
         found = [
             picture.planes[0].tobytes() for picture in engine.draw(window, engine.prepare(window))
@@ -56,11 +56,7 @@ def test_a_rehearsal_leaves_nothing_behind(models, name):
         engine.close()
         return found
 
-    assert drawn(rehearsed=True) == drawn(rehearsed=False)
-
-
-def _rehearse(engine):
-    return lambda info, rate, shape: rehearse(engine, info, rate, shape, "")
+    assert drawn(tried=True) == drawn(tried=False)
 
 
 @EVERY
@@ -77,5 +73,5 @@ def test_too_little_memory_is_said_with_what_helps(models, name, monkeypatch):
     with pytest.raises(EngineError, match=f"engine {name}: .* too small .* tile=512"):
         list(engine.draw(window, engine.prepare(window)))
     with pytest.raises(EngineUnavailableError, match="tile=512"):
-        rehearse(engine, info, F(50), shape, "draw with tile=512")
+        check_window_fits(engine, info, F(50), shape, "draw with tile=512")
     engine.close()

@@ -22,7 +22,7 @@ from support import tiny_ltx
 
 from ltxfilter import engines
 from ltxfilter.engines.ltx.device import check_memory
-from ltxfilter.engines.ltx.models.offload import SLOTS, BlockStream
+from ltxfilter.engines.ltx.models.offload import BUFFERS, OffloadedBlocks
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
@@ -299,12 +299,12 @@ def test_blocks_take_turns_on_the_device(count: int):
     value = random(1, 4)
     expected = torch.nn.Sequential(*blocks)(value)
     homes = [block.weight.data_ptr() for block in blocks]
-    stream = BlockStream(blocks, CPU)
+    stream = OffloadedBlocks(blocks, CPU)
     for _ in range(3):
         assert torch.equal(torch.nn.Sequential(*blocks)(value), expected)
     assert [block.weight.data_ptr() for block in blocks] == homes
-    places = {place.data_ptr() for slot in stream._slots for place in slot}
-    assert len(places) == 2 * SLOTS  # weights and biases
+    places = {place.data_ptr() for slot in stream._buffers for place in slot}
+    assert len(places) == 2 * BUFFERS  # weights and biases
     assert places.isdisjoint(homes)
 
 

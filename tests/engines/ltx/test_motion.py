@@ -23,8 +23,8 @@ from benchmarks import motion, scores
 from benchmarks.clips import Clip, load
 from benchmarks.oracle import Oracle, OracleMotion, Truth
 from ltxfilter import engines
-from ltxfilter.engines.ltx.guides.clips import stretches
-from ltxfilter.engines.ltx.guides.downscale import SmallCanvas
+from ltxfilter.engines.ltx.guides.clips import clip_spans
+from ltxfilter.engines.ltx.guides.downscale import GuideCanvas
 from ltxfilter.frame import Frame
 from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.rolling import RollingWindow
@@ -62,23 +62,23 @@ def test_stretches_take_every_slot_once(count, rate, intervals, batch, before, a
     info = video("gray", 8, 8)
     shape = WindowShape(intervals * batch + 1, max(before, 1), max(after, 1), 0)
     for window in windows(moving(info, count), shape, rate):
-        parts = stretches(window, intervals, before, after)
+        parts = clip_spans(window, intervals, before, after)
         assert [slot for part in parts for slot in part.slots] == list(window.to_draw())
         assert len(parts) <= batch
         for part in parts:
             assert len(part.keyframes) == before + intervals + after + 1
             assert set(part.keyframes) <= set(range(len(window.keyframes)))
-            assert part.keyframes[before] == part.own
-            assert all(0 <= slot.left - part.own < intervals for slot in part.slots)
+            assert part.keyframes[before] == part.first
+            assert all(0 <= slot.left - part.first < intervals for slot in part.slots)
 
 
 def test_a_stretch_is_the_same_whichever_slots_are_asked_for():
     info = video("gray", 8, 8)
     window = windows(moving(info, 9), WindowShape(9, 1, 1, 0), F(50))[0]
-    whole = {part.own: part.keyframes for part in stretches(window, 2, 1, 1)}
+    whole = {part.first: part.keyframes for part in clip_spans(window, 2, 1, 1)}
     for slot in window.to_draw():
-        (part,) = stretches(replace(window, slots=(slot,)), 2, 1, 1)
-        assert part.keyframes == whole[part.own]
+        (part,) = clip_spans(replace(window, slots=(slot,)), 2, 1, 1)
+        assert part.keyframes == whole[part.first]
 
 
 @pytest.mark.parametrize("fmt", ["yuv420p", "yuv422p10le", "yuva420p", "gbrp", "gray"])
@@ -86,12 +86,12 @@ def test_a_stretch_is_the_same_whichever_slots_are_asked_for():
 def test_small_pictures_are_the_frames_and_come_back(fmt, height):
     info = video(fmt, 160, height)
     (frame,) = moving(info, 1)
-    canvas = SmallCanvas(info, 80, 48, "cpu")
-    small = canvas.reduce(frame.planes)
+    canvas = GuideCanvas(info, 80, 48, "cpu")
+    small = canvas.downscale(frame.planes)
     assert [plane.shape for plane in small] == [(48, 80)] * (len(info.layout) - (fmt == "yuva420p"))
     again = canvas.planes(canvas.rgb(small))
     assert all(np.array_equal(a, b) for a, b in zip(small, again, strict=True))
-    parts = canvas.parts(small)
+    parts = canvas.as_floats(small)
     assert canvas.bright in parts
     number = [s.role for s in info.layout].index(canvas.bright)
     whole = frame.planes[number].mean() / (1 << (info.depth - 8))
@@ -245,7 +245,7 @@ def test_no_numbers_are_drawn_by_flow_and_counted(monkeypatch, caplog):
         worker.close()
     assert worker.fallbacks == 7
     assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
-    assert "no numbers" in caplog.records[0].message
+    assert "NaN" in caplog.records[0].message
     assert len(drawn) == 24
 
 
@@ -268,7 +268,7 @@ def test_on_real_clips_the_oracle_beats_flow_and_its_guides(name, gap):
 
 
 def test_rims_of_letters_that_never_change_stand_still_with_them():
-    from ltxfilter.engines.ltx.guides.warp_along import steady
+    from ltxfilter.engines.ltx.guides.warp_along import static_edges
 
     letters = np.full((40, 60), 30, np.uint8)
     letters[10:30, 20:40] = 220
@@ -277,9 +277,9 @@ def test_rims_of_letters_that_never_change_stand_still_with_them():
     lumas[2][12, 18] = 90  # something passes here
     still = np.zeros_like(letters)
     still[10:30, 20:40] = 255
-    found = steady(lumas, still)
+    found = static_edges(lumas, still)
     assert found[15, 18] == 255  # beside an edge, the same in all
     assert found[12, 18] == 0
     assert found[5, 5] == 0  # far off
     flat = [np.full_like(letters, 30 + k) for k in range(3)]
-    assert not steady(flat, still).any()  # a quiet ground is no rim
+    assert not static_edges(flat, still).any()  # a quiet ground is no rim

@@ -17,7 +17,7 @@ from ltxfilter.engines.ltx.diffusion import samplers, tokens
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.engines.ltx.models.resident import Models
 
-upstream.stand_in_for_torchaudio()
+upstream.stub_torchaudio()
 
 from ltx_core.components.diffusion_steps import EulerDiffusionStep, Res2sDiffusionStep
 from ltx_core.components.guiders import MultiModalGuider, MultiModalGuiderParams
@@ -91,7 +91,7 @@ def upstream_latents(models, state, tools, sigmas, loop, **options):
 def our_tokens(stills, spans, start=None, strength=1.0):
     found = tokens.empty_grid(SIZE, RATE, start=start)
     for still, at, span in zip(stills, KEYFRAMES, spans, strict=True):
-        found = found.with_still(still, at, RATE, strength, span)
+        found = found.with_keyframe(still, at, RATE, strength, span)
     return found
 
 
@@ -115,7 +115,7 @@ def test_a_clip_for_an_ic_lora_equals_upstreams(models, scale):
     pixels = torch.rand(1, 3, 9, side, side, generator=torch.Generator().manual_seed(6)) * 2 - 1
     clip = models.encode(pixels)
     state, _ = upstream_state([VideoConditionByReferenceLatent(clip, scale, 1.0)])
-    ours = tokens.empty_grid(SIZE, RATE).with_clip(clip, RATE, scale=scale)
+    ours = tokens.empty_grid(SIZE, RATE).with_reference(clip, RATE, scale=scale)
     torch.testing.assert_close(ours.positions, state.positions, atol=1e-6, rtol=0)
     assert torch.equal(ours.mask, state.denoise_mask)
     assert torch.equal(ours.clean, state.clean_latent)
@@ -131,19 +131,19 @@ def test_euler_equals_upstreams_with_its_positions(models, stills, strength, rep
     ours = our_tokens(stills, OLD_SPANS, strength=strength)
     if replaced:
         items[0] = VideoConditionByLatentIndex(stills[0], strength, 0)
-        ours = tokens.empty_grid(SIZE, RATE).with_first(stills[0], strength)
+        ours = tokens.empty_grid(SIZE, RATE).with_first_latent(stills[0], strength)
         for still, at in zip(stills[1:], KEYFRAMES[1:], strict=True):
-            ours = ours.with_still(still, at, RATE, strength, 8)
+            ours = ours.with_keyframe(still, at, RATE, strength, 8)
     state, tools = upstream_state(items)
     theirs = upstream_latents(
-        models, state, tools, samplers.DISTILLED, upstream_samplers.euler_denoising_loop,
+        models, state, tools, samplers.DISTILLED_SIGMAS, upstream_samplers.euler_denoising_loop,
         stepper=EulerDiffusionStep(),
     )  # fmt: skip
     denoiser = samplers.Denoiser(models.velocity, ours, models.context())
     noise = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(3))
-    begin = ours.noisy(noise, 1.0)
+    begin = ours.add_noise(noise, 1.0)
     torch.testing.assert_close(begin, state.latent)
-    found = ours.latents(samplers.euler(begin, samplers.DISTILLED, denoiser))
+    found = ours.grid_latents(samplers.euler(begin, samplers.DISTILLED_SIGMAS, denoiser))
     torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -152,17 +152,17 @@ def test_a_second_stage_begins_as_upstreams(models, stills):
     items = [
         VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
     ]
-    state, tools = upstream_state(items, start, samplers.REFINING[0])
+    state, tools = upstream_state(items, start, samplers.STAGE_2_SIGMAS[0])
     ours = our_tokens(stills, OLD_SPANS, start)
     noise = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(3))
-    begin = ours.noisy(noise, samplers.REFINING[0])
+    begin = ours.add_noise(noise, samplers.STAGE_2_SIGMAS[0])
     torch.testing.assert_close(begin, state.latent)
     theirs = upstream_latents(
-        models, state, tools, samplers.REFINING, upstream_samplers.euler_denoising_loop,
+        models, state, tools, samplers.STAGE_2_SIGMAS, upstream_samplers.euler_denoising_loop,
         stepper=EulerDiffusionStep(),
     )  # fmt: skip
     denoiser = samplers.Denoiser(models.velocity, ours, models.context())
-    found = ours.latents(samplers.euler(begin, samplers.REFINING, denoiser))
+    found = ours.grid_latents(samplers.euler(begin, samplers.STAGE_2_SIGMAS, denoiser))
     torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -172,13 +172,13 @@ def test_gradient_estimation_equals_upstreams(models, stills):
     ]
     state, tools = upstream_state(items)
     theirs = upstream_latents(
-        models, state, tools, samplers.DISTILLED,
+        models, state, tools, samplers.DISTILLED_SIGMAS,
         upstream_samplers.gradient_estimating_euler_denoising_loop, stepper=EulerDiffusionStep(),
     )  # fmt: skip
     ours = our_tokens(stills, OLD_SPANS)
     denoiser = samplers.Denoiser(models.velocity, ours, models.context())
-    found = samplers.gradient_estimating(state.latent, samplers.DISTILLED, denoiser)
-    torch.testing.assert_close(ours.latents(found), theirs, atol=1e-4, rtol=1e-4)
+    found = samplers.gradient_estimation(state.latent, samplers.DISTILLED_SIGMAS, denoiser)
+    torch.testing.assert_close(ours.grid_latents(found), theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_res_2s_equals_upstreams_given_its_noise(models, stills):
@@ -199,14 +199,14 @@ def test_res_2s_equals_upstreams_given_its_noise(models, stills):
         return fresh(("middle", "end")[number % 2], number // 2).double()
 
     theirs = upstream_latents(
-        models, state, tools, samplers.DISTILLED,
+        models, state, tools, samplers.DISTILLED_SIGMAS,
         upstream_samplers.res2s_audio_video_denoising_loop,
         stepper=Res2sDiffusionStep(), new_noise_fn=fed, model_dtype=torch.float32,
     )  # fmt: skip
     ours = our_tokens(stills, OLD_SPANS)
     denoiser = samplers.Denoiser(models.velocity, ours, models.context())
-    found = samplers.res_2s(state.latent, samplers.DISTILLED, denoiser, fresh, ours.keep_given)
-    torch.testing.assert_close(ours.latents(found), theirs, atol=1e-3, rtol=1e-3)
+    found = samplers.res_2s(state.latent, samplers.DISTILLED_SIGMAS, denoiser, fresh, ours.restore)
+    torch.testing.assert_close(ours.grid_latents(found), theirs, atol=1e-3, rtol=1e-3)
 
 
 def test_what_our_correction_of_positions_changes(models, stills):
@@ -217,19 +217,21 @@ def test_what_our_correction_of_positions_changes(models, stills):
         ours = our_tokens(stills, spans)
         denoiser = samplers.Denoiser(models.velocity, ours, models.context())
         found.append(
-            ours.latents(samplers.euler(ours.noisy(noise, 1.0), samplers.DISTILLED, denoiser))
+            ours.grid_latents(
+                samplers.euler(ours.add_noise(noise, 1.0), samplers.DISTILLED_SIGMAS, denoiser)
+            )
         )
     change = ((found[1] - found[0]).norm() / found[0].norm()).item()
     assert 1e-4 < change < 0.2
 
 
 def test_sigmas_equal_upstreams():
-    assert list(samplers.DISTILLED) == DISTILLED_SIGMA_VALUES
-    assert list(samplers.REFINING) == STAGE_2_DISTILLED_SIGMA_VALUES
+    assert list(samplers.DISTILLED_SIGMAS) == DISTILLED_SIGMA_VALUES
+    assert list(samplers.STAGE_2_SIGMAS) == STAGE_2_DISTILLED_SIGMA_VALUES
     for steps, count in ((30, None), (8, None), (15, 336), (40, 22440)):
         latent = None if count is None else torch.empty(1, 1, 1, 1, count)
         theirs = LTX2Scheduler().execute(steps=steps, latent=latent)
-        ours = torch.tensor(samplers.scheduled(steps, count or 4096))
+        ours = torch.tensor(samplers.shifted_sigmas(steps, count or 4096))
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)  # theirs are float32
 
 
@@ -245,7 +247,7 @@ def test_guidance_equals_upstreams():
     expected = theirs.calculate(cond, negative, perturbed, 0.0)
     torch.testing.assert_close(ours(cond, negative, perturbed), expected)
     steps = range(7)
-    assert [ours.at(step) for step in steps] == [
+    assert [ours.applies_at(step) for step in steps] == [
         not theirs.should_skip_step(step) for step in steps
     ]
 
@@ -258,10 +260,10 @@ def test_windows_together_are_as_alone(models, stills):
     def drawn(number):
         ours = tokens.empty_grid(SIZE, RATE, start=torch.zeros(len(number), 128, *SIZE))
         for pair, at in zip(pairs, KEYFRAMES, strict=True):
-            ours = ours.with_still(pair[number], at, RATE)
+            ours = ours.with_keyframe(pair[number], at, RATE)
         denoiser = samplers.Denoiser(models.velocity, ours, models.context())
-        begin = ours.noisy(noise[number], 1.0)
-        return ours.latents(samplers.euler(begin, samplers.DISTILLED, denoiser))
+        begin = ours.add_noise(noise[number], 1.0)
+        return ours.grid_latents(samplers.euler(begin, samplers.DISTILLED_SIGMAS, denoiser))
 
     alone = torch.cat([drawn([0]), drawn([1])])
     torch.testing.assert_close(drawn([0, 1]), alone, atol=1e-5, rtol=1e-5)

@@ -19,8 +19,8 @@ from support import tiny_ltx
 
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx import prompts as context
+from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.engines.ltx.prompts import Contexts, Prompt
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.errors import EngineUnavailableError, OptionError, OutputError
 from ltxfilter.options import ModelOptions
@@ -192,7 +192,7 @@ def test_a_broken_torchaudio_is_no_obstacle(tmp_path: Path):
     code = """
 from support import tiny_ltx
 from ltxfilter.engines.ltx.models import upstream
-print(type(upstream.blueprint("text", tiny_ltx.CONFIG, {})).__name__)
+print(type(upstream.meta_module("text", tiny_ltx.CONFIG, {})).__name__)
 """
     paths = os.pathsep.join([str(tmp_path), str(ROOT / "tests"), str(ROOT)])
     found = subprocess.run(

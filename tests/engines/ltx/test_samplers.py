@@ -33,10 +33,10 @@ def test_grid_positions_are_seconds_rows_and_columns():
 
 
 def test_a_still_lasts_one_frame_wherever_it_lies():
-    positions = tokens.still_positions((2, 4), 2.4, 60.0)
+    positions = tokens.keyframe_positions((2, 4), 2.4, 60.0)
     assert positions.shape == (1, 3, 8, 2)
     assert positions[0, 0, 5].tolist() == pytest.approx([2.4 / 60, 3.4 / 60])
-    exact = tokens.still_positions((1, 1), 1000 / 3, 60.0)[0, 0, 0, 0].item()
+    exact = tokens.keyframe_positions((1, 1), 1000 / 3, 60.0)[0, 0, 0, 0].item()
     assert exact == pytest.approx(1000 / 180, abs=1e-6)
 
 
@@ -51,27 +51,27 @@ def test_latents_become_tokens_and_latents_again():
 def test_stills_are_given_or_may_change_by_their_strength():
     grid = tokens.empty_grid(SIZE, 50.0)
     first, other = random(1, 128, 1, 2, 4), random(1, 128, 1, 2, 4, seed=2)
-    state = grid.with_first(first).with_still(other, 8.4, 50.0, strength=0.75)
+    state = grid.with_first_latent(first).with_keyframe(other, 8.4, 50.0, strength=0.75)
     assert state.mask[0, :, 0].tolist() == [0.0] * 8 + [1.0] * 16 + [0.25] * 8
     noise = random(1, 32, 128, seed=3)
-    noisy = state.noisy(noise, 0.5)
+    noisy = state.add_noise(noise, 0.5)
     torch.testing.assert_close(noisy[:, :8], tokens.patchify(first))
     torch.testing.assert_close(noisy[:, 8:24], noise[:, 8:24] / 2)
     mixed = noise[:, 24:] / 8 + tokens.patchify(other) * 7 / 8
     torch.testing.assert_close(noisy[:, 24:], mixed)
     drawn = random(1, 32, 128, seed=4)
-    kept = state.keep_given(drawn)
+    kept = state.restore(drawn)
     assert torch.equal(kept[:, :8], tokens.patchify(first))
     assert torch.equal(kept[:, 8:24], drawn[:, 8:24])
-    assert torch.equal(state.latents(drawn), tokens.unpatchify(drawn[:, :24], SIZE))
+    assert torch.equal(state.grid_latents(drawn), tokens.unpatchify(drawn[:, :24], SIZE))
 
 
 def test_latents_to_begin_from_are_kept_as_far_as_sigma_says():
     latents = random(1, 128, *SIZE)
     state = tokens.empty_grid(SIZE, 50.0, start=latents)
     noise = random(1, 24, 128, seed=2)
-    torch.testing.assert_close(state.noisy(noise, 0.0), tokens.patchify(latents))
-    torch.testing.assert_close(state.noisy(noise, 1.0), noise)
+    torch.testing.assert_close(state.add_noise(noise, 0.0), tokens.patchify(latents))
+    torch.testing.assert_close(state.add_noise(noise, 1.0), noise)
 
 
 def test_noise_depends_on_its_key_alone():
@@ -87,16 +87,16 @@ def test_noise_depends_on_its_key_alone():
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_few_steps_go_over_trained_sigmas(steps):
-    sigmas = samplers.distilled(steps)
+    sigmas = samplers.distilled_sigmas(steps)
     assert len(sigmas) == steps + 1
-    assert set(sigmas) <= set(samplers.DISTILLED)
+    assert set(sigmas) <= set(samplers.DISTILLED_SIGMAS)
     assert list(sigmas) == sorted(sigmas, reverse=True)
     assert (sigmas[0], sigmas[-1]) == (1, 0)
 
 
 @given(st.integers(1, 60), st.integers(1, 40_000))
 def test_the_schedule_falls_from_one_to_its_end_to_zero(steps, count):
-    sigmas = samplers.scheduled(steps, count)
+    sigmas = samplers.shifted_sigmas(steps, count)
     assert len(sigmas) == steps + 1
     assert sigmas[0] == 1
     assert sigmas[-1] == 0
@@ -135,7 +135,7 @@ def even(steps):
 LOOPS = {
     "euler": lambda start, sigmas: samplers.euler(start, sigmas, ideal),
     "ancestral": lambda start, sigmas: samplers.ancestral(start, sigmas, ideal, fresh, unchanged),
-    "gradient": lambda start, sigmas: samplers.gradient_estimating(start, sigmas, ideal),
+    "gradient": lambda start, sigmas: samplers.gradient_estimation(start, sigmas, ideal),
     "res_2s": lambda start, sigmas: samplers.res_2s(start, sigmas, ideal, fresh, unchanged),
 }
 
@@ -178,7 +178,11 @@ def test_guidance_pushes_away_from_what_is_worse():
     rescaled = samplers.Guidance(cfg=3.0, rescale=1.0)(good, bad, None)
     assert rescaled.std().item() == pytest.approx(good.std().item(), rel=1e-5)
     assert torch.equal(samplers.UNGUIDED(good, None, None), good)
-    assert [samplers.Guidance(skip=2).at(step) for step in range(6)] == [True, False, False] * 2
+    assert [samplers.Guidance(skip=2).applies_at(step) for step in range(6)] == [
+        True,
+        False,
+        False,
+    ] * 2
 
 
 def test_the_denoiser_runs_only_the_predictions_that_count():
@@ -188,7 +192,7 @@ def test_the_denoiser_runs_only_the_predictions_that_count():
         asked.append((context.item(), tuple(skipped), sigma, timesteps[0, :, 0].tolist()))
         return latent * context.item()
 
-    state = tokens.empty_grid((1, 1, 1), 50.0).with_still(random(1, 128, 1, 1, 1), 3.0, 50.0)
+    state = tokens.empty_grid((1, 1, 1), 50.0).with_keyframe(random(1, 128, 1, 1, 1), 3.0, 50.0)
     guidance = samplers.Guidance(cfg=2.0, stg=1.0, blocks=(28,), skip=1)
     denoiser = samplers.Denoiser(
         velocity, state, torch.tensor(0.5), negative=torch.tensor(0.25), guidance=guidance

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, TILE_OVERLAP
 from ltxfilter.engines.ltx.models import tiled_decode
 
 
@@ -18,19 +19,19 @@ def local(latents: torch.Tensor) -> torch.Tensor:
     """Decode each latent to the 32 x 32 pixels of its place, and nothing of its neighbours'."""
     picture = (
         latents[:, :3]
-        .repeat_interleave(tiled_decode.CELL, -2)
-        .repeat_interleave(tiled_decode.CELL, -1)
+        .repeat_interleave(SPATIAL_COMPRESSION, -2)
+        .repeat_interleave(SPATIAL_COMPRESSION, -1)
     )
     return picture.float()
 
 
 @given(st.integers(1, 200), st.integers(4, 40))
 def test_pieces_cover_everything_and_overlap(length: int, most: int):
-    pieces = list(tiled_decode.spans(length, most))
+    pieces = list(tiled_decode.tile_bounds(length, most))
     assert pieces[0][0] == 0
     assert pieces[-1][1] == length
     assert all(end - begin <= most for begin, end in pieces)
-    assert all(left[1] - right[0] == tiled_decode.OVERLAP for left, right in pairwise(pieces))
+    assert all(left[1] - right[0] == TILE_OVERLAP for left, right in pairwise(pieces))
 
 
 @given(st.integers(1, 14), st.integers(1, 14), st.sampled_from([128, 160, 200]))

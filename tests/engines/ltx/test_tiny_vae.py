@@ -55,9 +55,11 @@ def test_shapes_are_those_of_the_large_one(models, spans, rows, columns):
 
 
 def test_its_size_is_the_published_one(options):
-    parts = [tiny_vae.blueprint(part) for part in tiny_vae.PARTS]
+    parts = [tiny_vae.meta_module(part) for part in tiny_vae.MODULES]
     assert sum(value.numel() for part in parts for value in part.parameters()) == 11_759_728
-    assert sum(Models(options, tiny=True).nbytes(part) for part in tiny_vae.PARTS) == 4 * 11_759_728
+    assert (
+        sum(Models(options, tiny=True).nbytes(part) for part in tiny_vae.MODULES) == 4 * 11_759_728
+    )
 
 
 def test_pictures_do_not_depend_on_later_latents(models):

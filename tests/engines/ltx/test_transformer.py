@@ -12,9 +12,9 @@ pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 from support import tiny_ltx
 
 from ltxfilter.engines.ltx.models import text_cache
-from ltxfilter.engines.ltx.models.cuda_graphs import Graphs, choose_graphs, uncaptured
+from ltxfilter.engines.ltx.models.cuda_graphs import GraphCache, choose_graphs, uncaptured
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.engines.ltx.models.text_cache import TextLayer
+from ltxfilter.engines.ltx.models.text_cache import TextProjection
 from ltxfilter.engines.ltx.models.transformer import Transformer
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
@@ -41,7 +41,7 @@ POSITIONS = random(1, 3, 12, 2, seed=1).abs()
 class Steps:
     """A transformer, and steps that it takes."""
 
-    def __init__(self, options: ModelOptions, text: int, graphs: Graphs | None = None):
+    def __init__(self, options: ModelOptions, text: int, graphs: GraphCache | None = None):
         self.models = Models(options)
         self.runner = Transformer(self.models._module("transformer"), text, graphs)
 
@@ -73,14 +73,14 @@ def everything(step):
 @pytest.mark.parametrize("graphs", [False, True])
 def test_numbers_do_not_depend_on_what_is_remembered(options, text, graphs):
     plain = everything(Steps(options, 0))
-    step = Steps(options, text, Graphs(uncaptured) if graphs else None)
+    step = Steps(options, text, GraphCache(uncaptured) if graphs else None)
     assert all(torch.equal(a, b) for a, b in zip(everything(step), plain, strict=True))
     assert step.runner.text.nbytes <= text
 
 
 def test_it_is_what_the_model_computes_without_a_memory(options):
     untouched, step = Models(options)._module("transformer"), Steps(options, 1 << 20)
-    assert not any(isinstance(layer, TextLayer) for layer in untouched.modules())
+    assert not any(isinstance(layer, TextProjection) for layer in untouched.modules())
     plain = Transformer(untouched, None)
     for _ in range(2):
         for sigma in SIGMAS:
@@ -92,7 +92,7 @@ def test_it_is_what_the_model_computes_without_a_memory(options):
 
 def test_text_is_computed_once_per_prompt_and_level(options):
     step = Steps(options, 1 << 20)
-    first = next(m for m in step.runner._module.modules() if isinstance(m, TextLayer))
+    first = next(m for m in step.runner._module.modules() if isinstance(m, TextProjection))
     rows = []
     first.layer.register_forward_hook(lambda layer, given, found: rows.append(len(found)))
     for seed in range(3):
@@ -156,7 +156,7 @@ def test_a_step_is_replayed_when_it_comes_up_again(tmp_path, text):
         captured.append(function)
         return function
 
-    graphs = Graphs(capture)
+    graphs = GraphCache(capture)
     step = Steps(tiny_ltx.build(tmp_path), text, graphs)
     for batch in (1, 2):
         for seed in range(4):
@@ -173,15 +173,15 @@ def test_what_cannot_be_captured_runs_as_usual(tmp_path, caplog):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     options = tiny_ltx.build(tmp_path)
-    step = Steps(options, 1 << 20, Graphs(refuse))
+    step = Steps(options, 1 << 20, GraphCache(refuse))
     found = everything(step)
     assert all(torch.equal(a, b) for a, b in zip(found, everything(Steps(options, 0)), strict=True))
     (record,) = caplog.records
-    assert record.message.endswith("more slowly: operation not permitted when stream is capturing")
+    assert record.message.endswith("slower: operation not permitted when stream is capturing")
 
 
 def test_large_steps_are_not_replayed(tmp_path):
-    graphs = Graphs(uncaptured, most_tokens=20)
+    graphs = GraphCache(uncaptured, max_tokens=20)
     step = Steps(tiny_ltx.build(tmp_path), 1 << 20, graphs)
     for seed in range(3):
         step(0.5, seed, batch=2)
@@ -195,7 +195,7 @@ def test_what_is_kept_serves_inference_mode_too(tmp_path):
     models = Models(tiny_ltx.build(tmp_path), text_memory=0.01)
     step = Steps(models.options, 0)
     models._loaded["running transformer"] = Transformer(
-        models._module("transformer"), 1 << 20, Graphs(uncaptured)
+        models._module("transformer"), 1 << 20, GraphCache(uncaptured)
     )
     for seed, mode in enumerate((True, False, True, False)):
         given = random(1, 12, 128, seed=seed), 0.5, torch.full((1, 12, 1), 0.5), POSITIONS
@@ -206,7 +206,7 @@ def test_what_is_kept_serves_inference_mode_too(tmp_path):
 
 def test_threads_wait_for_each_other(tmp_path):
     options = tiny_ltx.build(tmp_path)
-    step, plain = Steps(options, 3 * PROMPT, Graphs(uncaptured)), Steps(options, 0)
+    step, plain = Steps(options, 3 * PROMPT, GraphCache(uncaptured)), Steps(options, 0)
     work = [(sigma, seed) for seed in range(6) for sigma in (0.9, 0.7, 0.5, 0.3)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda item: step(*item), work))

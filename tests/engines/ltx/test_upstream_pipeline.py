@@ -21,11 +21,11 @@ from support.pictures import Same, moving, video
 
 from ltxfilter.engines.ltx.diffusion.canvas import Canvas
 from ltxfilter.engines.ltx.diffusion.grids import KeyframeToken, LatentGrid
-from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
 from ltxfilter.engines.ltx.diffusion.samplers import Guidance
-from ltxfilter.engines.ltx.diffusion.tokens import still_positions
-from ltxfilter.engines.ltx.diffusion.two_stage import Stages
-from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamFiles, UpstreamPipeline
+from ltxfilter.engines.ltx.diffusion.tokens import keyframe_positions
+from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
+from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamKeyframe, UpstreamPipeline
 from ltxfilter.engines.ltx.keyframe import LtxKeyframe
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.frame import Frame, Made
@@ -66,18 +66,18 @@ def pictures():
     return list(codes / 127.5 - 1)
 
 
-class Upstream(Stages):
+class Upstream(TwoStageDiffusion):
     """Our stages with upstream's two particulars: its noise, and stills that last eight frames."""
 
     __slots__ = ("generator",)
 
-    def _placed(self, grid, *given):
-        tokens = super()._placed(grid, *given)
+    def _grid_tokens(self, grid, *given):
+        tokens = super()._grid_tokens(grid, *given)
         rows, columns = tokens.size[1:]
         positions = tokens.positions.clone()
-        for number, still in enumerate(grid.stills[1:], 1):
+        for number, still in enumerate(grid.keyframes[1:], 1):
             begin = tokens.grid + number * rows * columns
-            old = still_positions((rows, columns), float(still.at), float(RATE), span=8.0)
+            old = keyframe_positions((rows, columns), float(still.at), float(RATE), length=8.0)
             positions[:, :, begin : begin + rows * columns] = old
         return replace(tokens, positions=positions)
 
@@ -101,7 +101,7 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     negative = torch.randn(context.shape, generator=torch.Generator().manual_seed(9))
     theirs = UpstreamPipeline(models, CPU).draw(
         [
-            UpstreamFiles(picture, place, 1.0)
+            UpstreamKeyframe(picture, place, 1.0)
             for picture, place in zip(pictures, PLACES, strict=True)
         ],
         9,
@@ -110,14 +110,14 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
         seed=SEED,
         guidance=GUIDANCE,
         contexts=(context, negative),
-        sound_width=tiny_ltx.TRANSFORMER["audio_cross_attention_dim"],
+        audio_width=tiny_ltx.TRANSFORMER["audio_cross_attention_dim"],
     )
     ours = Models(models, device=CPU, dtype=torch.bfloat16)
     ours.negative_context = lambda: negative
     options = {option.name: option.default for option in LtxKeyframe.options}
     options |= {"mode": "guided", "steps": STEPS, "append": True, "seed": SEED}
     canvas = Canvas(video("gbrp", SIDE, SIDE), CPU, 64)
-    stages = Upstream(ours, canvas, options, GUIDANCE, Encoded(ours.encode))
+    stages = Upstream(ours, canvas, options, GUIDANCE, KeyframeCache(ours.encode))
     object.__setattr__(stages, "generator", torch.Generator().manual_seed(SEED))
     stills = tuple(KeyframeToken(number, F(place)) for number, place in enumerate(PLACES))
     grid = LatentGrid(2, F(0), F(RATE), F(0), stills, ())

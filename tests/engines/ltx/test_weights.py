@@ -79,7 +79,7 @@ def test_rows_of_zeros_stay_zero():
 @pytest.mark.parametrize("bias", [True, False])
 def test_one_layer(mode: str, bias: bool):
     layer = torch.nn.Linear(256, 64, bias=bias).requires_grad_(False).to(torch.bfloat16)
-    small = fp8.KINDS[mode](64, 256, bias)
+    small = fp8.LINEARS[mode](64, 256, bias)
     stored, scale = fp8.quantize_rows(layer.weight)
     tensors = {"weight": stored, "weight_scale": scale.t().contiguous(), "bias": layer.bias}
     small.load_state_dict({k: v for k, v in tensors.items() if v is not None}, assign=True)
@@ -104,7 +104,7 @@ def test_what_several_layers_read_is_rounded_once(
     rounded = []
     quantize = fp8.quantize_rows
 
-    def counted(value: torch.Tensor) -> fp8.Rounded:
+    def counted(value: torch.Tensor) -> fp8.Quantized:
         rounded.append(value.shape)
         return quantize(value)
 
@@ -119,7 +119,7 @@ def test_what_several_layers_read_is_rounded_once(
 
 
 def test_a_value_that_changed_is_rounded_anew():
-    latest, value = fp8.LatestRounded(), torch.ones(2, 16)
+    latest, value = fp8.LatestQuantized(), torch.ones(2, 16)
     first, _ = latest.of(value)
     assert latest.of(value)[0] is first
     value *= -1
@@ -151,12 +151,12 @@ def published(options: ModelOptions, path: Path) -> ModelOptions:
     tensors = {}
     for name, value in tiny_ltx.read(options.checkpoint).items():
         layer = name.removeprefix("model.diffusion_model.").removesuffix(".weight")
-        if fp8.CHOSEN.fullmatch(layer) and name.endswith(".weight"):
-            scale = value.abs().max().float() / fp8.LARGEST
+        if fp8.LAYERS.fullmatch(layer) and name.endswith(".weight"):
+            scale = value.abs().max().float() / fp8.FP8_MAX
             stem = name.removesuffix(".weight")
             tensors[stem + ".weight_scale"] = scale
             tensors[stem + ".input_scale"] = torch.tensor(1.0)
-            value = (value.float() / scale).to(fp8.STORED)
+            value = (value.float() / scale).to(fp8.FP8)
         tensors[name] = value
     tiny_ltx.write(path, tensors, {"config": json.dumps(tiny_ltx.CONFIG)})
     return replace(options, checkpoint=str(path))

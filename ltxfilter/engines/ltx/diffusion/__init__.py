@@ -1,1 +1,1 @@
-"""From keyframes to interpolated pictures by diffusion: grids, tokens, sampling."""
+"""Interpolation by diffusion: which latents to denoise, from noise to pictures."""

@@ -1,4 +1,4 @@
-"""Pictures on their way into the models and out: colour, size, tone, and what came out broken."""
+"""Frames as the models see them, and models' pictures as frames: colour, size, tone, NaN."""
 
 from __future__ import annotations
 
@@ -18,60 +18,62 @@ from ltxfilter.frame import Frame, Plane, VideoInfo
 
 log = logging.getLogger("ltxfilter.engines")
 
-CELLS = 8  # across the shorter side of a picture; tone is compared in these
+TONE_CELLS = 8  # along the shorter side of a picture; tone is compared cell by cell
 
 
 class Canvas:
-    """Turns a stream's frames into what the models see, and what they draw into frames."""
+    """Converts between the frames of one stream and the models' pictures."""
 
     def __init__(self, video: VideoInfo, device: torch.device, multiple: int) -> None:
-        """Get ready. multiple: of pixels that the models' pictures must be."""
+        """Prepare for a stream. multiple: the models' sides in pixels are multiples of it."""
         self._converter = Converter(video, device, multiple)
-        self.height, self.width = self._converter.height, self._converter.width  # pixels
+        self.height, self.width = self._converter.height, self._converter.width  # padded, in pixels
         self._alpha = next((n for n, s in enumerate(video.layout) if s.role == "a"), None)
         self._warned = False
 
     def read(self, frame: Frame) -> Tensor:
-        """Return a frame as [3, height, width] in -1..1, padded by reflection."""
+        """Return a frame as [3, height, width] float32 in -1..1, padded by reflection."""
         return self._converter.to_rgb(frame.planes) * 2 - 1
 
-    def paint(self, picture: Tensor, ends: tuple[Frame, Frame], tau: float) -> Drawn:
-        """Return a picture [3, height, width] in -1..1 as the frame at `tau` between keyframes.
+    def to_drawn(self, picture: Tensor, ends: tuple[Frame, Frame], tau: float) -> Drawn:
+        """Return a model's picture as a frame between two keyframes.
 
-        It stays on the device if the keyframes lie there. One that holds no numbers comes back
-        without planes, for others to draw.
+        picture: [3, height, width] in -1..1. ends: the earlier and the later keyframe. tau: its
+        position between them, 0..1; alpha is cross-faded. The planes stay on the device if those of
+        the keyframes are there. A picture with NaN or infinite values comes back without planes.
         """
         if not bool(torch.isfinite(picture).all()):
             if not self._warned:
-                log.warning("the model drew no numbers (NaN) after %.3f s", float(ends[0].time))
+                time = float(ends[0].time)
+                log.warning("the model's output is NaN or infinite after %.3f s", time)
                 self._warned = True
             return Drawn(())
         alpha: Plane | None = None
         if self._alpha is not None:
             left, right = (np.asarray(end.planes[self._alpha]) for end in ends)
             alpha = cross_fade(left, right, tau)
-        resident = isinstance(ends[0].planes[0], DevicePlane)
-        return Drawn(self._converter.to_planes((picture + 1) / 2, alpha, resident=resident))
+        on_device = isinstance(ends[0].planes[0], DevicePlane)
+        return Drawn(self._converter.to_planes((picture + 1) / 2, alpha, resident=on_device))
 
 
-class Tone:
-    """What the models do to the tone of keyframes, so that it can be undone in between.
+class ToneMatcher:
+    """Brings a model's pictures to the tone of the keyframes around them.
 
-    They give back every picture a little too soft and a little off in colour. Shown between
-    untouched frames that would flicker. The difference is known where a keyframe was given: it is
-    taken there, smoothed, and applied to what lies between.
+    The models return every picture a little blurred and a little off in colour, which flickers
+    between untouched source frames. The difference is known at the keyframes: there it is measured
+    as means of cells, and what lies between is corrected by the interpolated difference.
     """
 
-    def __init__(self, drawn: Tensor) -> None:
-        """Take the pictures that a model drew, [3, F, height, width]."""
-        self._drawn = drawn
-        self._known: dict[float, Tensor | None] = {}
+    def __init__(self, pictures: Tensor) -> None:
+        """Take all pictures that the model made at once, [3, F, height, width]."""
+        self._pictures = pictures
+        self._offsets: dict[float, Tensor | None] = {}  # by place among the pictures
 
     def match(self, picture: Tensor, tau: float, ends: Iterable[tuple[float, Tensor]]) -> Tensor:
-        """Return a picture in the tone of its two keyframes.
+        """Return a picture [3, height, width] in the tone of the two keyframes around it.
 
-        ends: of the earlier and the later keyframe its place among the drawn pictures (fractions
-        allowed) and itself, [3, height, width].
+        tau: its position between them, 0..1. ends: for the earlier and the later keyframe its place
+        among the pictures (0 is the first one, fractions are allowed) and its own picture.
         """
         left, right = (self._offset(place, keyframe) for place, keyframe in ends)
         if left is None or right is None:
@@ -86,22 +88,26 @@ class Tone:
         return picture + smooth[0]
 
     def _offset(self, place: float, keyframe: Tensor) -> Tensor | None:
-        """Return what a keyframe's cells are more than the drawn ones; None too far outside."""
-        if place not in self._known:
-            last = self._drawn.shape[1] - 1
-            found = None
+        """Return a keyframe's cell means minus the model's at its place, [3, r, c].
+
+        None if the place is a frame or more outside the model's pictures.
+        """
+        if place not in self._offsets:
+            last = self._pictures.shape[1] - 1
+            offset = None
             if -1 < place < last + 1:
                 low = min(max(floor(place), 0), max(last - 1, 0))
-                below, above = cells(self._drawn[:, low]), cells(self._drawn[:, min(low + 1, last)])
-                found = cells(keyframe) - (below + (above - below) * (place - low))
-            self._known[place] = found
-        return self._known[place]
+                below = cell_means(self._pictures[:, low])
+                above = cell_means(self._pictures[:, min(low + 1, last)])
+                offset = cell_means(keyframe) - (below + (above - below) * (place - low))
+            self._offsets[place] = offset
+        return self._offsets[place]
 
 
-def cells(picture: Tensor) -> Tensor:
-    """Return the mean colours [3, r, c] of the cells of a picture [3, height, width]."""
+def cell_means(picture: Tensor) -> Tensor:
+    """Return the mean colours [3, r, c] of about square cells of a picture [3, height, width]."""
     height, width = picture.shape[-2:]
-    side = max(min(height, width) / CELLS, 1)
+    side = max(min(height, width) / TONE_CELLS, 1)
     return nn.adaptive_avg_pool2d(
         picture, (max(round(height / side), 1), max(round(width / side), 1))
     )

@@ -1,4 +1,4 @@
-"""Denoising: sigma schedules, guidance, and the loops that follow them; float32 throughout."""
+"""Denoising: sigma schedules, guidance and samplers, all in float32."""
 
 from __future__ import annotations
 
@@ -11,52 +11,56 @@ from torch import Tensor
 
 from ltxfilter.engines.ltx.diffusion.tokens import Tokens
 
-# What the distilled models were trained on.
-DISTILLED = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
-REFINING = DISTILLED[5:]  # from latents that the spatial upsampler made
-FEW = {
+# The sigmas that the distilled models were trained on.
+DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
+STAGE_2_SIGMAS = DISTILLED_SIGMAS[5:]  # for latents from the spatial upsampler
+FEW_STEP_SIGMAS = {  # number of steps -> sigmas
     1: (1.0, 0.0),
     2: (1.0, 0.725, 0.0),
     3: (1.0, 0.909375, 0.421875, 0.0),
-    4: (1.0, *REFINING),
+    4: (1.0, *STAGE_2_SIGMAS),
 }
-SAMPLERS = ("euler", "ancestral", "gradient", "res-2s")
-LEAST_SIGMA = 0.0011  # where res_2s ends before its last step: its logarithms end at 0
-REFINED_STEP = 0.5  # res_2s finds its anchor anew in steps smaller than this, of log sigma,
-REFINED_SIGMA = 0.03  # above this sigma,
-REFINED_ROUNDS = 100  # in so many rounds
+LEAST_SIGMA = 0.0011  # of res_2s before its last step, since the logarithm of 0 does not exist
+# res_2s iterates its anchor in steps of log sigma below this length, at sigmas above this value,
+ANCHOR_STEP = 0.5
+ANCHOR_SIGMA = 0.03
+ANCHOR_ITERATIONS = 100  # this many times
 
-Velocity = Callable[..., Tensor]  # `Models.velocity`: how noisy tokens move per unit of sigma
-Predict = Callable[[Tensor, float, int], Tensor]  # tokens, sigma, step -> tokens without noise
-Noise = Callable[[str, int], Tensor]  # what for, step -> noise in the tokens' shape
-Keep = Callable[[Tensor], Tensor]  # tokens -> the same, given ones as they were given
+Velocity = Callable[..., Tensor]  # `Models.velocity`: d(tokens) / d(sigma)
+Predict = Callable[[Tensor, float, int], Tensor]  # noisy tokens, sigma, step -> clean tokens
+Noise = Callable[[str, int], Tensor]  # purpose, step -> noise in the tokens' shape
+Restore = Callable[[Tensor], Tensor]  # tokens -> the same tokens with their conditioning restored
 
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """How far predictions are pushed away from worse ones."""
+    """Classifier-free and spatio-temporal guidance: predictions are moved away from worse ones."""
 
-    cfg: float = 1.0  # from the one with the negative context; 1: not at all
-    stg: float = 0.0  # from the one with self-attention left out in `blocks`; 0: not at all
-    blocks: tuple[int, ...] = ()
-    rescale: float = 0.0  # 0..1: how far the deviation is brought back to the unguided one's
-    skip: int = 0  # steps without guidance after each step with it
+    cfg: float = 1.0  # scale of guidance away from the negative context; 1 is off
+    stg: float = 0.0  # scale of guidance away from skipped self-attention; 0 is off
+    blocks: tuple[int, ...] = ()  # whose self-attention is skipped for stg
+    rescale: float = 0.0  # 0..1: share by which the unguided standard deviation is restored
+    skip: int = 0  # unguided steps after each guided step
 
-    def at(self, step: int) -> bool:
-        """True if a step is guided."""
+    def applies_at(self, step: int) -> bool:
+        """Return True for a guided step. step: from 0."""
         return step % (self.skip + 1) == 0
 
     def __call__(self, cond: Tensor, negative: Tensor | None, perturbed: Tensor | None) -> Tensor:
-        """Return the guided prediction."""
-        found = cond
+        """Return the guided prediction [B, T, 128].
+
+        cond: the prediction with the prompt. negative: that with the negative prompt. perturbed:
+        that without the self-attention of `blocks`; None leaves a kind of guidance out.
+        """
+        guided = cond
         if negative is not None:
-            found = found + (self.cfg - 1) * (cond - negative)
+            guided = guided + (self.cfg - 1) * (cond - negative)
         if perturbed is not None:
-            found = found + self.stg * (cond - perturbed)
-        if self.rescale:  # each window by itself, whatever is drawn beside it
-            change = cond.std((1, 2), keepdim=True) / found.std((1, 2), keepdim=True)
-            found = found * (self.rescale * change + 1 - self.rescale)
-        return found
+            guided = guided + self.stg * (cond - perturbed)
+        if self.rescale:  # per window, so that a batch does not change its windows
+            factor = cond.std((1, 2), keepdim=True) / guided.std((1, 2), keepdim=True)
+            guided = guided * (self.rescale * factor + 1 - self.rescale)
+        return guided
 
 
 UNGUIDED = Guidance()
@@ -64,47 +68,58 @@ UNGUIDED = Guidance()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Denoiser:
-    """Predicts the tokens without noise; given ones come back as they are."""
+    """Predicts clean tokens from noisy ones; conditioning tokens come back as they are."""
 
     velocity: Velocity
     tokens: Tokens
-    context: Tensor  # [1 or B, L, D]
-    negative: Tensor | None = None  # the same, of what is not wanted
+    context: Tensor  # of the prompt, [1 or B, L, D]
+    negative: Tensor | None = None  # of the negative prompt, [1 or B, L, D]
     guidance: Guidance = UNGUIDED
 
     def __call__(self, noisy: Tensor, sigma: float, step: int) -> Tensor:
-        """Return the prediction [B, T, 128] from noisy tokens."""
+        """Return the prediction [B, T, 128] for noisy tokens [B, T, 128]."""
         cond = self._predict(noisy, sigma, self.context)
         guidance = self.guidance
-        if guidance is UNGUIDED or not guidance.at(step):
-            return self.tokens.keep_given(cond)
+        if guidance is UNGUIDED or not guidance.applies_at(step):
+            return self.tokens.restore(cond)
         negative = perturbed = None
         if guidance.cfg != 1 and self.negative is not None:
             negative = self._predict(noisy, sigma, self.negative)
         if guidance.stg and guidance.blocks:
             perturbed = self._predict(noisy, sigma, self.context, guidance.blocks)
-        return self.tokens.keep_given(guidance(cond, negative, perturbed))
+        return self.tokens.restore(guidance(cond, negative, perturbed))
 
     def _predict(
         self, noisy: Tensor, sigma: float, context: Tensor, skipped: Sequence[int] = ()
     ) -> Tensor:
-        own = self.tokens.mask * sigma  # a given token has no noise, and is told so
-        moving = self.velocity(noisy, sigma, own, self.tokens.positions, context, skipped=skipped)
-        return noisy - moving * own
+        tokens = self.tokens
+        timesteps = (
+            tokens.mask * sigma
+        )  # a conditioning token has no noise, which the model is told
+        velocity = self.velocity(
+            noisy, sigma, timesteps, tokens.positions, context, skipped=skipped
+        )
+        return noisy - velocity * timesteps
 
 
-def distilled(steps: int) -> tuple[float, ...]:
-    """Return the sigmas of a distilled model in 1 to 4 or 8 steps; between, the last ones of 8."""
-    return FEW.get(steps) or (1.0, *DISTILLED[-steps:])
+def distilled_sigmas(steps: int) -> tuple[float, ...]:
+    """Return `steps` + 1 sigmas for a distilled model; 1 to 8 steps.
+
+    From 5 to 7 steps the first step is longer and the last ones are those of 8 steps.
+    """
+    return FEW_STEP_SIGMAS.get(steps) or (1.0, *DISTILLED_SIGMAS[-steps:])
 
 
-def scheduled(
+def shifted_sigmas(
     steps: int, tokens: int = 4096, *, shifts: tuple[float, float] = (0.95, 2.05), end: float = 0.1
 ) -> tuple[float, ...]:
-    """Return the sigmas of an undistilled model: even steps, shifted by the number of tokens.
+    """Return `steps` + 1 sigmas for an undistilled model: even steps, shifted.
 
-    shifts: at 1024 and at 4096 tokens. end: the last sigma before 0. (Esser et al. 2024, section
-    5.3.2, with a shift that is linear in the tokens, stretched to end at `end`.)
+    tokens: number of tokens. shifts: mu at 1024 and at 4096 tokens, linear between and beyond. end:
+    the last sigma before 0; all are stretched to end there.
+
+    (Esser et al. 2024, "Scaling rectified flow transformers for high-resolution image synthesis",
+    section 5.3.2, the shift of timesteps by resolution; here by e^mu.)
     """
     low, high = shifts
     shift = math.exp(low + (high - low) * (tokens - 1024) / (4096 - 1024))
@@ -114,23 +129,27 @@ def scheduled(
     return (*(1 - (1 - sigma) / stretch for sigma in shifted), 0.0)
 
 
-def follow(
+def sample(
     sampler: str, denoiser: Denoiser, start: Tensor, sigmas: Sequence[float], noise: Noise
 ) -> Tensor:
-    """Denoise from noisy tokens; sampler: one of SAMPLERS."""
-    keep = denoiser.tokens.keep_given
+    """Return clean tokens [B, T, 128] from noisy ones.
+
+    sampler: "euler", "ancestral", "gradient" or "res-2s". start: tokens with noise of strength
+    sigmas[0]. noise: gives fresh noise to the samplers that add some.
+    """
+    restore = denoiser.tokens.restore
     if sampler == "ancestral":
-        return ancestral(start, sigmas, denoiser, noise, keep)
+        return ancestral(start, sigmas, denoiser, noise, restore)
     if sampler == "res-2s":
-        return res_2s(start, sigmas, denoiser, noise, keep)
-    return (gradient_estimating if sampler == "gradient" else euler)(start, sigmas, denoiser)
+        return res_2s(start, sigmas, denoiser, noise, restore)
+    return (gradient_estimation if sampler == "gradient" else euler)(start, sigmas, denoiser)
 
 
 def euler(noisy: Tensor, sigmas: Sequence[float], predict: Predict) -> Tensor:
-    """Follow the prediction straight from sigma to sigma."""
+    """Take one Euler step of the probability-flow equation from sigma to sigma."""
     for step, (sigma, after) in enumerate(pairwise(sigmas)):
         clean = predict(noisy, sigma, step)
-        noisy = clean if after == 0 else _toward(noisy, clean, sigma, after)
+        noisy = clean if after == 0 else _euler_step(noisy, clean, sigma, after)
     return noisy
 
 
@@ -139,11 +158,14 @@ def ancestral(
     sigmas: Sequence[float],
     predict: Predict,
     noise: Noise,
-    keep: Keep,
+    restore: Restore,
     *,
     eta: float = 0.5,
 ) -> Tensor:
-    """Go further down than asked, and back up with fresh noise; eta 0 is `euler`."""
+    """Step below each sigma and add fresh noise up to it (Euler ancestral, rectified flow).
+
+    eta: how far below, as a share of the step; 0 adds no noise and is `euler`.
+    """
     for step, (sigma, after) in enumerate(pairwise(sigmas)):
         clean = predict(noisy, sigma, step)
         if after == 0:
@@ -152,37 +174,42 @@ def ancestral(
         noisy = down / sigma * noisy + (1 - down / sigma) * clean
         kept = (1 - after) / (1 - down)
         fresh = math.sqrt(max(after**2 - (down * kept) ** 2, 0.0))
-        noisy = keep(kept * noisy + fresh * noise("ancestral", step))
+        noisy = restore(kept * noisy + fresh * noise("ancestral", step))
     return noisy
 
 
-def gradient_estimating(
+def gradient_estimation(
     noisy: Tensor, sigmas: Sequence[float], predict: Predict, gamma: float = 2.0
 ) -> Tensor:
-    """As `euler`, the velocity extrapolated from that of the step before.
+    """Take Euler steps whose velocity is extrapolated from the previous step's.
+
+    gamma: weight of the step's own velocity; 1 is `euler`.
 
     (Permenter and Yuan 2024, "Interpreting and improving diffusion models from an optimization
     perspective", algorithm 2.)
     """
-    before: Tensor | None = None
+    previous: Tensor | None = None
     for step, (sigma, after) in enumerate(pairwise(sigmas)):
         clean = predict(noisy, sigma, step)
         if after == 0:
             return clean
-        moving = (noisy - clean) / sigma
-        used = moving if before is None else gamma * moving + (1 - gamma) * before
-        before = moving
+        velocity = (noisy - clean) / sigma
+        used = velocity if previous is None else gamma * velocity + (1 - gamma) * previous
+        previous = velocity
         noisy = noisy + used * (after - sigma)
     return noisy
 
 
 def res_2s(
-    noisy: Tensor, sigmas: Sequence[float], predict: Predict, noise: Noise, keep: Keep
+    noisy: Tensor, sigmas: Sequence[float], predict: Predict, noise: Noise, restore: Restore
 ) -> Tensor:
-    """Two predictions per step, exponential Runge-Kutta in log sigma, fresh noise at both.
+    """Take exponential Runge-Kutta steps of second order in log sigma, with fresh noise.
+
+    Each step predicts twice, at its beginning and at its geometric middle, and adds noise after
+    both. In short steps the beginning is iterated until it agrees with the noisy middle.
 
     (Zhang et al. 2023, "Improved order analysis and design of exponential integrator for diffusion
-    models sampling".) In short steps the starting point is made to agree with the middle.
+    models sampling".)
     """
     levels = [*sigmas[:-1], LEAST_SIGMA] if sigmas[-1] == 0 else list(sigmas)
     for step, (sigma, after) in enumerate(pairwise(levels)):
@@ -194,33 +221,39 @@ def res_2s(
         between = math.sqrt(sigma * after)
         anchor = noisy
         middle = anchor + length * half * (clean - anchor)
-        middle = keep(_renoised(anchor, middle, sigma, between, noise("middle", step)))
-        if length < REFINED_STEP and sigma > REFINED_SIGMA:
-            for _ in range(REFINED_ROUNDS):
+        middle = restore(_renoised(anchor, middle, sigma, between, noise("middle", step)))
+        if length < ANCHOR_STEP and sigma > ANCHOR_SIGMA:
+            for _ in range(ANCHOR_ITERATIONS):
                 anchor = middle - length * half * (clean - anchor)
         later = predict(middle, between, step)
-        reached = anchor + length * (first * (clean - anchor) + second * (later - anchor))
-        noisy = keep(_renoised(anchor, reached, sigma, after, noise("end", step)))
+        end = anchor + length * (first * (clean - anchor) + second * (later - anchor))
+        noisy = restore(_renoised(anchor, end, sigma, after, noise("end", step)))
     return predict(noisy, levels[-1], len(levels) - 1) if sigmas[-1] == 0 else noisy
 
 
-def _toward(noisy: Tensor, clean: Tensor, sigma: float, after: float) -> Tensor:
+def _euler_step(noisy: Tensor, clean: Tensor, sigma: float, after: float) -> Tensor:
     return noisy + (noisy - clean) / sigma * (after - sigma)
 
 
 def _phi(order: int, z: float) -> float:
-    """Return the phi function of an exponential integrator: (e^z - first terms) / z^order."""
+    """Return phi_order(z) of exponential integrators.
+
+    That is (e^z minus the first `order` terms of its series) / z^order.
+    """
     if abs(z) < 1e-10:
         return 1 / math.factorial(order)
     return (math.exp(z) - sum(z**k / math.factorial(k) for k in range(order))) / z**order
 
 
-def _renoised(sample: Tensor, reached: Tensor, sigma: float, after: float, noise: Tensor) -> Tensor:
-    """Put noise of half the target's strength in place of what a step left, at equal variance."""
+def _renoised(sample: Tensor, end: Tensor, sigma: float, after: float, noise: Tensor) -> Tensor:
+    """Return the end of a step with half of its noise replaced by fresh noise.
+
+    sample: tokens at `sigma`. end: tokens at `after`. The strength of the noise stays `after`.
+    """
     fresh = after / 2
     rest = math.sqrt(after**2 - fresh**2)
     kept = (1 - after) + rest
     down = rest / kept
-    moving = (sample - reached) / (sigma - after)
-    clean = sample - sigma * moving
-    return kept * (clean + down * moving) + fresh * noise
+    velocity = (sample - end) / (sigma - after)
+    clean = sample - sigma * velocity
+    return kept * (clean + down * velocity) + fresh * noise

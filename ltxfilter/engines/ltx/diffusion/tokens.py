@@ -1,7 +1,8 @@
-"""Tokens: latents as the transformer takes them, with positions in seconds, and seeded noise.
+"""Tokens: latents as the transformer takes them, with conditioning, positions and seeded noise.
 
-Positions, masks and the trajectory are float32, whatever the models compute in: bfloat16 would
-place a token up to 17 ms off. A still lasts one frame, wherever between frames it lies.
+Positions, masks and the sampling trajectory are float32 whatever the models compute in: bfloat16
+would place a token up to 17 ms off. A keyframe's tokens last one frame, wherever between the grid's
+frames they lie.
 """
 
 from __future__ import annotations
@@ -13,57 +14,79 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-SPAN = 8  # frames of a latent frame
-CELL = 32  # pixels of a latent's side
-CHANNELS = 128
+from ltxfilter.engines.ltx.latent_shape import (
+    LATENT_CHANNELS,
+    SPATIAL_COMPRESSION,
+    TEMPORAL_COMPRESSION,
+)
 
 Size = tuple[int, int, int]  # latent frames, rows, columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """A sequence of tokens: those of the grid first, then those of appended stills.
+    """A sequence of T tokens: those of the grid first, then appended conditioning tokens.
 
-    All float32 on one device. B is 1 or the number of windows drawn at once.
+    All float32 on one device. B is 1 or the number of windows in a batch.
     """
 
-    clean: Tensor  # [B, T, 128] what tokens that are given stand for
-    start: Tensor  # [B, T, 128] what denoising begins from, before noise; zeros if from nothing
-    mask: Tensor  # [B, T, 1] share of a token that is to be drawn: 0 given, 1 free
-    positions: Tensor  # [B, 3, T, 2] begin and end: seconds, rows, columns
+    clean: Tensor  # [B, T, 128] values of conditioning tokens; elsewhere without meaning
+    start: Tensor  # [B, T, 128] latents to denoise from, without noise; zeros to start from noise
+    mask: Tensor  # [B, T, 1] denoising mask: 0 keeps a conditioning token, 1 denoises freely
+    positions: Tensor  # [B, 3, T, 2] begin and end in seconds, pixel rows and pixel columns
     size: Size  # of the grid
 
     @property
     def grid(self) -> int:
-        """How many tokens are the grid's."""
+        """The number of the grid's tokens."""
         frames, rows, columns = self.size
         return frames * rows * columns
 
-    def noisy(self, noise: Tensor, sigma: float) -> Tensor:
-        """Return [B, T, 128], noise of strength `sigma` mixed in where tokens are free."""
+    def add_noise(self, noise: Tensor, sigma: float) -> Tensor:
+        """Return noisy tokens [B, T, 128] to denoise from.
+
+        noise: [B, T, 128], mixed in with strength `sigma`, 0..1, as far as the mask allows.
+        """
         share = self.mask * sigma
         return noise * share + self.start * (1 - share)
 
-    def keep_given(self, drawn: Tensor) -> Tensor:
-        """Return a prediction whose given tokens are what they were given as."""
-        return drawn * self.mask + self.clean * (1 - self.mask)
+    def restore(self, tokens: Tensor) -> Tensor:
+        """Return tokens [B, T, 128] with their conditioning restored, as far as the mask says."""
+        return tokens * self.mask + self.clean * (1 - self.mask)
 
-    def latents(self, tokens: Tensor) -> Tensor:
-        """Return the grid's tokens as latents [B, 128, f, h, w]; stills are left out."""
+    def grid_latents(self, tokens: Tensor) -> Tensor:
+        """Return the grid's tokens out of [B, T, 128] as latents [B, 128, f, h, w]."""
         return unpatchify(tokens[:, : self.grid], self.size)
 
-    def with_still(
-        self, still: Tensor, at: float, rate: float, strength: float = 1.0, span: float = 1.0
+    def with_keyframe(
+        self, latent: Tensor, at: float, rate: float, strength: float = 1.0, length: float = 1.0
     ) -> Tokens:
-        """Return the tokens with a still [B, 128, 1, h, w] appended.
+        """Return the tokens with a keyframe's appended.
 
-        at: grid frames after time zero, fractions allowed. rate: grid frames per second.
-        strength: 1 keeps it as it is, less lets it change. span: frames that it lasts; an
-        8-frame latent lasts 8.
+        latent: [B, 128, 1, h, w]. at: grid frames after time zero, fractions allowed. rate: grid
+        frames per second. strength: 1 keeps the keyframe, less lets it change. length: how many
+        frames it lasts.
         """
-        tokens = patchify(still.float())
-        positions = still_positions(self.size[1:], at, rate, span).to(self.positions)
+        tokens = patchify(latent.float())
+        positions = keyframe_positions(self.size[1:], at, rate, length).to(self.positions)
         mask = torch.full_like(tokens[..., :1], 1 - strength)
+        return self._with_appended(tokens, mask, positions)
+
+    def with_reference(
+        self, clip: Tensor, rate: float, offset: float = 0.0, scale: int = 1
+    ) -> Tokens:
+        """Return the tokens with a whole reference clip appended, for an IC-LoRA.
+
+        clip: latents [B, 128, f, h, w], which are kept. rate, offset: as of `empty_grid`. scale:
+        how many times smaller the clip is than the grid's pictures.
+        """
+        tokens = patchify(clip.float())
+        frames, rows, columns = clip.shape[2:]
+        positions = grid_positions((frames, rows, columns), rate, offset).to(self.positions)
+        positions[:, 1:] *= scale
+        return self._with_appended(tokens, torch.zeros_like(tokens[..., :1]), positions)
+
+    def _with_appended(self, tokens: Tensor, mask: Tensor, positions: Tensor) -> Tokens:
         return replace(
             self,
             clean=torch.cat([self.clean, tokens], 1),
@@ -72,26 +95,12 @@ class Tokens:
             positions=torch.cat([self.positions, positions.expand(len(tokens), -1, -1, -1)], 2),
         )
 
-    def with_clip(self, clip: Tensor, rate: float, offset: float = 0.0, scale: int = 1) -> Tokens:
-        """Return the tokens with a whole clip [B, 128, f, h, w] appended, given as it is.
+    def with_first_latent(self, latent: Tensor, strength: float = 1.0) -> Tokens:
+        """Return the tokens with a keyframe in place of the grid's first latent frame.
 
-        rate, offset: as of a grid. scale: times that the clip is smaller than the grid's pictures.
+        latent: [B, 128, 1, h, w]. strength: as of `with_keyframe`. It takes no further token.
         """
-        tokens = patchify(clip.float())
-        frames, rows, columns = clip.shape[2:]
-        positions = grid_positions((frames, rows, columns), rate, offset).to(self.positions)
-        positions[:, 1:] *= scale
-        return replace(
-            self,
-            clean=torch.cat([self.clean, tokens], 1),
-            start=torch.cat([self.start, tokens], 1),
-            mask=torch.cat([self.mask, torch.zeros_like(tokens[..., :1])], 1),
-            positions=torch.cat([self.positions, positions.expand(len(tokens), -1, -1, -1)], 2),
-        )
-
-    def with_first(self, still: Tensor, strength: float = 1.0) -> Tokens:
-        """Return the tokens with the grid's first latent replaced by a still; costs no token."""
-        tokens = patchify(still.float())
+        tokens = patchify(latent.float())
         count = tokens.shape[1]
         mask = torch.full_like(tokens[..., :1], 1 - strength)
         return replace(
@@ -105,13 +114,13 @@ class Tokens:
 def empty_grid(
     size: Size, rate: float, offset: float = 0.0, start: Tensor | None = None, device: object = None
 ) -> Tokens:
-    """Return the tokens of a grid of which nothing is given.
+    """Return the tokens of a grid without conditioning.
 
-    rate: grid frames per second. offset: grid frames from time zero to its first frame. start:
-    latents [B, 128, f, h, w] that denoising begins from.
+    rate: grid frames per second. offset: grid frames from time zero to the grid's first frame.
+    start: latents [B, 128, f, h, w] to denoise from; None starts from noise.
     """
     count = size[0] * size[1] * size[2]
-    begin = torch.zeros(1, count, CHANNELS) if start is None else patchify(start.float())
+    begin = torch.zeros(1, count, LATENT_CHANNELS) if start is None else patchify(start.float())
     begin = begin.to(device)
     return Tokens(
         clean=torch.zeros_like(begin),
@@ -122,32 +131,40 @@ def empty_grid(
     )
 
 
-def joined(parts: Sequence[Tokens]) -> Tokens:
-    """Return the tokens of several draws of one size as a batch."""
+def as_batch(windows: Sequence[Tokens]) -> Tokens:
+    """Return the tokens of several windows of one size as a batch."""
     fields = ("clean", "start", "mask", "positions")
-    together = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
-    return Tokens(**together, size=parts[0].size)
+    together = {name: torch.cat([getattr(window, name) for window in windows]) for name in fields}
+    return Tokens(**together, size=windows[0].size)
 
 
 def grid_positions(size: Size, rate: float, offset: float = 0.0) -> Tensor:
-    """Return where a grid's tokens lie, [1, 3, T, 2] float32.
+    """Return the positions of a grid's tokens, [1, 3, T, 2] float32.
 
-    The first latent frame lasts one frame and each further one eight.
+    The first latent frame lasts one frame and each further one lasts eight.
     """
-    edges = torch.arange(size[0] + 1, dtype=torch.float64) * SPAN - (SPAN - 1)
+    edges = torch.arange(size[0] + 1, dtype=torch.float64) * TEMPORAL_COMPRESSION
+    edges -= TEMPORAL_COMPRESSION - 1
     edges[0] = 0
     return _positions((edges + offset) / rate, size[1:])
 
 
-def still_positions(cells: tuple[int, int], at: float, rate: float, span: float = 1.0) -> Tensor:
-    """Return where the tokens of one still lie, [1, 3, rows * columns, 2] float32."""
-    edges = torch.tensor([at, at + span], dtype=torch.float64)
+def keyframe_positions(
+    cells: tuple[int, int], at: float, rate: float, length: float = 1.0
+) -> Tensor:
+    """Return the positions of a keyframe's tokens, [1, 3, rows * columns, 2] float32.
+
+    cells: rows and columns. at, rate, length: as of `Tokens.with_keyframe`.
+    """
+    edges = torch.tensor([at, at + length], dtype=torch.float64)
     return _positions(edges / rate, cells)
 
 
 def _positions(seconds: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Return begin and end of each token, from the edges of the latent frames in seconds."""
-    rows, columns = (torch.arange(count + 1, dtype=torch.float64) * CELL for count in cells)
+    """Return begin and end of each token. seconds: edges of the latent frames, [f + 1] float64."""
+    rows, columns = (
+        torch.arange(count + 1, dtype=torch.float64) * SPATIAL_COMPRESSION for count in cells
+    )
     sides = [torch.stack([edges[:-1], edges[1:]], -1) for edges in (seconds, rows, columns)]
     size = [len(side) for side in sides]
     axes = []
@@ -169,14 +186,14 @@ def unpatchify(tokens: Tensor, size: Size) -> Tensor:
 
 
 def seeded_noise(shape: Sequence[int], *key: object) -> Tensor:
-    """Return normal noise, float32 on the CPU, that depends on nothing but `key`.
+    """Return normal noise of `shape`, float32 on the CPU, that depends on `key` alone.
 
-    key: whatever names the draw: the seed, what it is for, the moment in time.
+    key: what the noise is for, such as the seed, a purpose and a time. Equal words are equal keys.
     """
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed_of(*key)))
 
 
 def seed_of(*key: object) -> int:
-    """Return a seed of 63 bits for what `key` names, the same in every run."""
+    """Return a seed of 63 bits for a key, the same in every run and on every machine."""
     digest = hashlib.blake2b(repr(tuple(map(str, key))).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

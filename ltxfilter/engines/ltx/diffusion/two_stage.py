@@ -1,4 +1,4 @@
-"""Grids of frames from noise to pictures: half size, full size, decoded, in their place's tone."""
+"""Two-stage diffusion: denoise at half size, upsample, refine at full size, decode."""
 
 from __future__ import annotations
 
@@ -14,76 +14,83 @@ from torch.nn.functional import avg_pool2d
 
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.ltx.diffusion import samplers
-from ltxfilter.engines.ltx.diffusion.canvas import Canvas, Tone
+from ltxfilter.engines.ltx.diffusion.canvas import Canvas, ToneMatcher
 from ltxfilter.engines.ltx.diffusion.grids import KeyframeToken, LatentGrid
-from ltxfilter.engines.ltx.diffusion.keyframe_cache import Encoded
+from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
 from ltxfilter.engines.ltx.diffusion.samplers import UNGUIDED, Denoiser, Guidance
-from ltxfilter.engines.ltx.diffusion.tokens import Tokens, empty_grid, joined, seeded_noise
+from ltxfilter.engines.ltx.diffusion.tokens import Tokens, as_batch, empty_grid, seeded_noise
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.windows.window import Window
 
-STEPS = {"distilled": 8, "guided": 30}  # of the first stage, unless told
+STEPS = {"distilled": 8, "guided": 30}  # mode -> steps of the first stage unless the user says
 
-Pictures = Mapping[int, Tensor]  # keyframes by their position in the window, [3, height, width]
+Pictures = Mapping[int, Tensor]  # position in window.keyframes -> [3, height, width] in -1..1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stages:
-    """Draws one grid after another with resident models."""
+class TwoStageDiffusion:
+    """Interpolates grids with resident models, in one stage or two."""
 
     models: Models
     canvas: Canvas
-    options: Mapping[str, Any]  # of the engine
+    options: Mapping[str, Any]  # values of `LtxKeyframe.options`
     guidance: Guidance  # of the first stage
-    encoded: Encoded
-    reference: int = 0  # times that a clip given to an IC-LoRA is smaller; 0: none is given
+    cache: KeyframeCache
+    reference: int = 0  # how many times smaller an IC-LoRA's reference clip is; 0: there is none
 
     def draw(self, window: Window, grids: Sequence[LatentGrid]) -> Iterator[list[Drawn]]:
-        """Yield the pictures of each grid's slots, as many grids drawn at once as `batch` says.
+        """Yield the pictures of each grid's slots, `batch` grids of the options at once.
 
-        The last of a window are filled up with copies: every draw of a run has one size, so that
-        numbers do not depend on how many there are.
+        The last batch of a window is filled up with copies: if all batches of a run have one size,
+        rounding does not depend on how many grids a window has.
         """
         size = self.options["batch"]
-        for _, alike in groupby(grids, self._layout):
+        for _, alike in groupby(grids, self._conditioning):
             same = list(alike)
             for begin in range(0, len(same), size):
-                part = same[begin : begin + size]
-                yield from self._drawn(window, part, part + part[-1:] * (size - len(part)))
+                own = same[begin : begin + size]
+                yield from self._draw_batch(window, own, own + own[-1:] * (size - len(own)))
 
-    def _layout(self, grid: LatentGrid) -> list[bool]:
-        """Return what grids that are drawn at once have in common: how stills are given."""
-        return [self._appends(grid, still) for still in grid.stills]
+    def _conditioning(self, grid: LatentGrid) -> list[bool]:
+        """Return which keyframes are appended: the same for all grids of a batch."""
+        return [self._is_appended(grid, key) for key in grid.keyframes]
 
-    def _drawn(
-        self, window: Window, wanted: Sequence[LatentGrid], grids: Sequence[LatentGrid]
+    def _is_appended(self, grid: LatentGrid, key: KeyframeToken) -> bool:
+        """Return True for a keyframe that is appended, not put into the first latent frame."""
+        return bool(self.options["append"]) or key.at != grid.offset
+
+    def _draw_batch(
+        self, window: Window, own: Sequence[LatentGrid], batch: Sequence[LatentGrid]
     ) -> Iterator[list[Drawn]]:
-        keyframes = read_keyframes(self.canvas, window, wanted)
-        pictures = self.models.decode(self._latents(window, grids, keyframes))
-        for grid, drawn in zip(wanted, pictures, strict=False):
-            match = self.options["match"]
-            yield shown(self.canvas, window, grid, keyframes, drawn, match=match)
+        """Yield the pictures of the grids `own`, with which `batch` begins."""
+        keyframes = read_keyframes(self.canvas, window, own)
+        decoded = self.models.decode(self._latents(window, batch, keyframes))
+        match = self.options["match"]
+        for grid, pictures in zip(own, decoded, strict=False):
+            yield slot_pictures(self.canvas, window, grid, keyframes, pictures, match=match)
 
     def _latents(self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures) -> Tensor:
-        """Return what the stages make of grids, [B, 128, k + 1, h, w]."""
+        """Return the denoised latents of grids, [B, 128, f, h, w]."""
         if self.options["stages"] == 1:
-            return self._first(window, grids, keyframes, 1)
-        raised = self.models.upsample(self._first(window, grids, keyframes, 2), "spatial")
-        tokens = self._tokens(window, grids, keyframes, 1, raised)
-        sigmas = samplers.REFINING[-self.options["refine"] - 1 :]
-        return self._denoised(grids, tokens, sigmas, UNGUIDED, "euler", refining=True)
+            return self._first_stage(window, grids, keyframes, 1)
+        half = self._first_stage(window, grids, keyframes, 2)
+        upsampled = self.models.upsample(half, "spatial")
+        tokens = self._tokens(window, grids, keyframes, 1, upsampled)
+        sigmas = samplers.STAGE_2_SIGMAS[-self.options["refine"] - 1 :]
+        return self._denoise(grids, tokens, sigmas, UNGUIDED, "euler", refining=True)
 
-    def _first(
+    def _first_stage(
         self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures, shrink: int
     ) -> Tensor:
+        """Return latents denoised from noise at 1 / `shrink` of the full size."""
         options = self.options
         tokens = self._tokens(window, grids, keyframes, shrink)
         steps = options["steps"] or STEPS[options["mode"]]
         if options["mode"] == "guided":
-            sigmas = samplers.scheduled(steps)
+            sigmas = samplers.shifted_sigmas(steps)
         else:
-            sigmas = samplers.distilled(min(steps, STEPS["distilled"]))
-        return self._denoised(grids, tokens, sigmas, self.guidance, options["sampler"])
+            sigmas = samplers.distilled_sigmas(min(steps, STEPS["distilled"]))
+        return self._denoise(grids, tokens, sigmas, self.guidance, options["sampler"])
 
     def _tokens(
         self,
@@ -93,56 +100,60 @@ class Stages:
         shrink: int,
         start: Tensor | None = None,
     ) -> Tokens:
-        """Return the tokens of grids, their keyframes given.
+        """Return the tokens of grids, conditioned on their keyframes.
 
-        shrink: times that the keyframes are made smaller. start: latents to begin from.
+        shrink: how many times smaller than full size. start: latents to denoise from.
         """
-        stills = {
-            key: self.encoded.of(window.keyframes[key], partial(smaller, picture, shrink), shrink)
+        latents = {
+            key: self.cache.latent(
+                window.keyframes[key], partial(downscaled, picture, shrink), shrink
+            )
             for key, picture in keyframes.items()
         }
         begin = [None] * len(grids) if start is None else start.split(1)
-        return joined(
+        reference = keyframes if start is None else {}
+        return as_batch(
             [
-                self._placed(grid, stills, keyframes if start is None else {}, shrink, latents)
-                for grid, latents in zip(grids, begin, strict=True)
+                self._grid_tokens(grid, latents, reference, shrink, grid_start)
+                for grid, grid_start in zip(grids, begin, strict=True)
             ]
         )
 
-    def _placed(
+    def _grid_tokens(
         self,
         grid: LatentGrid,
-        stills: Pictures,
-        clip: Pictures,
+        latents: Pictures,
+        reference: Pictures,
         shrink: int,
         start: Tensor | None,
     ) -> Tokens:
-        """Return the tokens of one grid. clip: for the first stage, if a clip is to be given."""
+        """Return the tokens of one grid.
+
+        latents: of keyframes by position. reference: keyframes of the reference clip, which only
+        the first stage gets. start: latents [1, 128, f, h, w] to denoise from.
+        """
         strength, rate = self.options["strength"], float(grid.model_rate)
-        rows, columns = next(iter(stills.values())).shape[-2:]
+        rows, columns = next(iter(latents.values())).shape[-2:]
         size = (grid.latents, rows, columns)
         tokens = empty_grid(size, rate, float(grid.offset), start, self.models.device)
-        for still in grid.stills:
-            latent = stills[still.keyframe]
-            if self._appends(grid, still):
-                tokens = tokens.with_still(latent, float(still.at), rate, strength)
+        for key in grid.keyframes:
+            latent = latents[key.keyframe]
+            if self._is_appended(grid, key):
+                tokens = tokens.with_keyframe(latent, float(key.at), rate, strength)
             else:
-                tokens = tokens.with_first(latent, strength)
-        if self.reference and clip:
-            found = self._clip(grid, clip, shrink * self.reference)
-            tokens = tokens.with_clip(found, rate, float(grid.offset), self.reference)
+                tokens = tokens.with_first_latent(latent, strength)
+        if self.reference and reference:
+            clip = self._reference_clip(grid, reference, shrink * self.reference)
+            tokens = tokens.with_reference(clip, rate, float(grid.offset), self.reference)
         return tokens
 
-    def _clip(self, grid: LatentGrid, keyframes: Pictures, shrink: int) -> Tensor:
-        """Return the source as a clip of the grid's length, every frame held till the next."""
-        small = {key: smaller(picture, shrink) for key, picture in keyframes.items()}
-        return self.models.encode(torch.stack([small[key] for key in grid.held()], 1)[None])
+    def _reference_clip(self, grid: LatentGrid, keyframes: Pictures, shrink: int) -> Tensor:
+        """Return the latents of the source at the grid's rate, each keyframe repeated."""
+        small = {key: downscaled(picture, shrink) for key, picture in keyframes.items()}
+        frames = [small[key] for key in grid.repeated_keyframes()]
+        return self.models.encode(torch.stack(frames, 1)[None])
 
-    def _appends(self, grid: LatentGrid, still: KeyframeToken) -> bool:
-        """True for a still that is given beside the grid, not as its first latent."""
-        return bool(self.options["append"]) or still.at != grid.offset
-
-    def _denoised(
+    def _denoise(
         self,
         grids: Sequence[LatentGrid],
         tokens: Tokens,
@@ -152,47 +163,52 @@ class Stages:
         *,
         refining: bool = False,
     ) -> Tensor:
+        """Return the latents of grids after all steps, [B, 128, f, h, w]."""
+
         def noise(purpose: str, step: int) -> Tensor:
-            parts = [self._noise(grid, tokens, purpose, step) for grid in grids]
-            return torch.cat(parts).to(self.models.device)
+            rows = [self._noise(grid, tokens, purpose, step) for grid in grids]
+            return torch.cat(rows).to(self.models.device)
 
         denoiser = Denoiser(
             partial(self.models.velocity, refining=refining),
             tokens,
-            self.models.contexts([grid.scene for grid in grids]),
+            self.models.contexts([grid.prompt_time for grid in grids]),
             self.models.negative_context(),
             guidance,
         )
-        begin = tokens.noisy(noise("begin", 0), sigmas[0])
-        return tokens.latents(samplers.follow(sampler, denoiser, begin, sigmas, noise))
+        start = tokens.add_noise(noise("begin", 0), sigmas[0])
+        return tokens.grid_latents(samplers.sample(sampler, denoiser, start, sigmas, noise))
 
     def _noise(self, grid: LatentGrid, tokens: Tokens, purpose: str, step: int) -> Tensor:
-        """Return noise [1, T, 128] that depends on the seed and on moments, not on windows."""
+        """Return noise [1, T, 128] that depends on the seed and on times, not on windows.
+
+        Tokens that are kept as they are take no noise.
+        """
         rows, columns = tokens.size[1:]
         shape = rows * columns, tokens.clean.shape[-1]
-        moments = [grid.moment(number) for number in range(grid.latents)]
-        moments += [grid.time_of(still) for still in grid.stills if self._appends(grid, still)]
-        given = grid.latents if self.options["strength"] == 1 else len(moments)
+        times = [grid.latent_time(number) for number in range(grid.latents)]
+        times += [grid.keyframe_time(key) for key in grid.keyframes if self._is_appended(grid, key)]
+        noisy = grid.latents if self.options["strength"] == 1 else len(times)
         key = self.options["seed"], f"{rows}x{columns}", purpose, step
-        parts = [seeded_noise(shape, *key, moment) for moment in moments[:given]]
-        rest = tokens.clean.shape[1] - given * shape[0]  # what is given as it is takes none
-        return torch.cat([*parts, torch.zeros(rest, shape[1])])[None]
+        noise = [seeded_noise(shape, *key, time) for time in times[:noisy]]
+        rest = tokens.clean.shape[1] - noisy * shape[0]
+        return torch.cat([*noise, torch.zeros(rest, shape[1])])[None]
 
 
-def smaller(picture: Tensor, times: int) -> Tensor:
-    """Return a picture [3, height, width] so many times smaller, by means."""
+def downscaled(picture: Tensor, times: int) -> Tensor:
+    """Return a picture [3, height, width] averaged over squares of `times` x `times` pixels."""
     return picture if times == 1 else avg_pool2d(picture, times)
 
 
 def read_keyframes(
     canvas: Canvas, window: Window, grids: Iterable[LatentGrid]
 ) -> dict[int, Tensor]:
-    """Return the keyframes that grids see, by their position in the window."""
-    used = {still.keyframe for grid in grids for still in grid.stills}
-    return {key: canvas.read(window.keyframes[key]) for key in sorted(used)}
+    """Return the keyframes that condition grids, [3, height, width], by position in the window."""
+    used = {key.keyframe for grid in grids for key in grid.keyframes}
+    return {number: canvas.read(window.keyframes[number]) for number in sorted(used)}
 
 
-def shown(
+def slot_pictures(
     canvas: Canvas,
     window: Window,
     grid: LatentGrid,
@@ -201,16 +217,19 @@ def shown(
     *,
     match: bool,
 ) -> list[Drawn]:
-    """Return the frames of a grid's slots, from all that it drew, [3, F, height, width]."""
-    tone = Tone(pictures) if match else None
-    found = []
-    for slot, number in grid.picks:
-        keys = slot.left, slot.left + 1
+    """Return the pictures of a grid's slots as frames.
+
+    pictures: all that the model made, [3, F, height, width]. match: match their tone to keyframes.
+    """
+    tone = ToneMatcher(pictures) if match else None
+    drawn = []
+    for slot, number in grid.slots:
+        numbers = slot.left, slot.left + 1
         picture = pictures[:, number]
         if tone is not None:
-            places = grid.around(number)
-            known = [(float(at), keyframes[key]) for at, key in zip(places, keys, strict=True)]
-            picture = tone.match(picture, float(slot.tau), known)
-        ends = window.keyframes[keys[0]], window.keyframes[keys[1]]
-        found.append(canvas.paint(picture, ends, float(slot.tau)))
-    return found
+            places = grid.enclosing_keyframes(number)
+            around = [(float(at), keyframes[n]) for at, n in zip(places, numbers, strict=True)]
+            picture = tone.match(picture, float(slot.tau), around)
+        ends = window.keyframes[numbers[0]], window.keyframes[numbers[1]]
+        drawn.append(canvas.to_drawn(picture, ends, float(slot.tau)))
+    return drawn

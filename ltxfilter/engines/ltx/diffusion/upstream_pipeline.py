@@ -1,6 +1,7 @@
-"""Upstream's own KeyframeInterpolationPipeline, called as it is: the yardstick, slow by design.
+"""Upstream's own KeyframeInterpolationPipeline, called as it is, to compare with; slow by design.
 
-Loads and frees its models at each call. Beside upstream.py the only file that imports upstream.
+It loads and frees its models at each call. Beside models/upstream.py this is the only file that
+imports upstream's packages.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from ltxfilter.engines.ltx.diffusion.samplers import Guidance
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.options import ModelOptions
 
-UNCOMPRESSED = 0  # upstream squeezes stills through x264 unless told
+NO_COMPRESSION = 0  # CRF of upstream's keyframes, which it else compresses with x264
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class UpstreamFiles:
-    """A still that a call is given."""
+class UpstreamKeyframe:
+    """A keyframe that conditions a call."""
 
     picture: Tensor  # [3, height, width] in -1..1
-    frame: int  # which of the frames drawn it is
-    strength: float
+    frame: int  # number of the output frame at which it conditions
+    strength: float  # of conditioning, 0..1
 
 
 class UpstreamPipeline:
-    """Draws with the official pipeline; contexts come from a file, so that Gemma stays out."""
+    """Interpolates with the official pipeline; contexts come from a file, without Gemma."""
 
     def __init__(self, models: ModelOptions, device: torch.device) -> None:
-        """Remember where the models are; each call loads them."""
-        upstream.stand_in_for_torchaudio()
+        """Keep the files' paths; each call loads the models."""
+        upstream.stub_torchaudio()
         from ltx_pipelines import keyframe_interpolation
 
         self._module = keyframe_interpolation
@@ -52,7 +53,7 @@ class UpstreamPipeline:
 
     def draw(
         self,
-        stills: Sequence[UpstreamFiles],
+        keyframes: Sequence[UpstreamKeyframe],
         frames: int,
         rate: float,
         *,
@@ -60,17 +61,19 @@ class UpstreamPipeline:
         seed: int,
         guidance: Guidance,
         contexts: tuple[Tensor, Tensor],
-        sound_width: int,
+        audio_width: int,
     ) -> Tensor:
-        """Return pictures [3, F, height, width] in -1..1, in 8 bits as upstream gives them.
+        """Return pictures [3, F, height, width] in -1..1, rounded to 8 bits by upstream.
 
-        frames: 8k + 1. contexts: the prompt's and the negative one's, [1, L, D]. sound_width: of
-        the transformer's text context for sound, which stays empty.
+        frames: F, 8k + 1. rate: frames per second. steps: of the first stage. contexts: of the
+        prompt and of the negative prompt, [1, L, D]. audio_width: channels of the transformer's
+        text context for audio, which is left empty.
         """
-        height, width = stills[0].picture.shape[-2:]
-        texts = [_text(context, sound_width) for context in contexts]
-        settings = _guider(guidance)
-        with TemporaryDirectory(prefix="ltxfilter-") as folder, self._called(texts):
+        height, width = keyframes[0].picture.shape[-2:]
+        texts = [_text(context, audio_width) for context in contexts]
+        guider = _guider(guidance)
+        with TemporaryDirectory(prefix="ltxfilter-") as folder, self._patched(texts):
+            images = [_image(Path(folder), number, key) for number, key in enumerate(keyframes)]
             chunks, _ = self._pipeline(
                 prompt="",
                 negative_prompt="",
@@ -80,38 +83,38 @@ class UpstreamPipeline:
                 num_frames=frames,
                 frame_rate=rate,
                 num_inference_steps=steps,
-                video_guider_params=settings,
-                audio_guider_params=settings,
-                images=[_image(Path(folder), number, still) for number, still in enumerate(stills)],
+                video_guider_params=guider,
+                audio_guider_params=guider,
+                images=images,
             )
-            drawn = torch.cat([chunk.cpu() for chunk in chunks])
-        return drawn.permute(3, 0, 1, 2).float() / 127.5 - 1
+            pictures = torch.cat([chunk.cpu() for chunk in chunks])
+        return pictures.permute(3, 0, 1, 2).float() / 127.5 - 1
 
     @contextmanager
-    def _called(self, texts: Sequence[Any]) -> Iterator[None]:
-        """Leave out of a call Gemma, sound, progress bars, and CUDA where there is none."""
+    def _patched(self, texts: Sequence[Any]) -> Iterator[None]:
+        """Leave Gemma, audio and progress bars out of a call, and CUDA where there is none."""
         from ltx_pipelines.utils import samplers
 
-        silent = {
+        functions = {
             "encode_prompts": lambda *_, **__: texts,
             "vae_decode_audio": lambda *_: None,
         }
         ledger = type(self._pipeline.stage_1_model_ledger)
-        soundless = {"audio_decoder": lambda _: None, "vocoder": lambda _: None}
-        waiting = {} if self._device.type == "cuda" else {"synchronize": lambda *_: None}
+        no_audio = {"audio_decoder": lambda _: None, "vocoder": lambda _: None}
+        no_cuda = {} if self._device.type == "cuda" else {"synchronize": lambda *_: None}
         with (
             torch.inference_mode(),
-            _replaced(self._module, silent),
-            _replaced(ledger, soundless),
+            _replaced(self._module, functions),
+            _replaced(ledger, no_audio),
             _replaced(samplers, {"tqdm": lambda steps: steps}),
-            _replaced(torch.cuda, waiting),
+            _replaced(torch.cuda, no_cuda),
         ):
             yield
 
 
 @contextmanager
 def _replaced(owner: Any, values: dict[str, Any]) -> Iterator[None]:
-    """Give attributes of a module or class other values for a while."""
+    """Replace attributes of a module or class within a `with` block."""
     before = {name: getattr(owner, name) for name in values}
     try:
         for name, value in values.items():
@@ -122,13 +125,13 @@ def _replaced(owner: Any, values: dict[str, Any]) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def _text(context: Tensor, sound_width: int) -> Any:
+def _text(context: Tensor, audio_width: int) -> Any:
     from ltx_core.text_encoders.gemma.embeddings_processor import EmbeddingsProcessorOutput
 
     context = context.to(torch.bfloat16)
-    silence = context.new_zeros(1, context.shape[1], sound_width)
+    audio = context.new_zeros(1, context.shape[1], audio_width)
     mask = torch.ones(1, context.shape[1], dtype=torch.int64, device=context.device)
-    return EmbeddingsProcessorOutput(context, silence, mask)
+    return EmbeddingsProcessorOutput(context, audio, mask)
 
 
 def _guider(guidance: Guidance) -> Any:
@@ -144,15 +147,15 @@ def _guider(guidance: Guidance) -> Any:
     )
 
 
-def _image(folder: Path, number: int, still: UpstreamFiles) -> Any:
-    """Write a still where upstream reads it."""
+def _image(folder: Path, number: int, keyframe: UpstreamKeyframe) -> Any:
+    """Write a keyframe to a PNG file for upstream to read."""
     from ltx_pipelines.utils.args import ImageConditioningInput
     from PIL import Image
 
-    codes = ((still.picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    codes = ((keyframe.picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     path = folder / f"{number}.png"
     Image.fromarray(codes.permute(1, 2, 0).cpu().numpy()).save(path)
-    return ImageConditioningInput(str(path), still.frame, still.strength, UNCOMPRESSED)
+    return ImageConditioningInput(str(path), keyframe.frame, keyframe.strength, NO_COMPRESSION)
 
 
 def _loras(files: Sequence[tuple[str, float]]) -> list[Any]:

@@ -1,1 +1,1 @@
-"""Small generated pictures that tell motion, and keyframes warped along them."""
+"""Guides, small generated pictures that show the motion, and keyframes warped along them."""

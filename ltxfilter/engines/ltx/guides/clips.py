@@ -1,36 +1,36 @@
-"""Which stretches of keyframes a window is drawn in, by a source that wants a fixed number."""
+"""Which clips of keyframes a window is divided into, for a source of guides with a fixed length."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ltxfilter.engines.ltx.diffusion.grids import shot
-from ltxfilter.engines.ltx.temporal import reflected
+from ltxfilter.engines.ltx.diffusion.shots import reflected, shot_bounds
 from ltxfilter.windows.window import Slot, Window
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSpan:
-    """One clip of a window, as positions of keyframes, and what it is drawn for."""
+    """One clip of a window, and the slots that it serves."""
 
-    keyframes: tuple[int, ...]  # time turns round where the shot gives out
-    own: int  # position of the keyframe that its own intervals begin with
-    slots: tuple[Slot, ...]  # of its own intervals
+    keyframes: tuple[int, ...]  # positions in window.keyframes; reflected at the shot's ends
+    first: int  # position in window.keyframes of the keyframe that its own intervals begin with
+    slots: tuple[Slot, ...]  # that lie in its own intervals
 
 
-def stretches(window: Window, intervals: int, before: int, after: int) -> tuple[ClipSpan, ...]:
-    """Return the clips that the slots of a window take, each of so many intervals.
+def clip_spans(window: Window, intervals: int, before: int, after: int) -> tuple[ClipSpan, ...]:
+    """Return the clips that serve the slots of a window.
 
-    They lie one after the other from the window's first keyframe on, so that a clip is the same
-    whichever of its slots are asked for; those that draw nothing are left out.
+    intervals: of each clip. before, after: keyframes of context on its two sides. Clips follow one
+    another from the window's first keyframe on, so that a clip is the same whichever of its slots
+    are asked for. Clips without slots are left out.
     """
     slots = list(window.to_draw())
-    low, high = shot(window) if slots else (0, 0)
-    found = []
-    for own in range(window.first, window.last, intervals):
-        taken = tuple(slot for slot in slots if own <= slot.left < own + intervals)
-        places = range(own - before, own + intervals + after + 1)
-        if taken:
-            keyframes = tuple(reflected(number, low, high) for number in places)
-            found.append(ClipSpan(keyframes, own, taken))
-    return tuple(found)
+    low, high = shot_bounds(window) if slots else (0, 0)
+    spans = []
+    for first in range(window.first, window.last, intervals):
+        own_slots = tuple(slot for slot in slots if first <= slot.left < first + intervals)
+        if own_slots:
+            numbers = range(first - before, first + intervals + after + 1)
+            keyframes = tuple(reflected(number, low, high) for number in numbers)
+            spans.append(ClipSpan(keyframes, first, own_slots))
+    return tuple(spans)

@@ -1,8 +1,9 @@
-"""The contract of what defines motion: small pictures drawn between keyframes, warped by others.
+"""The contract of a source of guides: small generated pictures that show how things move.
 
-A source of guides never sees a picture at full size. It is given stretches of keyframes, reduced,
-and draws a grid over them that knows no seconds: every interval has the same number of parts,
-however long it lasts. So any output rate and any timing of keyframes are served alike.
+`ltx-motion` estimates the motion between guides and warps the keyframes along it. A source of
+guides never sees a frame at full size and knows no times: it is given clips of downscaled keyframes
+and divides every interval between them into the same number of parts, however long the interval
+lasts. So one source serves any output rate and any timing of keyframes.
 """
 
 from __future__ import annotations
@@ -18,50 +19,54 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GuideClip:
-    """A stretch of keyframes as a source of guides sees it: context, its own intervals, context.
+    """A clip of keyframes for a source of guides: context, its own intervals, context.
 
-    Where a shot gives out, time turns round: the stretch is always as long as the source asked.
+    Every clip of a run has the number of keyframes that the source asks for. At the ends of a shot
+    keyframes are used again in reverse order.
     """
 
-    keyframes: Tensor  # [3, before + intervals + after + 1, height, width] RGB in -1..1
-    times: tuple[Fraction, ...]  # of each keyframe, seconds from the video's first frame
-    rate: float  # keyframes per second as the models are told: the shot's mean
+    keyframes: Tensor  # [3, before + intervals + 1 + after, height, width] float32 RGB in -1..1
+    times: tuple[Fraction, ...]  # of each keyframe, in seconds after the stream's first frame
+    rate: float  # keyframes per second that the models are told: the mean of the shot
 
-    def scene(self, before: int) -> Fraction:
-        """Return the time of the first keyframe of its own: what noise and prompt go by."""
+    def start_time(self, before: int) -> Fraction:
+        """Return the time of the keyframe that its own intervals begin with.
+
+        before: keyframes of context. The prompt and the noise depend on this time.
+        """
         return self.times[before]
 
 
 class GuideSource(Protocol):
-    """Draws guides. One thread at a time; equal clips give equal guides, whatever came before."""
+    """Makes guides for one thread at a time; equal clips give equal guides in any order."""
 
-    width: int  # pixels of keyframes and guides; multiples of 32
-    height: int
-    parts: int  # of an interval: 2, 4, 8 or 16
-    intervals: int  # of a clip that guides are returned for; intervals * parts is a multiple of 8
-    before: int  # keyframes of context that a clip begins with
-    after: int  # and ends with
-    batch: int  # clips drawn at a time; it is always given exactly so many
+    width: int  # pixels of keyframes and guides, a multiple of 32
+    height: int  # pixels, a multiple of 32
+    parts: int  # that each interval is divided into: 2, 4, 8 or 16
+    intervals: int  # of a clip; intervals * parts is a multiple of 8
+    before: int  # keyframes of context at the beginning of a clip
+    after: int  # keyframes of context at the end of a clip
+    batch: int  # clips of each call, exactly
 
     @property
     def device(self) -> torch.device:
-        """What its models run on, and pictures are drawn on."""
+        """The device that the models run on, and that frames are warped on."""
         ...
 
     @property
     def host_bytes(self) -> int:
-        """Host memory that it holds and works in."""
+        """Bytes of host memory that the models and their work take."""
         ...
 
     def draw(self, clips: Sequence[GuideClip]) -> Tensor:
         """Return guides [clips, 3, intervals * parts + 1, height, width], RGB in -1..1.
 
-        Guide g * parts + j lies at tau j / parts of interval g, counted after the context. Those
-        at j = 0 are the source's own version of a keyframe: they tell how soft it draws. Any float
-        dtype, on the device that the keyframes are on. Raises EngineError.
+        Guide i * parts + j lies at tau j / parts of a clip's own interval i. The guides at j = 0
+        are the source's versions of keyframes and show how much it blurs. Guides have any
+        floating-point dtype and lie on the device of the keyframes. Raises EngineError.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the models; calling it twice does nothing."""
+        """Release the models; calling it twice does nothing."""
         ...

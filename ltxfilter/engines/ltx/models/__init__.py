@@ -1,1 +1,1 @@
-"""LTX-2's models, resident on a device, and how each of them runs."""
+"""LTX-2's models: loading them, keeping them on a device, and running each of them."""

@@ -1,7 +1,7 @@
-"""Functions of tensors that run again and again at the same sizes: as CUDA graphs.
+"""CUDA graphs of functions of tensors that run again and again at the same sizes.
 
-A graph replays what a function did once, at the same places in memory, without Python and without
-launching its kernels one by one. Knows nothing of what it runs.
+A graph replays the kernels that a function launched once, on the same memory, without Python and
+without launching them one by one. This module does not know what the functions compute.
 """
 
 from __future__ import annotations
@@ -17,70 +17,70 @@ from ltxfilter.motion.cuda.device import alone
 
 log = logging.getLogger("ltxfilter.engines")
 
-MODES = ("auto", "on", "off")
-MOST = 32  # graphs that are kept; what else comes up runs as usual
-MOST_TOKENS = 8192  # of a step that "auto" replays: what is larger keeps a GPU busy by itself
-WARMUPS = 2  # runs before a capture, in which libraries set themselves up
+MAX_GRAPHS = 32  # that are kept; functions beyond that run as usual
+MAX_TOKENS = 8192  # of a step that "auto" replays: larger steps keep a GPU busy without graphs
+WARMUPS = 2  # runs before a capture, in which libraries initialise themselves
 
 Function = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]  # inputs, constants -> result
-Replay = Callable[[], Tensor]  # computes from fixed places, returns the place of the result
+Replay = Callable[[], Tensor]  # computes from fixed buffers, returns the buffer of the result
 
 
-class Shelf:
-    """Fixed places of constants, for all functions that read constants of these sizes."""
+class ConstantBuffers:
+    """The buffers that graphs read constants of certain sizes from; graphs share them."""
 
     def __init__(self, values: Sequence[Tensor]) -> None:
-        self.places = [value.clone() for value in values]
-        self._name: Hashable = None
+        """Allocate buffers like `values`."""
+        self.buffers = [value.clone() for value in values]
+        self._identity: Hashable = None
 
-    def put(self, values: Sequence[Tensor], name: Hashable) -> None:
-        """Copy values there; those of the name that was given last are there already."""
-        if name is None or name != self._name:
-            copy(values, self.places)
-            self._name = name
+    def fill(self, values: Sequence[Tensor], identity: Hashable) -> None:
+        """Copy constants into the buffers unless the latest ones had the same identity."""
+        if identity is None or identity != self._identity:
+            copy_tensors(values, self.buffers)
+            self._identity = identity
 
 
-class Fixed:
-    """A function whose tensors lie at fixed places: inputs are copied there for each run."""
+class CapturedFunction:
+    """A function as a graph on fixed buffers; its inputs are copied there for each run."""
 
     def __init__(
         self,
         function: Function,
         inputs: Sequence[Tensor],
-        shelf: Shelf,
+        constants: ConstantBuffers,
         capture: Callable[[Replay], Replay],
     ) -> None:
-        """Make places like the inputs, and capture what the function does there."""
+        """Allocate buffers like the inputs, and capture the function on them."""
         self._inputs = [value.clone() for value in inputs]
-        self._shelf = shelf
-        self._replay = capture(lambda: function(self._inputs, shelf.places))
+        self._constants = constants
+        self._replay = capture(lambda: function(self._inputs, constants.buffers))
 
     def __call__(
-        self, inputs: Sequence[Tensor], constants: Sequence[Tensor], name: Hashable
+        self, inputs: Sequence[Tensor], constants: Sequence[Tensor], identity: Hashable
     ) -> Tensor:
-        """Return the function's result, a tensor of the caller's own. name: of the constants."""
-        copy(inputs, self._inputs)
-        self._shelf.put(constants, name)
+        """Return the function's result as a new tensor. identity: as of `GraphCache.run`."""
+        copy_tensors(inputs, self._inputs)
+        self._constants.fill(constants, identity)
         return self._replay().clone()
 
 
-class Graphs:
-    """Captures functions when they come up a second time at some sizes, and replays them then."""
+class GraphCache:
+    """Captures functions when they run a second time at the same sizes, and replays them then."""
 
-    def __init__(self, capture: Callable[[Replay], Replay], most_tokens: int = 0) -> None:
-        """Keep no graph yet.
+    def __init__(self, capture: Callable[[Replay], Replay], max_tokens: int = 0) -> None:
+        """Start without graphs.
 
-        capture: `CudaCapture(device)`, or `uncaptured` to copy and run. most_tokens: of a step
-        worth replaying; 0 is no bound.
+        capture: `CudaCapture(device)`, or `uncaptured`, which only copies and runs. max_tokens:
+        tokens of the largest step that is worth replaying; 0 is no bound.
         """
-        self.most_tokens = most_tokens
+        self.max_tokens = max_tokens
         self._capture = capture
-        self._known: dict[Hashable, Fixed | None] = {}  # None: came up once
-        self._shelves: dict[Hashable, Shelf] = {}
+        self._captured: dict[Hashable, CapturedFunction | None] = {}  # None: has run once
+        self._constants: dict[Hashable, ConstantBuffers] = {}  # by the sizes of constants
         self._failed = False
 
     def __len__(self) -> int:
-        return sum(fixed is not None for fixed in self._known.values())
+        return sum(function is not None for function in self._captured.values())
 
     def run(
         self,
@@ -88,65 +88,69 @@ class Graphs:
         function: Function,
         inputs: Sequence[Tensor],
         constants: Sequence[Tensor] = (),
-        name: Hashable = None,
+        identity: Hashable = None,
     ) -> Tensor:
         """Return the result of `function` for inputs and constants.
 
-        key: equal for calls that do the same but for what their tensors hold; sizes need not be
-        in it. name: of the constants, so that equal ones are not copied again; None always copies.
+        key: equal for calls that do the same with other values; sizes need not be in it. identity:
+        equal for equal constants, which are then not copied again; None always copies them.
         """
         if self._failed:
             return function(inputs, constants)
-        place = key, sizes(inputs), sizes(constants)
-        fixed = self._known.get(place)
-        if fixed is None:
-            fixed = self._made(place, function, inputs, constants)
-        return function(inputs, constants) if fixed is None else fixed(inputs, constants, name)
+        entry = key, sizes(inputs), sizes(constants)
+        captured = self._captured.get(entry)
+        if captured is None:
+            captured = self._try_capture(entry, function, inputs, constants)
+        if captured is None:
+            return function(inputs, constants)
+        return captured(inputs, constants, identity)
 
-    def _made(
+    def _try_capture(
         self,
-        place: Hashable,
+        entry: Hashable,
         function: Function,
         inputs: Sequence[Tensor],
         constants: Sequence[Tensor],
-    ) -> Fixed | None:
-        """Capture what came up before; return None where there is no graph, or none yet."""
-        if place not in self._known:
-            if len(self._known) < MOST:
-                self._known[place] = None
+    ) -> CapturedFunction | None:
+        """Capture a function that has run before; return None if there is no graph, or none yet."""
+        if entry not in self._captured:
+            if len(self._captured) < MAX_GRAPHS:
+                self._captured[entry] = None
             return None
         try:
             size = sizes(constants)
-            if size not in self._shelves:
-                self._shelves[size] = Shelf(constants)
-            shelf = self._shelves[size]
-            self._known[place] = fixed = Fixed(function, inputs, shelf, self._capture)
-        except RuntimeError as error:  # of CUDA: there is no finer class; memory running out too
+            if size not in self._constants:
+                self._constants[size] = ConstantBuffers(constants)
+            buffers = self._constants[size]
+            captured = CapturedFunction(function, inputs, buffers, self._capture)
+        except RuntimeError as error:  # CUDA raises no finer class, also for too little memory
             self._failed = True
-            self._known.clear()
-            self._shelves.clear()
+            self._captured.clear()
+            self._constants.clear()
             reason = str(error).partition("\n")[0]
-            log.warning("drawing goes on without CUDA graphs, more slowly: %s", reason)
+            log.warning("CUDA graphs are not used, which is slower: %s", reason)
             return None
-        return fixed
+        self._captured[entry] = captured
+        return captured
 
 
 class CudaCapture:
-    """Captures functions on one GPU; their graphs share the memory they compute in."""
+    """Captures functions on one GPU; the graphs share a memory pool."""
 
     def __init__(self, device: torch.device) -> None:
+        """Create the memory pool on `device`."""
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Replay) -> Replay:
-        """Return what replays `function`. Raises RuntimeError if it cannot be captured."""
+        """Return a function that replays `function`. Raises RuntimeError if capturing fails."""
         with torch.cuda.device(self._device):
-            here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-            aside.wait_stream(here)
-            with torch.cuda.stream(aside):
+            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            side.wait_stream(current)
+            with torch.cuda.stream(side):
                 for _ in range(WARMUPS):
                     function()
-            here.wait_stream(aside)
+            current.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             # Threads that decode and encode may go on allocating memory meanwhile.
             mode = "thread_local"
@@ -164,32 +168,32 @@ def check_graphs(mode: str, device: torch.device) -> str:
     """Return `mode`. Raises EngineUnavailableError for "on" without a GPU."""
     if mode == "on" and device.type != "cuda":
         raise EngineUnavailableError(
-            f"option graphs=on: {device} has no CUDA graphs; draw with graphs=auto or off"
+            f"option graphs=on: {device} has no CUDA graphs; use graphs=auto or off"
         )
     return mode
 
 
-def choose_graphs(mode: str, device: torch.device) -> Graphs | None:
-    """Return what replays steps on a device, None to run them as they come.
+def choose_graphs(mode: str, device: torch.device) -> GraphCache | None:
+    """Return a cache of graphs for a device, None if steps are not to be replayed.
 
-    mode: "auto" and "on" both capture on a GPU, "auto" only what is small enough to gain by it.
+    mode: "off", "on", or "auto", which replays steps of at most MAX_TOKENS tokens.
     """
     if mode == "off" or device.type != "cuda":
         return None
-    return Graphs(CudaCapture(device), MOST_TOKENS if mode == "auto" else 0)
+    return GraphCache(CudaCapture(device), MAX_TOKENS if mode == "auto" else 0)
 
 
 def uncaptured(function: Replay) -> Replay:
-    """Return the function itself: the same copies and the same places, on any device."""
+    """Return the function itself, for the same copies to the same buffers on any device."""
     return function
 
 
-def copy(values: Sequence[Tensor], places: Sequence[Tensor]) -> None:
-    """Copy tensors to where a graph expects them."""
-    for value, place in zip(values, places, strict=True):
-        place.copy_(value, non_blocking=True)
+def copy_tensors(values: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
+    """Copy tensors into buffers of the same sizes."""
+    for value, buffer in zip(values, buffers, strict=True):
+        buffer.copy_(value, non_blocking=True)
 
 
 def sizes(values: Sequence[Tensor]) -> Hashable:
-    """Return what must be equal for tensors to share a place."""
+    """Return the shapes and dtypes of tensors, which must be equal to share buffers."""
     return tuple((value.shape, value.dtype) for value in values)

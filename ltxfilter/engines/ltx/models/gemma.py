@@ -1,4 +1,4 @@
-"""The text encoder: Gemma's hidden states, then the checkpoint's own layers on top of them."""
+"""The text encoder: Gemma's hidden states, then the checkpoint's own text layers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ltxfilter.errors import EngineUnavailableError
 
 log = logging.getLogger("ltxfilter.context")
 
-TOKENS = 1024  # of every prompt, filled up on its left
+TOKENS = 1024  # of every prompt, padded on its left
 DTYPE = torch.bfloat16
-RENAMED = {  # prefixes in a checkpoint -> in the module
+RENAMED = {  # prefix in a checkpoint -> prefix in the module
     files.TEXT: "feature_extractor.",
     files.TRANSFORMER + "video_embeddings_connector.": "video_connector.",
     files.TRANSFORMER + "audio_embeddings_connector.": "audio_connector.",
@@ -29,17 +29,21 @@ RENAMED = {  # prefixes in a checkpoint -> in the module
 
 
 class TextEncoder:
-    """Gemma and what follows it, loaded once."""
+    """Gemma and the checkpoint's text layers, loaded once."""
 
     def __init__(self, file: ModelFile, folder: str, device: str | None) -> None:
-        """Load both. Raises EngineUnavailableError naming what is missing and where to get it."""
+        """Load both.
+
+        file: the checkpoint. folder: Gemma's. device: as in `ModelOptions`. Raises
+        EngineUnavailableError that names what is missing and where to get it.
+        """
         if find_spec("transformers") is None:
             raise EngineUnavailableError(f"prompts need transformers: {INSTALL}")
         self._device = choose_device(device)
         self._folder = folder
         self._tokenizer, self._gemma = load_gemma(folder, self._device)
         try:
-            self._layers = upstream.blueprint("text", file.config, file.metadata, folder)
+            self._layers = upstream.meta_module("text", file.config, file.metadata, folder)
         except (ValueError, KeyError, NotImplementedError) as error:
             raise EngineUnavailableError(
                 f"{file.path}: ltx_core cannot build its text layers: {error}"
@@ -47,7 +51,10 @@ class TextEncoder:
         fill_plain(self._layers, file, text_name, self._device, DTYPE)
 
     def __call__(self, prompt: str) -> torch.Tensor:
-        """Return the context of a prompt, [1, 1024, D] bfloat16 on the CPU."""
+        """Return the context of a prompt, [1, 1024, D] bfloat16 on the CPU.
+
+        Raises EngineUnavailableError if the folder holds another text encoder.
+        """
         given = self._tokenizer(
             prompt.strip(),
             padding="max_length",
@@ -63,17 +70,17 @@ class TextEncoder:
                 input_ids=ids, attention_mask=mask, output_hidden_states=True
             ).hidden_states
             try:
-                found = self._layers.process_hidden_states(states, mask)
+                encoded = self._layers.process_hidden_states(states, mask)
             except RuntimeError as error:
                 raise EngineUnavailableError(
                     f"--gemma {self._folder}: not the text encoder of this checkpoint: {error}"
                 ) from None
-        return found.video_encoding.to("cpu", DTYPE)
+        return encoded.video_encoding.to("cpu", DTYPE)
 
 
 def load_gemma(folder: str, device: torch.device) -> tuple[Any, Any]:
     """Return the tokenizer and the model in a folder. Raises EngineUnavailableError."""
-    upstream.stand_in_for_torchaudio()
+    upstream.stub_torchaudio()
     from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
     from transformers.utils.logging import disable_progress_bar
 
@@ -97,7 +104,7 @@ def load_gemma(folder: str, device: torch.device) -> tuple[Any, Any]:
 
 
 def text_name(name: str) -> str | None:
-    """Return a tensor's name in the text layers, None if it has no place there."""
+    """Return the name in the text layers of a checkpoint's tensor; None if it has none there."""
     for prefix, new in RENAMED.items():
         if name.startswith(prefix):
             return new + name.removeprefix(prefix)

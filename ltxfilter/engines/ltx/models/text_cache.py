@@ -1,8 +1,8 @@
-"""What a prompt contributes to the transformer's blocks, computed once per prompt and noise level.
+"""A cache of the prompt's keys and values in the transformer's blocks, per prompt and noise level.
 
-The keys and values of the attention to text depend on the prompt and, in LTX-2.3, on sigma, never
-on the picture: they are the same in every window. LTX-2.3 at its published size takes 0.8 GB for
-each prompt and sigma, and saves 3.3 TFLOP a step.
+The keys and values of cross-attention depend on the prompt and, in LTX-2.3, on sigma, never on the
+picture: they are the same in every window. In LTX-2.3 at its published size they take 0.8 GB for
+each prompt and sigma, and using them again saves 3.3 TFLOP a step.
 """
 
 from __future__ import annotations
@@ -13,132 +13,140 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-LAYERS = ("to_k", "to_v")  # of a block's attention to text
-STALE = 500  # steps without use, after which a prompt is taken for one of an earlier scene
+PROJECTIONS = ("to_k", "to_v")  # of a block's cross-attention
+STALE = 500  # steps without use after which a prompt is taken for one of an earlier scene
 
 
-class TextLayer(nn.Module):
-    """A layer that makes keys or values of the text, or takes them from a memory."""
+class TextProjection(nn.Module):
+    """A layer that projects the text to keys or values, or takes them from a cache."""
 
-    def __init__(self, layer: nn.Module, memory: TextMemory, place: int) -> None:
+    def __init__(self, layer: nn.Module, cache: TextCache, index: int) -> None:
+        """Wrap a layer. index: of the layer among all projections of the text."""
         super().__init__()
         self.layer = layer
-        self._memory = memory
-        self._place = place
+        self._cache = cache
+        self._index = index
 
-    def forward(self, value: Tensor) -> Tensor:
-        """Return keys or values [B, L, D] of the text [B, L, D']."""
-        return self._memory.project(self._place, self.layer, value)
+    def forward(self, text: Tensor) -> Tensor:
+        """Return the keys or values [B, L, D] of a text [B, L, D']."""
+        return self._cache.project(self._index, self.layer, text)
 
 
 @dataclass(slots=True, eq=False)
-class Known:
-    """What is remembered of one prompt at one sigma."""
+class CachedText:
+    """The keys and values of one prompt at one sigma."""
 
-    context: Tensor  # kept, so that nothing else can come to lie where it lies
-    tensors: list[Tensor]  # [1, L, D]: a block's keys, its values, the next block's
-    name: int  # that nothing else remembered ever has
+    context: Tensor  # [1, L, D']; keeps the tensor alive, so that its address stays a valid key
+    tensors: list[Tensor]  # [1, L, D] each: a block's keys, its values, the next block's keys, ...
+    serial: int  # differs from that of every other entry of the run
     used: int  # number of the step that used it last
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the device's memory."""
+        """Its bytes of device memory."""
         return sum(value.nbytes for value in self.tensors)
 
 
-class TextMemory:
-    """Keys and values of a transformer's text, at most `budget` bytes of them.
+class TextCache:
+    """The keys and values of a transformer's text, at most `budget` bytes of them.
 
-    Rows of one prompt are computed as one, remembered or not, so that both give the same numbers.
-    Where the budget is too small for all that a window asks for in turn, the first stay: the last
-    would always have gone when they come up again.
+    Rows of a batch that share a prompt are computed as one row, cached or not, so that both give
+    the same numbers. If the budget is too small for all the entries that a window uses in turn, the
+    first ones stay: the least recently used entry would always be dropped just before its next use.
     """
 
     def __init__(self, model: nn.Module, budget: int) -> None:
-        """Take over the text layers of a transformer of ltx_core."""
-        self.budget = budget  # bytes; 0 once a single prompt turned out to be more
-        self._known: dict[Hashable, Known] = {}  # least recently used first
+        """Wrap the text projections of a transformer of ltx_core.
+
+        budget: bytes; 0 caches nothing.
+        """
+        self.budget = budget  # 0 as well once a single prompt turned out to be larger
+        self._entries: dict[Hashable, CachedText] = {}  # in order of use, the latest last
         self._steps = 0
-        self._alike = False  # every row of the running step has the same prompt
-        self._given: Sequence[Tensor] | None = None
-        self._made: list[Tensor] | None = None
+        self._one_prompt = False  # every row of the running step has the same prompt
+        self._used: Sequence[Tensor] | None = None  # keys and values for the running step
+        self._recorded: list[Tensor] | None = None  # keys and values out of the running step
         attentions = [block.attn2 for block in model.transformer_blocks]
         for number, attention in enumerate(attentions):
-            for place, name in enumerate(LAYERS, len(LAYERS) * number):
+            for index, name in enumerate(PROJECTIONS, len(PROJECTIONS) * number):
                 layer = getattr(attention, name)
-                if isinstance(layer, TextLayer):  # of an earlier memory
+                if isinstance(layer, TextProjection):  # of an earlier cache
                     layer = layer.layer
-                setattr(attention, name, TextLayer(layer, self, place))
-        self._count = len(LAYERS) * len(attentions)
+                setattr(attention, name, TextProjection(layer, self, index))
+        self._count = len(PROJECTIONS) * len(attentions)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes are taken."""
-        return sum(known.nbytes for known in self._known.values())
+        """The bytes of device memory that all entries take."""
+        return sum(entry.nbytes for entry in self._entries.values())
 
-    def find(self, context: Tensor, sigma: float | None) -> Known | None:
-        """Return what is remembered of a prompt [1, L, D] at a sigma, None if nothing."""
+    def find(self, context: Tensor, sigma: float | None) -> CachedText | None:
+        """Return the entry of a prompt [1, L, D'] at a sigma, None if there is none."""
         key = _key(context, sigma)
-        if (known := self._known.pop(key, None)) is None:
+        if (entry := self._entries.pop(key, None)) is None:
             return None
-        self._known[key] = known
+        self._entries[key] = entry
         self._steps += 1
-        known.used = self._steps
-        return known
+        entry.used = self._steps
+        return entry
 
-    def forget(self) -> None:
-        """Let go of everything, and remember nothing any more."""
+    def disable(self) -> None:
+        """Drop all entries and cache nothing from now on."""
         self.budget = 0
-        self._known.clear()
+        self._entries.clear()
 
     @contextmanager
-    def given(self, known: Known | Sequence[Tensor] | None) -> Iterator[None]:
-        """Let a step of one prompt take what was remembered; None computes it from its text."""
-        self._alike, self._given = True, known.tensors if isinstance(known, Known) else known
+    def using(self, entry: CachedText | Sequence[Tensor] | None) -> Iterator[None]:
+        """Run a step of one prompt with cached keys and values; None computes them from the text.
+
+        entry: a cache entry, or its tensors at another place.
+        """
+        self._one_prompt = True
+        self._used = entry.tensors if isinstance(entry, CachedText) else entry
         try:
             yield
         finally:
-            self._alike, self._given = False, None
+            self._one_prompt, self._used = False, None
 
     @contextmanager
-    def remembering(self, context: Tensor, sigma: float | None) -> Iterator[None]:
-        """Let a step compute the keys and values of a prompt [1, L, D], and remember them."""
-        self._alike = True
-        self._made = [context] * self._count if self.budget else None
+    def recording(self, context: Tensor, sigma: float | None) -> Iterator[None]:
+        """Run a step that computes the keys and values of a prompt [1, L, D'], and cache them."""
+        self._one_prompt = True
+        self._recorded = [context] * self._count if self.budget else None
         try:
             yield
-            if self._made is not None:
-                self._keep(context, sigma, self._made)
+            if self._recorded is not None:
+                self._add(context, sigma, self._recorded)
         finally:
-            self._alike, self._made = False, None
+            self._one_prompt, self._recorded = False, None
 
-    def project(self, place: int, layer: nn.Module, value: Tensor) -> Tensor:
-        """Return what `layer` makes of the text [B, L, D], or what is known of it."""
-        if not self._alike:
-            return layer(value)
-        if self._given is not None:
-            found = self._given[place]
+    def project(self, index: int, layer: nn.Module, text: Tensor) -> Tensor:
+        """Return the keys or values [B, L, D] of the text [B, L, D'], computed or cached."""
+        if not self._one_prompt:
+            return layer(text)
+        if self._used is not None:
+            projected = self._used[index]
         else:
-            found = layer(value[:1])
-            if self._made is not None:
-                self._made[place] = found
-        return found.expand(len(value), -1, -1)
+            projected = layer(text[:1])
+            if self._recorded is not None:
+                self._recorded[index] = projected
+        return projected.expand(len(text), -1, -1)
 
-    def _keep(self, context: Tensor, sigma: float | None, tensors: list[Tensor]) -> None:
-        """Remember something, having forgotten something else if it must be."""
+    def _add(self, context: Tensor, sigma: float | None, tensors: list[Tensor]) -> None:
+        """Cache keys and values; other entries are dropped if the budget asks for it."""
         self._steps += 1
-        made = Known(context, tensors, self._steps, self._steps)
-        if made.nbytes > self.budget:
+        entry = CachedText(context, tensors, self._steps, self._steps)
+        if entry.nbytes > self.budget:
             self.budget = 0
             return
-        while self.nbytes + made.nbytes > self.budget:
-            oldest, latest = next(iter(self._known)), next(reversed(self._known))
-            stale = self._steps - self._known[oldest].used > STALE
-            del self._known[oldest if stale else latest]
-        self._known[_key(context, sigma)] = made
+        while self.nbytes + entry.nbytes > self.budget:
+            oldest, latest = next(iter(self._entries)), next(reversed(self._entries))
+            stale = self._steps - self._entries[oldest].used > STALE
+            del self._entries[oldest if stale else latest]
+        self._entries[_key(context, sigma)] = entry
 
 
 def _key(context: Tensor, sigma: float | None) -> Hashable:
-    """Return a name for a prompt that no other has, as long as its tensor is kept."""
+    """Return a key for a prompt's tensor, unique as long as the tensor is alive."""
     version = None if context.is_inference() else context._version
     return context.data_ptr(), tuple(context.shape), context.stride(), version, sigma

@@ -1,4 +1,4 @@
-"""One step of the transformer: text that is remembered, positions read once, CUDA graphs."""
+"""One step of the transformer, with cached text, cached positions and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from ltxfilter.engines.ltx.models import upstream
-from ltxfilter.engines.ltx.models.cuda_graphs import Graphs
-from ltxfilter.engines.ltx.models.text_cache import Known, TextMemory
+from ltxfilter.engines.ltx.models.cuda_graphs import GraphCache
+from ltxfilter.engines.ltx.models.text_cache import CachedText, TextCache
 
 
 class Transformer:
-    """Runs a transformer of ltx_core, one step at a time, whatever thread asks.
+    """Runs a transformer of ltx_core, one step at a time, for any thread.
 
-    Numbers do not depend on what is remembered: rows of one prompt are computed as one, always.
+    The result does not depend on what is cached.
     """
 
     def __init__(
-        self, module: nn.Module, text_bytes: int | None = 0, graphs: Graphs | None = None
+        self, module: nn.Module, text_bytes: int | None = 0, graphs: GraphCache | None = None
     ) -> None:
         """Take over a module with its weights.
 
-        text_bytes: of the device's memory for the text's keys and values; None leaves the layers
-        that make them alone. graphs: how to replay steps that come up again.
+        text_bytes: of device memory for the text's keys and values; None leaves the layers that
+        make them alone. graphs: replays steps that run repeatedly; None replays nothing.
         """
-        self.text = None if text_bytes is None else TextMemory(module, text_bytes)
+        self.text = None if text_bytes is None else TextCache(module, text_bytes)
         self._module = module
         self._graphs = graphs
-        self._places = upstream.Places(module)
+        self._embeddings = upstream.PositionalEmbeddings(module)
         self._text_has_sigma = upstream.text_has_sigma(module)
-        self._skips: dict[tuple[tuple[int, ...], int], Any] = {}
+        self._perturbations: dict[tuple[tuple[int, ...], int], Any] = {}
         self._lock = Lock()
 
     def velocity(
@@ -46,51 +46,51 @@ class Transformer:
         context: Tensor,
         skipped: tuple[int, ...] = (),
     ) -> Tensor:
-        """Return what `Models.velocity` says, in the module's own precision."""
-        given = latent, _levels(sigma, latent), timesteps
+        """Return what `Models.velocity` describes, in the module's own precision."""
+        given = latent, _per_window(sigma, latent), timesteps
         with self._lock:
             if self.text is None or len(context) > 1 or not isinstance(sigma, float):
                 return self._step(given, positions, context, skipped)
             level = sigma if self._text_has_sigma else None
-            known = self.text.find(context, level)
-            if self.text.budget and known is None:
-                with self.text.remembering(context, level):
+            cached = self.text.find(context, level)
+            if self.text.budget and cached is None:
+                with self.text.recording(context, level):
                     return self._step(given, positions, context, skipped)
-            if self._replays(latent):
-                return self._replayed(given, positions, context, known, skipped)
-            with self.text.given(known):
-                return self._step(given, positions, _shown(context, known), skipped)
+            if self._may_replay(latent):
+                return self._replay(given, positions, context, cached, skipped)
+            with self.text.using(cached):
+                return self._step(given, positions, _text_input(context, cached), skipped)
 
-    def _replays(self, latent: Tensor) -> bool:
-        """Return True for a step that may be captured; positions were read once before."""
-        if self._graphs is None or not self._places.ready:
+    def _may_replay(self, latent: Tensor) -> bool:
+        """Return True for a step that may be captured; positions must have been embedded before."""
+        if self._graphs is None or not self._embeddings.ready:
             return False
-        most = self._graphs.most_tokens
+        most = self._graphs.max_tokens
         return not most or latent.shape[0] * latent.shape[1] <= most
 
-    def _replayed(
+    def _replay(
         self,
         given: tuple[Tensor, Tensor, Tensor],
         positions: Tensor,
         context: Tensor,
-        known: Known | None,
+        cached: CachedText | None,
         skipped: tuple[int, ...],
     ) -> Tensor:
-        """Return what `_step` returns, computed at fixed places."""
+        """Return what `_step` returns, computed on the fixed buffers of a graph."""
         text, graphs = self.text, self._graphs
         assert text is not None
         assert graphs is not None
-        self._skip(skipped, given[0])  # made before anything is captured
+        self._perturbation(skipped, given[0])  # made here, since a capture must not allocate it
 
         def function(inputs: Sequence[Tensor], constants: Sequence[Tensor]) -> Tensor:
-            *fixed, shown, cosines, sines = inputs
-            with self._places.given((cosines, sines)), text.given(constants or None):
-                return self._step(fixed, positions, shown, skipped)
+            *fixed, text_input, cosines, sines = inputs
+            with self._embeddings.using((cosines, sines)), text.using(constants or None):
+                return self._step(fixed, positions, text_input, skipped)
 
-        inputs = *given, _shown(context, known), *self._places.of(positions)
-        if known is None:
+        inputs = *given, _text_input(context, cached), *self._embeddings.embed(positions)
+        if cached is None:
             return graphs.run(skipped, function, inputs)
-        return graphs.run(skipped, function, inputs, known.tensors, known.name)
+        return graphs.run(skipped, function, inputs, cached.tensors, cached.serial)
 
     def _step(
         self,
@@ -99,33 +99,33 @@ class Transformer:
         context: Tensor,
         skipped: tuple[int, ...],
     ) -> Tensor:
-        """Run the module. given: the latent, sigma of each window, the tokens' own sigmas."""
-        latent, levels, timesteps = given
+        """Run the module. given: latent [B, T, 128], sigma [B] and timesteps [B, T, 1]."""
+        latent, sigma, timesteps = given
         return upstream.velocity(
             self._module,
             latent=latent,
-            sigma=levels,
+            sigma=sigma,
             timesteps=timesteps,
             positions=positions,
             context=context.expand(len(latent), -1, -1),
-            perturbations=self._skip(skipped, latent),
+            perturbations=self._perturbation(skipped, latent),
         )
 
-    def _skip(self, blocks: tuple[int, ...], latent: Tensor) -> Any:
-        """Return upstream's word for blocks whose self-attention is left out."""
+    def _perturbation(self, blocks: tuple[int, ...], latent: Tensor) -> Any:
+        """Return upstream's object for blocks whose self-attention is skipped."""
         key = blocks, len(latent)
-        if key not in self._skips:
-            self._skips[key] = upstream.skip(blocks, self._module, latent)
-        return self._skips[key]
+        if key not in self._perturbations:
+            self._perturbations[key] = upstream.skip_attention(blocks, self._module, latent)
+        return self._perturbations[key]
 
 
-def _levels(sigma: Tensor | float, latent: Tensor) -> Tensor:
-    """Return sigma for each window, [B] float32, where the latent is."""
+def _per_window(sigma: Tensor | float, latent: Tensor) -> Tensor:
+    """Return sigma for each window, [B] float32, on the latent's device."""
     if isinstance(sigma, Tensor):
         return sigma.to(latent.device)
     return torch.full((len(latent),), sigma, dtype=torch.float32, device=latent.device)
 
 
-def _shown(context: Tensor, known: Known | None) -> Tensor:
-    """Return the text for a step to read: one token, which is not looked at, if it is known."""
-    return context if known is None else context[:, :1]
+def _text_input(context: Tensor, cached: CachedText | None) -> Tensor:
+    """Return the text that a step reads: a single token, which is ignored, if it is cached."""
+    return context if cached is None else context[:, :1]

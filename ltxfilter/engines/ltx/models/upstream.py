@@ -1,6 +1,6 @@
-"""The only file that imports ltx_core: its model classes by our names.
+"""The only door to ltx_core: its model classes under our names.
 
-Asks for features, not for version numbers: works with the classes of 1.0.0 and of 1.2.
+It asks for features, not for version numbers, and works with the classes of 1.0.0 and of 1.2.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ltx_core.model.transformer.model_configurator import LTXVideoOnlyModelConfi
 from ltx_core.model.upsampler import LatentUpsamplerConfigurator
 from ltx_core.model.video_vae import VideoDecoderConfigurator, VideoEncoderConfigurator
 
-Cosines = tuple[torch.Tensor, torch.Tensor]  # and sines, of each token's place
+Rotation = tuple[torch.Tensor, torch.Tensor]  # cosines and sines of every token's position
 
 CONFIGURATORS = {
     "transformer": LTXVideoOnlyModelConfigurator,
@@ -36,13 +36,14 @@ CONFIGURATORS = {
 }
 
 
-def blueprint(
+def meta_module(
     kind: str, config: Mapping[str, Any], metadata: Mapping[str, str], gemma: str = ""
 ) -> torch.nn.Module:
-    """Return a model without weights (on the meta device) for a checkpoint's configuration.
+    """Return a model without weights, on torch's meta device.
 
     kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder in folder
-    `gemma`. Raises ValueError for a configuration that this ltx_core cannot build.
+    `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError, TypeError or
+    NotImplementedError for a configuration that this ltx_core cannot build.
     """
     configurator = _text_configurator(gemma) if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
@@ -63,85 +64,89 @@ def velocity(
     context: torch.Tensor,
     perturbations: Any = None,
 ) -> torch.Tensor:
-    """Run the transformer once, without sound; shapes as in `Models.velocity`.
+    """Run the transformer once without audio; shapes are those of `Models.velocity`.
 
-    perturbations: what `skip` returned.
+    perturbations: what `skip_attention` returned.
     """
     video = Modality(
         latent=latent, sigma=sigma, timesteps=timesteps, positions=positions, context=context
     )
-    found: torch.Tensor = model(video=video, audio=None, perturbations=perturbations)[0]
-    return found
+    result: torch.Tensor = model(video=video, audio=None, perturbations=perturbations)[0]
+    return result
 
 
-def skip(
+def skip_attention(
     blocks: Sequence[int], model: torch.nn.Module, latent: torch.Tensor
 ) -> BatchedPerturbationConfig | None:
-    """Return what leaves out the self-attention of blocks (spatio-temporal guidance)."""
+    """Return the perturbation that skips the self-attention of blocks; None for no block.
+
+    latent: [B, T, 128], for its batch size, device and dtype. Used by spatio-temporal guidance.
+    """
     if not blocks:
         return None
-    left_out = Perturbation(PerturbationType.SKIP_VIDEO_SELF_ATTN, list(blocks))
-    each = [PerturbationConfig([left_out])] * len(latent)
+    skipped = Perturbation(PerturbationType.SKIP_VIDEO_SELF_ATTN, list(blocks))
+    windows = [PerturbationConfig([skipped])] * len(latent)
     if "num_blocks" not in signature(BatchedPerturbationConfig).parameters:
-        return BatchedPerturbationConfig(each)
+        return BatchedPerturbationConfig(windows)
     return BatchedPerturbationConfig(  # ltx_core 1.2
-        each, len(model.transformer_blocks), latent.device, latent.dtype
+        windows, len(model.transformer_blocks), latent.device, latent.dtype
     )
 
 
 def text_has_sigma(model: torch.nn.Module) -> bool:
-    """Return True for a transformer that changes its text by sigma (LTX-2.3)."""
+    """Return True for a transformer that modulates the text by sigma (LTX-2.3)."""
     return getattr(model, "prompt_adaln_single", None) is not None
 
 
-class Places:
-    """Positional embeddings of one transformer: computed once for all steps of a window.
+class PositionalEmbeddings:
+    """The rotary embeddings of one transformer, computed once for all steps of a window.
 
-    Computing them copies a table from the host each time, which a CUDA graph cannot hold; a graph
-    is given them.
+    Computing them copies a table from host memory each time, which a CUDA graph cannot capture, so
+    that a graph gets them as inputs.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Take the place of the model's own function."""
+        """Replace the model's own function."""
         preprocessor: Any = model.video_args_preprocessor
         compute: Any = preprocessor._prepare_positional_embeddings
-        self._compute: Any = compute._compute if isinstance(compute, Places) else compute
-        self._settings: dict[str, Any] | None = None
-        self._given: Cosines | None = None
-        self._latest: tuple[torch.Tensor, Cosines] | None = None
+        earlier = isinstance(compute, PositionalEmbeddings)
+        self._compute: Any = compute._compute if earlier else compute
+        self._settings: dict[str, Any] | None = None  # the model's further arguments
+        self._used: Rotation | None = None
+        self._latest: tuple[torch.Tensor, Rotation] | None = None
         preprocessor._prepare_positional_embeddings = self
 
-    def __call__(self, *, positions: torch.Tensor, **settings: Any) -> Cosines:
+    def __call__(self, *, positions: torch.Tensor, **settings: Any) -> Rotation:
         """Return cosines and sines of positions, as the model asks for them."""
-        if self._given is not None:
-            return self._given
+        if self._used is not None:
+            return self._used
         self._settings = settings
-        return self.of(positions)
+        return self.embed(positions)
 
     @property
     def ready(self) -> bool:
-        """True once the model has asked, so that `of` knows how."""
+        """True once the model has asked, so that `embed` knows the model's arguments."""
         return self._settings is not None
 
-    def of(self, positions: torch.Tensor) -> Cosines:
-        """Return cosines and sines of positions [B, 3, T, 2], which nobody changes later."""
+    def embed(self, positions: torch.Tensor) -> Rotation:
+        """Return cosines and sines of positions [B, 3, T, 2], which nobody may change later."""
         if self._latest is None or self._latest[0] is not positions:
-            found = self._compute(positions=positions, **(self._settings or {}))
-            self._latest = positions, found
+            embedded = self._compute(positions=positions, **(self._settings or {}))
+            self._latest = positions, embedded
         return self._latest[1]
 
     @contextmanager
-    def given(self, embeddings: Cosines) -> Iterator[None]:
-        """Let a step take these, whatever its positions."""
-        self._given = embeddings
+    def using(self, rotation: Rotation) -> Iterator[None]:
+        """Let a step use these cosines and sines, whatever its positions."""
+        self._used = rotation
         try:
             yield
         finally:
-            self._given = None
+            self._used = None
 
 
 def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
-    """Run the decoder; one that mixes in noise gets the same noise at every call."""
+    """Run the decoder; one that adds noise gets the same noise at every call."""
     if not getattr(model, "timestep_conditioning", False):
         return model(latents)
     generator = torch.Generator(latents.device).manual_seed(0)
@@ -150,7 +155,7 @@ def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
 
 def _text_configurator(gemma: str) -> Any:
     """Import what needs transformers only when it is asked for."""
-    stand_in_for_torchaudio()
+    stub_torchaudio()
     from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator as Configurator
 
     if hasattr(Configurator, "with_gemma_model_path"):  # ltx_core 1.2
@@ -158,10 +163,11 @@ def _text_configurator(gemma: str) -> Any:
     return Configurator
 
 
-def stand_in_for_torchaudio() -> None:
-    """Let what imports torchaudio, and never uses it here, import: where it is missing or broken.
+def stub_torchaudio() -> None:
+    """Put an empty torchaudio in place of one that is missing or broken.
 
-    It has no build for CPUs alone, and transformers and ltx_pipelines import it unasked.
+    transformers and ltx_pipelines import it, but nothing of it is used here, and there is no build
+    of it for torch without CUDA.
     """
     try:
         importlib.import_module("torchaudio")
@@ -178,11 +184,11 @@ def _empty_module(name: str) -> Any:
     module.__spec__ = ModuleSpec(name, loader=None, is_package=True)
     module.__path__ = []
     module.__version__ = "0.0"
-    module.MelSpectrogram = _NoSound
+    module.MelSpectrogram = _NoAudio
     sys.modules[name] = module
     return module
 
 
-class _NoSound:
+class _NoAudio:
     def __init__(self, *_: object, **__: object) -> None:
         raise RuntimeError("torchaudio does not work here, and nothing of ltxfilter needs it")

@@ -1,1 +1,1 @@
-"""Model files: what one holds, and how its tensors get into a model."""
+"""Model files: what they hold, and how their tensors become a model's weights."""

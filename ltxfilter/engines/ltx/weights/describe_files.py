@@ -1,4 +1,4 @@
-"""What the model files that are named hold, and which engines they serve; needs no torch."""
+"""A line about each model file that is named or needed, for `doctor`; needs no torch."""
 
 from __future__ import annotations
 
@@ -6,41 +6,43 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ltxfilter.engines.ltx.weights import files
-from ltxfilter.engines.ltx.weights.files import Kind, ModelFile
+from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
-EXPECTED = {  # field of ModelOptions -> what the file should be
-    "checkpoint": Kind.CHECKPOINT,
-    "spatial_upsampler": Kind.SPATIAL,
-    "temporal_upsampler": Kind.TEMPORAL,
-    "context": Kind.CONTEXT,
-    "tiny_vae": Kind.TINY_VAE,
+EXPECTED = {  # field of ModelOptions -> what the file should hold
+    "checkpoint": FileKind.CHECKPOINT,
+    "spatial_upsampler": FileKind.SPATIAL,
+    "temporal_upsampler": FileKind.TEMPORAL,
+    "context": FileKind.CONTEXT,
+    "tiny_vae": FileKind.TINY_VAE,
 }
 
 
-def survey(
+def describe_files(
     models: ModelOptions, engines: Mapping[str, tuple[str, ...]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield each file's name, what was found, and else what is wrong or missing.
+    """Yield the field of each file, what it holds, and what is wrong or missing.
 
-    engines: the fields of ModelOptions that each engine cannot do without.
+    engines: name of an engine -> the fields of ModelOptions that it needs. One of the two texts is
+    empty. A file that is neither named nor needed is left out.
     """
     for field, kind in EXPECTED.items():
         served = [name for name, needed in engines.items() if field in needed]
         flag = files.FLAGS[kind]
         path = getattr(models, field)
         if path is not None:
-            yield (field, *_look(path, kind, flag))
+            yield (field, *_check(path, kind, flag))
         elif served:
             wanted = f"{flag} FILE or LTXFILTER_{field.upper()}"
             yield field, "", f"{kind.value}, for {', '.join(served)}; {wanted}"
     for path, strength in filter(None, (*models.loras, models.distilled_lora)):
-        found, wrong = _look(path, Kind.LORA, "--lora")
-        yield "lora", found and f"{found}, strength {strength:g}", wrong
+        contents, wrong = _check(path, FileKind.LORA, "--lora")
+        yield "lora", contents and f"{contents}, strength {strength:g}", wrong
 
 
-def _look(path: str, kind: Kind, flag: str) -> tuple[str, str]:
+def _check(path: str, kind: FileKind, flag: str) -> tuple[str, str]:
+    """Return what a file holds and "", or "" and what is wrong with it."""
     try:
         return describe(files.open_file(path, kind, flag)), ""
     except EngineUnavailableError as error:
@@ -48,15 +50,17 @@ def _look(path: str, kind: Kind, flag: str) -> tuple[str, str]:
 
 
 def describe(file: ModelFile) -> str:
-    """Say what a file holds, in a line."""
+    """Return what a file holds, in one line."""
     size = f"{Path(file.path).name}, {Path(file.path).stat().st_size / 1e9:.3g} GB"
-    if file.kind is not Kind.CHECKPOINT:
+    if file.kind is not FileKind.CHECKPOINT:
         return f"{size}, {file.kind.value}"
-    numbers = sum(
+    parameters = sum(
         file.tensors[name].elements
         for name in file.names(files.TRANSFORMER)
-        if files.video_only(name.removeprefix(files.TRANSFORMER))
+        if files.is_video_tensor(name.removeprefix(files.TRANSFORMER))
     )
     version = file.metadata.get("model_version", "unknown")
-    kept = "8 bits" if file.quantized else "16 bits"
-    return f"{size}, LTX {version}, {numbers / 1e9:.3g} billion numbers to draw with, {kept}"
+    stored = "8 bits" if file.quantized else "16 bits"
+    return (
+        f"{size}, LTX {version}, transformer of {parameters / 1e9:.3g} billion parameters, {stored}"
+    )

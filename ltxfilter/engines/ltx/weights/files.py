@@ -1,6 +1,6 @@
-"""Model files (safetensors): what kind of model one holds, found from its header alone.
+"""Model files (safetensors): what kind of model a file holds, read from its header alone.
 
-Imports neither torch nor safetensors, so that `doctor` can look at files anywhere.
+Imports neither torch nor safetensors, so that `doctor` can look at files on any machine.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ltxfilter.engines.ltx.latent_shape import LATENT_CHANNELS
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
-LARGEST_HEADER = 100 << 20  # bytes, as the format itself limits it
+LARGEST_HEADER = 100 << 20  # bytes, the limit of the format itself
+# Prefixes of tensors in a checkpoint.
 TRANSFORMER = "model.diffusion_model."
 ENCODER = "vae.encoder."
 DECODER = "vae.decoder."
 STATISTICS = "vae.per_channel_statistics."
 TEXT = "text_embedding_projection."
 CONTEXT = "video_context"  # the tensor of a context file
-# Of the tiny autoencoders, which all share their tensors' names, those that fit LTX's latents.
+# All tiny autoencoders have the same names of tensors; these shapes fit LTX's latents.
 TINY_VAE = {"encoder.0.weight": (64, 48, 3, 3), "decoder.1.weight": (256, 128, 3, 3)}
-TINY_VAE_TENSORS = 128  # wider ones have more
-# What only models with sound have, after the transformer's prefix; and inside one of its blocks.
-SOUND = ("audio_", "av_ca_", "video_embeddings_connector.", "audio_embeddings_connector.")
-SOUND_IN_BLOCK = ("audio_", "video_to_audio_attn.", "scale_shift_table_a2v_ca_")
+TINY_VAE_TENSORS = 128  # at most; wider models have more
+# Tensors that only models with audio have: after the transformer's prefix, and inside its blocks.
+AUDIO = ("audio_", "av_ca_", "video_embeddings_connector.", "audio_embeddings_connector.")
+AUDIO_IN_BLOCK = ("audio_", "video_to_audio_attn.", "scale_shift_table_a2v_ca_")
 
 
-class Kind(Enum):
-    """What a model file holds."""
+class FileKind(Enum):
+    """What a model file holds; the value is the wording of messages."""
 
     CHECKPOINT = "an LTX-2 checkpoint"
     SPATIAL = "a spatial upsampler"
@@ -43,29 +45,39 @@ class Kind(Enum):
     OTHER = "none of the files that ltxfilter knows"
 
 
+FLAGS = {
+    FileKind.CHECKPOINT: "--checkpoint",
+    FileKind.SPATIAL: "--spatial-upsampler",
+    FileKind.TEMPORAL: "--temporal-upsampler",
+    FileKind.LORA: "--lora",
+    FileKind.CONTEXT: "--context",
+    FileKind.TINY_VAE: "--tiny-vae",
+}
+
+
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorEntry:
     """One entry of a file's header."""
 
-    dtype: str  # the format's name: BF16, F32, F8_E4M3, ...
+    dtype: str  # in the format's words: BF16, F32, F8_E4M3, ...
     shape: tuple[int, ...]
     nbytes: int
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of its elements."""
         return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model file's header."""
+    """The header of a model file."""
 
     path: str
-    kind: Kind
-    config: Mapping[str, Any]  # of a checkpoint or an upsampler; {} if it has none
+    kind: FileKind
+    config: Mapping[str, Any]  # of a checkpoint or an upsampler; empty if there is none
     metadata: Mapping[str, str]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, TensorEntry]  # by name
 
     def bytes_under(self, *prefixes: str) -> int:
         """Return the bytes of the tensors whose names begin with one of `prefixes`."""
@@ -77,41 +89,45 @@ class ModelFile:
 
     @property
     def quantized(self) -> bool:
-        """True if its transformer is stored in 8 bits."""
+        """True if the transformer is stored in 8 bits."""
         return any(self.tensors[name].dtype == "F8_E4M3" for name in self.names(TRANSFORMER))
 
 
-def required(options: ModelOptions, kind: Kind) -> ModelFile:
-    """Return the header of the file of a kind that options name. Raises EngineUnavailableError."""
+def open_required(options: ModelOptions, kind: FileKind) -> ModelFile:
+    """Read the header of the file of a kind that options name.
+
+    Raises EngineUnavailableError if none is named, or if it cannot be used.
+    """
     flag = FLAGS[kind]
     path = getattr(options, flag.removeprefix("--").replace("-", "_"))
     if path is None:
-        hint = "; make one with ltxfilter context" if kind is Kind.CONTEXT else ""
+        hint = "; make one with ltxfilter context" if kind is FileKind.CONTEXT else ""
         raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}{hint}")
     return open_file(path, kind, flag)
 
 
-def open_file(path: str, expected: Kind, flag: str) -> ModelFile:
-    """Read the header of the file that `flag` names. Raises EngineUnavailableError.
+def open_file(path: str, expected: FileKind, flag: str) -> ModelFile:
+    """Read the header of the file that `flag` names.
 
-    The message says what the file is when it is not what was expected, and which flag takes it.
+    Raises EngineUnavailableError if it cannot be used. If it holds something else than expected,
+    the message says what, and which flag takes it.
     """
-    found = read_header(path, flag)
-    if found.kind is not expected:
-        owner = FLAGS.get(found.kind)
+    file = read_header(path, flag)
+    if file.kind is not expected:
+        owner = FLAGS.get(file.kind)
         hint = f"; that goes to {owner}" if owner else ""
         raise EngineUnavailableError(
-            f"{flag} {path}: it holds {found.kind.value}, not {expected.value}{hint}"
+            f"{flag} {path}: it holds {file.kind.value}, not {expected.value}{hint}"
         )
-    if expected is Kind.CHECKPOINT:
-        _check_generation(found)
-    if expected is Kind.TINY_VAE:
-        _check_tiny_vae(found)
-    return found
+    if expected is FileKind.CHECKPOINT:
+        _check_generation(file)
+    if expected is FileKind.TINY_VAE:
+        _check_tiny_vae(file)
+    return file
 
 
 def read_header(path: str, flag: str = "file") -> ModelFile:
-    """Read a safetensors header. Raises EngineUnavailableError naming `flag` and the path."""
+    """Read a safetensors header. Raises EngineUnavailableError that names `flag` and the path."""
     try:
         text, length = _header_text(Path(path))
         entries = json.loads(text)
@@ -131,7 +147,7 @@ def read_header(path: str, flag: str = "file") -> ModelFile:
 
 
 def _header_text(path: Path) -> tuple[bytes, int]:
-    """Return a file's header and how many bytes of tensors follow it."""
+    """Return a file's header, and how many bytes of tensors follow it."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if not 2 <= size <= LARGEST_HEADER:
@@ -140,67 +156,60 @@ def _header_text(path: Path) -> tuple[bytes, int]:
         return text, path.stat().st_size - 8 - size
 
 
-def _tensor(entry: Mapping[str, Any]) -> Tensor:
+def _tensor(entry: Mapping[str, Any]) -> TensorEntry:
     begin, end = entry["data_offsets"]
-    return Tensor(entry["dtype"], tuple(entry["shape"]), end - begin)
+    return TensorEntry(entry["dtype"], tuple(entry["shape"]), end - begin)
 
 
-def _kind(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kind:
+def _kind(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> FileKind:
     if any(name.startswith((TRANSFORMER, ENCODER, DECODER)) for name in tensors):
-        return Kind.CHECKPOINT
+        return FileKind.CHECKPOINT
     if "upsampler.0.weight" in tensors or config.get("_class_name") == "LatentUpsampler":
-        # Both kinds share their class and their tensors' names: only the configuration tells.
+        # Both kinds have one class and the same names of tensors; only the configuration differs.
         temporal = config.get("temporal_upsample") and not config.get("spatial_upsample")
-        return Kind.TEMPORAL if temporal else Kind.SPATIAL
+        return FileKind.TEMPORAL if temporal else FileKind.SPATIAL
     if any(name.endswith((".lora_A.weight", ".lora_down.weight")) for name in tensors):
-        return Kind.LORA
+        return FileKind.LORA
     if all(name in tensors for name in TINY_VAE):
-        return Kind.TINY_VAE
-    return Kind.CONTEXT if CONTEXT in tensors else Kind.OTHER
+        return FileKind.TINY_VAE
+    return FileKind.CONTEXT if CONTEXT in tensors else FileKind.OTHER
 
 
-FLAGS = {
-    Kind.CHECKPOINT: "--checkpoint",
-    Kind.SPATIAL: "--spatial-upsampler",
-    Kind.TEMPORAL: "--temporal-upsampler",
-    Kind.LORA: "--lora",
-    Kind.CONTEXT: "--context",
-    Kind.TINY_VAE: "--tiny-vae",
-}
-
-
-def _check_generation(found: ModelFile) -> None:
-    """Refuse checkpoints that ltx_core 1.0.0 would load into garbage. Raises."""
-    settings = found.config.get("transformer", {})
+def _check_generation(file: ModelFile) -> None:
+    """Refuse checkpoints that ltx_core 1.0.0 would load wrongly. Raises EngineUnavailableError."""
+    settings = file.config.get("transformer", {})
     if settings.get("use_keyframes_abs_pos_embedding") or settings.get("ff_bias") is False:
         raise EngineUnavailableError(
-            f"--checkpoint {found.path}: made for LTX-2.5; ltxfilter reads LTX-2 and LTX-2.3"
+            f"--checkpoint {file.path}: made for LTX-2.5; ltxfilter reads LTX-2 and LTX-2.3"
         )
     channels = (
-        settings.get("in_channels", 128),
-        found.config.get("vae", {}).get("latent_channels", 128),
+        settings.get("in_channels", LATENT_CHANNELS),
+        file.config.get("vae", {}).get("latent_channels", LATENT_CHANNELS),
     )
     if channels[0] != channels[1]:
         raise EngineUnavailableError(
-            f"--checkpoint {found.path}: its transformer takes {channels[0]} channels and its VAE "
+            f"--checkpoint {file.path}: its transformer takes {channels[0]} channels and its VAE "
             f"makes {channels[1]}"
         )
 
 
-def _check_tiny_vae(found: ModelFile) -> None:
-    """Refuse tiny autoencoders of other models' latents, and wider ones. Raises."""
-    fits = all(found.tensors[name].shape == shape for name, shape in TINY_VAE.items())
-    if not fits or len(found.tensors) > TINY_VAE_TENSORS:
+def _check_tiny_vae(file: ModelFile) -> None:
+    """Refuse tiny autoencoders of other models, and wider ones. Raises EngineUnavailableError."""
+    fits = all(file.tensors[name].shape == shape for name, shape in TINY_VAE.items())
+    if not fits or len(file.tensors) > TINY_VAE_TENSORS:
         raise EngineUnavailableError(
-            f"--tiny-vae {found.path}: made for another model or size; "
+            f"--tiny-vae {file.path}: made for another model or size; "
             "ltxfilter reads taeltx_2 and taeltx2_3"
         )
 
 
-def video_only(name: str) -> bool:
-    """Return True for a transformer tensor (its prefix removed) that drawing needs."""
-    if name.startswith(SOUND):
+def is_video_tensor(name: str) -> bool:
+    """Return True for a tensor that the transformer needs without audio.
+
+    name: without the transformer's prefix.
+    """
+    if name.startswith(AUDIO):
         return False
     if name.startswith("transformer_blocks."):
-        return not name.split(".", 2)[2].startswith(SOUND_IN_BLOCK)
+        return not name.split(".", 2)[2].startswith(AUDIO_IN_BLOCK)
     return True

@@ -1,4 +1,4 @@
-"""Linear layers in 8 bits: each row of the weights, and each token, has a scale of its own."""
+"""Linear layers in 8 bits (FP8): each row of the weights and each token has a scale of its own."""
 
 from __future__ import annotations
 
@@ -13,79 +13,84 @@ from torch import nn
 
 log = logging.getLogger("ltxfilter.engines")
 
-Rounded = tuple[torch.Tensor, torch.Tensor]  # rows in 8 bits, and their scales
+Quantized = tuple[torch.Tensor, torch.Tensor]  # rows in 8 bits [R, K], their scales [R, 1] float32
 
-STORED = torch.float8_e4m3fn
-LARGEST = 448.0  # that it can store
-SMALLEST_SCALE = 1e-12  # of a row of zeros
-# Almost all of the transformer's weights; patches, AdaLN and the last projection stay as they are.
-CHOSEN = re.compile(r"transformer_blocks\.\d+\.(attn[12]\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2))")
-MULTIPLE = 16  # of rows and columns, for the matrix product in 8 bits
-MODES = ("auto", "rowwise", "cast", "off")
-ROWWISE_SINCE = (8, 9)  # compute capability of the first GPUs that multiply in 8 bits
+FP8 = torch.float8_e4m3fn
+FP8_MAX = 448.0  # the largest number in FP8
+LEAST_MAXIMUM = 1e-12  # of a row's absolute values, so that a row of zeros has a scale
+# Almost all of the transformer's weights; patches, AdaLN and the last projection are not quantized.
+LAYERS = re.compile(r"transformer_blocks\.\d+\.(attn[12]\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2))")
+MULTIPLE = 16  # that rows and columns must be of, for the matrix product in 8 bits
+ROWWISE_CAPABILITY = (8, 9)  # CUDA compute capability of the first GPUs that multiply in 8 bits
 
 
-def quantize_rows(value: torch.Tensor) -> Rounded:
-    """Return a matrix [R, K] in 8 bits and what to multiply its rows by, [R, 1] float32."""
-    if value.is_cuda and not torch.compiler.is_compiling() and (kernel := fused(value.device)):
-        return kernel(value)
+def quantize_rows(value: torch.Tensor) -> Quantized:
+    """Return a matrix [R, K] in 8 bits, and the scales that its rows are to be multiplied by."""
+    if value.is_cuda and not torch.compiler.is_compiling():
+        kernel = triton_kernel(value.device)
+        if kernel is not None:
+            return kernel(value)
     whole = value.float()
-    scale = whole.abs().amax(-1, keepdim=True).clamp_min(SMALLEST_SCALE) / LARGEST
-    return (whole / scale).clamp(-LARGEST, LARGEST).to(STORED), scale
+    scale = whole.abs().amax(-1, keepdim=True).clamp_min(LEAST_MAXIMUM) / FP8_MAX
+    return (whole / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale
 
 
 @cache
-def fused(device: torch.device) -> Callable[[torch.Tensor], Rounded] | None:
-    """Return what does it in one pass on a GPU; None, having said so, where Triton fails."""
+def triton_kernel(device: torch.device) -> Callable[[torch.Tensor], Quantized] | None:
+    """Return the kernel that quantizes in one pass on a GPU.
+
+    None, after a warning, if Triton does not work there.
+    """
     try:
         from ltxfilter.engines.ltx.weights.fp8_triton import quantize
 
         quantize(torch.ones(1, MULTIPLE, dtype=torch.bfloat16, device=device))
-    except Exception as error:  # of a package that is missing, of its compiler, of the driver
+    except Exception as error:  # of a missing package, of Triton's compiler, of the driver
         reason = str(error).partition("\n")[0]
-        log.warning("rounding to 8 bits without Triton, more slowly: %s", reason)
+        log.warning("rounding to 8 bits does not use Triton, which is slower: %s", reason)
         return None
     return quantize
 
 
-class LatestRounded:
-    """What a model's latest input became in 8 bits: queries, keys and values share one."""
+class LatestQuantized:
+    """The latest input of a model's layers in 8 bits: queries, keys and values share one input."""
 
     def __init__(self) -> None:
         self._value: ref[torch.Tensor] | None = None
         self._version = 0
-        self._rounded: Rounded | None = None
+        self._quantized: Quantized | None = None
 
-    def of(self, value: torch.Tensor) -> Rounded:
+    def of(self, value: torch.Tensor) -> Quantized:
         """Return the rows of a tensor [..., K] in 8 bits, and their scales."""
         version = None if value.is_inference() else value._version
-        known = self._value is not None and self._value() is value
-        if self._rounded is None or not known or version is None or version != self._version:
-            self._rounded = quantize_rows(value.reshape(-1, value.shape[-1]))
+        same = self._value is not None and self._value() is value
+        if self._quantized is None or not same or version is None or version != self._version:
+            self._quantized = quantize_rows(value.reshape(-1, value.shape[-1]))
             self._value, self._version = ref(value), version or 0
-        return self._rounded
+        return self._quantized
 
 
 class Fp8Linear(nn.Module):
-    """A linear layer whose weights [out, in] are kept in 8 bits with a scale per row."""
+    """A linear layer whose weights are stored in 8 bits with a scale per row."""
 
     weight: torch.Tensor  # [out, in] float8_e4m3fn
     weight_scale: torch.Tensor  # [1, out] float32
-    bias: torch.Tensor | None
+    bias: torch.Tensor | None  # [out]
 
     def __init__(self, outputs: int, inputs: int, bias: bool) -> None:
+        """Allocate the layer on torch's meta device."""
         super().__init__()
-        self.register_buffer("weight", torch.empty(outputs, inputs, dtype=STORED, device="meta"))
+        self.register_buffer("weight", torch.empty(outputs, inputs, dtype=FP8, device="meta"))
         self.register_buffer("weight_scale", torch.empty(1, outputs, device="meta"))
         self.register_buffer("bias", torch.empty(outputs, device="meta") if bias else None)
-        self.latest = LatestRounded()
+        self.latest = LatestQuantized()
 
 
 class RowwiseLinear(Fp8Linear):
-    """Multiplies in 8 bits, having scaled each token anew: Hopper, Ada and later, and CPUs."""
+    """Multiplies in 8 bits, with a scale per token: on Ada, Hopper and later GPUs, and on CPUs."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Return `value` [..., in] times the weights, [..., out] in its own dtype."""
+        """Return `value` [..., in] times the weights, [..., out] in the same dtype."""
         if torch.compiler.is_compiling():
             tokens, scale = quantize_rows(value.reshape(-1, value.shape[-1]))
         else:
@@ -105,49 +110,52 @@ class RowwiseLinear(Fp8Linear):
 
 
 class CastLinear(Fp8Linear):
-    """Keeps weights in 8 bits and multiplies in the input's precision: saves memory only."""
+    """Casts the weights to the input's dtype and multiplies in it: saves memory only."""
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Return `value` [..., in] times the weights, [..., out] in its own dtype."""
+        """Return `value` [..., in] times the weights, [..., out] in the same dtype."""
         product = nn.functional.linear(value, self.weight.to(value.dtype))
         product = product * self.weight_scale.to(value.dtype)
         return product if self.bias is None else product + self.bias
 
 
-KINDS = {"rowwise": RowwiseLinear, "cast": CastLinear}
+LINEARS = {"rowwise": RowwiseLinear, "cast": CastLinear}  # by mode
 
 
 def choose_mode(asked: str, device: torch.device, nbytes: int) -> str:
     """Return "rowwise", "cast" or "off" for a transformer of `nbytes` in 16 bits.
 
-    "auto" multiplies in 8 bits where the device can; an older GPU keeps 16 bits if they take at
-    most half of its memory; a CPU always does.
+    asked: one of them, or "auto": rowwise where the GPU multiplies in 8 bits; on an older GPU off
+    if 16 bits take at most half of its memory, else cast; off on a CPU.
     """
     if asked != "auto":
         return asked
     if device.type != "cuda":
         return "off"
-    if torch.cuda.get_device_capability(device) >= ROWWISE_SINCE:
+    if torch.cuda.get_device_capability(device) >= ROWWISE_CAPABILITY:
         return "rowwise"
     return "off" if 2 * nbytes <= torch.cuda.get_device_properties(device).total_memory else "cast"
 
 
 def replace_linears(model: nn.Module, mode: str) -> frozenset[str]:
-    """Put 8-bit layers, still empty, in the place of the chosen ones; return their names."""
+    """Replace the layers to quantize by 8-bit layers without weights; return their names.
+
+    mode: "rowwise" or "cast".
+    """
     chosen = [
         (name, layer)
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear) and chosen_layer(name, layer.weight.shape)
+        if isinstance(layer, nn.Linear) and is_quantized(name, layer.weight.shape)
     ]
-    latest = LatestRounded()
+    latest = LatestQuantized()
     for name, layer in chosen:
-        empty = KINDS[mode](layer.out_features, layer.in_features, layer.bias is not None)
+        empty = LINEARS[mode](layer.out_features, layer.in_features, layer.bias is not None)
         empty.latest = latest
         model.set_submodule(name, empty)
     return frozenset(name for name, _ in chosen)
 
 
-def chosen_layer(name: str, shape: Sequence[int]) -> bool:
-    """Return True for a layer, weights of `shape`, that is kept in 8 bits."""
+def is_quantized(name: str, shape: Sequence[int]) -> bool:
+    """Return True for a layer, with weights of `shape`, that is stored in 8 bits."""
     fits = len(shape) == 2 and all(length % MULTIPLE == 0 for length in shape)
-    return fits and CHOSEN.fullmatch(name) is not None
+    return fits and LAYERS.fullmatch(name) is not None

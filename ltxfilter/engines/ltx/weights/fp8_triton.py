@@ -1,7 +1,7 @@
-"""Rows rounded to 8 bits on a GPU, in Triton: read once and written once.
+"""Rounding rows to 8 bits on a GPU, in Triton: each row is read once and written once.
 
-In torch's own operations a row crosses memory ten times, which takes longer than the matrix product
-in 8 bits saves.
+With torch's own operations a row crosses memory ten times, which takes longer than the matrix
+product in 8 bits saves.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import torch
 import triton
 import triton.language as tl
 
-LARGEST = tl.constexpr(448.0)  # as fp8.LARGEST
-SMALLEST = tl.constexpr(1e-12)  # as fp8.SMALLEST_SCALE
-NARROW = 2048  # numbers of a row that four warps do
+from ltxfilter.engines.ltx.weights import fp8
+
+FP8_MAX = tl.constexpr(fp8.FP8_MAX)
+LEAST_MAXIMUM = tl.constexpr(fp8.LEAST_MAXIMUM)
+NARROW = 2048  # columns up to which four warps are enough
 
 
 def quantize(
     value: torch.Tensor, stored: torch.dtype = torch.float8_e4m3fn
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what `fp8.quantize_rows` returns of a matrix [R, K] on a GPU.
+    """Return what `fp8.quantize_rows` returns for a matrix [R, K] on a GPU.
 
-    stored: float32 leaves numbers as they are before they are rounded.
+    stored: dtype of the result; with float32 the numbers are scaled but not rounded.
     """
     rows, width = value.shape
     value = value.contiguous()
@@ -35,14 +37,14 @@ def quantize(
 
 @triton.jit
 def quantize_kernel(value, codes, scales, width, block: tl.constexpr):
-    """Round one row: its largest number becomes the largest that 8 bits hold."""
+    """Scale one row so that its largest absolute value becomes FP8_MAX, and round it."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, block)
     inside = column < width
     place = row * width + column
-    found = tl.load(value + place, mask=inside, other=0.0).to(tl.float32)
-    scale = tl.div_rn(tl.maximum(tl.max(tl.abs(found), 0), SMALLEST), LARGEST)
-    scaled = tl.div_rn(found, scale)
-    clamped = tl.minimum(tl.maximum(scaled, -LARGEST), LARGEST)
+    whole = tl.load(value + place, mask=inside, other=0.0).to(tl.float32)
+    scale = tl.div_rn(tl.maximum(tl.max(tl.abs(whole), 0), LEAST_MAXIMUM), FP8_MAX)
+    scaled = tl.div_rn(whole, scale)
+    clamped = tl.minimum(tl.maximum(scaled, -FP8_MAX), FP8_MAX)
     tl.store(codes + place, clamped.to(codes.dtype.element_ty), mask=inside)
     tl.store(scales + row, scale)

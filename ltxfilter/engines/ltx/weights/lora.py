@@ -1,4 +1,4 @@
-"""LoRAs: small files that change a transformer's weights when it is loaded."""
+"""LoRAs: files of low-rank changes that are added to a transformer's weights when it is loaded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 
 from ltxfilter.engines.ltx.weights import files
-from ltxfilter.engines.ltx.weights.files import Kind
-from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.engines.ltx.weights.files import FileKind
+from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
@@ -17,31 +17,38 @@ PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.w
 
 
 class Lora:
-    """What one file adds to which layers: strength * alpha / rank * B A."""
+    """One file, which adds strength * alpha / rank * B A to each of its layers.
+
+    (Hu et al. 2021, "LoRA: low-rank adaptation of large language models", section 4.1.)
+    """
 
     def __init__(self, path: str, strength: float, device: torch.device) -> None:
         """Read the file's header only. Raises EngineUnavailableError."""
         self.path = path
         self._strength = strength
         self._device = device
-        self._file = files.open_file(path, Kind.LORA, "--lora")
-        self._names: dict[str, tuple[str, str, str]] = {}
+        self._file = files.open_file(path, FileKind.LORA, "--lora")
+        self._names: dict[str, tuple[str, str, str]] = {}  # layer -> names of A, B and alpha
         for name in self._file.tensors:
             for down, up in PAIRS:
                 if name.endswith(down):
                     stem = name.removesuffix(down)
                     self._names[_layer(stem)] = (name, stem + up, stem + ".alpha")
-        torn = [up for _, up, _ in self._names.values() if up not in self._file.tensors]
-        if torn:
-            raise EngineUnavailableError(f"--lora {path}: it lacks {torn[0]}")
+        missing = [up for _, up, _ in self._names.values() if up not in self._file.tensors]
+        if missing:
+            raise EngineUnavailableError(f"--lora {path}: it lacks {missing[0]}")
 
     @property
     def layers(self) -> Iterable[str]:
-        """The layers that it changes, by their names in the transformer, sound's among them."""
+        """The names in the transformer of the layers that it changes, audio's included."""
         return self._names
 
     def added_to(self, layer: str, weight: torch.Tensor) -> torch.Tensor:
-        """Return a layer's weight [out, in] with its change, float32. Raises."""
+        """Return a layer's weight [out, in] with its change, float32.
+
+        A layer that it does not change comes back as it is. Raises EngineUnavailableError if the
+        shapes differ.
+        """
         if layer not in self._names:
             return weight
         down, up, alpha = self._names[layer]
@@ -59,19 +66,36 @@ class Lora:
 
 
 def named_loras(options: ModelOptions, device: torch.device, *, distilled: bool) -> list[Lora]:
-    """Return the LoRAs that options name; distilled: with the one for the last steps. Raises."""
+    """Return the LoRAs that options name. Raises EngineUnavailableError.
+
+    distilled: with `options.distilled_lora`, for the refining steps.
+    """
     named = [*options.loras]
     if distilled and options.distilled_lora:
         named.append(options.distilled_lora)
     return [Lora(path, strength, device) for path, strength in named]
 
 
+def reference_downscale(options: ModelOptions) -> int:
+    """Return how many times smaller than the picture an IC-LoRA wants its reference clip.
+
+    Raises OptionError where no LoRA is named, EngineUnavailableError for one that cannot be read.
+    """
+    if not options.loras:
+        raise OptionError("option reference=1: name an IC-LoRA by --lora FILE")
+    loras = [files.open_file(path, FileKind.LORA, "--lora") for path, _ in options.loras]
+    return max(int(file.metadata.get("reference_downscale_factor", 1)) for file in loras)
+
+
 def check_layers(lora: Lora, known: frozenset[str]) -> None:
-    """Refuse a LoRA for layers that the transformer does not have. Raises."""
-    strange = [name for name in lora.layers if files.video_only(name) and name not in known]
-    if strange:
+    """Refuse a LoRA for layers that the transformer does not have.
+
+    known: the transformer's linear layers. Raises EngineUnavailableError.
+    """
+    unknown = [name for name in lora.layers if files.is_video_tensor(name) and name not in known]
+    if unknown:
         raise EngineUnavailableError(
-            f"--lora {lora.path}: made for another model: the checkpoint has no {strange[0]}"
+            f"--lora {lora.path}: made for another model: the checkpoint has no {unknown[0]}"
         )
 
 

@@ -1,0 +1,59 @@
+"""Which file each model is in, how its tensors are named there, and its class without weights.
+
+The models are "transformer", "refiner" (a second transformer, with the distilled LoRA), "encoder",
+"decoder", "spatial" and "temporal" (the upsamplers).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ltxfilter.engines.ltx.models import tiny_vae, upstream
+from ltxfilter.engines.ltx.weights import files
+from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.fill import Naming, transformer_name, vae_naming
+from ltxfilter.errors import EngineUnavailableError
+
+TRANSFORMERS = ("transformer", "refiner")
+UPSAMPLERS = {"spatial": FileKind.SPATIAL, "temporal": FileKind.TEMPORAL}
+NAMINGS: dict[str, Naming] = {
+    **dict.fromkeys(TRANSFORMERS, transformer_name),
+    "encoder": vae_naming(files.ENCODER),
+    "decoder": vae_naming(files.DECODER),
+}
+
+
+def file_kind(name: str, *, tiny: bool) -> FileKind:
+    """Return the kind of file that holds a model.
+
+    tiny: the encoder and the decoder are those of the tiny autoencoder.
+    """
+    if tiny and name in tiny_vae.MODULES:
+        return FileKind.TINY_VAE
+    return UPSAMPLERS.get(name, FileKind.CHECKPOINT)
+
+
+def naming_of(name: str, kind: FileKind) -> Naming:
+    """Return how a model's tensors are named in a file of a kind."""
+    if kind is FileKind.TINY_VAE:
+        return lambda tensor: tensor if tensor.startswith(name) else None
+    return NAMINGS.get(name, str)
+
+
+def empty_model(name: str, file: ModelFile) -> torch.nn.Module:
+    """Return a model without weights, on torch's meta device. Raises EngineUnavailableError."""
+    if file.kind is FileKind.TINY_VAE:
+        return tiny_vae.meta_module(name)
+    config = dict(file.config)
+    kind = name
+    if name in TRANSFORMERS:
+        kind = "transformer"
+        config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
+    elif name in UPSAMPLERS:
+        kind = "upsampler"
+    try:
+        return upstream.meta_module(kind, config, file.metadata)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineUnavailableError(
+            f"{file.path}: ltx_core cannot build its {name}: {error}"
+        ) from None

@@ -1,0 +1,209 @@
+"""What the four LTX engines share: their options, the opening of models, memory checks.
+
+The engines are siblings, and none of them imports another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ltxfilter.engines.base import Engine
+from ltxfilter.engines.ltx import missing_packages
+from ltxfilter.engines.ltx.latent_shape import LEAST_TILE
+from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.frame import VideoInfo
+from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.windows.window import WindowShape
+
+if TYPE_CHECKING:
+    import torch
+
+    from ltxfilter.engines.ltx.diffusion.canvas import Canvas
+    from ltxfilter.engines.ltx.diffusion.samplers import Guidance
+    from ltxfilter.engines.ltx.models.resident import Models
+
+DECODING_BYTES = 12 * 4  # bytes of host memory per pixel and frame, measured with float32 on a CPU
+STG_BLOCKS = (29, 28)  # blocks that Lightricks perturbs: of LTX-2, of LTX-2.3
+
+SEED = EngineOption("seed", 0, "The noise is generated from this seed.")
+TILE = EngineOption(
+    "tile",
+    0,
+    "Frames are decoded in tiles of this many pixels a side; 0 decodes whole frames.",
+    low=0,
+)
+OFFLOAD = EngineOption(
+    "offload",
+    False,
+    "The transformer stays in host memory and each block is copied to the GPU when it runs, "
+    "which is slow.",
+)
+BATCH = EngineOption(
+    "batch",
+    1,
+    "This many grids are interpolated at once; the memory for frames grows in proportion.",
+    low=1,
+    high=64,
+    expert=True,
+)
+STRENGTH = EngineOption(
+    "strength",
+    1.0,
+    "Keyframes condition the latents with this strength: 1 keeps them fixed, 0 ignores them.",
+    low=0,
+    high=1,
+    expert=True,
+)
+LATENTS = EngineOption(
+    "latents",
+    0,
+    "This many latent frames of 8 frames each are interpolated at once; 0 chooses by the rates.",
+    low=0,
+    high=32,
+    expert=True,
+)
+TRANSFORMER_OPTIONS = (
+    EngineOption(
+        "fp8",
+        "auto",
+        "rowwise stores weights in 8 bits and multiplies in 8 bits, cast only stores them in 8 "
+        "bits, off keeps 16 bits; auto chooses by the GPU.",
+        ("auto", "rowwise", "cast", "off"),
+    ),
+    EngineOption(
+        "graphs",
+        "auto",
+        "Transformer steps are replayed as CUDA graphs: all of them with on, those of at most 8192 "
+        "tokens with auto.",
+        ("auto", "on", "off"),
+        expert=True,
+    ),
+    EngineOption(
+        "text_memory",
+        -1.0,
+        "The prompt's keys and values are cached in this many GB of device memory; -1 takes a "
+        "quarter of a GPU's free memory, 0 caches nothing.",
+        low=-1,
+        expert=True,
+    ),
+)
+GUIDANCE_OPTIONS = (
+    EngineOption(
+        "cfg",
+        3.0,
+        "Classifier-free guidance away from the negative prompt has this scale; 1 is off.",
+        low=0,
+        high=20,
+        expert=True,
+    ),
+    EngineOption(
+        "stg",
+        1.0,
+        "Spatio-temporal guidance, away from a prediction without self-attention in one block, has "
+        "this scale; 0 is off.",
+        low=0,
+        high=20,
+        expert=True,
+    ),
+    EngineOption(
+        "stg_block",
+        -1,
+        "Spatio-temporal guidance leaves out the self-attention of this block; -1 is 29 for LTX-2 "
+        "and 28 for LTX-2.3.",
+        low=-1,
+        expert=True,
+    ),
+    EngineOption(
+        "rescale",
+        0.7,
+        "The standard deviation of a guided prediction is brought back to the unguided one's by "
+        "this share.",
+        low=0,
+        high=1,
+        expert=True,
+    ),
+    EngineOption(
+        "skip_step",
+        0,
+        "This many steps after each guided step are not guided.",
+        low=0,
+        expert=True,
+    ),
+)
+
+
+class LtxEngine(Engine):
+    """An engine that reads LTX-2's model files and runs the models on one device."""
+
+    uses_models: ClassVar[bool] = True
+
+    memory_advice: ClassVar[str] = ""
+    """Which options lower the use of device memory; the end of a message about too little of it."""
+
+    def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
+        """Take options by name and the files' paths; `open` loads them. Raises OptionError."""
+        self._options = {option.name: option.default for option in self.options} | options
+        tile = self._options.get("tile", 0)
+        if 0 < tile < LEAST_TILE:
+            raise OptionError(f"option tile={tile}: 0, or at least {LEAST_TILE}")
+        self._files = models or ModelOptions()
+        self._device_lock = Lock()  # held while one batch is on the device
+        self._models: Models | None = None
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Return which packages to install."""
+        return missing_packages()
+
+    def close(self) -> None:
+        """Release the models."""
+        if self._models is not None:
+            self._models.close()
+            self._models = None
+
+    def _check_device_memory(
+        self, video: VideoInfo, rate: Fraction | None, shape: WindowShape
+    ) -> None:
+        """Interpolate one window of grey frames as large as any that comes.
+
+        Raises EngineUnavailableError with `memory_advice` if the device's memory is too small.
+        """
+        from ltxfilter.engines.ltx.memory_check import check_window_fits
+
+        check_window_fits(self, video, rate, shape, self.memory_advice)
+
+
+def decoding_bytes(canvas: Canvas, frames: int, device: torch.device) -> int:
+    """Return the host memory that decoding `frames` frames at once takes: none beside a GPU."""
+    return DECODING_BYTES * canvas.width * canvas.height * frames if device.type == "cpu" else 0
+
+
+def choose_guidance(models: Models, options: Mapping[str, Any]) -> Guidance:
+    """Return the guidance that the values of GUIDANCE_OPTIONS describe.
+
+    Raises EngineUnavailableError if the context file has no negative prompt to guide away from,
+    OptionError for a block that the transformer does not have.
+    """
+    from ltxfilter.engines.ltx.diffusion.samplers import Guidance
+
+    if options["cfg"] != 1 and models.negative_context() is None:
+        raise EngineUnavailableError(
+            f"--context {models.options.context}: it has no negative prompt to guide away from; "
+            "make it with ltxfilter context --negative, or use cfg=1"
+        )
+    block = options["stg_block"]
+    if block >= models.blocks:
+        raise OptionError(f"option stg_block={block}: the model has {models.blocks} blocks")
+    if block < 0:
+        is_2_3 = models.checkpoint.config["transformer"].get("cross_attention_adaln", False)
+        block = min(STG_BLOCKS[bool(is_2_3)], models.blocks - 1)
+    return Guidance(
+        cfg=options["cfg"],
+        stg=options["stg"],
+        blocks=(block,),
+        rescale=options["rescale"],
+        skip=options["skip_step"],
+    )
