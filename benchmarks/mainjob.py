@@ -33,7 +33,7 @@ def measure(clip: Path, fps: str, path: str, engine: str, folder: Path) -> Row:
     began = time.perf_counter()
     log, usage = (_through_file if path == "file" else _through_pipe)(clip, target, fps, engine)
     wall = time.perf_counter() - began
-    found = re.search(r"in (\d+), out (\d+): (\d+) passed through, (\d+) drawn, (\d+) held", log)
+    found = re.search(r"in (\d+), out (\d+): (\d+) passed through, (\d+) interpolated, (\d+) repeated", log)
     if not found:
         raise RuntimeError(f"{clip.name}: no statistics in {log!r}")
     frames_in, frames_out, passed, drawn, held = map(int, found.groups())
@@ -47,8 +47,8 @@ def measure(clip: Path, fps: str, path: str, engine: str, folder: Path) -> Row:
         "fps": fps,
         "in": frames_in,
         "passed": passed,
-        "drawn": drawn,
-        "held": held,
+        "interpolated": interpolated,
+        "repeated": repeated,
         "out": frames_out,
         "s in": round(float(_presented(clip)[1]), 3),
         "s out": round(float(lasts), 3),

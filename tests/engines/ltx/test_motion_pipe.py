@@ -74,7 +74,7 @@ class Ran(NamedTuple):
     before: list[bytes]
     after: list[bytes]
     said: str
-    drawn: int
+    interpolated: int
     fallbacks: int
 
 
@@ -83,9 +83,9 @@ def run(clip: Path, capsys: pytest.CaptureFixture[str], *words: str) -> Ran:
     out = clip.with_name("out.mkv")
     assert main.run(["-y", "-i", str(clip), *words, "-c:v", "ffv1", str(out)]) == 0
     said = capsys.readouterr().err
-    drawn = int(re.findall(r"(\d+) drawn,", said)[0])
-    again = re.findall(r"drawn again more simply (\d+)", said)
-    return Ran(pictures(clip), pictures(out), said, drawn, int(again[0]) if again else 0)
+    interpolated = int(re.findall(r"(\d+) interpolated,", said)[0])
+    again = re.findall(r"taken from a fallback (\d+)", said)
+    return Ran(pictures(clip), pictures(out), said, interpolated, int(again[0]) if again else 0)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_originals_are_untouched_at_every_rate(
     shown = ran.after[::step]
     assert shown == ran.before[::apart][: len(shown)]
     assert len(set(shown)) == len(shown) > 1
-    assert ran.drawn > len(ran.after) // 3
+    assert ran.interpolated > len(ran.after) // 3
 
 
 @pytest.mark.parametrize("target", ["source", "60"])
@@ -116,7 +116,7 @@ def test_a_variable_rate_is_doubled_in_place_and_made_steady(
     clip = scrolling(tmp_path / "vfr.mkv", times=times)
     ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
     assert len(set(ran.before)) == len(ran.before) == 15
-    assert ran.drawn >= 10
+    assert ran.interpolated >= 10
     if target == "source":
         assert ran.after[::2] == ran.before
     else:
@@ -129,7 +129,7 @@ def test_any_number_of_threads_draws_alike(models, tmp_path, capsys, spec):
     asked = ["--engine", spec, *flags(models)]
     one, three = (run(clip, capsys, *asked, "-threads", count) for count in "13")
     assert one.after == three.after
-    assert one.drawn == three.drawn >= 10
+    assert one.interpolated == three.interpolated >= 10
 
 
 def test_between_two_pipes(models, tmp_path):
@@ -140,7 +140,7 @@ def test_between_two_pipes(models, tmp_path):
     )
     assert result.codes == [0, 0], result.err
     assert pictures(result.out)[::2] == pictures(clip)
-    assert "14 drawn" in result.err
+    assert "14 interpolated" in result.err
 
 
 def broken(models: ModelOptions, folder: Path) -> ModelOptions:
@@ -159,7 +159,7 @@ def broken(models: ModelOptions, folder: Path) -> ModelOptions:
 def test_what_is_no_number_is_drawn_by_flow_and_counted(models, tmp_path, capsys, spec):
     clip = scrolling(tmp_path / "in.mkv")
     ran = run(clip, capsys, "--engine", spec, *flags(broken(models, tmp_path)))
-    assert ran.drawn == ran.fallbacks == 14
+    assert ran.interpolated == ran.fallbacks == 14
     assert ran.said.count("NaN") == 1
     assert ran.after[::2] == ran.before
     flow = run(clip, capsys, "--engine", "flow:prior=0:curved=0")
@@ -204,4 +204,4 @@ def test_the_tiny_autoencoder_can_be_named_in_the_environment(
     clip = scrolling(tmp_path / "in.mkv", seconds=0.2)
     monkeypatch.setenv("LTXFILTER_TINY_VAE", str(models.tiny_vae))
     words = flags(replace(models, tiny_vae=None))
-    assert run(clip, capsys, "--engine", "ltx-motion:vae=tiny", *words).drawn == 4
+    assert run(clip, capsys, "--engine", "ltx-motion:vae=tiny", *words).interpolated == 4
