@@ -30,13 +30,6 @@ def test_push_frames(clip: Path):
     assert example("push_frames.py", clip) == "50 frames at 50 per second\n"
 
 
-def test_custom_engine(clip: Path, tmp_path: Path):
-    out = tmp_path / "out.mkv"
-    said = example("custom_engine.py", clip, out)
-    assert said == "25 passed through, 24 interpolated, 1 repeated\n"
-    assert out.stat().st_size
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the pipe's writer in /proc")
 def test_pipe(clip: Path, tmp_path: Path, ffmpeg: str):
     (tmp_path / "ffmpeg").symlink_to(ffmpeg)

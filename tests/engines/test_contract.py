@@ -14,7 +14,7 @@ from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame
 from ltxfilter.windows.window import Interval, Join, Window
 
-NAMES = [name for name in engines.ENGINES if not getattr(engines.engine_class(name), "files", ())]
+NAMES = [name for name in engines.engine_names() if not engines.engine_class(name).files]
 EVERY = pytest.mark.parametrize("name", NAMES)  # those with model files: see test_ltx_engines.py
 
 

@@ -34,6 +34,9 @@ def shell(tmp_path: Path, ffmpeg: str):
     programs.mkdir()
     (programs / "ffmpeg").symlink_to(ffmpeg)
     path = os.pathsep.join([str(programs), str(Path(PYTHON).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path}
+    if GIVEN:
+        del environment["PYTHONPATH"]  # this checkout, which conftest.py puts there
     folder = tmp_path / "folder"
     folder.mkdir()
 
@@ -41,7 +44,7 @@ def shell(tmp_path: Path, ffmpeg: str):
         done = subprocess.run(
             command,
             cwd=folder,
-            env={**os.environ, "PATH": path},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=100,
