@@ -1,17 +1,18 @@
-"""Clips as planes in memory, and other filters run over the same frames by ffmpeg."""
+"""Clips as planes in memory, and the output of ffmpeg's filters for the same frames."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 
 from ltxfilter.frame import Planes, VideoInfo
@@ -23,7 +24,7 @@ KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".ts", ".avi")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Some frames of a clip, at a nominal 25 per second."""
+    """Some frames of a clip, at a nominal rate of 25 frames per second."""
 
     name: str
     info: VideoInfo
@@ -39,17 +40,8 @@ def load(path: Path, count: int) -> Clip:
     """Decode up to `count` frames to yuv420p, or yuv420p10le where there is more than 8 bits."""
     width, height, pix_fmt = _probe(path)
     kept = "yuv420p10le" if "10" in pix_fmt or "12" in pix_fmt else "yuv420p"
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        "-map",
-        "0:v:0",
-        "-fps_mode",
-        "passthrough",
-    ]
+    command = [ffmpeg_exe(), "-v", "error", "-i", str(path)]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough"]
     command += ["-frames:v", str(count), "-pix_fmt", kept, "-f", "rawvideo", "-"]
     info = VideoInfo(width, height, kept, plane_shapes(kept, width, height), Fraction(25))
     done = subprocess.run(command, capture_output=True, check=True)
@@ -57,11 +49,20 @@ def load(path: Path, count: int) -> Clip:
 
 
 def _probe(path: Path) -> tuple[int, int, str]:
-    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-of", "json"]
-    command += ["-show_entries", "stream=width,height,pix_fmt", str(path)]
-    text = subprocess.run(command, capture_output=True, check=True).stdout
-    stream = json.loads(text)["streams"][0]
-    return stream["width"], stream["height"], stream["pix_fmt"]
+    """Return the width, height and pixel format of a clip's first video stream."""
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        return codec.width, codec.height, str(codec.pix_fmt)
+
+
+@cache
+def ffmpeg_exe() -> str:
+    """Return the path of an ffmpeg: the system's, or else the static one of imageio-ffmpeg."""
+    if path := shutil.which("ffmpeg"):
+        return path
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def _split(data: bytes, info: VideoInfo) -> Iterator[Planes]:
@@ -87,14 +88,14 @@ def write_y4m(path: Path, frames: Iterable[Planes], info: VideoInfo, rate: Fract
 
 
 def read_raw(path: Path, info: VideoInfo) -> list[Planes]:
-    """Read what `filtered` kept."""
+    """Read the raw frames of a file, in the format that `info` describes."""
     return list(_split(path.read_bytes(), info))
 
 
 def filtered(clip: Clip, step: int, graph: str, cache: Path) -> list[Planes]:
-    """Run every `step`-th frame through an ffmpeg filter graph; its output is kept in `cache`.
+    """Return the output of an ffmpeg filter graph for every `step`-th frame of a clip.
 
-    `{rate}` in `graph` stands for the rate to draw.
+    graph: `{rate}` in it stands for the output rate. cache: folder that outputs are kept in.
     """
     key = hashlib.sha256(f"{clip.name} {len(clip.frames)} {step} {graph}".encode()).hexdigest()[:16]
     kept = cache / f"{key}.yuv"
@@ -102,7 +103,7 @@ def filtered(clip: Clip, step: int, graph: str, cache: Path) -> list[Planes]:
         source = cache / f"{key}-{os.getpid()}.y4m"
         write_y4m(source, clip.frames[::step], clip.info, Fraction(25))
         target = source.with_suffix(".part")
-        command = ["ffmpeg", "-v", "error", "-y", "-i", str(source)]
+        command = [ffmpeg_exe(), "-v", "error", "-y", "-i", str(source)]
         command += ["-vf", graph.format(rate=25 * step), "-fps_mode", "passthrough"]
         command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", str(target)]
         subprocess.run(command, check=True)
