@@ -1,4 +1,4 @@
-"""Clips as planes in memory, and other filters run over the same frames by ffmpeg."""
+"""Clips as planes in memory, and the output of ffmpeg's filters for the same frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".ts", ".avi")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Some frames of a clip, at a nominal 25 per second."""
+    """Some frames of a clip, at a nominal rate of 25 frames per second."""
 
     name: str
     info: VideoInfo
@@ -78,14 +78,14 @@ def write_y4m(path: Path, frames: Iterable[Planes], info: VideoInfo, rate: Fract
 
 
 def read_raw(path: Path, info: VideoInfo) -> list[Planes]:
-    """Read what `filtered` kept."""
+    """Read the raw frames of a file, in the format that `info` describes."""
     return list(_split(path.read_bytes(), info))
 
 
 def filtered(clip: Clip, step: int, graph: str, cache: Path) -> list[Planes]:
-    """Run every `step`-th frame through an ffmpeg filter graph; its output is kept in `cache`.
+    """Return the output of an ffmpeg filter graph for every `step`-th frame of a clip.
 
-    `{rate}` in `graph` stands for the rate to draw.
+    graph: `{rate}` in it stands for the output rate. cache: folder that outputs are kept in.
     """
     key = hashlib.sha256(f"{clip.name} {len(clip.frames)} {step} {graph}".encode()).hexdigest()[:16]
     kept = cache / f"{key}.yuv"

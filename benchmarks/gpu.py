@@ -1,8 +1,8 @@
-"""How fast the LTX engines' models run at their published size, with random weights, on a GPU.
+"""How fast the LTX engines' models run on a GPU, at their published size with random weights.
 
-Every row is a window of an engine: each of its steps is timed on its own and counted as often as
-the window takes it. --official draws whole windows instead, by `ltx-keyframe` and by the official
-pipeline as it is called. --tiny runs the same code with tiny models, on a CPU if need be.
+Every row is a window of an engine: each call of a model is timed alone and counted as often as the
+window makes it. --official times whole windows instead, of `ltx-keyframe` and of the official
+pipeline. --tiny runs the same code with tiny models, also on a CPU.
 """
 
 from __future__ import annotations
@@ -14,59 +14,64 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import ltx_sizes as sizes
 from benchmarks import record
-from benchmarks.gpu_windows import ROWS, Row, Step
+from benchmarks.gpu_windows import ROWS, ModelCall, Row
 from ltxfilter.engines.ltx import missing_packages
 
 if TYPE_CHECKING:
     from benchmarks.gpu_models import Bench
 
-LAYER = (5610, 4096)  # tokens and width of the linear layer that is timed on its own
-CEILING_GOAL = 0.7  # of the measured matrix products, in the transformer
-LINEAR_GOAL = 1.5  # times as fast in 8 bits, its scaling included
-LARGE = 8192  # side of the matrix products that the ceiling is measured with
+LAYER = (5610, 4096)  # tokens and width of the linear layer that is timed alone
+CEILING_GOAL = 0.7  # share of the operations per second of one large matrix product
+LINEAR_GOAL = 1.5  # times as fast in 8 bits as in 16, the scaling of the input included
+LARGE = 8192  # side of that matrix product
 
 
 def measure(bench: Bench, mode: str, top: float, pattern: str) -> Iterator[dict[str, Any]]:
-    """Yield a line of the table per row whose name holds `pattern`."""
+    """Yield a line of the table per row whose name contains `pattern`.
+
+    mode: how the transformer of `bench` is stored. top: operations per second of one large matrix
+    product in that precision.
+    """
     for row in ROWS:
         if pattern in row.name:
-            found = [(step, count, bench.time(step)) for step, count in row.steps]
-            yield {"row": row.name, "precision": "bf16" if mode == "off" else "fp8"} | _line(
-                row, found, top
-            )
+            timings = [(call, count, bench.time(call)) for call, count in row.calls]
+            precision = "bf16" if mode == "off" else "fp8"
+            yield {"row": row.name, "precision": precision} | _line(row, timings, top)
 
 
-def _line(row: Row, found: list[tuple[Step, int, Any]], top: float) -> dict[str, Any]:
-    failed = next((f"{step.part}: {t}" for step, _, t in found if isinstance(t, str)), None)
+def _line(row: Row, timings: list[tuple[ModelCall, int, Any]], top: float) -> dict[str, Any]:
+    failed = next((f"{call.model}: {t}" for call, _, t in timings if isinstance(t, str)), None)
     if failed:
         return {"failed": failed}
-    drawing = [entry for entry in found if entry[0].part == "transformer"]
-    spent = sum(count * timing.seconds for _, count, timing in drawing)
-    replayed = sum(count * (t.graph_seconds or t.text_seconds) for _, count, t in drawing)
-    flops = sum(count * step.flops for step, count, _ in drawing)
-    without_text = flops - sizes.text_flops() * sum(count for _, count, _ in drawing)
+    denoising = [entry for entry in timings if entry[0].model == "transformer"]
+    spent = sum(count * timing.seconds for _, count, timing in denoising)
+    replayed = sum(count * (t.graph_seconds or t.text_seconds) for _, count, t in denoising)
+    flops = sum(count * call.flops for call, count, _ in denoising)
+    without_text = flops - sizes.text_flops() * sum(count for _, count, _ in denoising)
     return {
-        "tokens": max((step.tokens for step, _, _ in drawing), default=0),
-        "forwards": sum(count for _, count, _ in drawing),
-        "ms per frame": _per_frame(row, found, lambda t: t.seconds),
-        "text remembered": _per_frame(row, found, lambda t: t.text_seconds),
-        "and graphs": _per_frame(row, found, lambda t: t.graph_seconds or t.text_seconds),
+        "tokens": max((call.tokens for call, _, _ in denoising), default=0),
+        "forwards": sum(count for _, count, _ in denoising),
+        "ms per frame": _per_frame(row, timings, lambda t: t.seconds),
+        "text cached": _per_frame(row, timings, lambda t: t.text_seconds),
+        "and graphs": _per_frame(row, timings, lambda t: t.graph_seconds or t.text_seconds),
         "of that transformer": 1000 * spent / row.out,
-        "TFLOP": sum(count * step.flops for step, count, _ in found) / sizes.TERA,
+        "TFLOP": sum(count * call.flops for call, count, _ in timings) / sizes.TERA,
         "TFLOP/s in transformer": flops / spent / sizes.TERA if spent else 0.0,
         "of ceiling": flops / spent / top if spent else 0.0,
         "of ceiling, graphs": without_text / replayed / top if replayed else 0.0,
-        "peak GB": max((timing.peak_bytes or 0) for _, _, timing in found) / 1e9,
+        "peak GB": max((timing.peak_bytes or 0) for _, _, timing in timings) / 1e9,
     }
 
 
-def _per_frame(row: Row, found: list[tuple[Step, int, Any]], of: Callable[[Any], float]) -> float:
+def _per_frame(
+    row: Row, timings: list[tuple[ModelCall, int, Any]], seconds: Callable[[Any], float]
+) -> float:
     """Return milliseconds per output frame."""
-    return 1000 * sum(count * of(timing) for _, count, timing in found) / row.out
+    return 1000 * sum(count * seconds(timing) for _, count, timing in timings) / row.out
 
 
 def verdicts(lines: list[dict[str, Any]], linears: dict[str, float]) -> Iterator[str]:
-    """Yield each goal, and how far it is reached."""
+    """Yield a sentence for each goal: what was measured, and the goal."""
     best = {
         precision: max(
             (max(line["of ceiling"], line["of ceiling, graphs"]), line["row"])
@@ -86,19 +91,18 @@ def verdicts(lines: list[dict[str, Any]], linears: dict[str, float]) -> Iterator
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table, and write results/gpu.json on a GPU."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiny", action="store_true", help="tiny models, on a CPU if need be")
-    parser.add_argument("--only", default="", help="rows whose name holds this")
-    parser.add_argument("--official", action="store_true", help="beside the official pipeline")
-    parser.add_argument("--folder", help="where --official puts 42 GB of files; fast storage")
-    parser.add_argument("--steps", type=int, default=30, help="guided ones, with --official")
+    parser.add_argument("--tiny", action="store_true", help="use tiny models, also on a CPU")
+    parser.add_argument("--only", default="", help="only rows whose name contains this")
+    parser.add_argument(
+        "--official", action="store_true", help="compare with the official pipeline instead"
+    )
+    parser.add_argument("--folder", help="where --official writes 42 GB of files; fast storage")
+    parser.add_argument("--steps", type=int, default=30, help="guided steps, with --official")
     asked = parser.parse_args(argv)
     if missing := missing_packages():
         print(f"nothing is measured: {missing}")
         return 0
     import torch
-
-    from benchmarks import gpu_motion
-    from benchmarks.gpu_models import Bench, ceiling, linear_seconds
 
     cuda = torch.cuda.is_available()
     if not cuda and not asked.tiny:
@@ -109,16 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         from benchmarks import gpu_official
 
         return gpu_official.run(device, tiny=asked.tiny, folder=asked.folder, steps=asked.steps)
-    lines: list[dict[str, Any]] = []
-    tops: dict[str, float] = {}
-    linears: dict[str, float] = {}
-    for mode in ("off", "rowwise"):
-        tops[mode] = ceiling(device, mode, 256 if asked.tiny else LARGE)
-        linears[mode] = linear_seconds(device, mode, *((64, 64) if asked.tiny else LAYER))
-        bench = Bench(device, mode, asked.tiny)
-        lines += measure(bench, mode, tops[mode], asked.only)
-        lines += gpu_motion.measure(bench, mode, asked.only, tiny=asked.tiny)
-        bench.models.close()
+    lines, tops, linears = _measure_all(device, asked.only, tiny=asked.tiny)
     for line in lines:
         print(", ".join(f"{key} {record.text(value)}" for key, value in line.items()))
     for verdict in verdicts(lines, linears):
@@ -129,6 +124,26 @@ def main(argv: list[str] | None = None) -> int:
         more = {"ceilings": tops, "linears": linears, "goals": goals, "only": asked.only}
         print(record.write("gpu", lines, device=name, **more))
     return 0
+
+
+def _measure_all(
+    device: Any, pattern: str, *, tiny: bool
+) -> tuple[list[dict[str, Any]], dict[str, float], dict[str, float]]:
+    """Return the table, and by precision the ceiling and the seconds of one linear layer."""
+    from benchmarks import gpu_motion
+    from benchmarks.gpu_models import Bench, ceiling, linear_seconds
+
+    lines: list[dict[str, Any]] = []
+    tops: dict[str, float] = {}
+    linears: dict[str, float] = {}
+    for mode in ("off", "rowwise"):
+        tops[mode] = ceiling(device, mode, 256 if tiny else LARGE)
+        linears[mode] = linear_seconds(device, mode, *((64, 64) if tiny else LAYER))
+        bench = Bench(device, mode, tiny)
+        lines += measure(bench, mode, tops[mode], pattern)
+        lines += gpu_motion.measure(bench, mode, pattern, tiny=tiny)
+        bench.models.close()
+    return lines, tops, linears
 
 
 if __name__ == "__main__":

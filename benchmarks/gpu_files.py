@@ -1,4 +1,4 @@
-"""Model files of the published size with random weights, for what loads its models from files."""
+"""Model files of the published size with random weights, for code that loads models from files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from benchmarks import ltx_sizes as sizes
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.options import ModelOptions
 
-POOL = 1 << 22  # random numbers; they are written again and again
-SPREAD = 0.02  # deviation of a random weight
+POOL = 1 << 22  # random numbers, which are written again and again
+SPREAD = 0.02  # standard deviation of a random weight
 DTYPE = torch.bfloat16
 
 Shape = tuple[int, ...]
-Entry = tuple[str, Shape, bool]  # name, shape, whether it is ones
+Entry = tuple[str, Shape, bool]  # name, shape, True for ones instead of random numbers
 
 
 def write_models(folder: Path, config: Mapping[str, Any], spatial: Mapping[str, Any]) -> int:
-    """Write a checkpoint with sound, a spatial upsampler and a context; return their bytes."""
+    """Write a checkpoint with audio, a spatial upsampler and a context; return their bytes."""
     written = write_tensors(
         folder / "checkpoint.safetensors",
         checkpoint_entries(config),
@@ -45,7 +45,7 @@ def write_models(folder: Path, config: Mapping[str, Any], spatial: Mapping[str, 
 
 
 def options(folder: Path, device: torch.device) -> ModelOptions:
-    """Return where `write_models` put what."""
+    """Return the paths of the files that `write_models` wrote."""
     return ModelOptions(
         checkpoint=str(folder / "checkpoint.safetensors"),
         spatial_upsampler=str(folder / "spatial.safetensors"),
@@ -55,30 +55,30 @@ def options(folder: Path, device: torch.device) -> ModelOptions:
 
 
 def checkpoint_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
-    """Yield the tensors of a checkpoint as published, but for the text layers and sound's VAE."""
+    """Yield the tensors of a checkpoint as published, without text layers and audio's VAE."""
     with torch.device("meta"):
         joint = LTXModelConfigurator.from_config(dict(config))
     yield from entries(joint, "model.diffusion_model.")
-    for part in ("encoder", "decoder"):
-        prefix = f"vae.{part}."
-        for name, shape, ones in entries(upstream.meta_module(part, config, {}), prefix):
-            if part == "encoder" or not name.startswith(f"{prefix}per_channel_statistics."):
-                yield name.replace(f"{prefix}per_channel", "vae.per_channel"), shape, ones
+    for name in ("encoder", "decoder"):
+        prefix = f"vae.{name}."
+        for tensor, shape, ones in entries(upstream.meta_module(name, config, {}), prefix):
+            if name == "encoder" or not tensor.startswith(f"{prefix}per_channel_statistics."):
+                yield tensor.replace(f"{prefix}per_channel", "vae.per_channel"), shape, ones
 
 
 def entries(module: torch.nn.Module, prefix: str) -> Iterator[Entry]:
-    """Yield the names and shapes of a module's tensors."""
+    """Yield the names and shapes of a module's tensors, and which are ones."""
     for name, value in module.state_dict().items():
         scale = "norm" in name and value.ndim == 1
         yield prefix + name, tuple(value.shape), scale or name.endswith("std-of-means")
 
 
 def write_tensors(path: Path, wanted: Iterable[Entry], metadata: Mapping[str, str]) -> int:
-    """Write a safetensors file piece by piece; return its bytes."""
-    found = list(wanted)
+    """Write a safetensors file piece by piece; return its size in bytes."""
+    tensors = list(wanted)
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     place = 0
-    for name, shape, _ in found:
+    for name, shape, _ in tensors:
         end = place + prod(shape) * DTYPE.itemsize
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [place, end]}
         place = end
@@ -89,7 +89,7 @@ def write_tensors(path: Path, wanted: Iterable[Entry], metadata: Mapping[str, st
     ones = _bytes(torch.ones(POOL))
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for _, shape, flat in found:
+        for _, shape, flat in tensors:
             _repeat(file, ones if flat else random, prod(shape) * DTYPE.itemsize)
         return file.tell()
 
@@ -100,6 +100,6 @@ def _bytes(values: torch.Tensor) -> memoryview:
 
 def _repeat(file: BinaryIO, pool: memoryview, count: int) -> None:
     while count:
-        part = min(count, len(pool))
-        file.write(pool[:part])
-        count -= part
+        piece = min(count, len(pool))
+        file.write(pool[:piece])
+        count -= piece

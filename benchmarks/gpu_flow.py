@@ -1,7 +1,7 @@
-"""How fast `flow` draws on CUDA: output frames per second, memory, and each kernel on its own.
+"""How fast `flow` is on CUDA: output frames per second, memory, and the time of each kernel.
 
-Frames lie decoded in host memory, drawn ones come back there; neither decoding nor encoding is
-part of it. --tiny runs the same code on small pictures, without a GPU where TRITON_INTERPRET=1.
+Frames are in host memory before and after; decoding and encoding are not measured. --tiny runs the
+same code on small pictures, also without a GPU if TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from ltxfilter.windows.window import Join, WindowShape
 
 SIZES = {"1080p": (1920, 1080, "yuv420p"), "4k": (3840, 2160, "yuv420p10le")}
 TINY = {"tiny": (64, 48, "yuv420p")}
-RATE = Fraction(25)  # of keyframes; twice that comes out
-DIFFERENT = 12  # keyframes, shown forth and back
-WARM, TIMED = 30, 300  # windows
-MOST_THREADS = 4  # that draw at once
+RATE = Fraction(25)  # keyframes per second; the output rate is twice that
+DIFFERENT = 12  # keyframes, repeated forwards and backwards
+WARM, TIMED = 30, 300  # windows before the measurement, and during it
+MOST_THREADS = 4  # that interpolate at once
 REPEATS = 20  # of one kernel in a graph
 GOAL = 500  # output frames per second at 1080p on one H200
 Row = dict[str, Any]
 
 
-class Uncut:
-    """One long shot."""
+class NoCuts:
+    """A scene-cut detector that never finds a cut."""
 
     def join(self, left: Frame, right: Frame, reset: bool) -> Join:  # noqa: ARG002
-        """Return DRAW."""
+        """Return INTERPOLATE for any two frames."""
         return Join.INTERPOLATE
 
 
 def moving(video: VideoInfo, count: int) -> list[Planes]:
-    """Return pictures of a soft random pattern that moves by 6 pixels along x, 2 along y."""
+    """Return frames of a soft random pattern that moves by 6 pixels along x and 2 along y."""
     rng = np.random.default_rng(1)
     room = 6 * count
     noise = rng.integers(0, 256, (video.height + room, video.width + room), dtype=np.uint8)
@@ -78,7 +78,7 @@ def moving(video: VideoInfo, count: int) -> list[Planes]:
 
 
 def make_video(width: int, height: int, pix_fmt: str) -> VideoInfo:
-    """Describe a stream of that size."""
+    """Describe a stream of a size and format."""
     return VideoInfo(width, height, pix_fmt, plane_shapes(pix_fmt, width, height), RATE, 1 / RATE)
 
 
@@ -89,16 +89,16 @@ def endless(video: VideoInfo) -> Iterator[Frame]:
     return (Frame(k / RATE, planes) for k, planes in enumerate(shown))
 
 
-def cut(video: VideoInfo, shape: WindowShape) -> RollingWindow:
-    """Return what turns keyframes into windows, at twice their rate."""
-    return RollingWindow(shape, 2 * RATE, Uncut(), video.interval)
+def windows_of(video: VideoInfo, shape: WindowShape) -> RollingWindow:
+    """Return the rolling window for an output rate of twice the keyframes' rate."""
+    return RollingWindow(shape, 2 * RATE, NoCuts(), video.interval)
 
 
-def drawn(video: VideoInfo, engine: str, threads: int) -> Generator[int]:
-    """Yield how many frames came out, window after window, of an endless stream."""
+def frame_counts(video: VideoInfo, engine: str, threads: int) -> Generator[int]:
+    """Yield the number of output frames of each window of an endless stream."""
     worker = WindowRunner(engine, video, 2 * RATE, threads)
     stage = ordered(
-        prepared(windows(endless(video), cut(video, worker.shape)), worker),
+        prepared(windows(endless(video), windows_of(video, worker.shape)), worker),
         worker.draw,
         stats=StageStats("draw"),
         size_of=lambda _: 2 * video.frame_bytes,
@@ -115,12 +115,12 @@ def drawn(video: VideoInfo, engine: str, threads: int) -> Generator[int]:
 
 
 def per_second(video: VideoInfo, engine: str, threads: int, counts: tuple[int, int]) -> float:
-    """Return output frames per second of wall time, once everything is compiled and warm.
+    """Return output frames per second of wall time, after kernels are compiled and warm.
 
-    counts: windows before that, and windows timed.
+    counts: windows before the measurement, and during it.
     """
     warm, timed = counts
-    stream = drawn(video, engine, threads)
+    stream = frame_counts(video, engine, threads)
     for _ in islice(stream, warm):
         pass
     began = perf_counter()
@@ -131,9 +131,9 @@ def per_second(video: VideoInfo, engine: str, threads: int, counts: tuple[int, i
 
 
 def steps(video: VideoInfo, preset: str, counts: tuple[int, int]) -> Row:
-    """Return milliseconds that a pair takes to be understood and to be drawn, one by one."""
+    """Return the milliseconds per window of `prepare` and of `draw`, one after the other."""
     engine = Flow(preset=preset, device="cuda")
-    rolling = cut(video, engine.open(video, 2 * RATE))
+    rolling = windows_of(video, engine.open(video, 2 * RATE))
     warm, timed = counts
     spent = [0.0, 0.0]
     for number, window in enumerate(islice(windows(endless(video), rolling), warm + timed)):
@@ -149,7 +149,7 @@ def steps(video: VideoInfo, preset: str, counts: tuple[int, int]) -> Row:
 
 
 def kernels(video: VideoInfo, preset: str) -> Row:
-    """Return microseconds of the device that each kernel takes per pair, and launches per pair."""
+    """Return the microseconds on the device per pair of each kernel, and launches per pair."""
     recorded: list[tuple[str, Callable[[], None]]] = []
     plain = device.launch, device.launch_patches
 
@@ -163,7 +163,7 @@ def kernels(video: VideoInfo, preset: str) -> Row:
         return call
 
     engine = Flow(preset=preset, device="cuda")
-    rolling = cut(video, engine.open(video, 2 * RATE))
+    rolling = windows_of(video, engine.open(video, 2 * RATE))
     device.launch, device.launch_patches = map(recording, plain)
     try:
         window = next(iter(windows(endless(video), rolling)))
@@ -179,12 +179,12 @@ def kernels(video: VideoInfo, preset: str) -> Row:
 
 
 def capturing() -> bool:
-    """Return True while a CUDA graph is captured: its launches ran before already."""
+    """Return True while a CUDA graph is captured; its launches have run before."""
     return not device.INTERPRETED and torch.cuda.is_current_stream_capturing()
 
 
 def seconds_of(launch: Callable[[], None]) -> float:
-    """Return how long one launch occupies the device."""
+    """Return the seconds on the device of one launch."""
     if device.INTERPRETED:
         began = perf_counter()
         launch()
@@ -203,7 +203,7 @@ def seconds_of(launch: Callable[[], None]) -> float:
 
 
 def rows(only: str = "", *, tiny: bool = False) -> Iterator[Row]:
-    """Yield a row per size and preset whose name holds `only`; tiny: small and few pictures."""
+    """Yield a row per size and preset whose name contains `only`; tiny: few and small frames."""
     counts = (3, 3) if tiny else (WARM, TIMED)
     threads = 1 if tiny else min(available_threads(), MOST_THREADS)
     for name, size in (TINY if tiny else SIZES).items():
@@ -215,15 +215,15 @@ def rows(only: str = "", *, tiny: bool = False) -> Iterator[Row]:
 
 
 def measure(video: VideoInfo, preset: str, threads: int, counts: tuple[int, int]) -> Row:
-    """Return how fast one preset draws, and what it takes."""
+    """Return how fast one preset is, and its memory."""
     if not device.INTERPRETED:
         torch.cuda.reset_peak_memory_stats()
     fps = per_second(video, f"flow:device=cuda:preset={preset}", threads, counts)
     peak = 0 if device.INTERPRETED else torch.cuda.max_memory_allocated()
     return {
         "output fps": fps,
-        "drawn fps": fps / 2,
-        "ms per drawn frame": 2000 / fps,
+        "interpolated fps": fps / 2,
+        "ms per interpolated frame": 2000 / fps,
         **steps(video, preset, counts),
         "peak MB": peak / 1e6,
         "device us": kernels(video, preset),
@@ -233,19 +233,19 @@ def measure(video: VideoInfo, preset: str, threads: int, counts: tuple[int, int]
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, and write results/gpu_flow.json on a GPU."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiny", action="store_true", help="small pictures, few of them")
-    parser.add_argument("--only", default="", help="rows whose name holds this")
-    asked, _ = parser.parse_known_args(argv)  # others are for benchmarks.gpu
+    parser.add_argument("--tiny", action="store_true", help="few and small frames")
+    parser.add_argument("--only", default="", help="only rows whose name contains this")
+    asked, _ = parser.parse_known_args(argv)  # the others are of benchmarks.gpu
     if reason := device.missing():
         print(f"nothing is measured: {reason}")
         return 0
-    found = []
+    results = []
     for row in rows(asked.only, tiny=asked.tiny):
-        found.append(row)
+        results.append(row)
         print(", ".join(f"{key} {_text(value)}" for key, value in row.items()), flush=True)
     print(f"goal: {GOAL} output frames per second at 1080p on one H200")
     if not device.INTERPRETED and not asked.tiny:
-        print(record.write("gpu_flow", found, device=torch.cuda.get_device_name()))
+        print(record.write("gpu_flow", results, device=torch.cuda.get_device_name()))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The LTX models at their published size, with random weights, and how long their calls take."""
+"""The LTX models at their published size with random weights, and how long their calls take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import ltx_sizes as sizes
-from benchmarks.gpu_windows import Step
+from benchmarks.gpu_windows import ModelCall
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.engines.ltx.models.cuda_graphs import CudaCapture, GraphCache, uncaptured
 from ltxfilter.engines.ltx.models.resident import Models
@@ -19,29 +19,30 @@ from ltxfilter.engines.ltx.models.transformer import Transformer
 from ltxfilter.engines.ltx.weights import fp8
 from ltxfilter.options import ModelOptions
 
-SECONDS = 1.0  # that each call is repeated for, after it ran a few times
-WARMUPS = 3  # after which text is remembered and graphs are captured
-SIGMA = 0.7
+SECONDS = 1.0  # for which each call is repeated
+WARMUPS = 3  # calls before that, after which text is cached and graphs are captured
+SIGMA = 0.7  # any noise level
 TEXT_BYTES = 4 << 30  # enough for one prompt at one noise level
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one step took."""
+    """How long one call takes."""
 
-    seconds: float  # kernel by kernel
-    text_seconds: float  # the same, what the prompt contributes remembered
-    graph_seconds: float | None  # so, and replayed as a CUDA graph; None where it is not captured
-    peak_bytes: int | None  # of the device's memory, models included
+    seconds: float  # without a cache, each kernel launched by itself
+    text_seconds: float  # with the prompt's keys and values cached
+    graph_seconds: float | None  # also replayed as a CUDA graph; None if it cannot be captured
+    peak_bytes: int | None  # of device memory, models included; None on a CPU
 
 
 class Bench:
-    """The models with random weights in one precision, and what was measured with them."""
+    """The models with random weights in one precision, and the timings of their calls."""
 
     def __init__(self, device: torch.device, mode: str, tiny: bool) -> None:
+        """Build the models. mode: how the transformer is stored. tiny: build small ones."""
         self.device = device
         self._tiny = tiny
-        self._known: dict[Step, Timing | str] = {}
+        self._timings: dict[ModelCall, Timing | str] = {}
         self.models = random_models(device, mode, tiny)
         self.context = torch.randn(
             (1, 128, sizes_of(tiny)["transformer"]["cross_attention_dim"])
@@ -50,63 +51,64 @@ class Bench:
             device=device,
         )
 
-    def time(self, step: Step) -> Timing | str:
-        """Return what a step takes, or why it could not run."""
+    def time(self, call: ModelCall) -> Timing | str:
+        """Return how long a call takes, or why it could not run."""
         if self._tiny:
-            step = replace(step, cells=(2, 3))
-        if step not in self._known:
+            call = replace(call, cells=(2, 3))
+        if call not in self._timings:
             try:
-                self._known[step] = self._measure(step)
+                self._timings[call] = self._measure(call)
             except torch.cuda.OutOfMemoryError:
-                self._known[step] = "out of memory"
-        return self._known[step]
+                self._timings[call] = "out of memory"
+        return self._timings[call]
 
-    def _call(self, step: Step) -> Callable[[], torch.Tensor]:
-        (height, width), device = step.cells, self.device
-        if step.part == "encoder":
-            size = (1, 3, step.length, 32 * height, 32 * width)
+    def _function(self, call: ModelCall) -> Callable[[], torch.Tensor]:
+        """Return a function that makes a call with random inputs."""
+        (height, width), device = call.cells, self.device
+        if call.model == "encoder":
+            size = (1, 3, call.length, 32 * height, 32 * width)
             pictures = torch.rand(size, device=device, dtype=self.models.dtype)
             return lambda: self.models.encode(pictures)
-        length = (step.length - 1) // 8 + 1 if step.part == "decoder" else step.length
+        length = (call.length - 1) // 8 + 1 if call.model == "decoder" else call.length
         latents = torch.randn(1, 128, length, height, width, device=device)
-        if step.part == "decoder":
+        if call.model == "decoder":
             return lambda: self.models.decode(latents)
-        kind: Any = step.part
+        kind: Any = call.model
         return lambda: self.models.upsample(latents, kind)
 
-    def _measure(self, step: Step) -> Timing:
-        """Return what a call takes in every way that it can be made."""
-        if step.part == "transformer":
-            return self._steps(step)
-        call = self._call(step)
-        seconds, peak = self._plain(call)
-        graph = captured(call, self.device)
+    def _measure(self, call: ModelCall) -> Timing:
+        """Return how long a call takes in every way in which it can be made."""
+        if call.model == "transformer":
+            return self._measure_transformer(call)
+        function = self._function(call)
+        seconds, peak = self._measure_once(function)
+        graph = captured(function, self.device)
         return Timing(seconds, seconds, graph and per_call(graph, self.device), peak)
 
-    def _steps(self, step: Step) -> Timing:
+    def _measure_transformer(self, call: ModelCall) -> Timing:
         module, device = self.models._module("transformer"), self.device
-        tokens = torch.randn(1, step.tokens, 128, device=device, dtype=self.models.dtype)
-        levels = torch.full((1, step.tokens, 1), SIGMA, device=device)
-        positions = torch.rand(1, 3, step.tokens, 2, device=device)
+        tokens = torch.randn(1, call.tokens, 128, device=device, dtype=self.models.dtype)
+        timesteps = torch.full((1, call.tokens, 1), SIGMA, device=device)
+        positions = torch.rand(1, 3, call.tokens, 2, device=device)
         context = self.context.to(self.models.dtype)
 
-        def call_of(runner: Transformer) -> Callable[[], torch.Tensor]:
-            def call() -> torch.Tensor:
+        def step_of(runner: Transformer) -> Callable[[], torch.Tensor]:
+            def step() -> torch.Tensor:
                 with torch.no_grad():
-                    return runner.velocity(tokens, SIGMA, levels, positions, context=context)
+                    return runner.velocity(tokens, SIGMA, timesteps, positions, context=context)
 
-            return call
+            return step
 
-        seconds, peak = self._plain(call_of(Transformer(module)))
-        text = per_call(call_of(Transformer(module, TEXT_BYTES)), device)
+        seconds, peak = self._measure_once(step_of(Transformer(module)))
+        text = per_call(step_of(Transformer(module, TEXT_BYTES)), device)
         graphs = (
             GraphCache(CudaCapture(device)) if device.type == "cuda" else GraphCache(uncaptured)
         )
-        replayed = per_call(call_of(Transformer(module, TEXT_BYTES, graphs)), device)
+        replayed = per_call(step_of(Transformer(module, TEXT_BYTES, graphs)), device)
         return Timing(seconds, text, replayed if len(graphs) else None, peak)
 
-    def _plain(self, call: Callable[[], torch.Tensor]) -> tuple[float, int | None]:
-        """Return the seconds of a call, and the device's memory at its peak."""
+    def _measure_once(self, call: Callable[[], torch.Tensor]) -> tuple[float, int | None]:
+        """Return the seconds of a call, and the peak of device memory in bytes, None on a CPU."""
         cuda = self.device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -115,7 +117,7 @@ class Bench:
 
 
 def sizes_of(tiny: bool) -> dict[str, Any]:
-    """Return a checkpoint's configuration."""
+    """Return a checkpoint's configuration, of the published size or tiny."""
     if not tiny:
         return sizes.CONFIG
     small = {"num_attention_heads": 2, "attention_head_dim": 24, "num_layers": 2}
@@ -136,44 +138,44 @@ def sizes_of(tiny: bool) -> dict[str, Any]:
 
 
 def small_upsampler(tiny: bool) -> dict[str, Any]:
-    """Return what makes an upsampler's configuration tiny."""
+    """Return the values that make an upsampler's configuration tiny; none if not `tiny`."""
     return {"mid_channels": 32, "num_blocks_per_stage": 1} if tiny else {}
 
 
 def random_models(device: torch.device, mode: str, tiny: bool) -> Models:
-    """Build every model without a file."""
+    """Return models with random weights, built without a file."""
     models = Models(ModelOptions(), device=device, dtype=torch.bfloat16, fp8=mode)
     config = sizes_of(tiny)
     small = small_upsampler(tiny)
-    parts = {
+    configs = {
         "transformer": ("transformer", config),
         "encoder": ("encoder", config),
         "decoder": ("decoder", config),
         "spatial": ("upsampler", sizes.SPATIAL | small),
         "temporal": ("upsampler", sizes.TEMPORAL | small),
     }
-    for part, (kind, settings) in parts.items():
+    for name, (kind, settings) in configs.items():
         module = upstream.meta_module(kind, settings, {})
-        if part == "transformer" and mode != "off":
+        if name == "transformer" and mode != "off":
             fp8.replace_linears(module, mode)
         randomize(module, device)
-        models.adopt(part, module)
-        if part == "encoder":
+        models.adopt(name, module)
+        if name == "encoder":
             models.adopt("statistics", module)
     return models
 
 
 def randomize(module: nn.Module, device: torch.device) -> None:
-    """Give a module on the meta device small random numbers, a layer at a time."""
+    """Give a module on the meta device small random weights, a layer at a time."""
     for layer in module.modules():
         if isinstance(layer, fp8.Fp8Linear):
             random = torch.randn(layer.weight.shape, device=device) * 0.02
             layer.weight, scale = fp8.quantize_rows(random)
             layer.weight_scale = scale.t().contiguous()
-        for own in (layer._parameters, layer._buffers):
-            for name, value in own.items():
+        for named in (layer._parameters, layer._buffers):
+            for name, value in named.items():
                 if value is not None and value.is_meta:
-                    own[name] = _like(name, value, device, isinstance(value, nn.Parameter))
+                    named[name] = _like(name, value, device, isinstance(value, nn.Parameter))
 
 
 def _like(name: str, value: torch.Tensor, device: torch.device, trained: bool) -> torch.Tensor:
@@ -184,7 +186,7 @@ def _like(name: str, value: torch.Tensor, device: torch.device, trained: bool) -
 
 
 def per_call(call: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of one call, of many in a row."""
+    """Return the mean seconds of one call out of many in a row."""
     for _ in range(WARMUPS):
         call()
     count, begin = 0, _now(device)
@@ -201,7 +203,7 @@ def _now(device: torch.device) -> float:
 
 
 def captured(call: Callable[[], torch.Tensor], device: torch.device) -> Callable[[], object] | None:
-    """Return the call as a CUDA graph, or None if it does something that a graph cannot hold."""
+    """Return a call as a CUDA graph; None on a CPU, or if it cannot be captured."""
     if device.type != "cuda":
         return None
     try:
@@ -212,7 +214,7 @@ def captured(call: Callable[[], torch.Tensor], device: torch.device) -> Callable
 
 
 def ceiling(device: torch.device, mode: str, side: int) -> float:
-    """Return operations per second of one large matrix product."""
+    """Return operations per second of one large matrix product, `side` x `side`."""
     left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     if mode == "off":
         return 2 * side**3 / per_call(lambda: left @ right, device)
@@ -223,7 +225,7 @@ def ceiling(device: torch.device, mode: str, side: int) -> float:
 
 
 def linear_seconds(device: torch.device, mode: str, tokens: int, width: int) -> float:
-    """Return what one linear layer takes, `width` to four times as much, its scaling included."""
+    """Return the seconds of one linear layer, `width` to 4 `width`, with the scaling in 8 bits."""
     layer: nn.Module = nn.Linear(width, 4 * width, bias=False, dtype=torch.bfloat16, device="meta")
     if mode != "off":
         layer = fp8.LINEARS[mode](4 * width, width, False)
@@ -231,7 +233,9 @@ def linear_seconds(device: torch.device, mode: str, tokens: int, width: int) -> 
     value = torch.randn(tokens, width, device=device, dtype=torch.bfloat16)
 
     def call() -> torch.Tensor:
-        layer.latest = fp8.LatestQuantized()  # else it would know this value from the call before
+        layer.latest = (
+            fp8.LatestQuantized()
+        )  # or the input would still be quantized from the call before
         return layer(value)
 
     return per_call(call, device)

@@ -1,4 +1,4 @@
-"""How fast `ltx-motion` draws with models of the published size: its guides, window by window."""
+"""How fast `ltx-motion` is with models of the published size: its guides and its windows."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ from ltxfilter.options import available_threads
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Window, WindowShape
 
-HD, RDVFI = (1920, 1080), (1024, 576)
-SMALL = (128, 64)  # pictures of --tiny
-SMALLEST = "64x32"  # guides of --tiny
-RATE = Fraction(25)  # of keyframes
+HD, RDVFI = (1920, 1080), (1024, 576)  # width and height; the paper's test size
+SMALL = (128, 64)  # of frames with --tiny
+SMALLEST = "64x32"  # size of guides with --tiny
+RATE = Fraction(25)  # keyframes per second
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to draw guides for pictures of a size."""
+    """One way to make guides for a video of a size."""
 
     source: str
     steps: int = 4
     vae: str = "full"
     size: tuple[int, int] = HD
-    pace: int = 2  # output frames per keyframe
-    intervals: int = 0  # of a clip; 0 as usual
+    pace: int = 2  # output frames per interval
+    intervals: int = 0  # of a clip; 0 chooses by the source
 
     @property
     def name(self) -> str:
-        """How it is called in the table."""
+        """Its name in the table."""
         width, height = self.size
         steps = f", {self.steps}" if self.denoised else ""
         return f"ltx-motion x{self.pace} {width}x{height}, {self.source}{steps}, vae {self.vae}"
 
     @property
     def upsampled(self) -> bool:
-        """True if it begins from latents upsampled in time."""
+        """True if it starts from upsampled latents."""
         return "latent" in self.source
 
     @property
     def denoised(self) -> bool:
-        """True if the transformer has a part in it."""
+        """True if it uses the transformer."""
         return "dit" in self.source
 
     @property
-    def parts(self) -> list[str]:
-        """The models that it needs."""
+    def models(self) -> list[str]:
+        """The names of the models that it needs."""
         more = ["temporal"] * self.upsampled + ["transformer"] * self.denoised
         return ["encoder", "decoder", *more]
 
@@ -78,13 +78,13 @@ def _cases(vae: str) -> Iterator[Case]:
     yield Case("latent", 0, vae, RDVFI, 24)
 
 
-CASES = (*_cases("full"), *_cases("tiny"))  # the tiny autoencoder takes the large one's place
+CASES = (*_cases("full"), *_cases("tiny"))  # in this order: the tiny autoencoder stays loaded
 
 
 def measure(bench: Bench, mode: str, pattern: str, *, tiny: bool) -> Iterator[dict[str, Any]]:
-    """Yield a line of the table per case whose name holds `pattern`.
+    """Yield a line of the table per case whose name contains `pattern`.
 
-    mode: how the transformer of `bench` is kept. tiny: its models are, and guides shall be small.
+    mode: how the transformer of `bench` is stored. tiny: its models are tiny; make guides small.
     """
     models = bench.models
     models.adopt("context", Contexts((Prompt(Fraction(0), ""),), bench.context, None))
@@ -104,36 +104,39 @@ def _line(models: Models, case: Case, tiny: bool) -> dict[str, Any]:
 
 
 def _measured(source: LtxSource, models: Models, case: Case, tiny: bool) -> dict[str, Any]:
-    """Return what a case costs per output frame: its guides, all that draws, and memory."""
+    """Return the time and operations of a case per output frame, and its memory."""
     clip, out = clip_for(source), case.pace * source.intervals
     cuda = source.device.type == "cuda"
     before = torch.cuda.memory_allocated(source.device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(source.device)
-    with FlopCounterMode(display=False) as counter:  # before steps are replayed unseen
+    # Operations are counted first: they cannot be counted once steps are replayed as graphs.
+    with FlopCounterMode(display=False) as counter:
         source.draw([clip])
     guides = per_call(lambda: source.draw([clip]), source.device)
-    whole = _whole(source, SMALL if tiny else case.size, case.pace)
+    frame = _seconds_per_frame(source, SMALL if tiny else case.size, case.pace)
     peak = torch.cuda.max_memory_allocated(source.device) if cuda else 0
-    held = sum(value.nbytes for part in case.parts for value in models._module(part).parameters())
+    weights = sum(
+        value.nbytes for name in case.models for value in models._module(name).parameters()
+    )
     return {
         "guides": source.intervals * source.parts + 1,
-        "ms per frame": 1000 * whole,
+        "ms per frame": 1000 * frame,
         "of that guides": 1000 * guides / out,
         "TFLOP per frame": counter.get_total_flops() / sizes.TERA / out,
-        "models GB": held / 1e9,
-        "peak GB": (held + peak - before) / 1e9,
+        "models GB": weights / 1e9,
+        "peak GB": (weights + peak - before) / 1e9,
     }
 
 
-def _whole(source: LtxSource, size: tuple[int, int], pace: int) -> float:
-    """Return the seconds per output frame of drawing windows in as many threads as a run has."""
+def _seconds_per_frame(source: LtxSource, size: tuple[int, int], pace: int) -> float:
+    """Return the seconds per output frame of windows, in as many threads as a run has."""
 
-    class Given(LtxMotion):
+    class WithSource(LtxMotion):
         def open_source(self, *_: object) -> LtxSource:
             return source
 
-    engine = Given(source="dit")
+    engine = WithSource(source="dit")
     video = VideoInfo(*size, "yuv420p", plane_shapes("yuv420p", *size), RATE, 1 / RATE)
     threads = available_threads()
     shape = engine.open(video, RATE * pace, threads)
@@ -153,21 +156,21 @@ def _whole(source: LtxSource, size: tuple[int, int], pace: int) -> float:
 
 
 def _windows(video: VideoInfo, shape: WindowShape, rate: Fraction, count: int) -> list[Window]:
-    """Return windows of a texture that moves by three pixels a frame."""
+    """Return `count` windows of a texture that moves by three pixels a frame."""
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.random((video.height, video.width)), (0, 0), 2)
     codes = cv2.normalize(texture, None, 16, 235, cv2.NORM_MINMAX).astype(np.uint8)
-    chroma = [np.full((part.height, part.width), 128, np.uint8) for part in video.layout[1:]]
+    chroma = [np.full((plane.height, plane.width), 128, np.uint8) for plane in video.layout[1:]]
     rolling = RollingWindow(shape, rate, SingleShot(), video.interval)
-    found: list[Window] = []
+    windows: list[Window] = []
     for number in range((shape.keyframes - 1) * count + shape.after + 1):
         planes = (np.ascontiguousarray(np.roll(codes, 3 * number, 1)), *chroma)
-        found += rolling.push(Frame(number / RATE, planes))
-    return found[:count]
+        windows += rolling.push(Frame(number / RATE, planes))
+    return windows[:count]
 
 
 def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
-    """Return a case's source, drawing with models that are there; tiny: small guides."""
+    """Return the source of a case with models that are loaded. tiny: make small guides."""
     size = SMALLEST if tiny else ""
     options = {
         "source": case.source,
@@ -182,10 +185,10 @@ def source_of(models: Models, case: Case, tiny: bool) -> LtxSource:
 
 
 def _adopt_tiny_vae(models: Models) -> None:
-    for part in tiny_vae.MODULES:
-        module = tiny_vae.meta_module(part)
+    for name in tiny_vae.MODULES:
+        module = tiny_vae.meta_module(name)
         randomize(module, models.device)
-        models.adopt(part, module.to(models.dtype))
+        models.adopt(name, module.to(models.dtype))
 
 
 def clip_for(source: LtxSource) -> GuideClip:

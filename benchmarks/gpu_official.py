@@ -1,7 +1,7 @@
-"""A window drawn by `ltx-keyframe` and by the official pipeline as it is called.
+"""A window interpolated by `ltx-keyframe` and by the official pipeline.
 
 Both read one checkpoint of the published size. The official pipeline loads its models at every
-call. Its denoising, and ours, are timed apart.
+call. Denoising is timed apart in both.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from ltxfilter.windows.window import Window
 NEEDED = 44_000_000_000  # bytes of free disk
 OFFICIAL = "ltx-reference:steps={steps}"
 GUIDED = "ltx-keyframe:mode=guided:steps={steps}"
-OURS = {  # what is compared: the same work in several precisions, then fewer steps
+OURS = {  # name -> engine: the same work in several precisions, then fewer steps
     "as many guided steps": GUIDED + ":fp8=off:graphs=off:text_memory=0",
-    "with text remembered and graphs": GUIDED + ":fp8=off:graphs=on",
+    "with cached text and graphs": GUIDED + ":fp8=off:graphs=on",
     "in fp8": GUIDED + ":fp8=rowwise:graphs=on",
     "distilled": "ltx-keyframe:fp8=off:graphs=on",
     "distilled, in fp8": "ltx-keyframe:fp8=rowwise:graphs=on",
@@ -48,25 +48,25 @@ GOAL = 20  # times as fast as the official pipeline, per window, models resident
 
 @dataclass(slots=True)
 class Clock:
-    """Adds up how long calls take on a device."""
+    """Adds up the time that calls take on a device."""
 
     device: torch.device
     seconds: float = 0.0
 
     def now(self) -> float:
-        """Return the time once the device is through with everything."""
+        """Return the time in seconds once the device has done all its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return perf_counter()
 
     def timing(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a call that adds to `seconds`."""
+        """Return a function that makes a call and adds its time to `seconds`."""
 
         @wraps(call)
-        def timed(*given: Any, **named: Any) -> Any:
+        def timed(*args: Any, **kwargs: Any) -> Any:
             begin = self.now()
             try:
-                return call(*given, **named)
+                return call(*args, **kwargs)
             finally:
                 self.seconds += self.now() - begin
 
@@ -76,30 +76,30 @@ class Clock:
 def compare(
     files: ModelOptions, device: torch.device, size: tuple[int, int], steps: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a line for the official pipeline, and one for each way of ours.
+    """Yield a line for the official pipeline, and one for each of OURS.
 
-    size: pixels across and down. steps: of the first stage, where it is guided.
+    size: width and height in pixels. steps: of the first stage, where it is guided.
     """
-    official = drawn_by(OFFICIAL.format(steps=steps), files, device, size, warm=False)
+    official = measure_engine(OFFICIAL.format(steps=steps), files, device, size, warm=False)
     yield {"way": "the official pipeline", **official}
     for way, spec in OURS.items():
         if device.type != "cuda":
             spec = spec.replace("graphs=on", "graphs=off")
-        found = drawn_by(spec.format(steps=steps), files, device, size, warm=True)
+        measured = measure_engine(spec.format(steps=steps), files, device, size, warm=True)
         yield {
             "way": way,
-            **found,
-            "times the official window": official["seconds"] / found["seconds"],
-            "times its denoising": official["of that denoising"] / found["of that denoising"],
+            **measured,
+            "times the official window": official["seconds"] / measured["seconds"],
+            "times its denoising": official["of that denoising"] / measured["of that denoising"],
         }
 
 
-def drawn_by(
+def measure_engine(
     spec: str, files: ModelOptions, device: torch.device, size: tuple[int, int], *, warm: bool
 ) -> dict[str, Any]:
-    """Return how long an engine takes to open, and for a window; 25 to 50 frames per second.
+    """Return how long an engine takes to open and for a window, from 25 to 50 frames per second.
 
-    warm: draw windows before, until what is computed once is there.
+    warm: interpolate windows before, until text is cached and graphs are captured.
     """
     clock = Clock(device)
     engine = engines.build(spec, files)
@@ -119,23 +119,23 @@ def drawn_by(
     engine.close()
     return {
         "engine": spec,
-        "drawn frames": count,
+        "interpolated frames": count,
         "opening": opened,
         "seconds": seconds,
         "of that denoising": clock.seconds,
-        "ms per drawn frame": 1000 * seconds / count,
+        "ms per interpolated frame": 1000 * seconds / count,
         "peak GB": torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0,
     }
 
 
 def draw(engine: Engine, window: Window) -> int:
-    """Draw a window; return how many frames that were."""
+    """Interpolate a window; return the number of frames."""
     return len(list(engine.draw(window, engine.prepare(window))))
 
 
 @contextmanager
 def timed_denoising(clock: Clock) -> Iterator[None]:
-    """Add up upstream's denoising loops and ours while this lasts."""
+    """Time upstream's denoising loops and ours within a `with` block."""
     upstream.stub_torchaudio()
     from ltx_pipelines import keyframe_interpolation
 
@@ -150,13 +150,13 @@ def timed_denoising(clock: Clock) -> Iterator[None]:
 
 
 def video(width: int, height: int) -> VideoInfo:
-    """Return a stream of 25 frames per second."""
+    """Describe a stream of 25 frames per second."""
     layout = plane_shapes("yuv420p", width, height)
     return VideoInfo(width, height, "yuv420p", layout, Fraction(25), Fraction(1, 25))
 
 
 def noisy(window: Window) -> Window:
-    """Return a window whose keyframes differ."""
+    """Return a window with random keyframes."""
     random = np.random.default_rng(0)
     keyframes = tuple(
         Frame(
@@ -171,7 +171,8 @@ def noisy(window: Window) -> Window:
 def run(device: torch.device, *, tiny: bool, folder: str | None, steps: int) -> int:
     """Write the files, measure, print, and write results/gpu-official.json on a GPU.
 
-    folder: where 42 GB of files go for a while. steps: of the guided first stage.
+    folder: where 42 GB of files are written for the time of the run. steps: of the guided first
+    stage.
     """
     with TemporaryDirectory(prefix="ltx-", dir=folder) as name:
         place = Path(name)
@@ -180,7 +181,7 @@ def run(device: torch.device, *, tiny: bool, folder: str | None, steps: int) -> 
             print(f"{place} has {free / 1e9:.0f} GB free, {NEEDED / 1e9:.0f} are needed; --folder")
             return 1
         config, spatial = sizes_of(tiny), sizes.SPATIAL | small_upsampler(tiny)
-        written = gpu_files.write_models(place, sizes.with_sound(config), spatial)
+        written = gpu_files.write_models(place, sizes.with_audio(config), spatial)
         size = (128, 64) if tiny else (1920, 1080)
         lines = []
         for line in compare(gpu_files.options(place, device), device, size, steps):

@@ -1,4 +1,4 @@
-"""The published LTX-2.3's configuration: enough to build it at its size, without its weights."""
+"""The configuration of the published LTX-2.3, and the operations that its models take."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TRANSFORMER: dict[str, Any] = {
 }
 
 
-SOUND: dict[str, Any] = {  # what a checkpoint holds beside, and ltxfilter leaves unread
+AUDIO: dict[str, Any] = {  # a checkpoint's audio transformer, which ltxfilter does not read
     "audio_num_attention_heads": 32,
     "audio_attention_head_dim": 64,
     "audio_in_channels": 128,
@@ -59,20 +59,20 @@ SOUND: dict[str, Any] = {  # what a checkpoint holds beside, and ltxfilter leave
 }
 
 
-def with_sound(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration whose transformer hears, as wide as published or half the picture."""
+def with_audio(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with audio as published: half as wide as the picture."""
     transformer = config["transformer"]
     heads, width = transformer["num_attention_heads"], transformer["cross_attention_dim"]
-    sound = SOUND | {
+    audio = AUDIO | {
         "audio_num_attention_heads": heads,
         "audio_attention_head_dim": transformer["attention_head_dim"] // 2,
         "audio_cross_attention_dim": width // 2,
     }
-    return config | {"transformer": transformer | sound}
+    return config | {"transformer": transformer | audio}
 
 
 def _blocks(*pairs: tuple[str, int]) -> list[list[Any]]:
-    """Spell out (kind, number of layers or multiplier)."""
+    """Return blocks of an autoencoder. pairs: kind, and number of layers or multiplier."""
     key = {"res_x": "num_layers"}
     return [[kind, {key.get(kind, "multiplier"): number}] for kind, number in pairs]
 
@@ -122,35 +122,44 @@ TEMPORAL: dict[str, Any] = SPATIAL | {
     "rational_resampler": True,
 }
 CONFIG = {"transformer": TRANSFORMER, "vae": VAE}
-CONTEXT = (1, 1024, 4096)  # of the published text encoder
+CONTEXT = (1, 1024, 4096)  # shape of a context of the published text encoder
 
 TERA = 1e12
-HD = 34 * 60  # cells of 1920x1088
+HD = 34 * 60  # latents of a 1920x1088 picture
 
 
 def transformer_flops(tokens: int) -> float:
-    """Return what one forward of the 48 blocks takes, the 1024 tokens of text included."""
+    """Return the operations of one forward pass of 48 blocks, with 1024 tokens of text."""
     linear = 48 * 28 * 4096**2 * tokens + text_flops() + 0.36e9 * tokens
     return linear + 48 * 4 * 4096 * (tokens**2 + 1024 * tokens)
 
 
 def text_flops() -> float:
-    """Return what the text's keys and values take in one forward."""
+    """Return the operations of the text's keys and values in one forward pass."""
     return 48 * 4 * 4096**2 * 1024
 
 
 def encoder_flops(frames: int, cells: int) -> float:
-    """Return what encoding takes, as counted by torch at 1920x1088."""
+    """Return the operations of encoding, as torch counts them at 1920x1088.
+
+    cells: latents of a picture.
+    """
     return (9.01 + 4.97 * (frames - 1)) * TERA * cells / HD
 
 
 def decoder_flops(frames: int, cells: int) -> float:
-    """Return what decoding takes, as counted by torch at 1920x1088."""
+    """Return the operations of decoding, as torch counts them at 1920x1088.
+
+    cells: latents of a picture.
+    """
     return (9.07 + 5.128 * (frames - 1)) * TERA * cells / HD
 
 
 def upsampler_flops(kind: str, latents: int, cells: int) -> float:
-    """Return what upsampling takes; `cells` and `latents` are those that go in."""
+    """Return the operations of upsampling `latents` latent frames of `cells` latents.
+
+    kind: "spatial" or "temporal".
+    """
     if kind == "temporal":
         return 2.08 * TERA * (2 * latents - 1) / 5 * cells / HD
     return 14.5 * TERA * latents / 3 * 4 * cells / HD

@@ -33,10 +33,12 @@ def measure(clip: Path, fps: str, path: str, engine: str, folder: Path) -> Row:
     began = time.perf_counter()
     log, usage = (_through_file if path == "file" else _through_pipe)(clip, target, fps, engine)
     wall = time.perf_counter() - began
-    found = re.search(r"in (\d+), out (\d+): (\d+) passed through, (\d+) interpolated, (\d+) repeated", log)
+    found = re.search(
+        r"in (\d+), out (\d+): (\d+) passed through, (\d+) interpolated, (\d+) repeated", log
+    )
     if not found:
         raise RuntimeError(f"{clip.name}: no statistics in {log!r}")
-    frames_in, frames_out, passed, drawn, held = map(int, found.groups())
+    frames_in, frames_out, passed, interpolated, repeated = map(int, found.groups())
     _play(target)
     shown, lasts = _presented(target)
     if shown != frames_out:

@@ -123,7 +123,7 @@ class LtxMotion(LtxEngine):
         cv2.setNumThreads(1)  # as in `flow`: several windows run in parallel instead
         source = self.open_source(video, frames_per_interval(rate, video.interval))
         self._source = source
-        self._warper = GuideWarper(video, source, still=self._options["still"])
+        self._warper = GuideWarper(video, source, protect_static=self._options["still"])
         shape = WindowShape(
             keyframes=source.intervals * source.batch + 1,
             before=max(source.before, CONTEXT),

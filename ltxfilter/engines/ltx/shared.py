@@ -44,7 +44,8 @@ OFFLOAD = EngineOption(
 BATCH = EngineOption(
     "batch",
     1,
-    "This many grids are interpolated at once; the memory for frames grows in proportion.",
+    "This many groups of frames are interpolated at once; the memory for frames grows in "
+    "proportion.",
     low=1,
     high=64,
     expert=True,
@@ -69,8 +70,8 @@ TRANSFORMER_OPTIONS = (
     EngineOption(
         "fp8",
         "auto",
-        "rowwise stores weights in 8 bits and multiplies in 8 bits, cast only stores them in 8 "
-        "bits, off keeps 16 bits; auto chooses by the GPU.",
+        "The transformer's weights are stored and multiplied in 8 bits (rowwise), only stored in 8 "
+        "bits (cast), or kept in 16 bits (off); auto chooses by the GPU.",
         ("auto", "rowwise", "cast", "off"),
     ),
     EngineOption(

@@ -21,7 +21,7 @@ from ltxfilter.options import ModelOptions
 
 def test_rows_have_the_tokens_that_were_planned():
     tokens = {
-        row.name: [step.tokens for step, _ in row.steps if step.part == "transformer"]
+        row.name: [call.tokens for call, _ in row.calls if call.model == "transformer"]
         for row in gpu.ROWS
     }
     assert tokens["keyframe 2x, 8 + 3"] == [5610, 22440]
@@ -62,7 +62,7 @@ def test_every_step_runs_on_tiny_models(
     assert len(lines) == 2 * sum("2x" in row.name for row in gpu.ROWS) + 3
     assert lines[-1].startswith("one linear layer in 8 bits: ")
     assert lines[-2].startswith("of the ceiling in fp8: ")
-    assert "text remembered" in lines[0]
+    assert "text cached" in lines[0]
     assert not any("failed" in line for line in lines)
 
 
@@ -94,7 +94,7 @@ def test_guides_at_the_published_size(source: str, steps: int):
     meta = torch.device("meta")
     models = Models(ModelOptions(), device=meta, dtype=torch.bfloat16)
     case = gpu_motion.Case(source, steps)
-    for part in case.parts:
+    for part in case.models:
         kind = "upsampler" if part == "temporal" else part
         config = ltx_sizes.TEMPORAL if part == "temporal" else ltx_sizes.CONFIG
         module = upstream.meta_module(kind, config, {}).to(torch.bfloat16)
@@ -128,7 +128,7 @@ def test_the_official_pipeline_beside_ours_on_tiny_models(
     assert gpu.main(["--tiny", "--official", "--steps", "1"]) == 0
     *lines, goal = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(gpu_official.OURS)
-    assert all("drawn frames 8," in line for line in lines)
+    assert all("interpolated frames 8," in line for line in lines)
     assert all("times its denoising " in line for line in lines[1:])
     assert goal.startswith("goal: ")
 
@@ -137,7 +137,7 @@ def test_files_of_the_published_size_hold_all_that_is_read():
     """Names and shapes only; sound is there, as in the file that is published."""
     from benchmarks import gpu_files
 
-    config = ltx_sizes.with_sound(ltx_sizes.CONFIG)
+    config = ltx_sizes.with_audio(ltx_sizes.CONFIG)
     found = {name: shape for name, shape, _ in gpu_files.checkpoint_entries(config)}
     count = sum(
         torch.Size(shape).numel() for name, shape in found.items() if name.startswith("model.")

@@ -345,7 +345,7 @@ def test_memory_stays_flat_over_two_thousand_frames(name, models):
     assert late - early < 24
 
 
-@EVERY_WHOLE  # ltx-motion: see test_ltx_motion_pipe.py
+@EVERY_WHOLE  # ltx-motion: see test_motion_pipe.py
 @pytest.mark.parametrize(
     ("source", "target", "step"),
     [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],

@@ -71,10 +71,10 @@ def static_edges(lumas: Sequence[Luma], static_mask: Luma) -> Luma:
 class GuideWarper:
     """Makes the frames of one stream along guides; pure, for any number of threads at once."""
 
-    def __init__(self, video: VideoInfo, source: GuideSource, *, still: bool) -> None:
-        """Prepare for a stream. still: protect static parts of the picture."""
+    def __init__(self, video: VideoInfo, source: GuideSource, *, protect_static: bool) -> None:
+        """Prepare for a stream. protect_static: show static parts of the picture unwarped."""
         self._source = source
-        self._still = still
+        self._protect_static = protect_static
         self._canvas = GuideCanvas(video, source.width, source.height, source.device)
         self._renderer = Renderer(video.layout, self._canvas.bright, source.device)
         roles = [shape.role for shape in video.layout]
@@ -206,7 +206,7 @@ class GuideWarper:
         sure only with a third one; else the guides have to agree.
         """
         pair = self._whole(keyframes, left), self._whole(keyframes, left + 1)
-        if not self._still:
+        if not self._protect_static:
             return self._renderer.ends(*pair, None)
         around = range(max(left - 1, keyframes.low), min(left + 2, keyframes.high) + 1)
         lumas = [self._luma(keyframes, key) for key in around]
