@@ -11,7 +11,6 @@ from support.media import convert_held, make_video
 
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, open_input, time_base_of
 
-
 try:
     from av.rational import AVRational
 except ImportError:  # PyAV 18.0 has Fraction only
