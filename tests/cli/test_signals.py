@@ -23,6 +23,7 @@ from support.tools import (
 )
 
 PROMPT = 30  # seconds; it takes a fraction of one on a machine with nothing else to do
+REORDERED = 16  # pictures at most that an encoder gives out before one that is shown earlier
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 HEADER = b"YUV4MPEG2 W64 H48 F25:1 Cmono\n"
 FRAME = b"FRAME\n" + bytes(range(256)) * 12
@@ -74,11 +75,16 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> list[str]:
     return [line.removeprefix("ltxfilter: ") for line in said.splitlines()]
 
 
-def held(said: list[str], part: Path) -> float:
-    """Return how many seconds a run said its part holds."""
+def check_part(part: Path, said: list[str], rate: int) -> None:
+    """Check that an unfinished file holds the pictures that the last lines promise, and no more.
+
+    On a busy machine the encoder is left before it has given back everything. Then some pictures
+    may lie in the file that are shown after the first one that is missing.
+    """
     found = [re.match(rf"{re.escape(str(part))} holds the first (\d+\.\d+) s", s) for s in said]
     [match] = filter(None, found)
-    return float(match[1])
+    promised = round(float(match[1]) * rate)
+    assert promised - 1 <= pictures(part) <= promised + REORDERED
 
 
 @pytest.mark.parametrize("number", CODES)
@@ -90,7 +96,7 @@ def test_a_running_job_keeps_what_is_done(number, name, long_clip: Path, tmp_pat
         wait_until_written(process, part)
         said = stop(process, number)
     assert [path.name for path in tmp_path.iterdir()] == [part.name]
-    assert pictures(part) == pytest.approx(held(said, part) * 1000, abs=1)
+    check_part(part, said, 1000)
 
 
 def test_a_slow_encoder_does_not_delay_the_end(long_clip: Path, tmp_path: Path):
@@ -100,7 +106,7 @@ def test_a_slow_encoder_does_not_delay_the_end(long_clip: Path, tmp_path: Path):
         wait_until_written(process, part)
         said = stop(process, signal.SIGTERM)
     assert [path.name for path in tmp_path.iterdir()] == [part.name]
-    assert pictures(part) >= held(said, part) * 1000 - 1
+    check_part(part, said, 1000)
 
 
 SILENT = {  # what has come before the silence
@@ -133,7 +139,7 @@ def test_a_silent_producer(number, before: str, tmp_path: Path):
     kept = [path.name for path in tmp_path.iterdir()]
     if before == "some frames":
         assert kept == ["out.mkv.part"]
-        assert pictures(tmp_path / kept[0]) == pytest.approx(held(said, tmp_path / kept[0]) * 50)
+        check_part(tmp_path / kept[0], said, 50)
     else:
         assert kept == []
 

@@ -175,6 +175,10 @@ class ContainerSource:
     def close(self) -> None:
         """Release everything; calling it twice does nothing."""
         self._first = None
+        # This waits until the decoder's threads rest. One that was about to log while an encoder
+        # was opened needs the interpreter for that, which ends threads when it ends itself; and
+        # then libav would wait for that thread for ever.
+        self.stream.codec_context.flush_buffers()
         self.container.close()
         if self._file is not None:
             self._file.close()
