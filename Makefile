@@ -36,7 +36,7 @@ help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # One stamp per kind of environment, so that nothing is installed twice.
-$(VENV)/.user: pyproject.toml $(CONSTRAINTS) setup.py $(wildcard ltxfilter/motion/kernels/native/*)
+$(VENV)/.user: pyproject.toml $(CONSTRAINTS) setup.py $(wildcard ltxfilter/motion/kernels/native/*.? ltxfilter/motion/kernels/native/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"ltxfilter needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
@@ -91,8 +91,17 @@ test-ltx: $(VENV)/.ltx ## run the tests that need torch and the LTX packages, wh
 
 check: lint type test ## lint, types and tests: run it before each commit
 
-sanitize: $(VENV)/.dev ## run the kernels' tests with AddressSanitizer
-	@echo "sanitize: not written yet"
+# A build of its own, in a folder that goes again; whatever the sanitizers find ends the process.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -g
+sanitize: $(VENV)/.dev ## run the tests of the C kernels under AddressSanitizer and UBSan
+	build=$$(mktemp -d) && trap 'rm -rf "$$build"' EXIT && \
+	mkdir "$$build/source" && cp -r ltxfilter setup.py pyproject.toml README.md LICENSE "$$build/source" && \
+	CC=gcc CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" $(BIN)/python -m pip install --quiet \
+		--no-deps --target "$$build/lib" "$$build/source" && \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH="$$build/lib" LTXFILTER_SANITIZED="$$build/lib" \
+		$(BIN)/pytest -q -s --noconftest -o pythonpath=tests -p no:cacheprovider \
+		tests/motion/test_kernel_buffers.py tests/motion/test_kernels.py $(ARGS)
 
 smoke: $(VENV)/.dev ## try an installed ltxfilter, of another Python if INSTALLED names one
 	LTXFILTER_INSTALLED=$(INSTALLED) $(PYTEST) -n 0 tests/smoke $(ARGS)

@@ -20,8 +20,9 @@ if sys.platform == "win32":
     flags = ["/O2"]
 kernels = Extension(
     "ltxfilter.motion.kernels._kernels",
-    sorted(path.as_posix() for path in NATIVE.glob("*.c")),
-    depends=sorted(path.as_posix() for path in NATIVE.glob("*.h")),
+    sorted(path.as_posix() for path in NATIVE.rglob("*.c")),
+    include_dirs=[NATIVE.as_posix()],
+    depends=sorted(path.as_posix() for path in NATIVE.rglob("*.h")),
     extra_compile_args=flags,
     py_limited_api=True,
     optional=os.environ.get("LTXFILTER_REQUIRE_KERNELS", "0") in ("", "0"),

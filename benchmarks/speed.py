@@ -36,8 +36,8 @@ PEERS = {
     "minterpolate-best": "minterpolate=fps=50:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:vsbmc=1",
 }
 STEPS = (
-    "search", "polish", "propagate", "splat", "fill", "agree", "travel", "share_of_left", "settle",
-    "still_mask", "make_field", "warp",
+    "search", "polish", "propagate", "splat", "fill", "agree", "travel", "share_of_left",
+    "align_ends", "static_mask", "make_field", "warp",
 )  # fmt: skip
 Row = dict[str, Any]
 

@@ -64,9 +64,9 @@ class PlaneDrawer:
         """Return 255 where consecutive pictures stand still, else 0, per sample; None: nowhere.
 
         sequence: two to four pictures. seen: what it remembers of the pairs before, kept up to
-        date: see kernels.still_mask.
+        date: see kernels.static_mask.
         """
-        mask, count = kernels.still_mask(tuple(self.luma8(planes) for planes in sequence), seen)
+        mask, count = kernels.static_mask(tuple(self.luma8(planes) for planes in sequence), seen)
         return mask if count else None
 
     def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:

@@ -57,7 +57,7 @@ def settled(at: Moment, small: tuple[Shrunk, Shrunk], tau: float, steps: int) ->
     steps: most Gauss-Newton steps.
     """
     pictures = small[0].levels[0], small[1].levels[0]
-    ways = kernels.settle(pictures, (at.to_left, at.to_right), at.share, tau, steps)
+    ways = kernels.align_ends(pictures, (at.to_left, at.to_right), at.share, tau, steps)
     return Moment(*ways, at.share)
 
 

@@ -240,7 +240,7 @@ def test_settled_ends(shape, tau):
     device.launch_patches(align_ends.apart_kernel, count, *args)
     args = apart, up(share), up(np.array([tau], np.float32)), ways, *shape, patches[1], count
     device.launch(align_ends.move_kernel, shape[0] * shape[1], *args)
-    expected = kernels.settle((left, right), (to_left, to_right), share, tau, 3)
+    expected = kernels.align_ends((left, right), (to_left, to_right), share, tau, 3)
     for way, end, before in zip(ways, expected, (to_left, to_right), strict=True):
         np.testing.assert_array_equal(interleaved(way), end)
         assert (end != before).any()
@@ -260,7 +260,7 @@ def test_still_mask(count):
     remembered = up(seen.copy())
     device.launch(picture_kernels.detail_kernel, base.size, *four, detail, 50, 37)
     device.launch(picture_kernels.company_kernel, base.size, detail, remembered, mask, 50, 37)
-    expected, found = kernels.still_mask(tuple(planes), seen)
+    expected, found = kernels.static_mask(tuple(planes), seen)
     assert found
     np.testing.assert_array_equal(mask.cpu(), expected)
     np.testing.assert_array_equal(remembered.cpu(), seen)

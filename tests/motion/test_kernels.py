@@ -81,16 +81,16 @@ def test_polish(size: tuple[int, int], seed: int, reach: float, steps: int) -> N
 @given(
     sizes, seeds, st.sampled_from([0.0, 0.7, 8.0, 1e4]), st.floats(0.05, 0.95), st.integers(0, 4)
 )
-def test_settle(size: tuple[int, int], seed: int, reach: float, tau: float, steps: int) -> None:
+def test_align_ends(size: tuple[int, int], seed: int, reach: float, tau: float, steps: int) -> None:
     rng = np.random.default_rng(seed)
     texture = rng.integers(0, 256, (2 * size[0] + 3, 2 * size[1] + 3), dtype=np.uint8)
     texture = cv2.normalize(cv2.GaussianBlur(texture, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
     left = np.ascontiguousarray(texture[: 2 * size[0], : 2 * size[1]])
     right = np.ascontiguousarray(texture[1:-2, 2:-1])
-    ways = smooth(rng, *size, reach), smooth(rng, *size, reach)
+    flows = smooth(rng, *size, reach), smooth(rng, *size, reach)
     share = rng.random(size, np.float32)
-    found = kernels.settle((left, right), ways, share, tau, steps)
-    expected = numpy_search.settle((left, right), ways, share, tau, steps)
+    found = kernels.align_ends((left, right), flows, share, tau, steps)
+    expected = numpy_search.align_ends((left, right), flows, share, tau, steps)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -112,7 +112,7 @@ def test_splat(size: tuple[int, int], seed: int, reach: float) -> None:
     st.sampled_from([1, 2, 4, 8, 16]),
     st.sampled_from([1, 2, 4, 8, 16]),
     st.sampled_from([0.0, 0.4, 5.0, 100.0]),
-    st.booleans(),
+    st.sampled_from([0, 1, 255]),
     st.integers(1, 4),
 )
 def test_warp(
@@ -122,7 +122,7 @@ def test_warp(
     cell_x: int,
     cell_y: int,
     reach: float,
-    masked: bool,
+    masked: int,
     planes: int,
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -135,13 +135,13 @@ def test_warp(
     field = np.clip(np.concatenate([*ways, share]), -16352, 32767)
     field[:4] = np.clip(field[:4], -16352, 16352)
     field = np.ascontiguousarray(np.rint(field), np.int16)
-    still = (rng.random(size) < 0.1).astype(np.uint8) * 255 if masked else None
+    static = (rng.random(size) < 0.1).astype(np.uint8) * masked if masked else None
     tau = int(rng.integers(1, 32768))
-    drawn = kernels.warp(ends, field, (cell_x, cell_y), depth, still, tau)
-    for pair, found in zip(ends, drawn, strict=True):
-        expected = np.empty(size, dtype)
-        numpy_grids.warp(pair, field, kernels.CUBIC, (cell_x, cell_y), depth, still, tau, expected)
-        np.testing.assert_array_equal(found, expected)
+    drawn = kernels.warp(ends, field, (cell_x, cell_y), depth, static, tau)
+    expected = numpy_grids.warp(ends, field, (cell_x, cell_y), depth, static, tau)
+    for plane, truth in zip(drawn, expected, strict=True):
+        assert plane.dtype == truth.dtype
+        np.testing.assert_array_equal(plane, truth)
 
 
 @needs_compiled
@@ -171,7 +171,7 @@ def test_grids(size: tuple[int, int], seed: int, reach: float) -> None:
 @needs_compiled
 @few
 @given(sizes, seeds, st.integers(2, 4), st.booleans())
-def test_still_mask(size: tuple[int, int], seed: int, count: int, remembers: bool) -> None:
+def test_static_mask(size: tuple[int, int], seed: int, count: int, remembers: bool) -> None:
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 256, size)
     planes = tuple(
@@ -182,8 +182,8 @@ def test_still_mask(size: tuple[int, int], seed: int, count: int, remembers: boo
     )
     seen = rng.integers(0, 3, size, dtype=np.uint8) if remembers else None
     also_seen = None if seen is None else seen.copy()
-    expected, expected_count = numpy_grids.still_mask(planes, seen)
-    mask, found = kernels.still_mask(planes, also_seen)
+    expected, expected_count = numpy_grids.static_mask(planes, seen)
+    mask, found = kernels.static_mask(planes, also_seen)
     np.testing.assert_array_equal(mask, expected)
     np.testing.assert_array_equal(also_seen, seen)
     assert found == expected_count

@@ -1,4 +1,4 @@
-"""Bring both keyframes together at the moment drawn, on the device: `kernels.settle`."""
+"""Bring both keyframes together at the moment drawn, on the device: `kernels.align_ends`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Pipeline:
         self, video: VideoInfo, grid: MotionGrid, search: Search, *, protect: bool, settle: int
     ) -> None:
         """Look as `search` says; protect: mind what stands still; settle: steps of
-        `kernels.settle`.
+        `kernels.align_ends`.
 
         This and all methods raise EngineError where the device's memory is too small.
         """
@@ -60,7 +60,7 @@ class Pipeline:
         return found
 
     def still(self, pictures: Sequence[Tensor], *, fresh: bool) -> StaticMask:
-        """Return where four consecutive pictures stand still, at once, as `kernels.still_mask`.
+        """Return where four consecutive pictures stand still, at once, as `kernels.static_mask`.
 
         fresh: forget what was seen of the pairs before.
         """

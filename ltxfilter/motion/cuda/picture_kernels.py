@@ -102,7 +102,7 @@ def detail_kernel(before, left, right, after, out, width, height, block: tl.cons
 def company_kernel(detail, seen, out, width, height, block: tl.constexpr):
     """Write 255 where detail has company, eight of the 5x5 around it, or was seen twice, else 0.
 
-    detail: of `detail_kernel`; seen: what `kernels.still_mask` remembers, brought up to date.
+    detail: of `detail_kernel`; seen: what `kernels.static_mask` remembers, brought up to date.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     x, y, inside = at % width, at // width, at < width * height

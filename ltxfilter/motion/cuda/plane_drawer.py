@@ -74,7 +74,7 @@ class CudaDrawer:
     """Draws the pictures of one stream; any number of threads at once, each on its own desk."""
 
     def __init__(self, layout: ByteLayout, grid: MotionGrid, *, protect: bool, settle: int) -> None:
-        """Prepare; protect: cross-fade what stands still; settle: steps of `kernels.settle`."""
+        """Prepare; protect: cross-fade what stands still; settle: steps of `kernels.align_ends`."""
         self._make = partial(Desk, layout, grid, protect=protect, settle=settle)
         self._desks: list[Desk] = []
         self._lock = Lock()

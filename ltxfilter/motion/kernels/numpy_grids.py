@@ -1,7 +1,8 @@
-"""The kernels in NumPy and OpenCV: slower than `_kernels.c`, and equal to it sample for sample."""
+"""The kernels on grids and planes in NumPy and OpenCV: the same samples as those in C, slower."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,12 +10,13 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion.grid import Array
+from ltxfilter.motion.kernels.cubic import CUBIC
 from ltxfilter.motion.kernels.numpy_search import fixed
 
 MOST_DIFFERENCE = 40 * 16  # a cell's matching cost is cut off here, in 1/16 codes
 OUTSIDE_COST = 5 * 16  # what pointing out of the picture costs, in 1/16 codes
 BLUR = np.array([1, 4, 6, 4, 1], np.float32)
-LASTING = 2  # pairs that a sample must stand still in to be remembered
+LASTING = 2  # pairs that a sample must be static in before it is remembered
 UNIT = np.float32(1024)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
@@ -25,7 +27,7 @@ def propagate(
     bias: int,
     former: Array | None = None,
 ) -> Array:
-    """See kernels.propagate."""
+    """See c_kernels.propagate."""
     seen, other = pictures
     quads = _quads(other)
     best = _matching_cost(flow, seen, quads) - bias
@@ -73,7 +75,7 @@ def _matching_cost(flow: Array, seen: Array, quads: Array) -> Array:
 
 
 def splat(flow: Array, weight: Array) -> Array:
-    """See kernels.splat."""
+    """See c_kernels.splat."""
     rows, columns = weight.shape
     x = (np.arange(1, columns + 1, dtype=np.float32) + flow[..., 0]).ravel()
     y = (np.arange(1, rows + 1, dtype=np.float32)[:, None] + flow[..., 1]).ravel()
@@ -88,8 +90,8 @@ def splat(flow: Array, weight: Array) -> Array:
     width = columns + 2
     corners = np.array([0, 1, width, width + 1])
     targets = ((top.astype(np.int64) * width + left)[:, None] + corners).ravel()
-    way = np.minimum(np.maximum(flow, np.float32(-4000)), np.float32(4000)).reshape(-1, 2)
-    values = (way[:, :1] * -UNIT, way[:, 1:] * -UNIT, UNIT)
+    limited = np.minimum(np.maximum(flow, np.float32(-4000)), np.float32(4000)).reshape(-1, 2)
+    values = (limited[:, :1] * -UNIT, limited[:, 1:] * -UNIT, UNIT)
     planes = np.zeros((3, (rows + 2) * width), np.int32)
     for plane, value in zip(planes, values, strict=True):
         np.add.at(plane, targets, np.rint(shares * value).ravel().astype(np.int32))
@@ -98,61 +100,64 @@ def splat(flow: Array, weight: Array) -> Array:
 
 
 def warp(  # noqa: PLR0917
-    ends: tuple[Array, Array],
+    ends: Sequence[tuple[Array, Array]],
     field: Array,
-    taps: Array,
     cells: tuple[int, int],
     depth: int,
-    still: Array | None,
+    static: Array | None,
     tau: int,
-    out: Array,
-) -> None:
-    """See kernels.warp. taps: [16, 4] filter in 1/64 per 1/16 sample; out: where to draw."""
-    a, b = ends
-    height, width = a.shape
-    grown = _grow(field, width, height, *cells)
-    deep = a.dtype != np.uint8
-    wide: Any = np.int64 if deep else np.int32
-    from_a = _fetch(a, grown[0], grown[1], taps)
-    from_b = _fetch(b, grown[2], grown[3], taps)
-    mixed = from_b + _share((from_a - from_b).astype(wide), grown[4])
-    if still is not None:
-        a16, b16 = 16 * a.astype(wide), 16 * b.astype(wide)
-        mixed = np.where(still != 0, a16 + _share(b16 - a16, tau), mixed)
-    out[:] = np.clip((mixed + 7 + ((mixed >> 4) & 1)) >> 4, 0, (1 << depth) - 1)  # halves to even
+) -> list[Array]:
+    """See c_kernels.warp."""
+    height, width = ends[0][0].shape
+    at_samples = _at_samples(field, width, height, *cells)
+    return [_warp_plane(*pair, at_samples, depth, static, tau) for pair in ends]
 
 
-def _share(value: Any, part: Any) -> Any:
-    """Return `value * part / 32768`, rounded half up."""
-    return (value * part + 0x4000) >> 15
+def _warp_plane(  # noqa: PLR0917
+    left: Array, right: Array, field: Array, depth: int, static: Array | None, tau: int
+) -> Array:
+    """Draw one plane; field: [5, H, W], read at its samples."""
+    wide: Any = np.int32 if left.dtype == np.uint8 else np.int64
+    from_left, from_right = _fetch(left, field[0], field[1]), _fetch(right, field[2], field[3])
+    mixed = from_right + _share((from_left - from_right).astype(wide), field[4])
+    if static is not None:
+        left, right = 16 * left.astype(wide), 16 * right.astype(wide)
+        mixed = np.where(static != 0, left + _share(right - left, tau), mixed)
+    codes = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
+    return np.clip(codes, 0, (1 << depth) - 1).astype(np.uint8 if depth == 8 else np.uint16)
 
 
-def _grow(field: Array, width: int, height: int, cell_x: int, cell_y: int) -> Array:
+def _share(value: Any, share: Any) -> Any:
+    """Return `value * share / 32768`, rounded half up."""
+    return (value * share + 0x4000) >> 15
+
+
+def _at_samples(field: Array, width: int, height: int, cell_x: int, cell_y: int) -> Array:
     """Read the padded cells of `field` bilinearly at every sample."""
     wide = field.astype(np.int32)
-    left, part = _between(height, cell_y)
-    wide = wide[:, left] + _share(wide[:, left + 1] - wide[:, left], part[:, None])
-    left, part = _between(width, cell_x)
-    return wide[:, :, left] + _share(wide[:, :, left + 1] - wide[:, :, left], part)
+    before, past = _between(height, cell_y)
+    wide = wide[:, before] + _share(wide[:, before + 1] - wide[:, before], past[:, None])
+    before, past = _between(width, cell_x)
+    return wide[:, :, before] + _share(wide[:, :, before + 1] - wide[:, :, before], past)
 
 
 def _between(samples: int, cell: int) -> tuple[Array, Array]:
-    """Return for each sample the padded cell whose centre lies before it, and how far past."""
+    """Return the padded cell whose centre lies before each sample, and how far past it lies."""
     position = np.arange(samples, dtype=np.int32)
     if cell == 1:
         return position + 1, np.zeros_like(position)
-    left = (position + cell // 2) // cell
-    past = 2 * (position + cell // 2 - left * cell) + 1  # in 1/(2 cell)
-    return left, past * (0x8000 // (2 * cell))
+    before = (position + cell // 2) // cell
+    past = 2 * (position + cell // 2 - before * cell) + 1  # in 1/(2 cell)
+    return before, past * (0x8000 // (2 * cell))
 
 
-def _fetch(plane: Array, dx: Array, dy: Array, taps: Array) -> Array:
+def _fetch(plane: Array, dx: Array, dy: Array) -> Array:
     """Filter `plane` at every sample displaced by (dx, dy) in 1/32; return 1/16 codes."""
     height, width = plane.shape
     dx, dy = (dx + 1) >> 1, (dy + 1) >> 1
     x = np.arange(width, dtype=np.int32) + (dx >> 4)
     y = np.arange(height, dtype=np.int32)[:, None] + (dy >> 4)
-    across, down = taps[dx & 15].astype(np.int32), taps[dy & 15].astype(np.int32)
+    across, down = CUBIC[dx & 15].astype(np.int32), CUBIC[dy & 15].astype(np.int32)
     columns = [np.clip(x + k - 1, 0, width - 1) for k in range(4)]
     total = np.zeros((height, width), np.int32)
     for row in range(4):
@@ -166,14 +171,14 @@ def _fetch(plane: Array, dx: Array, dy: Array, taps: Array) -> Array:
     return total if plane.dtype == np.uint8 else (total + 128) >> 8
 
 
-def still_mask(planes: tuple[Array, ...], seen: Array | None = None) -> tuple[Array, int]:
-    """See kernels.still_mask."""
-    most = cv2.absdiff(planes[0], planes[1])
-    for left, right in pairwise(planes[1:]):
+def static_mask(pictures: tuple[Array, ...], seen: Array | None = None) -> tuple[Array, int]:
+    """See c_kernels.static_mask."""
+    most = cv2.absdiff(pictures[0], pictures[1])
+    for left, right in pairwise(pictures[1:]):
         cv2.max(most, cv2.absdiff(left, right), dst=most)
     square = np.ones((5, 5), np.uint8)
-    contrast = cv2.morphologyEx(planes[0], cv2.MORPH_GRADIENT, square)
-    limit = np.maximum(3 * contrast.astype(np.int32), 250)
+    contrast = cv2.morphologyEx(pictures[0], cv2.MORPH_GRADIENT, square)
+    limit = np.maximum(3 * contrast.astype(np.int32), 250)  # in 1/25 codes
     strong = (contrast >= 60) & (25 * most.astype(np.int32) <= limit)
     candidate = (strong | ((contrast >= 24) & (most <= 2))).astype(np.uint8)
     near = cv2.boxFilter(candidate, -1, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
@@ -187,7 +192,7 @@ def still_mask(planes: tuple[Array, ...], seen: Array | None = None) -> tuple[Ar
 
 
 def agree(there: Array, back: Array) -> Array:
-    """See kernels.agree."""
+    """See c_kernels.agree."""
     rows, columns = there.shape[:2]
     one = np.float32(1)
     x = np.arange(columns, dtype=np.float32) + there[..., 0]
@@ -203,7 +208,7 @@ def agree(there: Array, back: Array) -> Array:
 
 
 def fill(sums: Array) -> Array:
-    """See kernels.fill."""
+    """See c_kernels.fill."""
     sums = sums.transpose(1, 2, 0)
     rows, columns = sums.shape[:2]
     hole = sums[..., 2] < np.float32(0.05)
@@ -229,7 +234,7 @@ def fill(sums: Array) -> Array:
 
 
 def share_of_left(left: Array, right: Array, near: float, far: float) -> Array:
-    """See kernels.share_of_left."""
+    """See c_kernels.share_of_left."""
     a = np.float32(near) * _visibility(left)
     b = np.float32(far) * _visibility(right)
     return a / (a + b)
@@ -243,16 +248,16 @@ def _visibility(sums: Array) -> Array:
 
 
 def make_field(to_left: Array, to_right: Array, share: Array, scales: tuple[float, float]) -> Array:
-    """See kernels.make_field."""
+    """See c_kernels.make_field."""
     scale = np.array(scales, np.float32)
-    parts = [(way * scale)[..., axis] for way in (to_left, to_right) for axis in (0, 1)]
-    whole = np.stack([*parts, share * np.float32(16352)])
+    axes = [(flow * scale)[..., axis] for flow in (to_left, to_right) for axis in (0, 1)]
+    whole = np.stack([*axes, share * np.float32(16352)])
     whole = np.rint(np.clip(whole, -16352, 16352)).astype(np.int16)
     whole[4] = 2 * whole[4] + 31
     return np.pad(whole, ((0, 0), (1, 1), (1, 1)), mode="edge")
 
 
 def travel(ahead: Array, behind: Array, sure: Array, steps: tuple[float, float, float]) -> Array:
-    """See kernels.travel."""
+    """See c_kernels.travel."""
     passed, span, bend = (np.float32(step) for step in steps)
     return ahead * passed + (ahead * span + behind) * (bend * sure)[..., None]

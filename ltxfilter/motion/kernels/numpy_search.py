@@ -1,4 +1,4 @@
-"""The search of patches in NumPy: equal to native/search.c and settle.c sample for sample."""
+"""The search of patches in NumPy: the same samples as in C (native/patches), slower."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import numpy as np
 from ltxfilter.motion.grid import Array
 
 FITS = 1 << 21  # a patch's error that a second look need not lower: 1.4 codes per sample
-SETTLE_MOST = np.float32(0.8)  # samples that a patch may be moved by
-SETTLE_GAIN = np.float32(0.7)  # of what was found; the patch next to it disagrees
+ALIGN_MOST = np.float32(0.8)  # samples that a patch may be moved by
+ALIGN_GAIN = np.float32(0.7)  # of the offset; less than 1, because the next patch disagrees
 
 
 def search(
     pictures: tuple[Array, Array], guesses: Array, step: int, rounds: int, steps: int
 ) -> Array:
-    """See kernels.search."""
+    """See c_kernels.search."""
     level = _Level(*pictures, step)
-    flow, found = level.best_of(list(guesses))
-    flow, error = level.descend(flow, found, np.ones(flow.shape[:2], bool), steps)
+    flow, best = level.best_of(list(guesses))
+    flow, error = level.descend(flow, best, np.ones(flow.shape[:2], bool), steps)
     for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
         flow, error = level.spread(flow, error, hop, steps)
     return level.blend(flow)
 
 
 def polish(pictures: tuple[Array, Array], flow: Array, steps: int) -> Array:
-    """See kernels.polish."""
+    """See c_kernels.polish."""
     level = _Level(*pictures, 4)
     rows, columns = flow.shape[:2]
     guess = flow[np.minimum(level.y + 4, rows - 1), np.minimum(level.x + 4, columns - 1)]
-    found = level.match(guess)
-    flow, _ = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps, FITS)
+    first = level.match(guess)
+    flow, _ = level.descend(guess, first, np.ones(guess.shape[:2], bool), steps, FITS)
     return level.blend(flow)
 
 
@@ -51,12 +51,12 @@ class _Level:
         self._solve()
 
     def see(self, picture: Array, flow: Array) -> None:
-        """Take what `picture`, displaced by `flow`, shows for the patches themselves."""
+        """Make `picture`, displaced by each patch's flow, what the patches show."""
         x, y = self.fine(flow)
         quad = _windows(np.pad(picture, 25, mode="edge"), 11)[
             self.y + 24 + (y >> 4), self.x + 24 + (x >> 4)
         ].astype(np.int32)
-        x, y = (part[..., None, None] & 15 for part in (x, y))
+        x, y = (axis[..., None, None] & 15 for axis in (x, y))
         top = quad[..., :-1, :-1] * (16 - x) + quad[..., :-1, 1:] * x
         bottom = quad[..., 1:, :-1] * (16 - x) + quad[..., 1:, 1:] * x
         seen = (top * (16 - y) + bottom * y) >> 4
@@ -84,7 +84,7 @@ class _Level:
         """Return [rows, columns, 8, 8], the difference of each patch in 1/16 codes."""
         x, y = self.fine(flow)
         quad = self.other[self.y + 24 + (y >> 4), self.x + 24 + (x >> 4)].astype(np.int32)
-        x, y = (part[..., None, None] & 15 for part in (x, y))
+        x, y = (axis[..., None, None] & 15 for axis in (x, y))
         top = quad[..., :-1, :-1] * (16 - x) + quad[..., :-1, 1:] * x
         bottom = quad[..., 1:, :-1] * (16 - x) + quad[..., 1:, 1:] * x
         return ((top * (16 - y) + bottom * y) >> 4) - self.seen
@@ -97,12 +97,12 @@ class _Level:
         return np.stack([64 * square - total * total, total, by_x, by_y], axis=2)
 
     def best_of(self, guesses: list[Array]) -> tuple[Array, Array]:
-        """Return the first guess of each patch that fits, else the best, and how it matches."""
+        """Return the first guess of each patch that fits, else the best one, and its match."""
         flow, best = guesses[0].copy(), self.match(guesses[0])
         for guess in guesses[1:]:
-            found = self.match(guess)
-            better = (best[..., 0] > FITS) & (found[..., 0] < best[..., 0])
-            flow[better], best[better] = guess[better], found[better]
+            match = self.match(guess)
+            better = (best[..., 0] > FITS) & (match[..., 0] < best[..., 0])
+            flow[better], best[better] = guess[better], match[better]
         return flow, best
 
     def descend(
@@ -116,14 +116,14 @@ class _Level:
             by = (64 * best[..., 3] - sum_y * best[..., 1]).astype(np.float64)
             dx = (self.yy * bx - self.xy * by) * self.factor
             dy = (self.xx * by - self.xy * bx) * self.factor
-            at = [(part / 16).astype(np.float32) for part in self.fine(flow)]
+            at = [(axis / 16).astype(np.float32) for axis in self.fine(flow)]
             moves = [np.clip(move, -2, 2).astype(np.float32) for move in (dx, dy)]
             target = np.stack([at[0] - moves[0], at[1] - moves[1]], axis=2)
-            found = self.match(target)
-            accepted = active & (best[..., 0] > enough) & (found[..., 0] <= best[..., 0])
+            match = self.match(target)
+            accepted = active & (best[..., 0] > enough) & (match[..., 0] <= best[..., 0])
             flow[accepted] = target[accepted]
-            active = accepted & (found[..., 0] < best[..., 0])
-            best[active] = found[active]
+            active = accepted & (match[..., 0] < best[..., 0])
+            best[active] = match[active]
         return flow, best[..., 0]
 
     def spread(self, flow: Array, error: Array, hop: int, steps: int) -> tuple[Array, Array]:
@@ -137,21 +137,21 @@ class _Level:
             row, column = down + dy, across + dx
             inside = (row >= 0) & (row < error.shape[0]) & (column >= 0) & (column < error.shape[1])
             guess = flow[np.where(inside, row, 0), np.where(inside, column, 0)]
-            found = self.match(guess)
-            better = inside & (found[..., 0] < best[..., 0])
-            chosen[better], best[better] = guess[better], found[better]
+            match = self.match(guess)
+            better = inside & (match[..., 0] < best[..., 0])
+            chosen[better], best[better] = guess[better], match[better]
             changed |= better
         return self.descend(chosen, best, changed, steps)
 
     def blend(self, flow: Array) -> Array:
         """Return [H, W, 2]: the patches' flows, weighted by how well they fit each sample."""
-        ways = [np.clip(fixed(flow[..., k] * np.float32(8), 16), -32752, 32752) for k in (0, 1)]
+        steps = [np.clip(fixed(flow[..., k] * np.float32(8), 16), -32752, 32752) for k in (0, 1)]
         if self.step == 8:  # every sample has one patch
-            spread = np.stack(ways, axis=2).repeat(8, axis=0).repeat(8, axis=1)
+            spread = np.stack(steps, axis=2).repeat(8, axis=0).repeat(8, axis=1)
             return spread[: self.rows, : self.columns].astype(np.float32) / np.float32(128)
         weight = 4096 // np.maximum(np.abs(self.off(flow)) >> 4, 1)
         sums = np.zeros((self.rows + 8, self.columns + 8, 3), np.int32)
-        values = np.stack([weight * way[..., None, None] for way in ways] + [weight], axis=4)
+        values = np.stack([weight * step[..., None, None] for step in steps] + [weight], axis=4)
         for j in range(8):
             for i in range(8):
                 sums[self.y + j, self.x + i] += values[:, :, j, i]
@@ -169,36 +169,36 @@ def fixed(value: Array, steps: int) -> Array:
     return np.rint(scaled).astype(np.int32)
 
 
-def settle(
-    pictures: tuple[Array, Array], ways: tuple[Array, Array], share: Array, tau: float, steps: int
+def align_ends(
+    pictures: tuple[Array, Array], flows: tuple[Array, Array], share: Array, tau: float, steps: int
 ) -> tuple[Array, Array]:
-    """See kernels.settle."""
+    """See c_kernels.align_ends."""
     left, right = pictures
     level = _Level(left, right, 8)
-    start, guess = (_middle(way, level.x.shape) for way in ways)
+    start, guess = (_middle(flow, level.x.shape) for flow in flows)
     level.see(left, start)
-    found = level.match(guess)
-    flow, error = level.descend(guess, found, np.ones(guess.shape[:2], bool), steps, FITS)
-    rounded = start - np.stack([part / np.float32(16) for part in level.fine(start)], 2)
-    apart = (flow - guess) + rounded.astype(np.float32)
-    length = np.sqrt(np.square(apart[..., 0]) + np.square(apart[..., 1]))
-    apart *= (SETTLE_MOST / np.maximum(length, SETTLE_MOST))[..., None]
-    apart[error >= found[..., 0]] = 0
-    apart = _between_patches(np.float32(0.5) * apart, share.shape)
+    first = level.match(guess)
+    flow, error = level.descend(guess, first, np.ones(guess.shape[:2], bool), steps, FITS)
+    rounding = start - np.stack([axis / np.float32(16) for axis in level.fine(start)], 2)
+    offset = (flow - guess) + rounding.astype(np.float32)
+    length = np.sqrt(np.square(offset[..., 0]) + np.square(offset[..., 1]))
+    offset *= (ALIGN_MOST / np.maximum(length, ALIGN_MOST))[..., None]
+    offset[error >= first[..., 0]] = 0
+    offset = _between_patches(np.float32(0.5) * offset, share.shape)
     passed = np.float32(tau)
     near = np.float32(1) - passed
     seen = np.minimum(np.minimum(share / near, (np.float32(1) - share) / passed), np.float32(1))
-    apart *= (SETTLE_GAIN * seen)[..., None]
-    return ways[0] - apart * passed, ways[1] + apart * near
+    offset *= (ALIGN_GAIN * seen)[..., None]
+    return flows[0] - offset * passed, flows[1] + offset * near
 
 
-def _middle(way: Array, patches: tuple[int, ...]) -> Array:
-    """Return the way in samples in the middle of each patch of 4x4 cells."""
-    rows, columns = way.shape[:2]
+def _middle(flow: Array, patches: tuple[int, ...]) -> Array:
+    """Return the mean flow, in samples, of the four cells in the middle of each patch."""
+    rows, columns = flow.shape[:2]
     top, bottom = (np.clip(4 * np.arange(patches[0]) + k, 0, rows - 1)[:, None] for k in (1, 2))
     left, right = (np.clip(4 * np.arange(patches[1]) + k, 0, columns - 1) for k in (1, 2))
     return np.float32(0.5) * (
-        (way[top, left] + way[top, right]) + (way[bottom, left] + way[bottom, right])
+        (flow[top, left] + flow[top, right]) + (flow[bottom, left] + flow[bottom, right])
     )
 
 
@@ -206,12 +206,12 @@ def _between_patches(values: Array, shape: tuple[int, ...]) -> Array:
     """Read a number per patch of 4x4 cells at every cell, bilinearly."""
     places = []
     for cells, patches in zip(shape, values.shape[:2], strict=True):
-        at = 2 * np.arange(cells) - 3
+        at = 2 * np.arange(cells) - 3  # half cells from the first patch's centre
         past = ((at & 7) / np.float32(8)).astype(np.float32)
         places.append(([np.clip((at >> 3) + k, 0, patches - 1) for k in (0, 1)], past[:, None]))
     (rows, past_y), (columns, past_x) = places
     lines = []
     for row in rows:
-        a, b = (values[row][:, column] for column in columns)
-        lines.append(a + (b - a) * past_x)
+        left, right = (values[row][:, column] for column in columns)
+        lines.append(left + (right - left) * past_x)
     return lines[0] + (lines[1] - lines[0]) * past_y[..., None]

@@ -210,7 +210,7 @@ class GuideWarper:
             return self._renderer.ends(*pair, None)
         around = range(max(left - 1, keyframes.low), min(left + 2, keyframes.high) + 1)
         lumas = [self._luma(keyframes, key) for key in around]
-        mask, count = kernels.still_mask(tuple(lumas))
+        mask, count = kernels.static_mask(tuple(lumas))
         sure = len(lumas) > 2
         if count and sure:
             mask |= static_edges(lumas, mask)

@@ -1,4 +1,4 @@
-/* Small steps on the work grid that would otherwise take many passes over it. */
+/* Small steps on the work grid that would take NumPy many passes over it. */
 #include "kernels.h"
 
 static inline float at_most(float value, float high)
@@ -13,38 +13,41 @@ CLONES void agree(const float *restrict there, const float *restrict back, int r
     const float far_x = (float)(columns - 1), far_y = (float)(rows - 1);
     for (int row = 0; row < rows; row++)
         for (int i = 0; i < columns; i++) {
-            const float *way = there + 2 * (row * columns + i);
-            float x = (float)i + way[0], y = (float)row + way[1];
+            const float *flow = there + 2 * (row * columns + i);
+            float x = (float)i + flow[0], y = (float)row + flow[1];
             x = x > 0.0f ? at_most(x, far_x) : 0.0f;
             y = y > 0.0f ? at_most(y, far_y) : 0.0f;
             const float *then = back + 2 * ((int)(y + 0.5f) * columns + (int)(x + 0.5f));
-            const float off[2] = {way[0] + then[0], way[1] + then[1]};
+            const float off[2] = {flow[0] + then[0], flow[1] + then[1]};
             float error = off[0] * off[0] + off[1] * off[1];
-            float length = way[0] * way[0] + way[1] * way[1];
+            float length = flow[0] * flow[0] + flow[1] * flow[1];
             float allowed = 1.0f + 0.0025f * length;
             out[row * columns + i] = 1.0f / (1.0f + at_most(error / allowed, 19.0f));
         }
 }
 
-#define HOLE 0.05f /* a cell that holds less is filled from around it */
+#define HOLE 0.05f   /* a cell of less weight is a hole, and filled from around it */
+#define ENOUGH 0.02  /* mean weight of a box that fills a hole */
+#define NOTHING 1e-6 /* weight of the whole grid below which nothing can fill a hole */
 
-/* What a box holds, and how it is added up: sample by sample, or from a table of sums once so many
- * samples were added that making one is worth it. All are multiples of 1/1024: no order matters. */
+/* What a box holds. All sums are multiples of 1/1024, so that the order of additions is free. */
 typedef struct {
     double x, y, weight;
 } Box;
 
+/* The sums of a splat. Boxes are added up cell by cell, and read from a table of sums once so many
+ * cells were added that making the table is worth it. */
 typedef struct {
     const float *sums;
     double *table; /* over all cells above and to the left, [rows + 1, columns + 1, 3]; or NULL */
-    size_t added;
+    size_t added;  /* cells, for all boxes so far */
     int rows, columns;
 } Sums;
 
 static int make_table(Sums *s)
 {
     const size_t line = 3 * ((size_t)s->columns + 1), cells = (size_t)s->rows * s->columns;
-    s->table = calloc(line * (s->rows + 1), sizeof(double));
+    s->table = calloc(line * ((size_t)s->rows + 1), sizeof(double));
     if (!s->table)
         return -1;
     for (int row = 0; row < s->rows; row++) {
@@ -94,7 +97,7 @@ static int fill_hole(Sums *s, int row, int column, float *out)
             return -1;
         const Box box = (s->table ? box_in_table : box_added)(s, top, bottom, left, right);
         const int whole = area == (size_t)s->rows * s->columns;
-        if (box.weight > 0.02 * (double)area || (whole && box.weight > 1e-6)) {
+        if (box.weight > ENOUGH * (double)area || (whole && box.weight > NOTHING)) {
             out[0] = (float)(box.x / box.weight);
             out[1] = (float)(box.y / box.weight);
             return 0;
@@ -127,11 +130,11 @@ int fill(const float *sums, int rows, int columns, float *out)
     int failed = 0;
     for (int row = 0; row < rows && !failed; row++) {
         const float *line = sums + (size_t)row * columns, *weight = line + 2 * cells;
-        float *found = out + 2 * (size_t)row * columns;
-        int holes = divide_row(line, line + cells, weight, found, columns);
+        float *flow = out + 2 * (size_t)row * columns;
+        int holes = divide_row(line, line + cells, weight, flow, columns);
         for (int i = 0; holes && !failed; i++)
             if (!(weight[i] >= HOLE)) {
-                failed = fill_hole(&all, row, i, found + 2 * i);
+                failed = fill_hole(&all, row, i, flow + 2 * i);
                 holes--;
             }
     }
@@ -161,8 +164,8 @@ CLONES static void share_row(const float *restrict a, const float *restrict b, f
 int share_of_left(const float *left, const float *right, float near, float far, int rows,
                   int columns, float *out)
 {
-    const size_t weights = 2 * (size_t)rows * columns;
-    float *a = malloc(2 * ((size_t)columns + 2) * sizeof(float)), *b = a + columns + 2;
+    const size_t weights = 2 * (size_t)rows * columns, line = (size_t)columns + 2;
+    float *a = calloc(2 * line, sizeof(float)), *b = a + line;
     if (!a)
         return -1;
     left += weights, right += weights;
@@ -183,43 +186,44 @@ CLONES void travel(const float *restrict ahead, const float *restrict behind,
                    float *restrict out)
 {
     for (int i = 0; i < cells; i++) {
-        const float turn = bend * sure[i];
+        const float turned = bend * sure[i];
         for (int k = 0; k < 2; k++)
             out[2 * i + k] = ahead[2 * i + k] * passed +
-                             (ahead[2 * i + k] * span + behind[2 * i + k]) * turn;
+                             (ahead[2 * i + k] * span + behind[2 * i + k]) * turned;
     }
 }
 
+#define LARGEST 16352.0f /* of a field: 511 samples in 1/32, or a share of 1 in 1/16352 */
+
 static inline int16_t to_field(float value)
 {
-    value = value < -16352.0f ? -16352.0f : at_most(value, 16352.0f);
-    union { float f; int32_t i; } bits = { value + 12582912.0f }; /* round half to even */
-    return (int16_t)(bits.i - 0x4B400000);
+    value = value < -LARGEST ? -LARGEST : at_most(value, LARGEST);
+    return (int16_t)rounded(value);
 }
 
-CLONES static void field_row(const float *to_left, const float *to_right, const float *mix, float scale_x,
-                      float scale_y, int columns, int16_t *out, size_t plane)
+/* Write a row of a field's five planes; out: its first cell inside the border. */
+CLONES static void field_row(const float *to_left, const float *to_right, const float *share,
+                             float scale_x, float scale_y, int columns, int16_t *out, size_t plane)
 {
     for (int i = 0; i < columns; i++) {
         out[i] = to_field(to_left[2 * i] * scale_x);
         out[plane + i] = to_field(to_left[2 * i + 1] * scale_y);
         out[2 * plane + i] = to_field(to_right[2 * i] * scale_x);
         out[3 * plane + i] = to_field(to_right[2 * i + 1] * scale_y);
-        out[4 * plane + i] = (int16_t)(2 * to_field(mix[i] * 16352.0f) + 31);
+        /* In 1/32768, up to 32735: half a step more than the middle of the interval. */
+        out[4 * plane + i] = (int16_t)(2 * to_field(share[i] * LARGEST) + 31);
     }
-    for (int k = 0; k < 5; k++) {
-        out[k * plane - 1] = out[k * plane];
-        out[k * plane + columns] = out[k * plane + columns - 1];
-    }
+    for (int k = 0; k < 5; k++, out += plane)
+        out[-1] = out[0], out[columns] = out[columns - 1];
 }
 
-void make_field(const float *to_left, const float *to_right, const float *mix, float scale_x,
+void make_field(const float *to_left, const float *to_right, const float *share, float scale_x,
                 float scale_y, int rows, int columns, int16_t *out)
 {
-    const size_t line = (size_t)columns + 2, plane = line * (rows + 2);
+    const size_t line = (size_t)columns + 2, plane = line * ((size_t)rows + 2);
     for (int row = -1; row <= rows; row++) {
         const int from = clamp(row, 0, rows - 1) * columns;
-        field_row(to_left + 2 * from, to_right + 2 * from, mix + from, scale_x, scale_y, columns,
-                  out + line * (row + 1) + 1, plane);
+        field_row(to_left + 2 * from, to_right + 2 * from, share + from, scale_x, scale_y, columns,
+                  out + line * (size_t)(row + 1) + 1, plane);
     }
 }

@@ -5,7 +5,10 @@
 #include <emmintrin.h>
 #endif
 
-enum { UNIT = 1024 }; /* of weights, and of cells */
+enum {
+    UNIT = 1024,        /* sums are in 1/1024 of cells and of weights */
+    LONGEST_WAY = 4000, /* cells; a sum holds it some 500 times */
+};
 
 static inline float within(float value, float low, float high)
 {
@@ -14,37 +17,53 @@ static inline float within(float value, float low, float high)
 }
 
 #if defined(__SSE2__)
-typedef __m128 Cell; /* x, y, weight, nothing */
+typedef __m128 Cell; /* what a cell carries: x, y, weight, nothing */
 
 static inline Cell make_cell(float x, float y)
 {
     return _mm_setr_ps(x, y, (float)UNIT, 0.0f);
 }
 
-/* Add a share of what a cell holds, rounded half to even. */
-static inline void add(int32_t *sum, Cell what, float share)
+/* Add a share of what a cell carries, rounded half to even. */
+static inline void add(int32_t *sum, Cell cell, float share)
 {
-    __m128i more = _mm_cvtps_epi32(_mm_mul_ps(what, _mm_set1_ps(share)));
+    __m128i more = _mm_cvtps_epi32(_mm_mul_ps(cell, _mm_set1_ps(share)));
     _mm_storeu_si128((__m128i *)sum, _mm_add_epi32(_mm_loadu_si128((__m128i *)sum), more));
 }
 #else
-typedef struct { float part[3]; } Cell;
+typedef struct { float values[3]; } Cell; /* what a cell carries: x, y, weight */
 
 static inline Cell make_cell(float x, float y)
 {
     return (Cell){{x, y, (float)UNIT}};
 }
 
-static inline void add(int32_t *sum, Cell what, float share)
+static inline void add(int32_t *sum, Cell cell, float share)
 {
-    for (int k = 0; k < 3; k++) {
-        union { float f; int32_t i; } bits = { what.part[k] * share + 12582912.0f };
-        sum[k] = (int32_t)((uint32_t)sum[k] + (uint32_t)(bits.i - 0x4B400000));
-    }
+    for (int k = 0; k < 3; k++)
+        sum[k] = (int32_t)((uint32_t)sum[k] + (uint32_t)rounded(cell.values[k] * share));
 }
 #endif
 
-/* For a row of cells: the first of four targets, the shares of all four, and what to add. */
+/* The sums, and what the cells of one row carry and where to: arrays of one number per cell. */
+typedef struct {
+    int32_t *sums;   /* per cell with a border of one: x, y, weight, nothing; one cell more */
+    int32_t *target; /* index into the sums of the first of four cells */
+    float *x, *y;    /* the way back, in 1/UNIT cells */
+    float *shares;   /* [4, columns]: of the first cell, the next one, and the two below */
+} Cargo;
+
+/* Hand out the memory. */
+static void lay_out(Cargo *c, Block *block, int rows, int columns)
+{
+    const size_t line = (size_t)columns;
+    c->sums = piece(block, 4 * ((line + 2) * ((size_t)rows + 2) + 1), sizeof *c->sums);
+    c->target = piece(block, line, sizeof *c->target);
+    c->x = piece(block, line, sizeof *c->x);
+    c->y = piece(block, line, sizeof *c->y);
+    c->shares = piece(block, 4 * line, sizeof *c->shares);
+}
+
 CLONES static void aim_row(const float *restrict flow, const float *restrict weight, int row,
                            int rows, int columns, int32_t *restrict target, float *restrict way_x,
                            float *restrict way_y, float *restrict shares)
@@ -58,8 +77,8 @@ CLONES static void aim_row(const float *restrict flow, const float *restrict wei
         const float below = y * weight[i], above = weight[i] - below;
         const float northeast = above * x, southeast = below * x;
         target[i] = 4 * (top * (columns + 2) + left);
-        way_x[i] = within(flow[2 * i], -4000.0f, 4000.0f) * -(float)UNIT;
-        way_y[i] = within(flow[2 * i + 1], -4000.0f, 4000.0f) * -(float)UNIT;
+        way_x[i] = within(flow[2 * i], -LONGEST_WAY, LONGEST_WAY) * -(float)UNIT;
+        way_y[i] = within(flow[2 * i + 1], -LONGEST_WAY, LONGEST_WAY) * -(float)UNIT;
         shares[i] = above - northeast;
         shares[columns + i] = northeast;
         shares[2 * columns + i] = below - southeast;
@@ -67,34 +86,43 @@ CLONES static void aim_row(const float *restrict flow, const float *restrict wei
     }
 }
 
+static void add_row(const Cargo *cargo, int columns)
+{
+    const int below = 4 * (columns + 2); /* from a cell's sums to those of the one below */
+    const int32_t *targets = cargo->target;
+    const float *way_x = cargo->x, *way_y = cargo->y, *shares = cargo->shares;
+    for (int i = 0; i < columns; i++) {
+        const Cell cell = make_cell(way_x[i], way_y[i]);
+        int32_t *target = cargo->sums + targets[i];
+        add(target, cell, shares[i]);
+        add(target + 4, cell, shares[columns + i]);
+        add(target + below, cell, shares[2 * columns + i]);
+        add(target + below + 4, cell, shares[3 * columns + i]);
+    }
+}
+
 int splat(const float *flow, const float *weight, int rows, int columns, float *out)
 {
-    const int width = columns + 2;
-    const size_t cells = (size_t)rows * columns, summed = ((size_t)width * (rows + 2) + 1) * 4;
-    int32_t *sums = calloc(summed + 7 * (size_t)columns, sizeof(int32_t));
-    if (!sums)
+    const size_t width = (size_t)columns + 2, cells = (size_t)rows * columns;
+    Cargo cargo;
+    Block block = {NULL, 0, 0};
+    lay_out(&cargo, &block, rows, columns);
+    if (open_block(&block, 1) < 0)
         return -1;
-    int32_t *targets = sums + summed;
-    float *x = (float *)(targets + columns), *y = x + columns, *shares = y + columns;
+    lay_out(&cargo, &block, rows, columns);
     for (int row = 0; row < rows; row++) {
         const size_t from = (size_t)row * columns;
-        aim_row(flow + 2 * from, weight + from, row, rows, columns, targets, x, y, shares);
-        for (int i = 0; i < columns; i++) {
-            const Cell what = make_cell(x[i], y[i]);
-            int32_t *target = sums + targets[i];
-            add(target, what, shares[i]);
-            add(target + 4, what, shares[columns + i]);
-            add(target + 4 * width, what, shares[2 * columns + i]);
-            add(target + 4 * width + 4, what, shares[3 * columns + i]);
-        }
+        aim_row(flow + 2 * from, weight + from, row, rows, columns, cargo.target, cargo.x, cargo.y,
+                cargo.shares);
+        add_row(&cargo, columns);
     }
     for (int row = 0; row < rows; row++) {
-        const int32_t *sum = sums + 4 * ((size_t)(row + 1) * width + 1);
+        const int32_t *sum = cargo.sums + 4 * ((row + 1) * width + 1);
         float *line = out + (size_t)row * columns;
         for (int i = 0; i < columns; i++, sum += 4)
-            for (int part = 0; part < 3; part++)
-                line[part * cells + i] = (float)sum[part] * (1.0f / UNIT);
+            for (int k = 0; k < 3; k++)
+                line[k * cells + i] = (float)sum[k] * (1.0f / UNIT);
     }
-    free(sums);
+    free(block.memory);
     return 0;
 }

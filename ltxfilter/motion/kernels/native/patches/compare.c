@@ -1,21 +1,21 @@
-/* Comparing patches: plain, and two rows at a time. */
+/* Comparing patches: in plain C, and two rows at a time with AVX2. */
 #include "patches.h"
 
-static void compare(const Patch *own, const uint8_t *from, ptrdiff_t stride, int part_x, int part_y,
-                    int32_t sums[4], uint16_t *apart)
+static void compare(const Patch *own, const uint8_t *from, ptrdiff_t stride, int past_x, int past_y,
+                    int32_t sums[4], uint16_t *differences)
 {
     int32_t sum = 0, square = 0, by_x = 0, by_y = 0;
     for (int row = 0; row < PATCH; row++) {
         const uint8_t *top = from + row * stride, *bottom = top + stride;
         for (int i = 0; i < PATCH; i++) {
             const int at = PATCH * row + i;
-            int32_t value = (top[i] * (16 - part_x) + top[i + 1] * part_x) * (16 - part_y) +
-                            (bottom[i] * (16 - part_x) + bottom[i + 1] * part_x) * part_y;
+            int32_t value = (top[i] * (16 - past_x) + top[i + 1] * past_x) * (16 - past_y) +
+                            (bottom[i] * (16 - past_x) + bottom[i + 1] * past_x) * past_y;
             int32_t off = (value >> 4) - own->seen[at];
             sum += off, square += off * off;
             by_x += off * own->slope_x[at], by_y += off * own->slope_y[at];
-            if (apart)
-                apart[at] = (uint16_t)(off < 0 ? -off : off);
+            if (differences)
+                differences[at] = (uint16_t)(off < 0 ? -off : off);
         }
     }
     sums[0] = sum, sums[1] = square, sums[2] = by_x, sums[3] = by_y;
@@ -40,16 +40,17 @@ AVX2 static inline __m256i load(const int16_t *from)
     return _mm256_loadu_si256((const __m256i *)from);
 }
 
-AVX2 static void compare_avx2(const Patch *own, const uint8_t *from, ptrdiff_t stride, int part_x,
-                              int part_y, int32_t sums[4], uint16_t *apart)
+AVX2 static void compare_avx2(const Patch *own, const uint8_t *from, ptrdiff_t stride, int past_x,
+                              int past_y, int32_t sums[4], uint16_t *differences)
 {
-    const __m256i shares = _mm256_set1_epi16((short)(part_x << 8 | (16 - part_x)));
-    const __m256i upper = _mm256_set1_epi16((short)(16 - part_y));
-    const __m256i lower = _mm256_set1_epi16((short)part_y), one = _mm256_set1_epi16(1);
+    const __m256i shares = _mm256_set1_epi16((short)(past_x << 8 | (16 - past_x)));
+    const __m256i upper = _mm256_set1_epi16((short)(16 - past_y));
+    const __m256i lower = _mm256_set1_epi16((short)past_y), one = _mm256_set1_epi16(1);
     __m256i sum = _mm256_setzero_si256(), square = sum, by_x = sum, by_y = sum;
     __m256i top = two_rows(from, stride, shares);
     for (int at = 0; at < PATCH * PATCH; at += 2 * PATCH) {
         from += 2 * stride;
+        /* The last pair begins with the ninth row, which is the last one that is read. */
         __m256i next = two_rows(from, at + 2 * PATCH < PATCH * PATCH ? stride : 0, shares);
         __m256i bottom = _mm256_permute2x128_si256(top, next, 0x21);
         __m256i value = _mm256_add_epi16(_mm256_mullo_epi16(top, upper),
@@ -59,8 +60,8 @@ AVX2 static void compare_avx2(const Patch *own, const uint8_t *from, ptrdiff_t s
         square = _mm256_add_epi32(square, _mm256_madd_epi16(off, off));
         by_x = _mm256_add_epi32(by_x, _mm256_madd_epi16(off, load(own->slope_x + at)));
         by_y = _mm256_add_epi32(by_y, _mm256_madd_epi16(off, load(own->slope_y + at)));
-        if (apart)
-            _mm256_storeu_si256((__m256i *)(apart + at), _mm256_abs_epi16(off));
+        if (differences)
+            _mm256_storeu_si256((__m256i *)(differences + at), _mm256_abs_epi16(off));
         top = next;
     }
     __m256i pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(sum, square), _mm256_hadd_epi32(by_x, by_y));

@@ -1,26 +1,29 @@
-/* Inverse search of one level: patches look for where they went. */
+/* Inverse search of one level (Kroeger et al., ECCV 2016): patches look for where they went. */
 #include "patches.h"
 
-Match match(const Place *p, Spot at, uint16_t *apart)
+#define LONGEST_STEP 2.0 /* samples that one Gauss-Newton step moves a patch by */
+
+Match match(const Place *p, Displacement to, uint16_t *differences)
 {
     int32_t sums[4];
-    compare_at(p, at.x, at.y, sums, apart);
+    compare_at(p, to, sums, differences);
     Match m = {64 * (int64_t)sums[1] - (int64_t)sums[0] * sums[0], sums[0], sums[2], sums[3],
-               (float)at.x / (float)FINE, (float)at.y / (float)FINE};
+               (float)to.x / (float)FINE, (float)to.y / (float)FINE};
     return m;
 }
 
 /* Let a guess replace the best match if it is better. */
-static inline int try_guess(const Place *p, const float *guess, Match *best, float way[2])
+static inline int try_guess(const Place *p, const float *guess, Match *best, float flow[2])
 {
-    const Spot at = spot_of(p, guess[0], guess[1]), had = spot_of(p, way[0], way[1]);
-    if (at.x == had.x && at.y == had.y)
+    const Displacement to = displacement_of(p, guess[0], guess[1]);
+    const Displacement had = displacement_of(p, flow[0], flow[1]);
+    if (to.x == had.x && to.y == had.y)
         return 0;
-    const Match found = match(p, at, NULL);
-    if (found.error >= best->error)
+    const Match next = match(p, to, NULL);
+    if (next.error >= best->error)
         return 0;
-    *best = found;
-    way[0] = guess[0], way[1] = guess[1];
+    *best = next;
+    flow[0] = guess[0], flow[1] = guess[1];
     return 1;
 }
 
@@ -30,6 +33,9 @@ typedef struct {
     double xx, xy, yy, factor;
 } Normal;
 
+/* Added to the diagonal: half a code of gradient, which keeps flat patches from running away. */
+enum { DAMPING = 4096 };
+
 static Normal normal_equations(const Patch *own)
 {
     int32_t xx = 0, xy = 0, yy = 0, sum_x = 0, sum_y = 0;
@@ -37,22 +43,21 @@ static Normal normal_equations(const Patch *own)
         int32_t gx = own->slope_x[i], gy = own->slope_y[i];
         xx += gx * gx, xy += gx * gy, yy += gy * gy, sum_x += gx, sum_y += gy;
     }
-    /* 4096 keeps flat patches from running away: half a code of gradient */
-    Normal n = {sum_x, sum_y, (double)((int64_t)64 * xx - (int64_t)sum_x * sum_x + 4096),
+    Normal n = {sum_x, sum_y, (double)((int64_t)64 * xx - (int64_t)sum_x * sum_x + DAMPING),
                 (double)((int64_t)64 * xy - (int64_t)sum_x * sum_y),
-                (double)((int64_t)64 * yy - (int64_t)sum_y * sum_y + 4096), 0.0};
+                (double)((int64_t)64 * yy - (int64_t)sum_y * sum_y + DAMPING), 0.0};
     double across = n.xx * n.yy, along = n.xy * n.xy;
     n.factor = 0.125 / (across - along);
     return n;
 }
 
-static inline float limited(double value)
+static inline float limited(double move)
 {
-    return (float)(value < -2.0 ? -2.0 : value > 2.0 ? 2.0 : value);
+    return (float)(move < -LONGEST_STEP ? -LONGEST_STEP : move > LONGEST_STEP ? LONGEST_STEP : move);
 }
 
-/* Gauss-Newton steps from a match, as long as they improve it. */
-Match descend(const Place *p, Match best, int steps, int64_t enough, float way[2], Apart *apart)
+Match descend(const Place *p, Match best, int steps, int64_t enough, float flow[2],
+              Differences *differences)
 {
     if (!steps || best.error <= enough)
         return best;
@@ -64,12 +69,13 @@ Match descend(const Place *p, Match best, int steps, int64_t enough, float way[2
         double cross_x = n.xy * by, cross_y = n.xy * bx;
         float to_x = best.at_x - limited((dx - cross_x) * n.factor);
         float to_y = best.at_y - limited((dy - cross_y) * n.factor);
-        Match next = match(p, spot_of(p, to_x, to_y), apart ? apart->of[!apart->best] : NULL);
+        Match next = match(p, displacement_of(p, to_x, to_y),
+                           differences ? differences->of[!differences->best] : NULL);
         if (next.error > best.error)
             break;
-        way[0] = to_x, way[1] = to_y;
-        if (apart)
-            apart->best = !apart->best;
+        flow[0] = to_x, flow[1] = to_y;
+        if (differences)
+            differences->best = !differences->best;
         if (next.error == best.error)
             break;
         best = next;
@@ -77,40 +83,40 @@ Match descend(const Place *p, Match best, int steps, int64_t enough, float way[2
     return best;
 }
 
-static void start_patch(Level *l, const float *guesses, int count, int steps, int row, int column)
+static void start_patch(Level *l, const PatchSearch *a, int row, int column)
 {
     const int patches = l->patch_rows * l->patch_columns, index = row * l->patch_columns + column;
-    float *way = l->flow + 2 * index;
+    float *flow = l->flow + 2 * index;
     Place place;
     Match best;
     take_patch(&place, l, l->step * column, l->step * row);
-    way[0] = guesses[2 * index], way[1] = guesses[2 * index + 1];
-    best = match(&place, spot_of(&place, way[0], way[1]), NULL);
-    for (int k = 1; k < count && best.error > FITS; k++)
-        try_guess(&place, guesses + 2 * (k * patches + index), &best, way);
-    l->error[index] = descend(&place, best, steps, 0, way, NULL).error;
+    flow[0] = a->guesses[2 * index], flow[1] = a->guesses[2 * index + 1];
+    best = match(&place, displacement_of(&place, flow[0], flow[1]), NULL);
+    for (int k = 1; k < a->count && best.error > FITS; k++)
+        try_guess(&place, a->guesses + 2 * (k * patches + index), &best, flow);
+    l->error[index] = descend(&place, best, a->steps, 0, flow, NULL).error;
 }
 
 /* Try the four neighbours' flow of the round before, `hop` patches away. */
-static void try_neighbours(Level *l, const float *flow, int hop, int steps, int row, int column)
+static void try_neighbours(Level *l, int hop, int steps, int row, int column)
 {
-    static const int across[4] = {-1, 1, 0, 0}, along[4] = {0, 0, -1, 1};
+    static const int across[4] = {-1, 1, 0, 0}, down[4] = {0, 0, -1, 1};
     const int index = row * l->patch_columns + column;
-    float *way = l->flow + 2 * index;
+    float *flow = l->flow + 2 * index;
     Place place;
     Match best = {l->error[index], 0, 0, 0, 0.0f, 0.0f};
     int changed = 0;
     take_patch(&place, l, l->step * column, l->step * row);
     for (int k = 0; k < 4; k++) {
-        int from_row = row + hop * along[k], from_column = column + hop * across[k];
+        int from_row = row + hop * down[k], from_column = column + hop * across[k];
         if (from_row < 0 || from_row >= l->patch_rows || from_column < 0 ||
             from_column >= l->patch_columns)
             continue;
-        const float *guess = flow + 2 * (from_row * l->patch_columns + from_column);
-        changed |= try_guess(&place, guess, &best, way);
+        const float *guess = l->flow_before + 2 * (from_row * l->patch_columns + from_column);
+        changed |= try_guess(&place, guess, &best, flow);
     }
     if (changed)
-        l->error[index] = descend(&place, best, steps, 0, way, NULL).error;
+        l->error[index] = descend(&place, best, steps, 0, flow, NULL).error;
 }
 
 CLONES static void prepare_row(const uint8_t *restrict line, const uint8_t *restrict above,
@@ -162,64 +168,65 @@ int patches_over(int samples, int step)
     return samples <= PATCH ? 1 : (samples - PATCH + step - 1) / step + 1;
 }
 
-/* Make room for the search of a level and prepare its pictures; returns what to free, or NULL. */
-static char *open_level(Level *l, const uint8_t *seen, const uint8_t *other, float **before,
-                        int32_t **sums)
+/* Hand out the memory. */
+static void lay_out(Level *l, Block *block)
 {
-    l->patch_rows = patches_over(l->rows, l->step);
-    l->patch_columns = patches_over(l->columns, l->step);
-    l->stride = l->columns + 2 * BORDER;
-    l->compare = best_compare();
     const size_t padded = (size_t)l->stride * (l->rows + 2 * BORDER);
     const size_t patches = (size_t)l->patch_rows * l->patch_columns;
-    char *memory = malloc(patches * 24 + padded * 19 + 64);
-    if (!memory)
-        return NULL;
-    l->error = (int64_t *)memory;
-    l->flow = (float *)(l->error + patches);
-    *before = l->flow + 2 * patches;
-    *sums = (int32_t *)(*before + 2 * patches);
-    l->seen = (int16_t *)(*sums + 3 * padded);
-    l->slope_x = l->seen + padded;
-    l->slope_y = l->slope_x + padded;
-    l->other = (uint8_t *)(l->slope_y + padded);
-    pad_level(l, seen, other);
-    return memory;
+    l->error = piece(block, patches, sizeof *l->error);
+    l->flow = piece(block, 2 * patches, sizeof *l->flow);
+    l->flow_before = piece(block, 2 * patches, sizeof *l->flow_before);
+    l->sums = piece(block, 3 * padded, sizeof *l->sums);
+    l->seen = piece(block, padded, sizeof *l->seen);
+    l->slope_x = piece(block, padded, sizeof *l->slope_x);
+    l->slope_y = piece(block, padded, sizeof *l->slope_y);
+    l->other = piece(block, padded, sizeof *l->other);
 }
 
-int search(const uint8_t *seen, const uint8_t *other, const float *guesses, int count, int step,
-           int rounds, int steps, int rows, int columns, float *out)
+/* Make room for the search of a level, and prepare its pictures. Returns what to free, or NULL. */
+static char *open_level(Level *l, const PatchSearch *a, int step)
 {
-    Level l = {.rows = rows, .columns = columns, .step = step};
-    float *before;
-    int32_t *sums;
-    char *memory = open_level(&l, seen, other, &before, &sums);
+    *l = (Level){.rows = a->rows, .columns = a->columns, .step = step,
+                 .patch_rows = patches_over(a->rows, step),
+                 .patch_columns = patches_over(a->columns, step),
+                 .stride = a->columns + 2 * BORDER, .compare = best_compare()};
+    Block block = {NULL, 0, 0};
+    lay_out(l, &block);
+    if (open_block(&block, 0) < 0)
+        return NULL;
+    lay_out(l, &block);
+    pad_level(l, a->seen, a->other);
+    return block.memory;
+}
+
+int search(const PatchSearch *a)
+{
+    Level l;
+    char *memory = open_level(&l, a, a->step);
     if (!memory)
         return -1;
     for (int row = 0; row < l.patch_rows; row++)
         for (int column = 0; column < l.patch_columns; column++)
-            start_patch(&l, guesses, count, steps, row, column);
-    for (int round = 0; round < rounds; round++) {
-        memcpy(before, l.flow, (size_t)l.patch_rows * l.patch_columns * 2 * sizeof(float));
+            start_patch(&l, a, row, column);
+    for (int round = 0; round < a->rounds; round++) {
+        const int hop = 1 << (a->rounds - 1 - round);
+        memcpy(l.flow_before, l.flow, (size_t)l.patch_rows * l.patch_columns * 2 * sizeof(float));
         for (int row = 0; row < l.patch_rows; row++)
             for (int column = 0; column < l.patch_columns; column++)
-                try_neighbours(&l, before, 1 << (rounds - 1 - round), steps, row, column);
+                try_neighbours(&l, hop, a->steps, row, column);
     }
-    flow_of_samples(&l, sums, out);
+    flow_of_samples(&l, a->out);
     free(memory);
     return 0;
 }
 
-int polish(const uint8_t *seen, const uint8_t *other, const float *flow, int steps, int rows,
-           int columns, float *out)
+int polish(const PatchSearch *a)
 {
-    Level l = {.rows = rows, .columns = columns, .step = PATCH / 2};
-    float *before;
-    int32_t *sums;
-    char *memory = open_level(&l, seen, other, &before, &sums);
+    Level l;
+    char *memory = open_level(&l, a, PATCH / 2);
     if (!memory)
         return -1;
-    descend_and_blend(&l, flow, steps, sums, out);
+    descend_and_blend(&l, a->flow, a->steps, a->out);
     free(memory);
     return 0;
 }

@@ -1,0 +1,239 @@
+/* The warp of 8-bit planes with AVX2: 16 samples at a time, three passes over each row. */
+#include "kernels.h"
+
+#if HAVE_AVX2
+#include "fetch_avx2.h"
+
+AVX2 static void make_tables(FastWarp *f)
+{
+    const Warp *w = f->w;
+    uint8_t before[32], after[32], taps[32];
+    for (int i = 0; i < RUN; i++) {
+        int cell = w->cell_before[i] - w->cell_before[i & 8];
+        before[2 * i] = (uint8_t)(2 * cell), before[2 * i + 1] = (uint8_t)(2 * cell + 1);
+        cell += w->past_centre[i] != 0; /* a sample on its cell's centre needs no second one */
+        after[2 * i] = (uint8_t)(2 * cell), after[2 * i + 1] = (uint8_t)(2 * cell + 1);
+    }
+    f->before = _mm256_loadu_si256((const __m256i *)before);
+    f->after = _mm256_loadu_si256((const __m256i *)after);
+    f->past = _mm256_loadu_si256((const __m256i *)w->past_centre);
+    for (int k = 0; k < TAPS; k++) {
+        for (int i = 0; i < 32; i++)
+            taps[i] = (uint8_t)w->taps[TAPS * (i % PHASES) + k];
+        f->taps[k] = _mm256_loadu_si256((const __m256i *)taps);
+    }
+}
+
+/* Hand out the memory, each line at a multiple of 32 bytes. */
+static void lay_out(FastWarp *f, Block *block)
+{
+    const size_t runs = (size_t)f->w->width / RUN, width = runs * RUN;
+    for (int k = 0; k < 5; k++)
+        f->field[k] = piece(block, width, sizeof(int16_t));
+    for (int k = 0; k < f->w->count; k++)
+        for (int end = 0; end < 2; end++)
+            f->fetched[k][end] = piece(block, width, sizeof(int16_t));
+    for (int end = 0; end < 2; end++)
+        f->runs[end] = piece(block, runs, sizeof(Run));
+}
+
+FastWarp *open_fast_warp(const Warp *w)
+{
+    if (w->deep || w->width < RUN || w->cell_x > WIDEST_CELL || !__builtin_cpu_supports("avx2"))
+        return NULL;
+    FastWarp *f = aligned_alloc(64, (sizeof(FastWarp) + 63) & ~(size_t)63);
+    if (!f)
+        return NULL;
+    Block block = {NULL, 0, 0};
+    f->w = w;
+    lay_out(f, &block);
+    f->memory = block.memory = block.too_large ? NULL : aligned_alloc(64, block.used);
+    block.used = 0;
+    if (!f->memory) {
+        free(f);
+        return NULL;
+    }
+    lay_out(f, &block);
+    make_tables(f);
+    return f;
+}
+
+void close_fast_warp(FastWarp *f)
+{
+    if (f)
+        free(f->memory);
+    free(f);
+}
+
+/* Read this row's field at every sample, displacements rounded to 1/16. */
+AVX2 static void grow_row(const FastWarp *f)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    const int32_t *cell_before = f->w->cell_before;
+    for (int k = 0; k < 5; k++)
+        for (int x = 0; x + RUN <= f->w->width; x += RUN) {
+            const int16_t *row = f->w->row[k];
+            __m256i cells = load_pair(row + cell_before[x], row + cell_before[x + 8]);
+            __m256i before = _mm256_shuffle_epi8(cells, f->before);
+            __m256i step = _mm256_sub_epi16(_mm256_shuffle_epi8(cells, f->after), before);
+            __m256i value = _mm256_add_epi16(before, _mm256_mulhrs_epi16(step, f->past));
+            if (k < 4)
+                value = _mm256_srai_epi16(_mm256_add_epi16(value, one), 1);
+            _mm256_store_si256((__m256i *)(f->field[k] + x), value);
+        }
+}
+
+/* The smallest of each half's eight 16-bit numbers, in every place of that half. */
+AVX2 static inline __m256i least(__m256i values, int low[2])
+{
+    const __m256i flip = _mm256_set1_epi16((short)0x8000);
+    __m256i up = _mm256_xor_si256(values, flip);
+    __m128i a = _mm_minpos_epu16(_mm256_castsi256_si128(up));
+    __m128i b = _mm_minpos_epu16(_mm256_extracti128_si256(up, 1));
+    low[0] = (int16_t)(_mm_cvtsi128_si32(a) ^ 0x8000);
+    low[1] = (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    const __m256i first = _mm256_set1_epi16(0x0100);
+    return _mm256_xor_si256(_mm256_shuffle_epi8(both, first), flip);
+}
+
+AVX2 static inline __m256i columns_of(__m256i dx)
+{
+    const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_add_epi16(_mm256_srai_epi16(dx, 4), lanes);
+}
+
+/* Find where a run's windows lie, and turn displacements into places within them: dx into the
+ * first tap's column and dy into the row, both above their 1/16 samples. */
+AVX2 static inline void plan_run(const Warp *w, Run *run, int16_t *flow_x, int16_t *flow_y, int x,
+                                 int y)
+{
+    const __m256i phases = _mm256_set1_epi16(15);
+    const __m256i dx = load(flow_x), dy = load(flow_y), moved = _mm256_or_si256(dx, dy);
+    if (_mm256_testz_si256(moved, moved)) {
+        run->kind = IN_PLACE;
+        return;
+    }
+    int low_x[2], low_y[2], inside = 1;
+    __m256i off = columns_of(dx), level = _mm256_srai_epi16(dy, 4);
+    off = _mm256_sub_epi16(off, least(off, low_x));
+    level = _mm256_sub_epi16(level, least(level, low_y));
+    const __m256i over = _mm256_or_si256(_mm256_cmpgt_epi16(off, _mm256_set1_epi16(REACH)),
+                                         _mm256_cmpgt_epi16(level, _mm256_set1_epi16(SPREAD)));
+    if (!_mm256_testz_si256(over, over)) {
+        run->kind = SCATTERED;
+        return;
+    }
+    const __m256i below = _mm256_cmpgt_epi16(level, _mm256_set1_epi16(1));
+    const int far = !_mm256_testz_si256(below, below);
+    const unsigned last_column = (unsigned)w->width - 16;
+    const unsigned last_top = (unsigned)(w->height - (far ? 4 + SPREAD : 5));
+    for (int half = 0; half < 2; half++) {
+        run->column[half] = x + 8 * half + low_x[half] - 1;
+        run->top[half] = y + low_y[half] - 1;
+        inside &= ((unsigned)run->column[half] <= last_column) &
+                  ((unsigned)run->top[half] <= last_top);
+    }
+    run->kind = !inside || w->height < 4 + SPREAD ? BORDER : far ? WIDE : NEAR;
+    off = _mm256_or_si256(_mm256_slli_epi16(off, 4), _mm256_and_si256(dx, phases));
+    level = _mm256_or_si256(_mm256_slli_epi16(level, 4), _mm256_and_si256(dy, phases));
+    _mm256_storeu_si256((__m256i *)flow_x, off);
+    _mm256_storeu_si256((__m256i *)flow_y, level);
+}
+
+/* Fetch a row of every plane from one end. */
+AVX2 static void fetch_row(const FastWarp *f, int end, int y)
+{
+    const Warp *w = f->w;
+    const Run *run = f->runs[end];
+    for (int x = 0; x + RUN <= w->width; x += RUN, run++) {
+        const int16_t *flow_x = f->field[2 * end] + x, *flow_y = f->field[2 * end + 1] + x;
+        Filter filter;
+        if (run->kind != IN_PLACE && run->kind != SCATTERED)
+            filter = make_filter(f, flow_x, flow_y);
+        for (int k = 0; k < w->count; k++) {
+            const WarpPlane *p = w->planes + k;
+            const uint8_t *plane = end ? p->right : p->left;
+            const ptrdiff_t stride = end ? p->stride_right : p->stride_left;
+            int16_t *out = f->fetched[k][end] + x;
+            if (run->kind == SCATTERED)
+                for (int i = 0; i < RUN; i++)
+                    out[i] = fetch_one(w, plane, stride, x + i, y, flow_x[i], flow_y[i]);
+            else
+                _mm256_store_si256((__m256i *)out,
+                                   run->kind == IN_PLACE
+                                       ? in_place(plane + stride * y + x)
+                                       : fetch_run(f, run, &filter, plane, stride));
+        }
+    }
+}
+
+/* Mix what was fetched from both ends for 16 samples. left, right: the ends' samples in place,
+ * which are cross-faded where the mask is not 0; mask: or NULL. */
+AVX2 static inline __m128i mix_run(const FastWarp *f, int plane, int x, const uint8_t *left,
+                                   const uint8_t *right, const uint8_t *mask)
+{
+    const __m256i seven = _mm256_set1_epi16(7), one = _mm256_set1_epi16(1);
+    const __m256i from_a = load(f->fetched[plane][0] + x), from_b = load(f->fetched[plane][1] + x);
+    __m256i mixed = _mm256_add_epi16(
+        from_b, _mm256_mulhrs_epi16(_mm256_sub_epi16(from_a, from_b), load(f->field[4] + x)));
+    if (mask) {
+        const __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)mask));
+        const __m256i is_static = _mm256_cmpgt_epi16(values, _mm256_setzero_si256());
+        if (!_mm256_testz_si256(is_static, is_static)) {
+            const __m256i tau = _mm256_set1_epi16((short)f->w->tau);
+            const __m256i a = in_place(left), change = _mm256_sub_epi16(in_place(right), a);
+            const __m256i faded = _mm256_add_epi16(a, _mm256_mulhrs_epi16(change, tau));
+            mixed = _mm256_blendv_epi8(mixed, faded, is_static);
+        }
+    }
+    __m256i odd = _mm256_and_si256(_mm256_srai_epi16(mixed, 4), one); /* halves to even */
+    mixed = _mm256_srai_epi16(_mm256_add_epi16(_mm256_add_epi16(mixed, seven), odd), 4);
+    return _mm_packus_epi16(_mm256_castsi256_si128(mixed), _mm256_extracti128_si256(mixed, 1));
+}
+
+AVX2 static void mix_row(const FastWarp *f, int plane, int y)
+{
+    const Warp *w = f->w;
+    const WarpPlane *p = w->planes + plane;
+    const uint8_t *left = (const uint8_t *)p->left + p->stride_left * y;
+    const uint8_t *right = (const uint8_t *)p->right + p->stride_right * y;
+    const uint8_t *mask = w->static_mask ? w->static_mask + (ptrdiff_t)y * w->width : NULL;
+    uint8_t *out = (uint8_t *)p->out + p->stride_out * y;
+    int x = 0;
+    for (; x + RUN <= w->width; x += RUN)
+        _mm_storeu_si128((__m128i *)(out + x),
+                         mix_run(f, plane, x, left + x, right + x, mask ? mask + x : NULL));
+    warp_samples(w, p, y, x, w->width);
+}
+
+AVX2 void fast_warp_row(FastWarp *f, int y)
+{
+    const int whole = f->w->width & -RUN;
+    grow_row(f);
+    for (int end = 0; end < 2; end++) {
+        for (int x = 0; x < whole; x += RUN)
+            plan_run(f->w, f->runs[end] + x / RUN, f->field[2 * end] + x, f->field[2 * end + 1] + x,
+                     x, y);
+        fetch_row(f, end, y);
+    }
+    for (int k = 0; k < f->w->count; k++)
+        mix_row(f, k, y);
+}
+#else
+FastWarp *open_fast_warp(const Warp *w)
+{
+    (void)w;
+    return NULL;
+}
+
+void fast_warp_row(FastWarp *f, int y)
+{
+    (void)f, (void)y;
+}
+
+void close_fast_warp(FastWarp *f)
+{
+    (void)f;
+}
+#endif
