@@ -116,6 +116,7 @@ def test_models_that_cannot_be_used(
         (["--engine", "ltx-temporal:round=2"], 2, "has no option 'round'"),
         (["--engine", "ltx-keyframe:fp8=fast"], 2, "one of auto, rowwise, cast, off"),
         (["--engine", "ltx-keyframe:tile=64"], 2, "tile=64"),
+        (["--engine", "ltx-temporal:tile=64"], 2, "tile=64"),
         (["--engine", "ltx-keyframe", "--lora", ""], 2, "--lora"),
     ],
 )

@@ -185,6 +185,23 @@ def test_nan_falls_back_to_flow(name, models, tmp_path, caplog):
     assert len([r for r in caplog.records if "NaN" in r.message]) == 1
 
 
+@pytest.mark.parametrize(
+    ("spec", "needed"),
+    [
+        ("ltx-keyframe", {"checkpoint", "spatial_upsampler", "context"}),
+        ("ltx-keyframe:reference=1", {"checkpoint", "spatial_upsampler", "context", "loras"}),
+        ("ltx-temporal", {"checkpoint", "temporal_upsampler"}),
+        ("ltx-temporal:refine=2", {"checkpoint", "temporal_upsampler", "context"}),
+        ("ltx-motion", {"checkpoint", "temporal_upsampler"}),
+        ("ltx-motion:source=dit", {"checkpoint", "context"}),
+        ("ltx-motion:source=latent+dit", {"checkpoint", "temporal_upsampler", "context"}),
+        ("ltx-motion:vae=tiny", {"checkpoint", "temporal_upsampler", "tiny_vae"}),
+    ],
+)
+def test_the_needed_files_depend_on_the_options(spec, needed):
+    assert set(engines.build(spec).needed_files) == needed
+
+
 @EVERY
 def test_a_missing_file_is_named(name, models):
     for lacking in engines.engine_class(name).files:
