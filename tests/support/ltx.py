@@ -1,4 +1,4 @@
-"""Windows for the LTX engines, and what an engine with model files draws in them."""
+"""Windows for the LTX engines, and the pictures that an engine draws in them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def windows(frames, shape, rate=F(50), shots=None):
 def drawings(spec, models, info, frames, rate=F(50)):
     engine = engines.build(spec, models)
     shape = engine.open(info, rate)
-    found = [
+    drawn = [
         (window, list(engine.draw(window, engine.prepare(window))))
         for window in windows(frames, shape, rate)
     ]
     engine.close()
     engine.close()
-    return found
+    return drawn
 
 
 def equal(a, b):

@@ -1,4 +1,4 @@
-"""A random LTX-2.3 of three megabytes in the real files' layout, made in a fraction of a second."""
+"""A random LTX-2.3 of three megabytes with the layout of the real files, made in under a second."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ltxfilter.options import ModelOptions
 
 HEADS = 2
 HEAD_WIDTH = 24
-WIDTH = HEADS * HEAD_WIDTH  # of a token inside the transformer, and of the context
+WIDTH = HEADS * HEAD_WIDTH  # channels of a token in the transformer, and of the context
 TOKENS = 128  # of the context
 LAYERS = 2
 
-# The published file's values, where they are not the tiny sizes.
+# The values of the published file, except for the tiny sizes.
 TRANSFORMER: dict[str, Any] = {
     "_class_name": "AVTransformer3DModel",
     "dropout": 0.0,
@@ -137,7 +137,7 @@ TEMPORAL = UPSAMPLER | {
     "rational_resampler": True,
 }
 CONFIG = {"transformer": TRANSFORMER, "vae": VAE}
-LATER = (  # what LTX-2 has not, and LTX-2.3 has
+NEW_IN_2_3 = (  # settings that LTX-2 does not have
     "apply_gated_attention",
     "cross_attention_adaln",
     "caption_projection_first_linear",
@@ -145,26 +145,26 @@ LATER = (  # what LTX-2 has not, and LTX-2.3 has
     "caption_proj_input_norm",
     "caption_proj_before_connector",
 )
-CAPTION = 40  # width of LTX-2's context, which its transformer projects itself
-FIRST = CONFIG | {
-    "transformer": {k: v for k, v in TRANSFORMER.items() if k not in LATER}
+CAPTION = 40  # channels of the context of LTX-2, whose transformer projects it itself
+LTX_2 = CONFIG | {
+    "transformer": {k: v for k, v in TRANSFORMER.items() if k not in NEW_IN_2_3}
     | {"caption_channels": CAPTION}
 }
 
 
 def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> ModelOptions:
-    """Write a checkpoint with sound, both upsamplers and a context; return where they are."""
+    """Write a checkpoint with audio, both upsamplers and a context; return their paths."""
     generator = torch.Generator().manual_seed(seed)
     write(
         folder / "checkpoint.safetensors",
         dict(_checkpoint(config, generator)),
-        {"config": json.dumps(config), "model_version": "2.0.0" if config is FIRST else "2.3.0"},
+        {"config": json.dumps(config), "model_version": "2.0.0" if config is LTX_2 else "2.3.0"},
     )
     for name, sizes in (("spatial", SPATIAL), ("temporal", TEMPORAL)):
         module = randomize(LatentUpsamplerConfigurator.from_config(sizes), generator)
         path = folder / f"{name}.safetensors"
         write(path, dict(_named(module, "")), {"config": json.dumps(sizes)})
-    width = CAPTION if config is FIRST else WIDTH
+    width = CAPTION if config is LTX_2 else WIDTH
     context = torch.randn(1, TOKENS, width, generator=generator)
     write(folder / "context.safetensors", {"video_context": context}, {})
     return ModelOptions(
@@ -177,11 +177,11 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
 
 
 def with_tiny_vae(options: ModelOptions, folder: Path) -> ModelOptions:
-    """Write a tiny autoencoder of the published size, of 24 MB; return where it is, too."""
+    """Write a tiny autoencoder of the published size, 24 MB; return `options` with its path."""
     generator = torch.Generator().manual_seed(7)
     tensors: dict[str, torch.Tensor] = {}
-    for part in tiny_vae.MODULES:
-        tensors |= _named(randomize(tiny_vae.meta_module(part), generator), "")
+    for name in tiny_vae.MODULES:
+        tensors |= _named(randomize(tiny_vae.meta_module(name), generator), "")
     path = folder / "tiny_vae.safetensors"
     write(path, tensors, {})
     return replace(options, tiny_vae=str(path))
@@ -207,7 +207,7 @@ def _checkpoint(
     )
     for configurator, prefix in parts:
         module = randomize(configurator.from_config(config), generator)
-        for name, value in _named(module, prefix):  # statistics lie one level up in real files
+        for name, value in _named(module, prefix):  # statistics are one level higher in real files
             yield (
                 name.replace(f"{prefix}per_channel_statistics.", "vae.per_channel_statistics."),
                 value,
@@ -221,7 +221,7 @@ def _named(module: torch.nn.Module, prefix: str) -> Iterator[tuple[str, torch.Te
 
 @torch.no_grad()
 def randomize(module: torch.nn.Module, generator: torch.Generator) -> torch.nn.Module:
-    """Fill a module with numbers that keep its activations near one."""
+    """Fill a module with random weights that keep its activations near one."""
     if any(value.is_meta for value in module.parameters()):
         module.to_empty(device="cpu")
     for name, value in (*module.named_parameters(), *module.named_buffers()):
@@ -238,7 +238,7 @@ def randomize(module: torch.nn.Module, generator: torch.Generator) -> torch.nn.M
 def with_text(options: ModelOptions, folder: Path) -> ModelOptions:
     """Write a checkpoint with text layers, and a Gemma of two layers; needs transformers.
 
-    ltx_core takes Gemma's sizes from a constant of its own, which is made tiny for good.
+    ltx_core takes Gemma's sizes from a constant, which stays tiny afterwards.
     """
     from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
     from ltx_core.text_encoders.gemma import config as gemma

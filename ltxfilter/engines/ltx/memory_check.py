@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from ltxfilter.engines.base import Engine
-from ltxfilter.engines.ltx.diffusion.grids import DEFAULT_INTERVAL
 from ltxfilter.errors import EngineError, EngineUnavailableError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.windows.rolling import RollingWindow
@@ -40,7 +39,7 @@ def grey_window(video: VideoInfo, rate: Fraction | None, shape: WindowShape) -> 
         np.full((plane.height, plane.width), 1 << (plane.depth - 1), plane.dtype)
         for plane in video.layout
     )
-    interval = video.interval or DEFAULT_INTERVAL
+    interval = video.usual_interval
     rolling = RollingWindow(shape, rate, SingleShot(), interval)
     for number in range(shape.keyframes + shape.after + 1):
         for window in rolling.push(Frame(number * interval, planes)):

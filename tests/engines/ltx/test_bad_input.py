@@ -1,4 +1,4 @@
-"""Whatever is wrong with the models: one clear line, the right exit code, nothing written."""
+"""Models that cannot be used: one clear line, the right exit code, no output file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def flags(models: ModelOptions) -> list[str]:
 def refuse(
     words: list[str], code: int, clip: Path, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> str:
-    """Run the filter, which has to refuse; return what it said."""
+    """Run the filter, which must refuse; return its message."""
     out = folder / "out.mp4"
     assert main.run([*words, "-i", str(clip), str(out)]) == code
     said = capsys.readouterr().err
@@ -55,7 +55,7 @@ def refuse(
 
 
 def damaged(models: ModelOptions, folder: Path, how: str) -> ModelOptions:
-    """Return models of which one cannot be used."""
+    """Return models one of which cannot be used."""
     path = folder / "damaged.safetensors"
     whole = Path(str(models.checkpoint))
     if how == "missing file":
@@ -116,6 +116,7 @@ def test_models_that_cannot_be_used(
         (["--engine", "ltx-temporal:round=2"], 2, "has no option 'round'"),
         (["--engine", "ltx-keyframe:fp8=fast"], 2, "one of auto, rowwise, cast, off"),
         (["--engine", "ltx-keyframe:tile=64"], 2, "tile=64"),
+        (["--engine", "ltx-temporal:tile=64"], 2, "tile=64"),
         (["--engine", "ltx-keyframe", "--lora", ""], 2, "--lora"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Windows drawn together: the same pictures, each keyframe encoded once."""
+"""Batches: the same pictures as one by one, and each keyframe encoded once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def models(tmp_path_factory):
 
 
 def pictures(spec, models, info, frames, rate=F(50)):
-    """Return the planes drawn for each slot, by its index."""
+    """Return the planes that are drawn for each slot, by the slot's index."""
     return {
         slot.index: picture.planes
         for window, drawn in drawings(spec, models, info, frames, rate)
@@ -62,7 +62,7 @@ def farthest(one, other):
         ("ltx-temporal:latents=2:refine=2", F(50)),
     ],
 )
-def test_pictures_do_not_depend_on_how_many_are_drawn_at_once(models, spec, rate):
+def test_pictures_do_not_depend_on_the_batch_size(models, spec, rate):
     info = video("gbrp16le", 64, 64)
     frames = moving(info, 34)
     alone = pictures(spec, models, info, frames, rate)
@@ -72,7 +72,7 @@ def test_pictures_do_not_depend_on_how_many_are_drawn_at_once(models, spec, rate
 
 
 @EVERY
-def test_a_segment_from_a_reset_is_drawn_alike(models, name):
+def test_a_segment_from_a_reset_point_gives_the_same_pictures(models, name):
     info = video(width=32, height=32)
     frames = moving(info, 280)
     spec = f"{name}:batch=3" + ":steps=2:refine=1" * (name == "ltx-keyframe")
@@ -96,10 +96,10 @@ def test_the_models_run_once_for_a_batch(models, name, monkeypatch):
     spec = f"{name}:batch=3" + ":stages=1:steps=1" * (name == "ltx-keyframe")
     pictures(spec, models, info, moving(info, 73))
     full, rest = divmod(72, 3 * {"ltx-keyframe": 8, "ltx-temporal": 16}[name])
-    assert decoded == [3] * (full + bool(rest))  # the last is filled up
+    assert decoded == [3] * (full + bool(rest))  # the last batch is filled up
 
 
-def test_irregular_times_are_drawn_together_as_far_as_they_are_alike(models):
+def test_irregular_times_are_batched_if_their_conditioning_is_alike(models):
     info = video("gbrp16le", 32, 32)
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.choice([1001, 1502, 2002], 40))
@@ -131,20 +131,20 @@ def test_a_keyframe_is_encoded_once_for_all_windows(models, monkeypatch, batch):
     engine.close()
 
 
-def test_latents_go_when_their_frames_go():
-    encoded = KeyframeCache(lambda pixels: pixels.mean((3, 4), keepdim=True))
+def test_cached_latents_are_dropped_with_their_frames():
+    cache = KeyframeCache(lambda pixels: pixels.mean((3, 4), keepdim=True))
     frames = [Frame(F(n), (np.full((4, 4), n, np.uint8),)) for n in range(3)]
     for _ in range(2):
         for frame in frames:
             value = torch.full((3, 4, 4), float(frame.planes[0][0, 0]))
-            found = encoded.latent(frame, lambda value=value: value)
+            found = cache.latent(frame, lambda value=value: value)
             assert float(found.mean()) == frame.planes[0][0, 0]
-    assert len(encoded) == 3
-    encoded.latent(frames[0], lambda: torch.zeros(3, 2, 2), "half")
-    assert len(encoded) == 4
+    assert len(cache) == 3
+    cache.latent(frames[0], lambda: torch.zeros(3, 2, 2), "half")
+    assert len(cache) == 4
     del frame, frames
     gc.collect()
-    assert not len(encoded)
+    assert not len(cache)
 
 
 def test_memory_grows_with_the_batch(models):
@@ -160,8 +160,8 @@ def test_memory_grows_with_the_batch(models):
 
 
 @pytest.mark.parametrize("name", ["ltx-keyframe:stages=1:steps=2", "ltx-temporal:refine=1"])
-def test_a_prompt_holds_from_its_time_after_the_first_frame_on(models, tmp_path, name):
-    """On a clock that does not begin at zero; the second of two prompts begins at 1 s."""
+def test_a_prompt_is_used_from_its_time_on(models, tmp_path, name):
+    """The clock does not begin at zero; the second of two prompts begins at 1 s."""
     one, two = (torch.randn(1, tiny_ltx.TOKENS, tiny_ltx.WIDTH) for _ in range(2))
 
     def drawn(spec, tensor, times):
@@ -184,8 +184,8 @@ def test_a_prompt_holds_from_its_time_after_the_first_frame_on(models, tmp_path,
     assert set(changed) == {slot for slot in both if slot >= min(changed)}
 
 
-def test_what_is_remembered_makes_room(models, monkeypatch, caplog):
-    """Where memory gives out, what can be computed anew is let go, once, and pictures are alike."""
+def test_cached_text_is_dropped_if_memory_runs_out(models, monkeypatch, caplog):
+    """The pictures are the same, and it is tried once."""
     info = video(width=64, height=64)
     frames = moving(info, 26)
     spec = "ltx-keyframe:stages=1:steps=2:text_memory=0.1"

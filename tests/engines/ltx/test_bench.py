@@ -1,4 +1,4 @@
-"""The GPU benchmark's arithmetic, and its code on tiny models."""
+"""The arithmetic of the GPU benchmark, and its code on tiny models."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_step_runs_on_tiny_models(
     assert not any("failed" in line for line in lines)
 
 
-def test_motions_guides_are_drawn_by_tiny_models(
+def test_guides_are_measured_on_tiny_models(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def test_motion_is_measured_for_every_source_and_step():
 
 @pytest.mark.parametrize(("source", "steps"), [("latent", 0), ("dit", 2)])
 def test_guides_at_the_published_size(source: str, steps: int):
-    """On a device without memory: the shapes fit, and operations are those of the formulas."""
+    """On the meta device: the shapes fit, and operations are those of the formulas."""
     meta = torch.device("meta")
     models = Models(ModelOptions(), device=meta, dtype=torch.bfloat16)
     case = gpu_motion.Case(source, steps)
@@ -134,7 +134,7 @@ def test_the_official_pipeline_beside_ours_on_tiny_models(
 
 
 def test_files_of_the_published_size_hold_all_that_is_read():
-    """Names and shapes only; sound is there, as in the file that is published."""
+    """Names and shapes only; audio is included, as in the published file."""
     from benchmarks import gpu_files
 
     config = ltx_sizes.with_audio(ltx_sizes.CONFIG)

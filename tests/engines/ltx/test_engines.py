@@ -1,4 +1,4 @@
-"""The LTX engines, on a random tiny checkpoint: the contract of engines, and the whole path."""
+"""The LTX engines on a random tiny checkpoint: the contract of engines, and the whole path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 
 from support import tiny_ltx
 from support.pictures import FORMATS, Same, moving, video
-from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter import engines
 from ltxfilter.errors import EngineUnavailableError, OptionError
@@ -27,13 +26,12 @@ from ltxfilter.frame import Made
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.stages import windows as window_path
 from ltxfilter.pipeline.window_runner import WindowRunner
-from ltxfilter.values import round_half_up
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Interval, Join, Window
 
-WHOLE = ["ltx-keyframe", "ltx-temporal"]  # the model draws the picture itself
+WHOLE = ["ltx-keyframe", "ltx-temporal"]  # the model makes the picture itself
 NAMES = [*WHOLE, "ltx-motion"]
-SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}  # its threads would outnumber the cores
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}  # more threads than cores would be slower
 EVERY = pytest.mark.parametrize("name", NAMES)
 EVERY_WHOLE = pytest.mark.parametrize("name", WHOLE)
 
@@ -42,14 +40,6 @@ EVERY_WHOLE = pytest.mark.parametrize("name", WHOLE)
 def models(tmp_path_factory):
     torch.set_num_threads(1)
     return tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
-
-
-def flags(models):
-    return [
-        "--checkpoint", models.checkpoint, "--temporal-upsampler", models.temporal_upsampler,
-        "--spatial-upsampler", models.spatial_upsampler, "--context", models.context,
-        "--device", "cpu",
-    ]  # fmt: skip
 
 
 @EVERY
@@ -68,7 +58,7 @@ def test_pictures_have_the_streams_format(name, models, fmt):
 @EVERY
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (17, 33), (130, 7)])
 @pytest.mark.parametrize("rate", [F(50), F(60), None])
-def test_any_size_and_rate_will_do(name, models, size, rate):
+def test_any_size_and_rate_works(name, models, size, rate):
     info = video("yuv420p", *size)
     frames = moving(info, 4)
     found = [p for _, pictures in drawings(name, models, info, frames, rate) for p in pictures]
@@ -76,7 +66,7 @@ def test_any_size_and_rate_will_do(name, models, size, rate):
 
 
 @EVERY
-def test_a_second_time_and_from_several_threads_alike(name, models):
+def test_repeated_and_parallel_draws_are_the_same(name, models):
     info = video(width=64, height=64)
     frames = moving(info, 40)
     engine = engines.build(name, models)
@@ -97,7 +87,7 @@ def test_a_second_time_and_from_several_threads_alike(name, models):
 
 
 @EVERY
-def test_a_run_from_a_reset_draws_alike(name, models):
+def test_a_run_from_a_reset_point_gives_the_same_pictures(name, models):
     info = video(width=32, height=32)
     frames = moving(info, 290)
 
@@ -115,7 +105,7 @@ def test_a_run_from_a_reset_draws_alike(name, models):
 
 
 @EVERY
-def test_keyframes_are_left_alone_and_padded_rows_are_no_trouble(name, models):
+def test_keyframes_are_not_changed_and_may_have_padded_rows(name, models):
     info = video(width=48, height=40)
     frames = moving(info, 5)
     padded = [
@@ -138,7 +128,7 @@ def test_keyframes_are_left_alone_and_padded_rows_are_no_trouble(name, models):
 
 
 @EVERY
-def test_a_window_that_only_holds_draws_nothing(name, models):
+def test_a_window_without_slots_to_draw_draws_nothing(name, models):
     info = video(width=32, height=32)
     frames = tuple(moving(info, 2))
     engine = engines.build(name, models)
@@ -151,7 +141,7 @@ def test_a_window_that_only_holds_draws_nothing(name, models):
 
 
 @EVERY_WHOLE
-def test_drawn_frames_keep_their_keyframes_tone(name, models):
+def test_interpolated_frames_have_the_tone_of_their_keyframes(name, models):
     info = video("yuv444p", 128, 96)
     frames = moving(info, 6, speed=0.0)
 
@@ -167,7 +157,7 @@ def test_drawn_frames_keep_their_keyframes_tone(name, models):
 
 
 @EVERY
-def test_what_the_model_cannot_draw_falls_back(name, models, tmp_path, caplog):
+def test_nan_falls_back_to_flow(name, models, tmp_path, caplog):
     broken = tiny_ltx.read(models.checkpoint)
     for key in broken:
         if key.startswith("vae.decoder.") and key.endswith("conv_out.conv.weight"):
@@ -183,6 +173,23 @@ def test_what_the_model_cannot_draw_falls_back(name, models, tmp_path, caplog):
     worker.close()
     assert worker.fallbacks == 5 == sum(frame.made is Made.INTERPOLATED for frame in frames)
     assert len([r for r in caplog.records if "NaN" in r.message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "needed"),
+    [
+        ("ltx-keyframe", {"checkpoint", "spatial_upsampler", "context"}),
+        ("ltx-keyframe:reference=1", {"checkpoint", "spatial_upsampler", "context", "loras"}),
+        ("ltx-temporal", {"checkpoint", "temporal_upsampler"}),
+        ("ltx-temporal:refine=2", {"checkpoint", "temporal_upsampler", "context"}),
+        ("ltx-motion", {"checkpoint", "temporal_upsampler"}),
+        ("ltx-motion:source=dit", {"checkpoint", "context"}),
+        ("ltx-motion:source=latent+dit", {"checkpoint", "temporal_upsampler", "context"}),
+        ("ltx-motion:vae=tiny", {"checkpoint", "temporal_upsampler", "tiny_vae"}),
+    ],
+)
+def test_the_needed_files_depend_on_the_options(spec, needed):
+    assert set(engines.build(spec).needed_files) == needed
 
 
 @EVERY
@@ -210,7 +217,7 @@ def test_a_missing_file_is_named(name, models):
         "stages=1:text_memory=0.1",
     ],
 )
-def test_options_change_what_is_drawn_and_nothing_else_does(models, options):
+def test_options_change_the_pictures_and_nothing_else_does(models, options):
     info = video(width=64, height=64)
     frames = moving(info, 6)
 
@@ -234,7 +241,7 @@ def test_options_change_what_is_drawn_and_nothing_else_does(models, options):
 @pytest.mark.parametrize(
     "options", ["refine=4", "refine=1:seed=3", "lead=1", "latents=1:lead=1", "rounds=2", "rounds=3"]
 )
-def test_temporal_options_change_what_is_drawn(models, options):
+def test_temporal_options_change_the_pictures(models, options):
     info = video(width=64, height=64)
     frames = moving(info, 6)
 
@@ -254,7 +261,7 @@ def test_refining_without_a_context_is_refused(models):
 
 
 @pytest.mark.parametrize("scale", ["1", "2"])
-def test_an_ic_lora_is_given_the_source_as_video(models, tmp_path, scale):
+def test_an_ic_lora_gets_the_source_as_a_reference_clip(models, tmp_path, scale):
     layer, width = "diffusion_model.transformer_blocks.0.attn1.to_q", tiny_ltx.WIDTH
     down, up = torch.randn(2, 4, width, generator=torch.Generator().manual_seed(2)) / 4
     lora = {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up.T.contiguous()}
@@ -287,7 +294,7 @@ def test_guidance_without_a_negative_prompt_is_refused(models):
         engine.open(video(), F(50))
 
 
-def test_guidance_needs_the_negative_prompt_and_heeds_it(models, tmp_path):
+def test_guidance_uses_the_negative_prompt(models, tmp_path):
     tensors = tiny_ltx.read(models.context)
     info = video(width=64, height=64)
     frames = moving(info, 4)
@@ -343,45 +350,3 @@ def test_memory_stays_flat_over_two_thousand_frames(name, models):
     count, early, late = map(int, done.stdout.split())  # frames, MiB, MiB
     assert count == 4000
     assert late - early < 24
-
-
-@EVERY_WHOLE  # ltx-motion: see test_motion_pipe.py
-@pytest.mark.parametrize(
-    ("source", "target", "step"),
-    [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],
-)
-def test_from_the_command_line_by_pipe_originals_untouched(
-    name, models, tmp_path, source, target, step
-):
-    """Every `step`-th output is a source frame, as many source frames apart as the rates say."""
-    clip = make_clip(tmp_path / "in.mkv", "-c:v", "ffv1", size="64x48", rate=source, seconds=1.2)
-    result = run_pipe(
-        ffmpeg("-i", clip, "-f", "yuv4mpegpipe", "-"),
-        ltxfilter("--engine", name, "--fps", target, *flags(models)),
-    )
-    assert result.codes == [0, 0], result.err
-    assert "0 by a fallback" in result.err or "fallback" not in result.err
-    size = 64 * 48 * 3 // 2
-    before, after = samples(clip), samples(result.out)
-    count = len(after) // size
-    assert count == round_half_up(len(before) // size * F(target) / F(source))
-    apart = round(step * F(source) / F(target))
-    originals = [before[n * size : (n + 1) * size] for n in range(0, len(before) // size, apart)]
-    shown = [after[n * size : (n + 1) * size] for n in range(0, count, step)]
-    assert shown == originals[: len(shown)]
-    assert len(set(shown)) > 3
-
-
-@EVERY_WHOLE
-def test_from_the_command_line_file_to_file(name, models, tmp_path):
-    clip = make_clip(tmp_path / "in.mp4", size="64x48", rate="25", seconds=1)
-    out = tmp_path / "out.mkv"
-    spec = f"{name}:batch=2:text_memory=0.01"
-    arguments = ["-i", clip, "--engine", spec, *flags(models), "-c:v", "ffv1", out]
-    result = run_pipe(ltxfilter(*arguments))
-    assert result.codes == [0], result.err
-    size = 64 * 48 * 3 // 2
-    before, after = samples(clip), samples(out)
-    assert len(after) == 2 * len(before)
-    for n in range(25):
-        assert after[2 * n * size : (2 * n + 1) * size] == before[n * size : (n + 1) * size]

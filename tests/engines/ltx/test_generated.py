@@ -1,4 +1,4 @@
-"""Frames of a generator, as tensors in chunks, on their way into a file without touching disk."""
+"""Frames of a generator as chunks of tensors: interpolated and encoded without files between."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ KINDS = ["uint8", "uint16", "float16", "float32", "channels first", "alpha", "gr
 def test_tensors_stay_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, kind: str
 ):
-    """Nothing but a few samples is copied to host memory, and pictures are those of arrays."""
+    """Only a few samples are copied to host memory, and the pictures equal those from arrays."""
     models = tiny_ltx.build(tmp_path)
     given = [picture for chunk in chunks(6, 4) for picture in chunk]
     if kind == "uint16":
@@ -107,7 +107,7 @@ def test_tensors_stay_where_they_are(
     assert not copied or kind == "alpha"  # which is cross-faded
 
 
-def test_a_plane_on_a_device_is_as_an_array():
+def test_a_plane_on_a_device_behaves_like_an_array():
     codes = torch.arange(24, dtype=torch.int32).reshape(4, 6) * 2500
     plane, array = color.DevicePlane(codes), codes.numpy().astype(np.uint16)
     assert (plane.shape, plane.dtype, plane.size) == (array.shape, array.dtype, array.size)
@@ -119,7 +119,7 @@ def test_a_plane_on_a_device_is_as_an_array():
     assert np.array_equal(plane[1:], array[1:])
 
 
-def test_other_engines_draw_tensors_from_arrays():
+def test_other_engines_get_tensors_as_arrays():
     given = [picture for chunk in chunks(10, 7) for picture in chunk]
     for engine in ("flow", "blend", "hold"):
         arrays = [picture.numpy() for picture in given]
@@ -129,7 +129,7 @@ def test_other_engines_draw_tensors_from_arrays():
         assert all(torch.equal(one, torch.from_numpy(other)) for one, other in pairs)
 
 
-def test_what_fails_the_check_is_drawn_from_arrays(tmp_path: Path, caplog):
+def test_the_fallback_gets_tensors_as_arrays(tmp_path: Path, caplog):
     models = tiny_ltx.build(tmp_path)
     broken = tiny_ltx.read(str(models.checkpoint))
     for key in broken:

@@ -1,4 +1,4 @@
-"""The LTX engines on a CUDA device: they draw there what they draw on a CPU, the same each time.
+"""The LTX engines on a CUDA device: the same results as on a CPU, and the same each time.
 
 Run with `pytest -m gpu`; LTXFILTER_REQUIRE_CUDA=1 makes a missing device a failure.
 """
@@ -60,7 +60,7 @@ def test_pictures_come_back_sample_for_sample(fmt):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_second_run_draws_the_same(models, spec):
+def test_a_second_run_gives_the_same_pictures(models, spec):
     info = video(width=128, height=96)
     frames = moving(info, 12)
     first, again = (
@@ -72,7 +72,7 @@ def test_a_second_run_draws_the_same(models, spec):
 
 
 @pytest.mark.parametrize("vae", ["full", "tiny"])
-def test_guides_are_those_of_the_cpu(models, tmp_path, vae):
+def test_guides_equal_those_of_the_cpu(models, tmp_path, vae):
     files = tiny_ltx.with_tiny_vae(models, tmp_path)
     grid = GuideGrid(width=64, height=32, parts=2, intervals=8, batch=1)
     pictures = torch.rand(3, 9, 32, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
@@ -86,7 +86,7 @@ def test_guides_are_those_of_the_cpu(models, tmp_path, vae):
     torch.testing.assert_close(guides("cuda"), guides("cpu"), atol=5e-3, rtol=5e-3)
 
 
-def test_a_velocity_is_that_of_the_cpu(models):
+def test_a_velocity_equals_that_of_the_cpu(models):
     generator = torch.Generator().manual_seed(1)
     latent = torch.randn(1, 24, 128, generator=generator)
     sigma, own = torch.tensor([0.7]), torch.full((1, 24, 1), 0.7)
@@ -113,7 +113,7 @@ def step(models, seed=0, tokens=24):
 
 
 @pytest.mark.parametrize("mode", ["off", "rowwise"])
-def test_blocks_from_host_memory_compute_the_same(models, mode):
+def test_offloaded_blocks_compute_the_same(models, mode):
     resident = Models(replace(models, device="cuda"), fp8=mode, graphs="off")
     streamed = Models(replace(models, device="cuda"), fp8=mode, offload=True)
     for seed in range(5):
@@ -121,7 +121,7 @@ def test_blocks_from_host_memory_compute_the_same(models, mode):
 
 
 def test_blocks_are_not_overwritten_while_they_compute():
-    """Blocks of which each takes longer to compute than to copy, and the other way round."""
+    """Once a block takes longer to compute than to copy, once the other way round."""
     torch.manual_seed(0)
     blocks = torch.nn.ModuleList(torch.nn.Linear(2048, 2048) for _ in range(9)).requires_grad_(
         False
@@ -138,14 +138,14 @@ def test_blocks_are_not_overwritten_while_they_compute():
                 found = block(found)
             assert torch.equal(found, expected)
         assert all(home.is_pinned() for homes in stream._host for home in homes)
-        del block, stream  # while the first block is on its way again
+        del block, stream  # while the first block is copied again
         gc.collect()
         other = torch.zeros(4, 2048, 2048, device="cuda")
         torch.cuda.synchronize()
         assert not other.any()
 
 
-def test_a_block_that_failed_is_no_trouble():
+def test_a_failed_block_does_not_disturb_later_ones():
     blocks = torch.nn.ModuleList(torch.nn.Linear(64, 64) for _ in range(4)).requires_grad_(False)
     value = torch.randn(8, 64, device="cuda")
     stream = OffloadedBlocks(blocks, CUDA)
@@ -164,7 +164,7 @@ def test_a_block_that_failed_is_no_trouble():
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_layer_in_8_bits_is_that_of_the_cpu(bias):
+def test_a_layer_in_8_bits_equals_that_of_the_cpu(bias):
     torch.manual_seed(0)
     value = torch.randn(100, 256, dtype=torch.bfloat16)
     exact = torch.nn.Linear(256, 512, bias=bias, dtype=torch.bfloat16).requires_grad_(False)
@@ -180,7 +180,7 @@ def test_a_layer_in_8_bits_is_that_of_the_cpu(bias):
 
 @pytest.mark.parametrize("mode", ["off", "rowwise"])
 @pytest.mark.parametrize("text", [0.0, 1.0])
-def test_steps_replayed_as_graphs_are_the_same(models, mode, text, caplog):
+def test_replayed_steps_are_the_same(models, mode, text, caplog):
     files = replace(models, device="cuda")
     plain = Models(files, fp8=mode, graphs="off", text_memory=0)
     replayed = Models(files, fp8=mode, graphs="on", text_memory=text)
@@ -193,7 +193,7 @@ def test_steps_replayed_as_graphs_are_the_same(models, mode, text, caplog):
     assert not caplog.records
 
 
-def test_a_window_replayed_is_that_of_steps_one_by_one(models):
+def test_a_replayed_window_is_the_same(models):
     info = video("gbrp16le", 64, 64)
     frames = moving(info, 20)
     found = [

@@ -60,7 +60,7 @@ def test_the_trial_window_changes_nothing_after_it(models, name):
 
 
 @EVERY
-def test_too_little_memory_is_said_with_what_helps(models, name, monkeypatch):
+def test_too_little_memory_is_reported_with_advice(models, name, monkeypatch):
     info = video(width=64, height=64)
     engine = engines.build(name, models)
     shape = engine.open(info, F(50))

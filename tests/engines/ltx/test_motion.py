@@ -1,4 +1,4 @@
-"""The engine ltx-motion: which clips it asks for, and what it makes of an oracle's guides."""
+"""The engine ltx-motion: which clips it asks for, and its pictures along an oracle's guides."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def windows(frames, shape, rate):
     after=st.integers(0, 2),
 )
 @settings(max_examples=60, deadline=None)
-def test_stretches_take_every_slot_once(count, rate, intervals, batch, before, after):
+def test_clips_hold_every_slot_once(count, rate, intervals, batch, before, after):
     info = video("gray", 8, 8)
     shape = WindowShape(intervals * batch + 1, max(before, 1), max(after, 1), 0)
     for window in windows(moving(info, count), shape, rate):
@@ -70,7 +70,7 @@ def test_stretches_take_every_slot_once(count, rate, intervals, batch, before, a
             assert all(0 <= slot.left - part.first < intervals for slot in part.slots)
 
 
-def test_a_stretch_is_the_same_whichever_slots_are_asked_for():
+def test_a_clip_is_the_same_whichever_slots_are_asked_for():
     info = video("gray", 8, 8)
     window = windows(moving(info, 9), WindowShape(9, 1, 1, 0), F(50))[0]
     whole = {part.first: part.keyframes for part in clip_spans(window, 2, 1, 1)}
@@ -81,7 +81,7 @@ def test_a_stretch_is_the_same_whichever_slots_are_asked_for():
 
 @pytest.mark.parametrize("fmt", ["yuv420p", "yuv422p10le", "yuva420p", "gbrp", "gray"])
 @pytest.mark.parametrize("height", [96, 720])
-def test_small_pictures_are_the_frames_and_come_back(fmt, height):
+def test_downscaled_planes_become_rgb_and_come_back(fmt, height):
     info = video(fmt, 160, height)
     (frame,) = moving(info, 1)
     canvas = GuideCanvas(info, 80, 48, "cpu")
@@ -97,7 +97,7 @@ def test_small_pictures_are_the_frames_and_come_back(fmt, height):
 
 
 def turning(count: int, fmt: str = "yuv420p", static: bool = False) -> Clip:
-    """A textured ground that swings to and fro, which no straight line between keyframes tells."""
+    """Return a clip of a texture that moves along a curve, where linear motion is wrong."""
     info = video(fmt, 256, 144)
     draws = np.random.default_rng(5)
     grounds = [draws.integers(40, 216, (s.height + 80, s.width + 80)) for s in info.layout]
@@ -118,7 +118,7 @@ def turning(count: int, fmt: str = "yuv420p", static: bool = False) -> Clip:
 
 
 def graphics(width: int, height: int) -> np.ndarray:
-    """Return where bars of a quarter of the picture's height lie over its middle."""
+    """Return a mask of static bars over the middle of the picture."""
     mask = np.zeros((height, width), bool)
     for row in range(5):
         mask[height * (6 + 2 * row) // 18 :][: height // 36, width // 4 : -width // 4] = True
@@ -133,7 +133,7 @@ def smooth(ground):
 
 
 @pytest.mark.parametrize("level", [0, 2])
-def test_guides_beat_flow_and_themselves_where_motion_bends(level):
+def test_guides_beat_flow_and_enlarged_guides_on_curved_motion(level):
     case = motion.case(turning(17), 8, 2, 2)
     found = motion.measure(case, OracleMotion.name, level)
     flow = motion.measure(case, "flow", None)
@@ -143,7 +143,7 @@ def test_guides_beat_flow_and_themselves_where_motion_bends(level):
     assert found["ssim"] > enlarged["ssim"]
 
 
-def test_ten_bits_are_drawn_in_ten_bits():
+def test_ten_bit_video_uses_all_ten_bits():
     case = motion.case(turning(9, "yuv420p10le"), 4, 2, 1)
     for number, picture in motion.drawn_by(engine_for(case), case):
         luma = picture.planes[0]
@@ -152,7 +152,7 @@ def test_ten_bits_are_drawn_in_ten_bits():
         assert scores.psnr(luma, case.clip.frames[number][0], 10) > 25
 
 
-def test_overlays_stand_as_still_as_if_held():
+def test_static_overlays_are_as_good_as_repeated_frames():
     clip = turning(13, static=True)
     case = motion.case(clip, 4, 3, 2)
     case = replace(case, overlay=graphics(256, 144))
@@ -166,7 +166,7 @@ def engine_for(case, **options):
     return OracleMotion(parts=case.gap, **options)
 
 
-def test_a_second_time_and_from_several_threads_alike():
+def test_repeated_and_parallel_draws_are_the_same():
     case = motion.case(turning(17), 4, 4, 3)
     engine = engine_for(case, size="128x64")
     shape = engine.open(case.clip.info, motion.RATE * case.gap, threads=4)
@@ -184,7 +184,7 @@ def test_a_second_time_and_from_several_threads_alike():
     engine.close()
 
 
-def test_a_slot_alone_is_drawn_as_among_others():
+def test_a_slot_alone_gives_the_same_picture():
     case = motion.case(turning(9), 8, 1, 7)
     engine = engine_for(case, size="128x64")
     shape = engine.open(case.clip.info, motion.RATE * case.gap)
@@ -199,13 +199,13 @@ def test_a_slot_alone_is_drawn_as_among_others():
     assert alone.psnr_db == together[3].psnr_db
 
 
-def test_times_between_guides_are_drawn_as_well():
+def test_slots_may_lie_between_guides():
     case = motion.case(turning(17), 8, 2, 7)
     case = replace(case, wanted=(3, 5, 11))
     frames = case.clip.frames
     flow = motion.measure(case, "flow", None)
     OracleMotion.truth = Truth(frames, motion.RATE * 8)
-    engine = OracleMotion(parts=4)  # guides of frames 2, 4 and 6 of each gap
+    engine = OracleMotion(parts=4)  # guides at frames 2, 4 and 6 of each interval
     levels = [
         scores.psnr(picture.planes[0], frames[number][0], 8)
         for number, picture in motion.drawn_by(engine, case)
@@ -214,14 +214,14 @@ def test_times_between_guides_are_drawn_as_well():
 
 
 class Broken(Oracle):
-    """Draws no numbers in its second clip."""
+    """An oracle whose second clip is NaN."""
 
     def draw(self, clips):
         found = super().draw(clips)
         return found * float("nan") if clips[0].times[0] > 0 else found
 
 
-def test_no_numbers_are_drawn_by_flow_and_counted(monkeypatch, caplog):
+def test_nan_falls_back_to_flow_and_is_counted(monkeypatch, caplog):
     clip = turning(17)
     OracleMotion.truth = Truth(clip.frames, motion.RATE * 8)
     info = replace(clip.info, rate=motion.RATE)
@@ -278,7 +278,7 @@ def test_on_a_file_of_its_own_the_oracle_beats_flow_and_its_guides(tmp_path: Pat
     check_that_the_oracle_beats_flow_and_its_guides(clip, 8)
 
 
-def test_rims_of_letters_that_never_change_stand_still_with_them():
+def test_static_edges_of_letters_are_found_near_static_areas():
     from ltxfilter.engines.ltx.guides.warp_along import static_edges
 
     letters = np.full((40, 60), 30, np.uint8)
@@ -291,6 +291,6 @@ def test_rims_of_letters_that_never_change_stand_still_with_them():
     found = static_edges(lumas, still)
     assert found[15, 18] == 255  # beside an edge, the same in all
     assert found[12, 18] == 0
-    assert found[5, 5] == 0  # far off
+    assert found[5, 5] == 0  # far from the static area
     flat = [np.full_like(letters, 30 + k) for k in range(3)]
-    assert not static_edges(flat, still).any()  # a quiet ground is no rim
+    assert not static_edges(flat, still).any()  # without contrast there is no edge

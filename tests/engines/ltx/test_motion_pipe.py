@@ -1,4 +1,4 @@
-"""`ltx-motion` from the command line on a random tiny checkpoint: every source, rate and mishap."""
+"""`ltx-motion` from the command line on a random tiny checkpoint: sources, rates and errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def flags(models: ModelOptions) -> list[str]:
 
 
 def scrolling(path: Path, rate: str = "25", seconds: float = 0.6, times: str = "PTS") -> Path:
-    """Write a clip in which everything moves, its frames at `times` as ffmpeg's setpts has them."""
+    """Write a clip in which everything moves. times: of its frames, for ffmpeg's setpts."""
     shown = f"scroll=h=0.04:v=0.02,settb=1/1000000,setpts={times}"
     timing = ("-fps_mode", "vfr", "-enc_time_base", "1/1000000")
     return make_clip(path, "-vf", shown, *timing, "-c:v", "ffv1", rate=rate, seconds=seconds)
@@ -69,7 +69,7 @@ def pictures(data: bytes | Path) -> list[bytes]:
 
 
 class Ran(NamedTuple):
-    """What the command line made of a clip."""
+    """The result of the command line for a clip."""
 
     before: list[bytes]
     after: list[bytes]
@@ -79,7 +79,7 @@ class Ran(NamedTuple):
 
 
 def run(clip: Path, capsys: pytest.CaptureFixture[str], *words: str) -> Ran:
-    """Draw a clip into a file, by the command line within this process."""
+    """Interpolate a clip into a file, by the command line within this process."""
     out = clip.with_name("out.mkv")
     assert main.run(["-y", "-i", str(clip), *words, "-c:v", "ffv1", str(out)]) == 0
     said = capsys.readouterr().err
@@ -93,10 +93,10 @@ def run(clip: Path, capsys: pytest.CaptureFixture[str], *words: str) -> Ran:
     [("25", "50", 2), ("25", "60", 12), ("24000/1001", "60000/1001", 5)],
 )
 @EVERY
-def test_originals_are_untouched_at_every_rate(
+def test_source_frames_are_untouched_at_every_rate(
     models, tmp_path, capsys, spec, source, target, step
 ):
-    """Every `step`-th output is a source frame, as many source frames apart as the rates say."""
+    """Every `step`-th output frame is a source frame, `apart` source frames after the last one."""
     clip = scrolling(tmp_path / "in.mkv", rate=source, seconds=0.4)
     ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
     assert len(ran.after) == round_half_up(len(ran.before) * F(target) / F(source))
@@ -109,7 +109,7 @@ def test_originals_are_untouched_at_every_rate(
 
 @pytest.mark.parametrize("target", ["source", "60"])
 @EVERY
-def test_a_variable_rate_is_doubled_in_place_and_made_steady(
+def test_a_variable_rate_is_doubled_in_place_or_made_constant(
     models, tmp_path, capsys, spec, target
 ):
     times = r"(N*40+15*mod(N\,2)+9*mod(N\,3))/1000/TB"  # 7 to 64 ms apart
@@ -124,7 +124,7 @@ def test_a_variable_rate_is_doubled_in_place_and_made_steady(
 
 
 @pytest.mark.parametrize("spec", SPECS[::2])
-def test_any_number_of_threads_draws_alike(models, tmp_path, capsys, spec):
+def test_the_number_of_threads_changes_no_picture(models, tmp_path, capsys, spec):
     clip = scrolling(tmp_path / "in.mkv", seconds=0.5)
     asked = ["--engine", spec, *flags(models)]
     one, three = (run(clip, capsys, *asked, "-threads", count) for count in "13")
@@ -144,7 +144,7 @@ def test_between_two_pipes(models, tmp_path):
 
 
 def broken(models: ModelOptions, folder: Path) -> ModelOptions:
-    """Return models whose decoder draws no numbers."""
+    """Return models whose decoder returns NaN."""
     tensors = tiny_ltx.read(str(models.checkpoint))
     for name, value in tensors.items():
         if name.startswith("vae.decoder.") and name.endswith("conv_out.conv.weight"):
@@ -156,14 +156,14 @@ def broken(models: ModelOptions, folder: Path) -> ModelOptions:
 
 
 @pytest.mark.parametrize("spec", SPECS[:3])
-def test_what_is_no_number_is_drawn_by_flow_and_counted(models, tmp_path, capsys, spec):
+def test_nan_falls_back_to_flow_and_is_counted(models, tmp_path, capsys, spec):
     clip = scrolling(tmp_path / "in.mkv")
     ran = run(clip, capsys, "--engine", spec, *flags(broken(models, tmp_path)))
     assert ran.interpolated == ran.fallbacks == 14
     assert ran.said.count("NaN") == 1
     assert ran.after[::2] == ran.before
     flow = run(clip, capsys, "--engine", "flow:prior=0:curved=0")
-    assert ran.after[:5] == flow.after[:5]  # from then on flow remembers what stood still
+    assert ran.after[:5] == flow.after[:5]  # later flow uses a static mask of its own
     for found, expected in zip(ran.after, flow.after, strict=True):
         assert np.abs(np.subtract(list(found), list(expected), dtype=int)).mean() < 1
 
@@ -185,7 +185,7 @@ def test_what_is_no_number_is_drawn_by_flow_and_counted(models, tmp_path, capsys
         ("ltx-motion:source=raw", {}, 2, "latent, dit, latent+dit"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(models, tmp_path, capsys, spec, change, code, message):
+def test_errors_are_one_clear_line(models, tmp_path, capsys, spec, change, code, message):
     clip = scrolling(tmp_path / "in.mkv", seconds=0.2)
     change = {name: value and getattr(models, value) for name, value in change.items()}
     out = tmp_path / "out.mkv"

@@ -1,4 +1,4 @@
-"""Prompts: schedules, files of contexts, the cache, and the text encoder behind them."""
+"""Prompts: schedules, context files, the cache, and the text encoder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_schedule():
         ("# nothing\n", "no prompt in it"),
     ],
 )
-def test_a_schedule_that_cannot_be_followed(text: str, message: str):
+def test_a_wrong_schedule(text: str, message: str):
     with pytest.raises(OptionError, match=message):
         context.parse_schedule(text, "prompts.txt")
 
@@ -186,7 +186,7 @@ def test_upstreams_text_encoder_gives_the_same(text_options: ModelOptions, tmp_p
     assert torch.equal(found, expected)
 
 
-def test_a_broken_torchaudio_is_no_obstacle(tmp_path: Path):
+def test_a_broken_torchaudio_does_not_matter(tmp_path: Path):
     pytest.importorskip("transformers", reason="transformers is not installed")
     (tmp_path / "torchaudio.py").write_text("raise OSError('libtorch_cuda.so: not here')")
     code = """
@@ -215,7 +215,7 @@ print(type(upstream.meta_module("text", tiny_ltx.CONFIG, {})).__name__)
         (("--prompt", "a", "--checkpoint", "/no/such"), 5, "--checkpoint /no/such: No such file"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_errors_of_the_context_command(
     options: ModelOptions,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -25,7 +25,10 @@ class Canvas:
     """Converts between the frames of one stream and the models' pictures."""
 
     def __init__(self, video: VideoInfo, device: torch.device, multiple: int) -> None:
-        """Prepare for a stream. multiple: the models' sides in pixels are multiples of it."""
+        """Prepare for a stream.
+
+        multiple: the models' pictures have sides that are multiples of it, in pixels.
+        """
         self._converter = Converter(video, device, multiple)
         self.height, self.width = self._converter.height, self._converter.width  # padded, in pixels
         self._alpha = next((n for n, s in enumerate(video.layout) if s.role == "a"), None)

@@ -17,22 +17,22 @@ from math import ceil, floor, gcd
 
 from ltxfilter.engines.ltx.diffusion.shots import GridSpan, grid_spans
 from ltxfilter.engines.ltx.latent_shape import TEMPORAL_COMPRESSION, frame_count
+from ltxfilter.frame import USUAL_INTERVAL
 from ltxfilter.windows.window import Slot, Window, WindowShape
 
 MAX_MODEL_RATE = Fraction(60)  # frames per second; above it the model is told a slower motion
 LEAST_LATENTS, MOST_LATENTS = 2, 6  # latent frames after the first, of grids that end on keyframes
 UNALIGNED_LATENTS = 3  # latent frames after the first, where no such grid ends on a keyframe
 IN_PLACE = 2  # output frames per interval where the source's own timeline is doubled
-DEFAULT_INTERVAL = Fraction(1, 24)  # seconds between frames of a stream that does not say
 
 
 def frames_per_interval(rate: Fraction | None, interval: Fraction | None) -> Fraction:
     """Return how many output frames there are per interval between keyframes.
 
     rate: output frames per second; None where the source's own timeline is doubled. interval: usual
-    seconds between keyframes; None if that is not known.
+    seconds between keyframes; None takes USUAL_INTERVAL.
     """
-    return Fraction(IN_PLACE) if rate is None else rate * (interval or DEFAULT_INTERVAL)
+    return Fraction(IN_PLACE) if rate is None else rate * (interval or USUAL_INTERVAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The sources of guides on a random tiny checkpoint: what they draw, and what it depends on."""
+"""The sources of guides on a random tiny checkpoint: their guides, and what these depend on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def clip(
 
 @EVERY
 @pytest.mark.parametrize(("pace", "parts"), [(F(2), 2), (F(12, 5), 2), (F(4), 4), (F(24), 8)])
-def test_guides_divide_every_gap(models, source, pace, parts):
+def test_guides_divide_every_interval(models, source, pace, parts):
     here = opened(models, pace, source=source, steps=1, batch=1)
     assert here.parts == parts
     guides = here.draw([clip(here)])
@@ -83,7 +83,7 @@ def test_guides_divide_every_gap(models, source, pace, parts):
 
 
 @EVERY
-def test_a_gap_of_sixteen_parts(models, source):
+def test_an_interval_of_sixteen_parts(models, source):
     here = opened(models, F(24), source=source, steps=1, batch=1, parts=16, intervals=0)
     assert here.intervals == (1 if source == "dit" else 8)
     assert here.draw([clip(here)]).shape == (1, 3, 16 * here.intervals + 1, 32, 64)
@@ -112,7 +112,7 @@ def test_every_number_of_steps(models, source, steps, monkeypatch):
 
 @pytest.mark.parametrize("vae", ["full", "tiny"])
 @EVERY
-def test_guides_do_not_depend_on_what_else_is_drawn(models, source, vae):
+def test_guides_do_not_depend_on_the_rest_of_a_batch(models, source, vae):
     three = opened(models, source=source, steps=2, batch=3, vae=vae)
     one = opened(models, source=source, steps=2, batch=1, vae=vae)
     clips = [clip(three, seed, F(seed)) for seed in range(3)]
@@ -125,7 +125,7 @@ def test_guides_do_not_depend_on_what_else_is_drawn(models, source, vae):
 
 
 @EVERY
-def test_guides_know_no_seconds_but_the_first(models, source):
+def test_guides_depend_on_no_time_but_the_clips(models, source):
     here = opened(models, source=source, steps=2, batch=1)
     even = clip(here)
     uneven = clip(
@@ -138,13 +138,13 @@ def test_guides_know_no_seconds_but_the_first(models, source):
     assert torch.equal(here.draw([even]), here.draw([slower])) == (source == "latent")
 
 
-def test_the_seed_is_heeded(models):
+def test_guides_depend_on_the_seed(models):
     here, other = (opened(models, source="dit", steps=1, batch=1, seed=seed) for seed in (0, 1))
     assert not torch.equal(here.draw([clip(here)]), other.draw([clip(here)]))
 
 
-def test_every_clip_has_the_prompt_of_its_scene(models, tmp_path):
-    """Also where clips of one draw lie in different scenes."""
+def test_every_clip_has_the_prompt_of_its_time(models, tmp_path):
+    """Also if the clips of a batch have different prompts."""
     file = read_header(str(models.context))
     one = read_contexts(file).positive
     other = torch.randn(one.shape, generator=torch.Generator().manual_seed(3))
@@ -189,8 +189,8 @@ def test_latents_alone_need_neither_transformer_nor_prompt(models, tmp_path):
     assert torch.equal(here.draw([clip(here)]), whole.draw([clip(whole)]))
 
 
-class Still(Models):
-    """Models whose transformer says that nothing moves: noisy tokens stay as they are."""
+class NoVelocity(Models):
+    """Models whose transformer returns a velocity of zero: noisy tokens stay as they are."""
 
     def velocity(self, latent, *rest, **more):
         return torch.zeros_like(latent)
@@ -199,24 +199,24 @@ class Still(Models):
         return latents
 
 
-def test_denoising_begins_from_the_upsampled_latents_and_keeps_what_is_given(models):
-    still = Still(models)
+def test_denoising_starts_from_upsampled_latents_and_keeps_keyframes(models):
+    constant = NoVelocity(models)
     grid = choose_grid(PLAIN | {"batch": 1}, (640, 320), F(2))
-    doubled = LtxSource(still, grid, upsampled=True, sigmas=(), seed=0)
+    doubled = LtxSource(constant, grid, upsampled=True, sigmas=(), seed=0)
     given = clip(doubled)
     latents = doubled.draw([given])
     sigma = 0.725
-    begun = LtxSource(still, grid, upsampled=True, sigmas=(sigma, 0.0), seed=0).draw([given])
-    first = still.encode(given.keyframes[None, :, :1])
+    begun = LtxSource(constant, grid, upsampled=True, sigmas=(sigma, 0.0), seed=0).draw([given])
+    first = constant.encode(given.keyframes[None, :, :1])
     torch.testing.assert_close(begun[:, :, :1], first)
     noise = (begun - (1 - sigma) * latents)[:, :, 1:] / sigma
     assert abs(noise.mean().item()) < 0.1
     assert abs(noise.std().item() - 1) < 0.1
-    alone = LtxSource(still, grid, upsampled=False, sigmas=(1.0, 0.0), seed=0).draw([given])
+    alone = LtxSource(constant, grid, upsampled=False, sigmas=(1.0, 0.0), seed=0).draw([given])
     torch.testing.assert_close(alone[:, :, 1:], noise, atol=1e-5, rtol=1e-5)
 
 
-def test_keyframes_stand_where_they_are_seen(models, monkeypatch):
+def test_keyframes_have_the_positions_of_their_frames(models, monkeypatch):
     seen = []
     velocity = Models.velocity
 
@@ -228,7 +228,7 @@ def test_keyframes_stand_where_they_are_seen(models, monkeypatch):
     here = opened(models, source="dit", steps=1, batch=1, intervals=4, parts=2)
     here.draw([clip(here)])
     timesteps, positions = seen[0]
-    cells = 2  # of a latent frame
+    cells = 2  # latents of a latent frame
     assert timesteps.shape == (1, (2 + 4) * cells, 1)
     assert timesteps[0, :, 0].tolist() == [0.0] * cells + [1.0] * cells + [0.0] * 4 * cells
     seconds = positions[0, 0, ::cells]  # begin and end
@@ -265,13 +265,13 @@ def test_a_missing_file_is_named(models, source, vae, lacking):
         ({"source": "dit", "intervals": 3, "parts": 4}, "not a multiple of 2"),
     ],
 )
-def test_options_that_cannot_be(models, options, message):
+def test_options_that_are_refused(models, options, message):
     with pytest.raises(OptionError, match=message):
         opened(models, **options)
 
 
 @given(st.integers(1, 8192), st.integers(1, 8192))
-def test_work_sizes_are_small_and_in_shape(width, height):
+def test_guide_sizes_are_small_and_have_the_videos_shape(width, height):
     found = guide_size((width, height), "")
     assert all(side % 32 == 0 and side > 0 for side in found)
     if 1 / 4 < width / height < 4:
@@ -280,7 +280,7 @@ def test_work_sizes_are_small_and_in_shape(width, height):
             assert found[0] / found[1] == pytest.approx(width / height, rel=0.3)
 
 
-def test_the_work_size_of_usual_pictures():
+def test_the_guide_size_of_usual_videos():
     assert guide_size((1920, 1080), "") == guide_size((1024, 576), "") == (448, 256)
     assert guide_size((1080, 1920), "") == (256, 448)
     assert guide_size((64, 48), "") == (64, 64)
@@ -302,7 +302,7 @@ def test_grids_fill_whole_latents(source, pace, parts):
     assert 2**grid.rounds == grid.parts
 
 
-def test_sigmas_are_those_that_the_distilled_models_know():
+def test_sigmas_are_those_of_the_distilled_models():
     for steps in (1, 2, 3, 4):
         for upsampled in (False, True):
             sigmas = choose_sigmas(steps, upsampled=upsampled)

@@ -1,4 +1,4 @@
-"""Decoding in tiles: every pixel has whole weight, whatever the sizes."""
+"""Decoding in tiles: the weights of every pixel add up to one, whatever the sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ltxfilter.engines.ltx.models import tiled_decode
 
 
 def local(latents: torch.Tensor) -> torch.Tensor:
-    """Decode each latent to the 32 x 32 pixels of its place, and nothing of its neighbours'."""
+    """Decode each latent to its own 32 x 32 pixels, independent of its neighbours."""
     picture = (
         latents[:, :3]
         .repeat_interleave(SPATIAL_COMPRESSION, -2)
@@ -26,7 +26,7 @@ def local(latents: torch.Tensor) -> torch.Tensor:
 
 
 @given(st.integers(1, 200), st.integers(4, 40))
-def test_pieces_cover_everything_and_overlap(length: int, most: int):
+def test_tiles_cover_everything_and_overlap(length: int, most: int):
     pieces = list(tiled_decode.tile_bounds(length, most))
     assert pieces[0][0] == 0
     assert pieces[-1][1] == length
@@ -42,6 +42,6 @@ def test_tiles_add_up_to_the_whole(height: int, width: int, side: int):
     assert torch.allclose(found, local(latents), atol=1e-5)
 
 
-def test_tiles_can_be_too_small():
+def test_too_small_tiles_are_refused():
     with pytest.raises(ValueError, match="the smallest are of 128"):
         tiled_decode.decode_tiled(local, torch.zeros(1, 4, 1, 9, 9), 96)

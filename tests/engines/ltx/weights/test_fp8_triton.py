@@ -1,4 +1,4 @@
-"""Rows rounded to 8 bits by the kernel for GPUs; without one, Triton's interpreter runs it."""
+"""The Triton kernel that rounds rows to 8 bits; without a GPU Triton's interpreter runs it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_rows_are_rounded_as_torch_rounds_them(size, kind):
     wanted, wanted_scales = fp8.quantize_rows(value)
     assert torch.equal(scales.cpu(), wanted_scales)
     assert torch.equal(codes.cpu().to(fp8.FP8).view(torch.uint8), wanted.view(torch.uint8))
-    if GPU:  # the interpreter rounds to 8 bits in a way of its own
+    if GPU:  # the interpreter rounds to 8 bits differently
         codes, _ = fp8_triton.quantize(there)
         assert torch.equal(codes.cpu().view(torch.uint8), wanted.view(torch.uint8))
 
 
-def test_rows_may_lie_apart():
+def test_rows_need_not_be_contiguous():
     value = torch.randn(6, 64, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
     there = value.to("cuda" if GPU else "cpu")
     apart = torch.stack([there, there], -1)[..., 1]
@@ -57,7 +57,7 @@ def test_rows_may_lie_apart():
 
 
 @pytest.mark.gpu
-def test_a_gpu_uses_it():
+def test_the_kernel_is_used_on_a_gpu():
     if not GPU:
         pytest.skip("no CUDA device")
     assert fp8.triton_kernel(torch.device("cuda", 0)) is not None

@@ -1,4 +1,4 @@
-"""The tiny autoencoder: shapes, what depends on what, its published order of work, wrong files."""
+"""The tiny autoencoder: shapes, causality, the published order of work, wrong files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def latents(frames: int, seed: int = 0, batch: int = 1):
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2), st.integers(1, 2), st.integers(1, 3))
-def test_shapes_are_those_of_the_large_one(models, spans, rows, columns):
+def test_shapes_are_those_of_the_large_autoencoder(models, spans, rows, columns):
     found = models.encode(clip(8 * spans + 1, 32 * rows, 32 * columns))
     assert found.shape == (1, 128, spans + 1, rows, columns)
     shown = models.decode(found)
@@ -91,11 +91,11 @@ def test_a_batch_is_its_parts(models):
 
 
 class FrameByFrame:
-    """Works as published: one frame at a time, each block keeping what it saw before."""
+    """Works as published: one frame at a time, while each block keeps the frame before."""
 
     LAYOUT: ClassVar[dict[str, str]] = {
-        "encoder": "crpsmmmpsmmmpsmmmc",  # conv, relu, pool, stride, memory
-        "decoder": "bcrmmmugcmmmugcmmmugcrc",  # bend, upsample, grow
+        "encoder": "crpsmmmpsmmmpsmmmc",  # c conv, r relu, p pool, s stride, m memory block
+        "decoder": "bcrmmmugcmmmugcmmmugcrc",  # b soft clamp, u upsample, g grow
     }
 
     def __init__(self, weights, kind):
@@ -103,7 +103,7 @@ class FrameByFrame:
         self.kept = [[] for _ in self.layout]
 
     def __call__(self, frame, number=0):
-        """Yield the frames that one more frame brings."""
+        """Yield the frames that follow from one more frame."""
         if number == len(self.layout):
             yield frame
             return
@@ -155,13 +155,13 @@ def test_it_works_as_published(models, options):
     torch.testing.assert_close(models.decode(values), torch.stack(shown, 2), atol=1e-4, rtol=1e-4)
 
 
-def test_without_its_file_it_is_asked_for(options):
+def test_its_file_is_required(options):
     lacking = Models(replace(options, tiny_vae=None), tiny=True)
     with pytest.raises(EngineUnavailableError, match="--tiny-vae FILE is needed: a tiny auto"):
         lacking.load("encoder")
 
 
-def test_the_large_one_is_not_touched_and_not_needed(options, tmp_path):
+def test_the_large_autoencoder_is_not_needed(options, tmp_path):
     tensors = tiny_ltx.read(options.checkpoint)
     left = {name: t for name, t in tensors.items() if ".encoder." not in name}
     path = tmp_path / "without.safetensors"

@@ -1,4 +1,4 @@
-"""Loading LTX-2's models: what they compute, and what is said of files that cannot be used."""
+"""Loading LTX-2's models: what they compute, and the errors for files that cannot be used."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_shapes(models: Models):
     assert step(models, 2).shape == (2, 12, 128)
 
 
-def test_video_only_equals_the_joint_model_without_sound(models: Models, options: ModelOptions):
+def test_video_only_equals_the_joint_model_without_audio(models: Models, options: ModelOptions):
     joint = upstream_module(LTXModelConfigurator, options.checkpoint, LTXV_MODEL_COMFY_RENAMING_MAP)
     sigma = torch.full((1,), 0.7)
     video = Modality(
@@ -102,7 +102,7 @@ def test_upsamplers_equal_upstreams_way_of_calling_them(models: Models, options:
         assert torch.allclose(models.upsample(latents, kind), expected, atol=1e-6)
 
 
-def test_statistics_of_the_latents_are_respected(options: ModelOptions, tmp_path: Path):
+def test_statistics_of_the_latents_are_used(options: ModelOptions, tmp_path: Path):
     tensors = tiny_ltx.read(options.checkpoint)
     for name, value in tensors.items():
         if name.startswith("vae.per_channel_statistics."):
@@ -117,7 +117,7 @@ def test_statistics_of_the_latents_are_respected(options: ModelOptions, tmp_path
     assert torch.allclose(scaled.upsample(latents, "temporal"), expected, atol=1e-5)
 
 
-def test_still_pictures_are_the_first_frame_of_any_clip(models: Models):
+def test_a_single_frame_is_encoded_as_the_first_of_a_clip(models: Models):
     clip = random(1, 3, 17, 64, 64).clamp(-1, 1)
     whole = models.encode(clip)
     assert torch.allclose(models.encode(clip[:, :, :1]), whole[:, :, :1], atol=1e-5)
@@ -135,7 +135,7 @@ def test_a_step_repeats_bit_for_bit(models: Models):
     assert torch.allclose(step(models, 2)[1:], step(models), atol=1e-5)
 
 
-def test_self_attention_can_be_left_out(models: Models):
+def test_self_attention_can_be_skipped(models: Models):
     assert not torch.equal(step(models, skipped=(1,)), step(models))
 
 
@@ -183,17 +183,17 @@ def test_missing_tensors_are_named(options: ModelOptions, tmp_path: Path):
     torn = damaged(options, tmp_path / "torn.safetensors", tiny_ltx.CONFIG, "attn1.to_q.weight")
     with pytest.raises(EngineUnavailableError, match=r"lacks transformer_blocks.0.attn1.to_q.weig"):
         torn.load("transformer")
-    torn.load("encoder")  # whose tensors are there
+    torn.load("encoder")  # its tensors are there
 
 
-def test_sizes_that_differ_are_named(options: ModelOptions, tmp_path: Path):
+def test_different_shapes_are_named(options: ModelOptions, tmp_path: Path):
     config = tiny_ltx.CONFIG | {"transformer": tiny_ltx.TRANSFORMER | {"attention_head_dim": 32}}
     odd = damaged(options, tmp_path / "odd.safetensors", config)
     with pytest.raises(EngineUnavailableError, match="size mismatch"):
         odd.load("transformer")
 
 
-def test_another_generation_is_refused(options: ModelOptions, tmp_path: Path):
+def test_a_newer_generation_is_refused(options: ModelOptions, tmp_path: Path):
     config = tiny_ltx.CONFIG | {
         "transformer": tiny_ltx.TRANSFORMER | {"use_keyframes_abs_pos_embedding": True}
     }
@@ -207,7 +207,7 @@ def test_a_configuration_that_upstream_refuses(options: ModelOptions, tmp_path: 
         damaged(options, tmp_path / "x.safetensors", config).load("transformer")
 
 
-def test_a_truncated_file_is_said(options: ModelOptions, tmp_path: Path):
+def test_a_truncated_file_is_refused(options: ModelOptions, tmp_path: Path):
     path = tmp_path / "short.safetensors"
     path.write_bytes(Path(options.checkpoint).read_bytes()[:-1000])
     with pytest.raises(EngineUnavailableError, match="truncated"):
@@ -215,7 +215,7 @@ def test_a_truncated_file_is_said(options: ModelOptions, tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x05" + bytes(7) + b"[1,2]", bytes(5000)])
-def test_something_else_altogether(options: ModelOptions, tmp_path: Path, content: bytes):
+def test_a_file_of_another_format_is_refused(options: ModelOptions, tmp_path: Path, content: bytes):
     path = tmp_path / "other.safetensors"
     path.write_bytes(content)
     with pytest.raises(EngineUnavailableError, match="not a safetensors file"):
@@ -232,7 +232,7 @@ def test_a_context_of_another_width_is_refused(options: ModelOptions, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "nonsense"])
-def test_a_device_that_is_not_there(options: ModelOptions, name: str):
+def test_a_missing_device_is_refused(options: ModelOptions, name: str):
     with pytest.raises(EngineUnavailableError, match=f"--device {name}"):
         Models(replace(options, device=name))
 
@@ -256,7 +256,7 @@ def test_memory_is_counted_before_loading(options: ModelOptions):
         ("", "choose another --device"),
     ],
 )
-def test_too_little_memory_is_said_before_loading(mode: str, hint: str):
+def test_too_little_memory_is_reported_before_loading(mode: str, hint: str):
     check_memory(10, 10, torch.device("cuda:1"), mode)
     with pytest.raises(EngineUnavailableError) as caught:
         check_memory(26_200_000_000, 24 << 30, torch.device("cuda:1"), mode)
@@ -285,11 +285,11 @@ def test_models_in_memory_are_adopted(models: Models):
 
 
 @pytest.mark.parametrize("fp8", ["off", "rowwise"])
-def test_a_transformer_in_host_memory_computes_the_same(options: ModelOptions, fp8: str):
-    resident, streamed = Models(options, fp8=fp8), Models(options, fp8=fp8, offload=True)
+def test_an_offloaded_transformer_computes_the_same(options: ModelOptions, fp8: str):
+    resident, offloaded = Models(options, fp8=fp8), Models(options, fp8=fp8, offload=True)
     for _ in range(2):
-        assert torch.equal(step(streamed), step(resident))
-    assert streamed.nbytes("transformer") <= resident.nbytes("transformer")
+        assert torch.equal(step(offloaded), step(resident))
+    assert offloaded.nbytes("transformer") <= resident.nbytes("transformer")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
@@ -315,21 +315,21 @@ def test_blocks_take_turns_on_the_device(count: int):
 def test_a_compiled_transformer_computes_the_same(
     options: ModelOptions, models: Models, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its thread would outlive the test,
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # and so would the compiler's
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its thread would outlive the test
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # likewise
     compiled = Models(options, compiled=True)
     for skipped in ((), (1,)):
         found = step(compiled, skipped=skipped)
         assert torch.allclose(found, step(models, skipped=skipped), atol=1e-5)
 
 
-def test_streamed_blocks_are_not_compiled():
+def test_offloaded_blocks_are_not_compiled():
     with pytest.raises(OptionError, match="exclude each other"):
         engines.build("ltx-keyframe:offload=1:compile=1", ModelOptions())
 
 
 def test_the_first_generation(tmp_path: Path):
-    options = tiny_ltx.build(tmp_path, config=tiny_ltx.FIRST)
+    options = tiny_ltx.build(tmp_path, config=tiny_ltx.LTX_2)
     models = Models(options)
     assert models.context().shape == (1, tiny_ltx.TOKENS, tiny_ltx.CAPTION)
     joint = upstream_module(LTXModelConfigurator, options.checkpoint, LTXV_MODEL_COMFY_RENAMING_MAP)

@@ -1,4 +1,4 @@
-"""Steps of the transformer whose text is remembered and that are replayed at fixed places."""
+"""Steps of the transformer with cached text, and replayed on fixed buffers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIGMAS = (0.9, 0.5)
 @pytest.fixture(scope="module", params=["LTX-2.3", "LTX-2"])
 def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     torch.set_num_threads(1)
-    config = tiny_ltx.FIRST if request.param == "LTX-2" else tiny_ltx.CONFIG
+    config = tiny_ltx.LTX_2 if request.param == "LTX-2" else tiny_ltx.CONFIG
     return tiny_ltx.build(tmp_path_factory.mktemp("ltx"), config=config)
 
 
@@ -39,7 +39,7 @@ POSITIONS = random(1, 3, 12, 2, seed=1).abs()
 
 
 class Steps:
-    """A transformer, and steps that it takes."""
+    """A transformer, and its steps."""
 
     def __init__(self, options: ModelOptions, text: int, graphs: GraphCache | None = None):
         self.models = Models(options)
@@ -60,7 +60,7 @@ class Steps:
 
 
 def everything(step):
-    """Return two windows of two steps each, guided, as a window's loop asks for them."""
+    """Return three windows of two guided steps each, in the order of a window's loop."""
     found = []
     for seed in range(3):
         for sigma in SIGMAS:
@@ -71,14 +71,14 @@ def everything(step):
 
 @pytest.mark.parametrize("text", [1, 2 * PROMPT, 100 * PROMPT], ids=["none", "two", "all"])
 @pytest.mark.parametrize("graphs", [False, True])
-def test_numbers_do_not_depend_on_what_is_remembered(options, text, graphs):
+def test_the_result_does_not_depend_on_the_cache(options, text, graphs):
     plain = everything(Steps(options, 0))
     step = Steps(options, text, GraphCache(uncaptured) if graphs else None)
     assert all(torch.equal(a, b) for a, b in zip(everything(step), plain, strict=True))
     assert step.runner.text.nbytes <= text
 
 
-def test_it_is_what_the_model_computes_without_a_memory(options):
+def test_the_result_is_that_of_the_model_itself(options):
     untouched, step = Models(options)._module("transformer"), Steps(options, 1 << 20)
     assert not any(isinstance(layer, TextProjection) for layer in untouched.modules())
     plain = Transformer(untouched, None)
@@ -90,7 +90,7 @@ def test_it_is_what_the_model_computes_without_a_memory(options):
             assert torch.equal(step(sigma), expected)
 
 
-def test_text_is_computed_once_per_prompt_and_level(options):
+def test_text_is_computed_once_per_prompt_and_sigma(options):
     step = Steps(options, 1 << 20)
     first = next(m for m in step.runner._module.modules() if isinstance(m, TextProjection))
     rows = []
@@ -104,7 +104,7 @@ def test_text_is_computed_once_per_prompt_and_level(options):
     assert step.runner.text.nbytes == PROMPT * levels
 
 
-def test_prompts_side_by_side_are_each_their_own(options):
+def test_different_prompts_in_a_batch(options):
     step = Steps(options, 1 << 20)
     one, other = step.models.context(), -step.models.context()
     both = step(0.5, batch=2, context=torch.cat([one, other]))
@@ -113,7 +113,7 @@ def test_prompts_side_by_side_are_each_their_own(options):
     assert not torch.allclose(both[1:], step(0.5, batch=2, context=one)[1:])
 
 
-def test_what_comes_round_again_is_partly_there_if_memory_is_short(tmp_path):
+def test_a_small_cache_keeps_its_first_entries(tmp_path):
     step = Steps(tiny_ltx.build(tmp_path), 3 * PROMPT)
     text, found = step.runner.text, []
     for _ in range(4):
@@ -125,7 +125,7 @@ def test_what_comes_round_again_is_partly_there_if_memory_is_short(tmp_path):
     assert not any(found[:5])
 
 
-def test_prompts_of_earlier_scenes_make_room(tmp_path, monkeypatch):
+def test_prompts_of_earlier_scenes_are_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(text_cache, "STALE", 3)
     step = Steps(tiny_ltx.build(tmp_path), 2 * PROMPT)
     scenes = [step.models.context() * factor for factor in (1.0, 2.0)]
@@ -138,7 +138,7 @@ def test_prompts_of_earlier_scenes_make_room(tmp_path, monkeypatch):
         assert step.runner.text.find(scenes[0], sigma) is None
 
 
-def test_a_changed_prompt_is_another(tmp_path):
+def test_a_changed_tensor_is_another_prompt(tmp_path):
     step = Steps(tiny_ltx.build(tmp_path), 1 << 20)
     context = step.models.context().clone()
     before = step(0.5, context=context)
@@ -149,7 +149,7 @@ def test_a_changed_prompt_is_another(tmp_path):
 
 
 @pytest.mark.parametrize("text", [0, 1 << 20])
-def test_a_step_is_replayed_when_it_comes_up_again(tmp_path, text):
+def test_a_repeated_step_is_replayed(tmp_path, text):
     captured = []
 
     def capture(function):
@@ -191,7 +191,7 @@ def test_large_steps_are_not_replayed(tmp_path):
     assert len(graphs) == 1
 
 
-def test_what_is_kept_serves_inference_mode_too(tmp_path):
+def test_the_cache_works_in_inference_mode(tmp_path):
     models = Models(tiny_ltx.build(tmp_path), text_memory=0.01)
     step = Steps(models.options, 0)
     models._loaded["running transformer"] = Transformer(
@@ -204,7 +204,7 @@ def test_what_is_kept_serves_inference_mode_too(tmp_path):
         assert torch.equal(found, step(0.5, seed))
 
 
-def test_threads_wait_for_each_other(tmp_path):
+def test_several_threads_get_the_same_results(tmp_path):
     options = tiny_ltx.build(tmp_path)
     step, plain = Steps(options, 3 * PROMPT, GraphCache(uncaptured)), Steps(options, 0)
     work = [(sigma, seed) for seed in range(6) for sigma in (0.9, 0.7, 0.5, 0.3)]

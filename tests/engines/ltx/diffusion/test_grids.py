@@ -1,4 +1,4 @@
-"""Grids of latent frames: every slot once, on its exact time, between keyframes."""
+"""Grids of latent frames: they hold every slot once, at its exact time, between keyframes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RATES = [
 PLANE = np.zeros((2, 2), np.uint8)
 
 
-class Script:
-    """Joins by the second of the right frame that a set names."""
+class CutsAt:
+    """Finds a scene cut before the frames whose times are given."""
 
     def __init__(self, cuts=()):
         self.cuts = set(cuts)
@@ -34,14 +34,14 @@ class Script:
 
 
 def stream(times, planner, rate, interval=None, cuts=(), hidden=()):
-    rolling = RollingWindow(planner.shape(), rate, Script(cuts), interval)
+    rolling = RollingWindow(planner.shape(), rate, CutsAt(cuts), interval)
     for time in times:
         yield from rolling.push(Frame(time, (PLANE,), hidden=time in hidden))
     yield from rolling.finish()
 
 
 def check(planner, windows, rate):
-    """Assert what holds for every grid; return the slots drawn, the wanted ones, and the grids."""
+    """Check every grid; return the slots that the grids hold, the slots to draw, and the grids."""
     drawn, wanted, grids = [], [], []
     for window in windows:
         wanted += [slot.index for slot in window.to_draw()]
@@ -53,14 +53,14 @@ def check(planner, windows, rate):
             assert grid.latents == planner.latents + 1
             assert places[0] == 0 <= grid.offset
             assert places == sorted(set(places))
-            assert places[-1] >= grid.offset + grid.frames - 1  # never beyond the last key
+            assert places[-1] >= grid.offset + grid.frames - 1  # never beyond the last keyframe
             assert len(places) >= planner.least_keyframes
             for slot, frame in grid.slots:
                 assert 8 * (planner.lead - 1) <= frame < grid.frames
                 if rate is not None:
                     assert grid.time + frame / rate == slot.time
                     assert grid.model_rate == min(rate, 60)
-                    # true keyframes stand at their true times on both sides of the slot
+                    # not reflected keyframes are at their own times on both sides of the slot
                     near = {
                         grid.time + (key.at - grid.offset) / rate
                         for key in grid.keyframes
@@ -75,7 +75,7 @@ def check(planner, windows, rate):
 
 @pytest.mark.parametrize("lead", [1, 2])
 @pytest.mark.parametrize(("source", "target"), RATES)
-def test_every_slot_of_usual_rates_is_drawn_once(source, target, lead):
+def test_usual_rates_have_every_slot_once(source, target, lead):
     source, target = F(source), F(target)
     planner = GridPlanner.choose(target, 1 / source, lead=lead)
     times = [F(7, 3) + n / source for n in range(400)]
@@ -118,9 +118,7 @@ def test_windows_end_on_keyframes_where_rates_allow(source, target, latents, key
     st.sets(st.integers(0, 59)),
     st.sets(st.integers(1, 59), max_size=8),
 )
-def test_every_slot_of_variable_rates_is_drawn_once(
-    steps, rate, latents, lead, interval, cuts, hidden
-):
+def test_variable_rates_have_every_slot_once(steps, rate, latents, lead, interval, cuts, hidden):
     times = [F(0)]
     for step in steps:
         times.append(times[-1] + F(step, 30000))
@@ -131,7 +129,7 @@ def test_every_slot_of_variable_rates_is_drawn_once(
     assert drawn == wanted
 
 
-def test_nothing_is_seen_across_cuts_and_behind_resets():
+def test_no_keyframe_is_used_across_a_cut_or_before_a_reset():
     planner = GridPlanner.choose(F(60), F(1, 24), latents=3, lead=2)
     times = [F(n, 24) for n in range(24 * 11)]
     cut = times[100]
@@ -143,7 +141,7 @@ def test_nothing_is_seen_across_cuts_and_behind_resets():
                 assert min(seen) >= 10
 
 
-def test_a_run_from_a_reset_plans_alike():
+def test_a_run_from_a_reset_point_has_the_same_grids():
     planner = GridPlanner.choose(F(60), F(1, 25), lead=2)
     times = [F(n, 25) for n in range(600)]
 
@@ -166,7 +164,7 @@ def test_a_run_from_a_reset_plans_alike():
 
 
 def seen(planner, times, rate, interval, cuts):
-    """Return all that a stream's grids depend on."""
+    """Return what a stream's grids contain."""
     return [
         (
             grid.time, grid.offset, grid.rate,
@@ -189,7 +187,7 @@ def seen(planner, times, rate, interval, cuts):
     st.integers(2, 5),
 )
 def test_longer_windows_have_the_same_grids(steps, rate, latents, lead, interval, cuts, batch):
-    times = [F(9)]  # a reset comes soon
+    times = [F(9)]  # a reset point follows at 10 s
     for step in steps:
         times.append(times[-1] + F(step, 30000))
     cut_times = {times[n] for n in cuts if n < len(times)}
@@ -201,7 +199,7 @@ def test_longer_windows_have_the_same_grids(steps, rate, latents, lead, interval
     )
 
 
-def test_what_a_player_would_show_at_a_grids_frames():
+def test_keyframes_are_repeated_for_a_reference_clip():
     planner = GridPlanner.choose(F(50), F(1, 25))
     window = next(stream([F(n, 25) for n in range(30)], planner, F(50), F(1, 25)))
     (grid,) = planner.plan(window)
@@ -209,9 +207,9 @@ def test_what_a_player_would_show_at_a_grids_frames():
 
 
 @pytest.mark.parametrize("rate", [F(50), F(60), None])
-def test_prompts_go_by_the_time_since_the_first_frame(rate):
+def test_prompt_times_count_from_the_first_frame(rate):
     planner = GridPlanner.choose(rate, F(1, 25), batch=2)
-    times = [F(3601) + F(n, 25) for n in range(400)]  # a broadcast's clock
+    times = [F(3601) + F(n, 25) for n in range(400)]  # a clock that does not begin at zero
     for window in stream(times, planner, rate, F(1, 25)):
         for grid in planner.plan(window):
             assert grid.prompt_time == grid.slots[0][0].time - 3601

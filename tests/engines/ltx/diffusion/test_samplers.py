@@ -1,4 +1,4 @@
-"""Tokens and denoising: positions in seconds, seeded noise, loops that follow their maths."""
+"""Tokens and denoising: positions in seconds, seeded noise, samplers with a known solution."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_grid_positions_are_seconds_rows_and_columns():
     assert cells[:, 0, 1, 2].tolist() == [[32, 64], [64, 96]]
 
 
-def test_a_still_lasts_one_frame_wherever_it_lies():
+def test_a_keyframe_lasts_one_frame_at_any_time():
     positions = tokens.keyframe_positions((2, 4), 2.4, 60.0)
     assert positions.shape == (1, 3, 8, 2)
     assert positions[0, 0, 5].tolist() == pytest.approx([2.4 / 60, 3.4 / 60])
@@ -48,7 +48,7 @@ def test_latents_become_tokens_and_latents_again():
     assert torch.equal(tokens.unpatchify(flat, SIZE), latents)
 
 
-def test_stills_are_given_or_may_change_by_their_strength():
+def test_keyframes_are_kept_as_far_as_their_strength_says():
     grid = tokens.empty_grid(SIZE, 50.0)
     first, other = random(1, 128, 1, 2, 4), random(1, 128, 1, 2, 4, seed=2)
     state = grid.with_first_latent(first).with_keyframe(other, 8.4, 50.0, strength=0.75)
@@ -66,7 +66,7 @@ def test_stills_are_given_or_may_change_by_their_strength():
     assert torch.equal(state.grid_latents(drawn), tokens.unpatchify(drawn[:, :24], SIZE))
 
 
-def test_latents_to_begin_from_are_kept_as_far_as_sigma_says():
+def test_start_latents_are_kept_as_far_as_sigma_says():
     latents = random(1, 128, *SIZE)
     state = tokens.empty_grid(SIZE, 50.0, start=latents)
     noise = random(1, 24, 128, seed=2)
@@ -86,7 +86,7 @@ def test_noise_depends_on_its_key_alone():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8])
-def test_few_steps_go_over_trained_sigmas(steps):
+def test_few_steps_use_trained_sigmas(steps):
     sigmas = samplers.distilled_sigmas(steps)
     assert len(sigmas) == steps + 1
     assert set(sigmas) <= set(samplers.DISTILLED_SIGMAS)
@@ -105,8 +105,8 @@ def test_the_schedule_falls_from_one_to_its_end_to_zero(steps, count):
         assert sigmas[-2] == pytest.approx(0.1)
 
 
-# A world where the truth is known: from x, the clean picture is drawn from N(MEAN, WIDE^2), so the
-# best prediction is exact, and so is the path of zero noise from sigma to sigma.
+# A problem with a known solution: clean values have the distribution N(MEAN, WIDE^2), so that the
+# best prediction from noisy values is exact.
 MEAN, WIDE = 0.7, 0.6
 
 
@@ -141,7 +141,7 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_loops_draw_what_the_model_knows(name):
+def test_samplers_reach_the_known_distribution(name):
     mean, deviation = spread(LOOPS[name](fresh("start"), even(40)))
     assert mean == pytest.approx(MEAN, abs=0.02)
     assert deviation == pytest.approx(WIDE, abs=0.06)
@@ -150,7 +150,7 @@ def test_loops_draw_what_the_model_knows(name):
 @pytest.mark.parametrize("name", LOOPS)
 def test_one_step_is_the_prediction(name):
     start = fresh("start")
-    if name != "res_2s":  # which always ends in two
+    if name != "res_2s":  # it always ends in two predictions
         torch.testing.assert_close(LOOPS[name](start, (1.0, 0.0)), ideal(start, 1.0, 0))
 
 
@@ -171,7 +171,7 @@ def test_renewed_noise_is_as_strong_as_asked(sigma, part):
     assert renewed.std().item() == pytest.approx(after, rel=0.05)
 
 
-def test_guidance_pushes_away_from_what_is_worse():
+def test_guidance_moves_away_from_worse_predictions():
     good, bad, worse = (random(1, 6, 128, seed=n) for n in range(3))
     guided = samplers.Guidance(cfg=3.0, stg=0.5, blocks=(1,))(good, bad, worse)
     torch.testing.assert_close(guided, good + 2 * (good - bad) + 0.5 * (good - worse))
@@ -185,7 +185,7 @@ def test_guidance_pushes_away_from_what_is_worse():
     ] * 2
 
 
-def test_the_denoiser_runs_only_the_predictions_that_count():
+def test_the_denoiser_runs_only_the_needed_predictions():
     asked = []
 
     def velocity(latent, sigma, timesteps, positions, context, skipped=()):

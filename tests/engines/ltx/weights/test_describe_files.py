@@ -1,4 +1,4 @@
-"""Model files: what they are told apart by, and what `doctor` says of them; needs no torch."""
+"""Model files: how kinds are recognised, and what `doctor` says about them; needs no torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFIGS = {
 
 
 def write(path: Path, kind: FileKind, dtype: str = "BF16", config: dict | None = None) -> str:
-    """Write a file of a kind, its tensors 2x3, by hand: the format is that simple."""
+    """Write a file of a kind without safetensors; its tensors are 2x3."""
     header: dict = {}
     for number, name in enumerate(TENSORS[kind]):
         offsets = [12 * number, 12 * number + 12]
@@ -46,7 +46,7 @@ def write(path: Path, kind: FileKind, dtype: str = "BF16", config: dict | None =
 
 
 @pytest.mark.parametrize("kind", FileKind)
-def test_kinds_are_told_apart(tmp_path: Path, kind: FileKind):
+def test_kinds_are_recognised(tmp_path: Path, kind: FileKind):
     assert read_header(write(tmp_path / "x.safetensors", kind)).kind is kind
 
 
@@ -69,7 +69,7 @@ def test_what_each_file_holds(tmp_path: Path):
         "",
         "a text context, for ltx-a; --context FILE or LTXFILTER_CONTEXT",
     )
-    assert "temporal_upsampler" not in report  # no engine wants it
+    assert "temporal_upsampler" not in report  # no engine needs it
 
 
 def test_a_checkpoint_in_8_bits(tmp_path: Path):
@@ -96,7 +96,7 @@ def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
     good, bad = found(ModelOptions(tiny_vae=path))["tiny_vae"]
     assert not good
     assert "reads taeltx_2 and taeltx2_3" in bad
-    assert "tiny_vae" not in found(ModelOptions())  # nothing lacks without it
+    assert "tiny_vae" not in found(ModelOptions())  # no engine needs it
 
 
 def test_truncated_and_missing(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Our engine against upstream's own pipeline, end to end in its bfloat16."""
+"""`ltx-keyframe` against upstream's own pipeline, end to end in bfloat16."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ GUIDANCE = Guidance(cfg=3.0, stg=1.0, blocks=(1,), rescale=0.7)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A checkpoint whose sound does not reach its picture, so that leaving sound out is exact."""
+    """A checkpoint whose audio does not reach its picture, so that leaving it out is exact."""
     torch.set_num_threads(1)
     found = tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
     tensors = tiny_ltx.read(found.checkpoint)
@@ -60,14 +60,14 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Stills of 2x2 blocks, so that every way to halve them is the same."""
+    """Keyframes of 2x2 blocks, which every way of downscaling halves alike."""
     small = torch.rand(3, 3, SIDE // 2, SIDE // 2, generator=torch.Generator().manual_seed(4))
     codes = (small * 255).round().repeat_interleave(2, -1).repeat_interleave(2, -2)
     return list(codes / 127.5 - 1)
 
 
 class Upstream(TwoStageDiffusion):
-    """Our stages with upstream's two particulars: its noise, and stills that last eight frames."""
+    """Our two stages with upstream's noise, and with its keyframes that last eight frames."""
 
     __slots__ = ("generator",)
 
@@ -75,21 +75,21 @@ class Upstream(TwoStageDiffusion):
         tokens = super()._grid_tokens(grid, *given)
         rows, columns = tokens.size[1:]
         positions = tokens.positions.clone()
-        for number, still in enumerate(grid.keyframes[1:], 1):
+        for number, key in enumerate(grid.keyframes[1:], 1):
             begin = tokens.grid + number * rows * columns
-            old = keyframe_positions((rows, columns), float(still.at), float(RATE), length=8.0)
-            positions[:, :, begin : begin + rows * columns] = old
+            longer = keyframe_positions((rows, columns), float(key.at), float(RATE), length=8.0)
+            positions[:, :, begin : begin + rows * columns] = longer
         return replace(tokens, positions=positions)
 
     def _noise(self, grid, tokens, purpose, step):
         shape = tokens.clean.shape
         found = torch.randn(shape, dtype=torch.bfloat16, generator=self.generator)
-        torch.randn(1, *self.sound(grid), dtype=torch.bfloat16, generator=self.generator)
+        torch.randn(1, *self.audio(grid), dtype=torch.bfloat16, generator=self.generator)
         return found.float()
 
     @staticmethod
-    def sound(grid):
-        """Return the tokens of the silence that upstream draws beside a grid."""
+    def audio(grid):
+        """Return number and width of the audio tokens that upstream denoises with a grid."""
         from ltx_core.types import AudioLatentShape
 
         shape = AudioLatentShape.from_duration(1, grid.frames / RATE)
@@ -119,8 +119,8 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     canvas = Canvas(video("gbrp", SIDE, SIDE), CPU, 64)
     stages = Upstream(ours, canvas, options, GUIDANCE, KeyframeCache(ours.encode))
     object.__setattr__(stages, "generator", torch.Generator().manual_seed(SEED))
-    stills = tuple(KeyframeToken(number, F(place)) for number, place in enumerate(PLACES))
-    grid = LatentGrid(2, F(0), F(RATE), F(0), stills, ())
+    keyframes = tuple(KeyframeToken(number, F(place)) for number, place in enumerate(PLACES))
+    grid = LatentGrid(2, F(0), F(RATE), F(0), keyframes, ())
     frames = tuple(Frame(F(n), (np.empty((1, 1), np.uint8),)) for n in range(3))
     window = Window(0, frames, 0, 2, (Interval(Join.INTERPOLATE, reset=False),) * 2, ())
     drawn = ours.decode(stages._latents(window, [grid], dict(enumerate(pictures))))[0]
@@ -129,10 +129,10 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     error = ((seen - theirs).norm() / theirs.norm()).item()
     other = ((seen.flip(1) - theirs).norm() / theirs.norm()).item()
     assert error < 0.02
-    assert other > 0.1  # frames in the wrong order would not do
+    assert other > 0.1  # frames in the wrong order are far off
 
 
-def test_the_engine_calls_it_for_each_window(models):
+def test_the_engine_calls_the_pipeline_for_each_window(models):
     info = video("yuv420p", 70, 50)
     frames = moving(info, 12)
     found = []
@@ -143,6 +143,8 @@ def test_the_engine_calls_it_for_each_window(models):
         worker.close()
     made = [frame.made for frame in found[0]]
     assert (made.count(Made.INTERPOLATED), made.count(Made.SOURCE)) == (24, 3)
-    assert len({frame.planes[0].tobytes() for frame in found[0]}) == 24 + 3 + 1  # held at the end
+    assert (
+        len({frame.planes[0].tobytes() for frame in found[0]}) == 24 + 3 + 1
+    )  # the last one is repeated
     for a, b in zip(*found, strict=True):
         assert all(np.array_equal(p, q) for p, q in zip(a.planes, b.planes, strict=True))

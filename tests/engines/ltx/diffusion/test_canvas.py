@@ -1,4 +1,4 @@
-"""Pictures into the models and out: sizes, tone, alpha, numbers that are none."""
+"""Frames into the models and pictures out: sizes, tone, alpha, NaN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.pictures import moving, video
 from ltxfilter.engines.ltx.diffusion.canvas import Canvas, ToneMatcher, cell_means
 
 
-def test_pictures_are_read_from_black_to_white_and_painted_alike():
+def test_frames_are_read_as_rgb_and_come_back():
     info = video("yuva420p", 70, 50)
     canvas = Canvas(info, torch.device("cpu"), 32)
     left, right = moving(info, 2)
@@ -27,7 +27,7 @@ def test_pictures_are_read_from_black_to_white_and_painted_alike():
     assert np.abs(drawn.planes[3] - halfway).max() <= 0.5
 
 
-def test_what_holds_no_numbers_is_said_once_and_left_to_others(caplog):
+def test_nan_is_reported_once_and_left_to_other_engines(caplog):
     info = video("yuv420p", 32, 32)
     canvas = Canvas(info, torch.device("cpu"), 32)
     ends = tuple(moving(info, 2))
@@ -67,7 +67,7 @@ def test_a_cast_is_undone_wherever_the_keyframes_lie(places):
         assert (matched - truth[:, number]).abs().mean() < 0.15 * cast.abs().mean()
 
 
-def test_a_keyframe_that_no_picture_shows_says_nothing():
+def test_a_keyframe_outside_the_pictures_changes_no_tone():
     truth = pan(9)
     tone = ToneMatcher(truth)
     far = [(-3.0, truth[:, 0] + 1), (12.0, truth[:, 0] + 1)]

@@ -1,4 +1,4 @@
-"""Our token maths against upstream's own helpers, on the tiny checkpoint, in float32."""
+"""Tokens and samplers against upstream's own helpers, on the tiny checkpoint, in float32."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ltx_pipelines.utils.constants import DISTILLED_SIGMA_VALUES, STAGE_2_DISTIL
 from ltx_pipelines.utils.helpers import modality_from_latent_state, noise_video_state
 from ltx_pipelines.utils.types import PipelineComponents
 
-upstream_samplers.tqdm.monitor_interval = 0  # or it leaves a thread behind
+upstream_samplers.tqdm.monitor_interval = 0  # otherwise it leaves a thread behind
 SIZE = (2, 2, 2)  # latents of 9 frames of 64x64
 RATE = 50.0
 CPU = torch.device("cpu")
@@ -45,13 +45,13 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stills(models):
+def latents(models):
     pixels = torch.rand(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return [models.encode(pixels[:, :, n : n + 1]) for n in range(3)]
 
 
 def upstream_state(conditionings, start=None, scale=1.0):
-    """Return upstream's noisy state of a grid, and the tools that take it apart."""
+    """Return upstream's noisy state of a grid, and its patchifying tools."""
     noiser = GaussianNoiser(torch.Generator().manual_seed(3))
     return noise_video_state(
         VideoPixelShape(1, 9, 64, 64, RATE),
@@ -66,7 +66,7 @@ def upstream_state(conditionings, start=None, scale=1.0):
 
 
 def upstream_latents(models, state, tools, sigmas, loop, **options):
-    """Return what one of upstream's loops makes of a state, without sound."""
+    """Return the latents that one of upstream's loops denoises from a state, without audio."""
     model = models._module("transformer")
     context = models.context()
 
@@ -81,29 +81,29 @@ def upstream_latents(models, state, tools, sigmas, loop, **options):
         clean = video_state.latent.float() - moving * (video_state.denoise_mask * sigma)
         return clean, torch.zeros_like(audio_state.latent)
 
-    silence = LatentState(
+    audio = LatentState(
         torch.zeros(1, 1, 128), torch.ones(1, 1, 1), torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 128)
     )
-    found, _ = loop(torch.tensor(sigmas), state, silence, denoise_fn=denoised, **options)
+    found, _ = loop(torch.tensor(sigmas), state, audio, denoise_fn=denoised, **options)
     return tools.unpatchify(tools.clear_conditioning(found)).latent
 
 
-def our_tokens(stills, spans, start=None, strength=1.0):
+def our_tokens(latents, lengths, start=None, strength=1.0):
     found = tokens.empty_grid(SIZE, RATE, start=start)
-    for still, at, span in zip(stills, KEYFRAMES, spans, strict=True):
-        found = found.with_keyframe(still, at, RATE, strength, span)
+    for latent, at, length in zip(latents, KEYFRAMES, lengths, strict=True):
+        found = found.with_keyframe(latent, at, RATE, strength, length)
     return found
 
 
-OLD_SPANS = (1, 8, 8)  # 1.0.0 lets a still after the first frame last eight
+UPSTREAM_LENGTHS = (1, 8, 8)  # in 1.0.0 a keyframe after the first frame lasts eight frames
 
 
-def test_positions_equal_upstreams(stills):
+def test_positions_equal_upstreams(latents):
     items = [
-        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(latents, KEYFRAMES, strict=True)
     ]
     state, _ = upstream_state(items)
-    ours = our_tokens(stills, OLD_SPANS)
+    ours = our_tokens(latents, UPSTREAM_LENGTHS)
     torch.testing.assert_close(ours.positions, state.positions, atol=1e-6, rtol=0)
     assert torch.equal(ours.mask, state.denoise_mask)
     assert torch.equal(ours.clean, state.clean_latent)
@@ -123,17 +123,17 @@ def test_a_clip_for_an_ic_lora_equals_upstreams(models, scale):
 
 @pytest.mark.parametrize("strength", [1.0, 0.8])
 @pytest.mark.parametrize("replaced", [False, True])
-def test_euler_equals_upstreams_with_its_positions(models, stills, strength, replaced):
+def test_euler_equals_upstreams_with_its_positions(models, latents, strength, replaced):
     items = [
         VideoConditionByKeyframeIndex(s, n, strength)
-        for s, n in zip(stills, KEYFRAMES, strict=True)
+        for s, n in zip(latents, KEYFRAMES, strict=True)
     ]
-    ours = our_tokens(stills, OLD_SPANS, strength=strength)
+    ours = our_tokens(latents, UPSTREAM_LENGTHS, strength=strength)
     if replaced:
-        items[0] = VideoConditionByLatentIndex(stills[0], strength, 0)
-        ours = tokens.empty_grid(SIZE, RATE).with_first_latent(stills[0], strength)
-        for still, at in zip(stills[1:], KEYFRAMES[1:], strict=True):
-            ours = ours.with_keyframe(still, at, RATE, strength, 8)
+        items[0] = VideoConditionByLatentIndex(latents[0], strength, 0)
+        ours = tokens.empty_grid(SIZE, RATE).with_first_latent(latents[0], strength)
+        for latent, at in zip(latents[1:], KEYFRAMES[1:], strict=True):
+            ours = ours.with_keyframe(latent, at, RATE, strength, 8)
     state, tools = upstream_state(items)
     theirs = upstream_latents(
         models, state, tools, samplers.DISTILLED_SIGMAS, upstream_samplers.euler_denoising_loop,
@@ -147,13 +147,13 @@ def test_euler_equals_upstreams_with_its_positions(models, stills, strength, rep
     torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_a_second_stage_begins_as_upstreams(models, stills):
+def test_a_second_stage_begins_as_upstreams(models, latents):
     start = torch.randn(1, 128, *SIZE, generator=torch.Generator().manual_seed(8))
     items = [
-        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(latents, KEYFRAMES, strict=True)
     ]
     state, tools = upstream_state(items, start, samplers.STAGE_2_SIGMAS[0])
-    ours = our_tokens(stills, OLD_SPANS, start)
+    ours = our_tokens(latents, UPSTREAM_LENGTHS, start)
     noise = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(3))
     begin = ours.add_noise(noise, samplers.STAGE_2_SIGMAS[0])
     torch.testing.assert_close(begin, state.latent)
@@ -166,24 +166,24 @@ def test_a_second_stage_begins_as_upstreams(models, stills):
     torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_gradient_estimation_equals_upstreams(models, stills):
+def test_gradient_estimation_equals_upstreams(models, latents):
     items = [
-        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(latents, KEYFRAMES, strict=True)
     ]
     state, tools = upstream_state(items)
     theirs = upstream_latents(
         models, state, tools, samplers.DISTILLED_SIGMAS,
         upstream_samplers.gradient_estimating_euler_denoising_loop, stepper=EulerDiffusionStep(),
     )  # fmt: skip
-    ours = our_tokens(stills, OLD_SPANS)
+    ours = our_tokens(latents, UPSTREAM_LENGTHS)
     denoiser = samplers.Denoiser(models.velocity, ours, models.context())
     found = samplers.gradient_estimation(state.latent, samplers.DISTILLED_SIGMAS, denoiser)
     torch.testing.assert_close(ours.grid_latents(found), theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_res_2s_equals_upstreams_given_its_noise(models, stills):
+def test_res_2s_equals_upstreams_given_its_noise(models, latents):
     items = [
-        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(stills, KEYFRAMES, strict=True)
+        VideoConditionByKeyframeIndex(s, n, 1.0) for s, n in zip(latents, KEYFRAMES, strict=True)
     ]
     state, tools = upstream_state(items)
 
@@ -192,7 +192,7 @@ def test_res_2s_equals_upstreams_given_its_noise(models, stills):
 
     count = iter(range(1000))
 
-    def fed(latent, generator):  # called for the video, then for the silence, twice a step
+    def fed(latent, generator):  # called for the video, then for the audio, twice a step
         if latent.shape != state.latent.shape:
             return torch.zeros(latent.shape, dtype=torch.float64)
         number = next(count)
@@ -203,18 +203,18 @@ def test_res_2s_equals_upstreams_given_its_noise(models, stills):
         upstream_samplers.res2s_audio_video_denoising_loop,
         stepper=Res2sDiffusionStep(), new_noise_fn=fed, model_dtype=torch.float32,
     )  # fmt: skip
-    ours = our_tokens(stills, OLD_SPANS)
+    ours = our_tokens(latents, UPSTREAM_LENGTHS)
     denoiser = samplers.Denoiser(models.velocity, ours, models.context())
     found = samplers.res_2s(state.latent, samplers.DISTILLED_SIGMAS, denoiser, fresh, ours.restore)
     torch.testing.assert_close(ours.grid_latents(found), theirs, atol=1e-3, rtol=1e-3)
 
 
-def test_what_our_correction_of_positions_changes(models, stills):
-    """A still lasts one frame with us: a small difference, and not none."""
+def test_what_our_correction_of_positions_changes(models, latents):
+    """With us a keyframe lasts one frame: that makes a small difference."""
     noise = torch.randn(1, 20, 128, generator=torch.Generator().manual_seed(3))
     found = []
-    for spans in (OLD_SPANS, (1, 1, 1)):
-        ours = our_tokens(stills, spans)
+    for lengths in (UPSTREAM_LENGTHS, (1, 1, 1)):
+        ours = our_tokens(latents, lengths)
         denoiser = samplers.Denoiser(models.velocity, ours, models.context())
         found.append(
             ours.grid_latents(
@@ -252,10 +252,10 @@ def test_guidance_equals_upstreams():
     ]
 
 
-def test_windows_together_are_as_alone(models, stills):
-    """Matrix products of another size round otherwise: nearly equal is all that can be."""
+def test_a_batch_equals_single_windows(models, latents):
+    """Matrix products of another size round differently, so that the results are nearly equal."""
     noise = torch.randn(2, 20, 128, generator=torch.Generator().manual_seed(3))
-    pairs = [torch.cat([still, still.flip(-1)]) for still in stills]
+    pairs = [torch.cat([latent, latent.flip(-1)]) for latent in latents]
 
     def drawn(number):
         ours = tokens.empty_grid(SIZE, RATE, start=torch.zeros(len(number), 128, *SIZE))

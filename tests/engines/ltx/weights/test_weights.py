@@ -1,4 +1,4 @@
-"""8-bit layers and LoRAs: how close they come, and files that do not fit."""
+"""8-bit layers and LoRAs: their precision, and files that do not fit."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_one_layer(mode: str, bias: bool):
 
 
 @pytest.mark.parametrize("mode", ["rowwise", "cast"])
-def test_a_whole_denoising(options: ModelOptions, mode: str):
+def test_all_steps_of_a_denoising(options: ModelOptions, mode: str):
     plain = Models(options, dtype=torch.bfloat16)
     small = Models(options, dtype=torch.bfloat16, fp8=mode)
     found = denoised(small)
@@ -98,9 +98,7 @@ def test_a_whole_denoising(options: ModelOptions, mode: str):
     assert not torch.equal(found, denoised(plain))
 
 
-def test_what_several_layers_read_is_rounded_once(
-    options: ModelOptions, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_shared_input_is_rounded_once(options: ModelOptions, monkeypatch: pytest.MonkeyPatch):
     rounded = []
     quantize = fp8.quantize_rows
 
@@ -113,12 +111,12 @@ def test_what_several_layers_read_is_rounded_once(
     monkeypatch.setattr(fp8, "quantize_rows", counted)
     own = torch.full((1, 12, 1), 0.7)
     models.velocity(random(1, 12, 128), 0.7, own, random(1, 3, 12, 2).abs(), models.context())
-    # Of each block: attention reads once for queries, keys and values, and writes; attention to
-    # text reads once for queries, twice for keys and values, and writes; two more layers.
+    # Inputs of each block: of self-attention 2 (queries, keys and values share one; the output), of
+    # cross-attention 4 (queries, keys, values, the output), of the feed-forward layers 2.
     assert len(rounded) == 2 * (2 + 4 + 2)
 
 
-def test_a_value_that_changed_is_rounded_anew():
+def test_a_changed_input_is_rounded_again():
     latest, value = fp8.LatestQuantized(), torch.ones(2, 16)
     first, _ = latest.of(value)
     assert latest.of(value)[0] is first
@@ -127,7 +125,7 @@ def test_a_value_that_changed_is_rounded_anew():
     assert latest.of(torch.ones(2, 16))[0] is not first
 
 
-def test_which_layers_become_small(options: ModelOptions):
+def test_which_layers_are_quantized(options: ModelOptions):
     models = Models(options, fp8="rowwise")
     models.load("transformer")
     kinds = {
@@ -141,13 +139,13 @@ def test_which_layers_become_small(options: ModelOptions):
     assert not kinds["patchify_proj"]
 
 
-def test_the_mode_goes_by_the_device():
+def test_the_mode_depends_on_the_device():
     assert fp8.choose_mode("auto", torch.device("cpu"), 1 << 40) == "off"
     assert fp8.choose_mode("cast", torch.device("cpu"), 0) == "cast"
 
 
 def published(options: ModelOptions, path: Path) -> ModelOptions:
-    """Write the checkpoint as the published 8-bit file has it: one scale per tensor."""
+    """Write a checkpoint like the published one in 8 bits, with one scale per tensor."""
     tensors = {}
     for name, value in tiny_ltx.read(options.checkpoint).items():
         layer = name.removeprefix("model.diffusion_model.").removesuffix(".weight")
@@ -213,7 +211,7 @@ def test_a_lora_for_a_checkpoint_published_in_8_bits(options: ModelOptions, tmp_
     assert distance(weight(small), weight(Models(options)) + CHANGE) < 0.05
 
 
-def test_what_a_lora_says_of_sound_is_left_out(options: ModelOptions, tmp_path: Path):
+def test_changes_of_audio_layers_are_ignored(options: ModelOptions, tmp_path: Path):
     path = lora(tmp_path / "lora.safetensors", "transformer_blocks.0.audio_attn1.to_q")
     changed = Models(replace(options, loras=((path, 1.0),)))
     assert torch.equal(weight(changed), weight(Models(options)))
@@ -241,7 +239,7 @@ def test_an_unreadable_lora(options: ModelOptions, tmp_path: Path):
         Models(replace(options, loras=((str(path), 1.0),))).load("transformer")
 
 
-def test_half_a_lora(options: ModelOptions, tmp_path: Path):
+def test_a_lora_without_its_second_matrix(options: ModelOptions, tmp_path: Path):
     path = tmp_path / "lora.safetensors"
     tiny_ltx.write(path, {f"diffusion_model.{LAYER}.lora_A.weight": random(4, 48)}, {})
     with pytest.raises(EngineUnavailableError, match=r"lacks .*lora_B"):
@@ -261,6 +259,6 @@ def test_the_distilled_lora_is_for_refining_alone(options: ModelOptions, tmp_pat
     assert not torch.equal(models.velocity(*given, models.context(), refining=True), plain)
 
 
-def test_without_one_the_transformer_refines(options: ModelOptions):
+def test_without_a_distilled_lora_the_transformer_refines(options: ModelOptions):
     models = Models(options)
     assert models.refiner == "transformer"
