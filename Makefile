@@ -23,7 +23,7 @@ QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines
 	$(filter-out %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
 	--ignore=tests/motion/test_flow_cuda.py
 # What runs, or runs differently, where torch and the LTX packages are installed.
-LTX := tests/engines/ltx tests/motion/test_flow_cuda.py tests/engines/test_flow_device.py \
+LTX := tests/engines/ltx tests/motion/test_renderer.py tests/motion/test_flow_cuda.py tests/engines/test_flow_device.py \
 	tests/engines/test_auto.py tests/test_color.py tests/test_api.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 

@@ -1,4 +1,4 @@
-"""`ltx-keyframe` and `ltx-temporal` from the command line; `ltx-motion` is in test_motion_pipe.py."""
+"""`ltx-keyframe` and `ltx-temporal` from the command line, in pipes and files."""
 
 from __future__ import annotations
 
