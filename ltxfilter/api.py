@@ -1,7 +1,7 @@
-"""What a program calls: `convert` for files, `Interpolator` and `interpolate` for frames it has.
+"""What a program calls: `convert` for files, `Interpolator` and `interpolate` for frames in memory.
 
-Every option is a named parameter with a type, and takes the text that the command line takes for it
-too. What is wrong raises an `LtxFilterError`; a wrong option raises `OptionError`, which names the
+Every option is a named parameter with a type, and also accepts the text of the command line. What
+is wrong raises an `LtxFilterError`; a wrong option raises `OptionError`, which names the
 option, what was given and what is allowed. `options.py` documents each option's unit and range.
 """
 
@@ -82,7 +82,8 @@ def convert(  # long, since it names every option with its type
         input: The file to read, or "-" for standard input.
         output: The file to write, or "-" for standard output.
         fps: The output's frames per second: "auto" (50, 60000/1001 or 60), "source" (every source
-            interval halved), a multiple such as "2x", or a rate.
+            interval halved), a multiple such as "2x", or a rate. With "auto" a source of 50 or more
+            keeps its rate.
         engine: NAME or "NAME:key=value:key=value".
         models: Files for the LTX engines.
         input_format: FFmpeg's demuxer name; None goes by the first bytes.
@@ -95,8 +96,8 @@ def convert(  # long, since it names every option with its type
         speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
         cuts: Whether scene cuts are looked for, so that nothing is interpolated across them.
         repeats: What becomes of duplicates: "report", or "smooth" to interpolate over them.
-        redraw: Spans of the input, in seconds, whose frames are interpolated anew.
-        conceal: Whether damaged source frames are interpolated anew.
+        redraw: Spans of the input, in seconds, whose frames are taken as missing and interpolated.
+        conceal: Whether damaged source frames are taken as missing and interpolated.
         max_latency: Seconds that the output of a live source may be late.
         video: "codec", "pix_fmt", and the encoder's own options: {"codec": "libx265", "crf": 18}.
         output_format: FFmpeg's muxer name; None goes by the output's name.
@@ -109,7 +110,7 @@ def convert(  # long, since it names every option with its type
         threads: Threads to interpolate with, 1 to 1024; None takes one per CPU.
         strict: Whether damaged input is an error.
         report: A file for what happened, as JSON (docs/report.md).
-        on_progress: Called with the running counts, at most ten times a second.
+        on_progress: Called with the run's `Progress` so far, at most ten times a second.
 
     Returns:
         The counts of the run.
@@ -166,7 +167,7 @@ def convert(  # long, since it names every option with its type
 
 
 def _as_given(value: Any) -> Any:
-    """Return a value that `Options` normalises, which its field's type does not know of."""
+    """Return the value: `Options` normalises it, so its type may differ from the field's."""
     return value
 
 
@@ -289,7 +290,7 @@ class Interpolator:
 
     @property
     def latency(self) -> Fraction | None:
-        """Seconds from a frame's push until it is sure to be there; None before the first one."""
+        """Seconds from a frame's push until its output is ready; None before the first push."""
         return None if self._path is None else self._path.latency
 
     def close(self) -> None:

@@ -204,7 +204,7 @@ class Options:
     models: ModelOptions = field(default_factory=ModelOptions)
     speed: Fraction = Fraction(1)  # 0.01..100; below 1 plays slower
     cuts: bool = True  # False interpolates across scene cuts
-    repeats: str = "report"  # report, or smooth: a run of up to 3 duplicates counts as one frame
+    repeats: str = "report"  # report, or smooth: a run of up to 3 equal frames counts as one
     redraw: tuple[Span, ...] = ()  # seconds as -ss counts them: frames to interpolate anew; merged
     conceal: bool = True  # interpolate source frames anew that the decoder calls damaged
     memory: int = DEFAULT_MEMORY  # bytes

@@ -15,7 +15,7 @@ class Side(Enum):
     MODEL = "Models of the LTX engines"
     OUTPUT = "Output"
     GENERAL = "General"
-    SHOW = "Instead of a run"
+    SHOW = "Information"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Flag:
 
 
 INPUT_FLAGS = (
-    Flag("i", "FILE", "Read FILE; - or no -i at all is standard input.", Side.INPUT),
+    Flag("i", "FILE", "Read FILE. Use -, or leave out -i, for standard input.", Side.INPUT),
     Flag("ss", "TIME", "Start at TIME: seconds, or HH:MM:SS.mmm.", Side.INPUT),
     Flag("t", "TIME", "Stop after TIME of the input.", Side.INPUT),
     Flag("to", "TIME", "Stop at TIME of the input.", Side.INPUT),
@@ -90,7 +90,7 @@ EITHER_FLAGS = (
     Flag(
         "threads",
         "N",
-        "Use N threads: before -i to decode, after it to interpolate.",
+        "Use N threads: before -i to decode, after it, or without -i, to interpolate.",
         Side.EITHER,
     ),
 )
@@ -99,21 +99,21 @@ INTERPOLATE_FLAGS = (
     Flag(
         "fps",
         "RATE",
-        "Make RATE frames per second: auto (default: 50, 60000/1001 or 60), a rate, 2x, or source "
-        "(every source interval is halved).",
+        "Make RATE frames per second: auto (default: 50, 60000/1001 or 60; a source of 50 or more "
+        "keeps its rate), a rate, 2x, or source (every source interval is halved).",
         Side.INTERPOLATE,
     ),
     Flag(
         "engine",
         "NAME",
-        "Choose the engine: auto (default), or NAME:key=value; see ltxfilter engines.",
+        "Choose the engine: NAME or NAME:key=value (default auto); see ltxfilter engines.",
         Side.INTERPOLATE,
     ),
     Flag(
         "speed",
         "FACTOR",
-        "Play slower (0.5) or faster (2), without sound. The option -speed of libvpx is -cpu-used "
-        "here.",
+        "Play slower (0.5) or faster (2), without sound. To set libvpx's own -speed, use "
+        "-cpu-used.",
         Side.INTERPOLATE,
     ),
     Flag("cuts", "", "Never interpolate across a scene cut (default).", Side.INTERPOLATE),
@@ -128,25 +128,30 @@ INTERPOLATE_FLAGS = (
     Flag(
         "repeats",
         "HOW",
-        "Treat duplicates among the source frames so: report them (default), or smooth, which "
-        "interpolates over them.",
+        "What to do with duplicates: report them (default), or smooth, which interpolates over "
+        "them.",
         Side.INTERPOLATE,
     ),
     Flag(
         "redraw",
         "BEGIN:END",
-        "Interpolate the source frames from BEGIN to END anew, as if they were missing. Write "
-        "seconds, or HH:MM:SS-HH:MM:SS; several with commas, or the option again.",
+        "Take the source frames from BEGIN to END as missing, and interpolate them. Write seconds, "
+        "or HH:MM:SS-HH:MM:SS. Separate several spans with commas, or repeat the option.",
         Side.INTERPOLATE,
     ),
     Flag(
         "max_latency",
         "TIME",
-        "For live video: be at most TIME late, such as 500ms or 0.5. Engines look less far ahead, "
-        "or are refused.",
+        "For live video: be at most TIME late, such as 500ms or 0.5. Look-ahead is turned off if "
+        "needed, and an engine that is still too late is refused.",
         Side.INTERPOLATE,
     ),
-    Flag("conceal", "", "Interpolate damaged source frames anew (default).", Side.INTERPOLATE),
+    Flag(
+        "conceal",
+        "",
+        "Take damaged source frames as missing, and interpolate them (default).",
+        Side.INTERPOLATE,
+    ),
     Flag(
         "no_conceal",
         "",
@@ -172,7 +177,7 @@ MODEL_FLAGS = (
     Flag(
         "lora",
         "FILE[:STRENGTH]",
-        "Add a LoRA to the transformer; give the option again for another one.",
+        "Add a LoRA to the transformer. Repeat the option for another one.",
         Side.MODEL,
     ),
     Flag(
@@ -200,7 +205,7 @@ ENCODER_FLAGS = (
     Flag("bufsize", "SIZE", "Set the size of the rate control buffer.", Side.OUTPUT),
     Flag("q", "N", "Use a fixed quantizer, as -q:v 3.", Side.OUTPUT, ("qscale",)),
     Flag("qp", "N", "Use a constant quantizer.", Side.OUTPUT),
-    Flag("g", "N", "Put at most N frames from I-frame to I-frame.", Side.OUTPUT),
+    Flag("g", "N", "Set the longest distance between I-frames, in frames.", Side.OUTPUT),
     Flag("bf", "N", "Use at most N B-frames in a row.", Side.OUTPUT),
     Flag("x264-params", "A=B:C=D", "Pass libx264's own options.", Side.OUTPUT, ("x264_params",)),
     Flag("x265-params", "A=B:C=D", "Pass libx265's own options.", Side.OUTPUT, ("x265_params",)),
@@ -241,7 +246,7 @@ OUTPUT_FLAGS = (
     *ENCODER_FLAGS,
     *COLOR_FLAGS,
     *MUXER_FLAGS,
-    Flag("c", "copy", "Copy every other stream (default).", Side.OUTPUT, ("codec",)),
+    Flag("c", "copy", "Copy all streams except video (default).", Side.OUTPUT, ("codec",)),
     Flag("c:a", "copy", "Copy audio (default).", Side.OUTPUT, ("acodec", "codec:a")),
     Flag("c:s", "copy", "Copy subtitles (default).", Side.OUTPUT, ("scodec", "codec:s")),
     Flag("c:d", "copy", "Copy data streams (default).", Side.OUTPUT, ("dcodec", "codec:d")),

@@ -40,9 +40,9 @@ ltxfilter engines | doctor | probe -i in.mkv --fps 50
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
-frames between them. What stands before -i describes the input, what stands after it the output.
-Without -i the input is standard input; without a file name the output is standard output. Options
-take one dash or two. An option that is not listed here goes to the video encoder.
+frames between them. Without -i the input is standard input; without a file name the output is
+standard output. Options take one dash or two. An option with one dash that is not listed here goes
+to the video encoder.
 """
 
 

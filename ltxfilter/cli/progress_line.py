@@ -97,7 +97,7 @@ def summary(progress: Progress) -> Iterator[str]:
         "duplicates": progress.duplicates,
         "scene cuts": progress.cuts,
         "pauses": progress.pauses,
-        "corrupt": progress.corrupt,
+        "damaged": progress.corrupt,
         "missing and interpolated": progress.missing_interpolated,
         "missing and repeated": progress.missing_repeated,
         "dropped out of order": progress.out_of_order,
@@ -117,7 +117,7 @@ def _stages_line(progress: Progress) -> str:
     peak = sum(stage.peak_bytes for stage in progress.stages)
     return (
         f"took {progress.elapsed:.1f} s; busy: {parts} s; bottleneck: {bottleneck(progress)}; "
-        f"queues held at most {megabytes(peak)} MB"
+        f"queues took at most {megabytes(peak)} MB"
     )
 
 

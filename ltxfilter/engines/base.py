@@ -1,8 +1,8 @@
 """The contract of an engine: windows in, pictures for the slots between their keyframes out.
 
 This file is the whole contract. A runner asks an engine for nothing that is not declared here,
-and fetches nothing by `getattr`. `tests/engines/test_contract.py` is the suite that every engine
-joins: it runs for each name in `engines.ENGINES`.
+and fetches nothing by `getattr`. `tests/engines/test_contract.py` is the suite that engines join:
+it runs for every engine that is installed and needs no model files.
 
 How an engine is used, in this order::
 
@@ -94,14 +94,14 @@ class Engine(ABC):
     """The option that, set to 0, makes the engine do without later frames; None if none does."""
 
     live_shapes: ClassVar[Mapping[str, WindowShape]] = {}
-    """Specs that live video may use, and the windows each asks for whatever the video is."""
+    """For live video: spec -> the windows it asks for, where those do not depend on the video."""
 
     def __init__(self, **options: Any) -> None:  # noqa: B027  (not every engine has options)
         """Take the values of `options`. Cheap: heavy imports and allocations belong in `open`."""
 
     @property
     def partners(self) -> tuple[Engine, ...]:
-        """The engines that it owns and lets make pictures; empty for an engine of its own."""
+        """The engines that it owns and takes pictures from; empty if it uses no other engine."""
         return ()
 
     @property
@@ -123,7 +123,7 @@ class Engine(ABC):
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
         """Get ready for frames of `video`; return the windows that it wants and their cost.
 
-        rate: output frames per second; None where the source's own timeline is doubled in place.
+        rate: output frames per second; None where every source interval is halved.
         threads: how many `draw` calls may run at once. Opening again begins anew.
         Raises EngineError.
         """
@@ -139,7 +139,7 @@ class Engine(ABC):
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:
         """Yield one `Drawn` per slot of `window.to_draw()`, in order.
 
-        motion: what `prepare` returned for this window, whose slots may be fewer by now.
+        motion: what `prepare` returned. The window may have only some of the slots it had then.
         Raises EngineError.
         """
 

@@ -35,7 +35,7 @@ OpenOutput = Callable[[OutputOptions, Source, Fraction | None], Sink]
 
 @dataclass(slots=True)
 class EngineParts:
-    """An open engine, and what brings the frames of a stream into its windows."""
+    """An open engine, and the objects that make windows for it."""
 
     runner: WindowRunner
     rolling: RollingWindow
@@ -58,7 +58,7 @@ def assemble_engine(
 ) -> EngineParts:
     """Open the engine that `options` name for frames of `video`, output at `rate`.
 
-    shown: the frames as the engine sees them, if another speed changes them. reading: source
+    shown: the frames at the speed that they are shown at; None means as they are. reading: source
     frames that reading and decoding hold back. Raises OptionError, EngineError.
     """
     seen = shown or video
@@ -90,7 +90,7 @@ def assemble_engine(
 def _open_runner(
     options: Options, video: VideoInfo, rate: Fraction | None, bound: LatencyBound | None
 ) -> WindowRunner:
-    """Open the engine, without look-ahead if that is what the bound takes."""
+    """Open the engine, without look-ahead if the bound needs that."""
     runner = WindowRunner(options.engine, video, rate, options.threads, options.models)
     if bound is None or bound.keeps(runner.shape):
         return runner
@@ -162,7 +162,7 @@ class Assembly:
 
     @property
     def group_bytes(self) -> int:
-        """Bytes of small frames that change threads together; 1: no frame waits for another."""
+        """Bytes of small frames that change threads together; 1 where each frame travels alone."""
         return CHUNK if self.engine.bound is None else 1
 
     def lateness(self) -> Lateness | None:
@@ -175,7 +175,7 @@ class Assembly:
         self.partial = self.sink.close() or self.partial
 
     def _input(self) -> InputOptions:
-        """Return what to read; for live video each further thread of a decoder would be late."""
+        """Return what to read; each further decoder thread delays live video by one frame."""
         given = self.options.input
         if self.options.max_latency is None:
             return given

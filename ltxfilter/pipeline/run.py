@@ -1,12 +1,14 @@
 """One run, composed: source -> windows -> window runner -> sink. READ THIS FIRST.
 
-source.frames()                  media/       decodes a frame and stamps it with an exact time
-  -> arriving, hide, retimed     stages.py    only where an option asks for them
-  -> buffered                    threads.py   carries frames over from the decoding thread
-  -> RollingWindow               windows/     keyframes of one shot and the slots between them
-  -> WindowRunner.prepare        engines/     motion, serially and in order
-  -> ordered(draw)               threads.py   output frames, from several threads, in order
-  -> sink.write                  media/       encodes or writes, in the thread that calls `go`
+The path of a frame, each step with where it is defined:
+
+- `source.frames()` (media/) decodes a frame and stamps it with an exact time;
+- `arriving`, `hide` and `retimed` run only where --max-latency, --redraw and --speed ask for them;
+- `buffered` (threads.py) carries frames over from the decoding thread;
+- `RollingWindow` (windows/) makes windows: keyframes and the slots between them;
+- `WindowRunner.prepare` (window_runner.py) lets the engine find motion, serially and in order;
+- `ordered` (threads.py) makes output frames in several threads, in order;
+- `sink.write` (media/) encodes or writes, in the thread that calls `go`.
 """
 
 from __future__ import annotations
@@ -41,10 +43,13 @@ OnProgress = Callable[[Progress], None]
 
 
 class Run:
-    """One conversion: opened, gone through, closed. `cancel` may be called from anywhere."""
+    """One conversion. Open it in a `with` statement and call `go`."""
 
     def __init__(self, options: Options) -> None:
-        """Open both ends and the engine. Raises LtxFilterError before anything is decoded."""
+        """Open both ends and the engine. Raises LtxFilterError.
+
+        Only the first frame is decoded by then.
+        """
         self.options = options
         self._stop = threading.Event()
         self._signum: int | None = None
@@ -143,7 +148,7 @@ class Run:
                 self._source_frames(), stats=stages[0], max_bytes=budget.decode_bytes,
                 size_of=_frame_bytes, stop=self._stop, group=assembly.group_bytes,
             )))  # fmt: skip
-            stack.callback(assembly.source.cancel)  # it must let go before its thread is joined
+            stack.callback(assembly.source.cancel)  # it stops waiting, so that its thread can end
             ready = prepared(windows(frames, assembly.engine.rolling), assembly.runner)
             results = own(closing(ordered(
                 timed(ready, stages[1]), self._draw, stats=stages[2], size_of=self._result_bytes,
@@ -193,7 +198,7 @@ class Run:
         return len(item.window.slots) * (self.assembly.info.frame_bytes + FRAME_OBJECTS)
 
     def _refuse_damage(self) -> None:
-        """Raise InputError when the source turned out damaged and that is not allowed."""
+        """Raise InputError if the source is damaged and `strict` makes that an error."""
         source = self.assembly.source
         if self.options.strict and source.counts.corrupt:
             raise InputError(f"{source.name}: is damaged, which -xerror makes an error")

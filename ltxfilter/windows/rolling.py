@@ -19,7 +19,7 @@ from ltxfilter.windows.window import Interval, Join, Slot, Window, WindowShape
 log = logging.getLogger("ltxfilter.window")
 
 RESET_SECONDS = 10  # from reset point to reset point, counted from the first frame
-LONGEST_RUN = 3  # duplicates that `repeats="smooth"` treats as one frame
+LONGEST_RUN = 3  # equal frames, two of them duplicates, that `repeats="smooth"` takes as one
 REPEATED_SLOTS = 64  # most slots of a window in which frames are only repeated
 
 
@@ -33,7 +33,7 @@ class Shots(Protocol):
 
 @dataclass(slots=True)
 class WindowCounts:
-    """What was met between source frames."""
+    """How often each thing was seen between source frames."""
 
     duplicates: int = 0  # source frames that show the same picture as the one before
     cuts: int = 0  # scene cuts
@@ -60,8 +60,8 @@ class RollingWindow:
         shape: the windows that the engine wants. rate: output frames per second; None keeps the
         source's own timeline, doubled. interval: usual seconds between source frames; None takes
         the median since the last reset. repeats: "report" shows duplicates as they are, "smooth"
-        treats a run of up to LONGEST_RUN as one frame that lasts longer. missing: decides which
-        frames are missing; None takes hidden and damaged ones.
+        takes a run of up to LONGEST_RUN equal frames as one that lasts longer. missing: decides
+        which frames are missing; None takes hidden and damaged ones.
         """
         self.counts = WindowCounts()
         self.duration = Fraction(0)  # seconds from the first frame to the end of the latest
@@ -85,7 +85,7 @@ class RollingWindow:
     def push(self, frame: Frame) -> Iterator[Window]:
         """Take the next source frame and return the windows that are complete by now.
 
-        The frame is taken at once; windows that are not iterated come with the next call.
+        The frame is taken at once. Windows that you do not take now come with the next call.
         Raises InputError.
         """
         self._take(frame)

@@ -1,4 +1,4 @@
-"""Windows: the keyframes of one shot that an engine sees at once, and the slots between them.
+"""Windows: neighbouring keyframes that an engine sees at once, and slots between some of them.
 
 Everything here is a value. `rolling.py` makes windows of source frames, `engines/base.py` says what
 an engine does with one, `pipeline/window_runner.py` turns one into output frames.

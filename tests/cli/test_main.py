@@ -120,7 +120,7 @@ def test_damage_is_counted_and_on_request_an_error(clip: Path, tmp_path: Path):
     assert not (tmp_path / "out.mkv").exists()
     done = ltxfilter(*words)
     assert done.returncode == 0, done.stderr
-    assert re.search(rb"noticed: .*corrupt \d+", done.stderr)
+    assert re.search(rb"noticed: .*damaged \d+", done.stderr)
 
 
 BROKEN = """

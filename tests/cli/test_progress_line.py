@@ -130,9 +130,9 @@ def test_the_summary_names_what_happened():
     assert lines[0] == "in 10, out 20: 10 passed through, 9 interpolated, 1 repeated"
     assert lines[1].startswith("took 10.0 s; busy: decode 0.0, ")
     assert "bottleneck: interpolate" in lines[1]
-    assert lines[1].endswith("queues held at most 3 MB")
+    assert lines[1].endswith("queues took at most 3 MB")
     progress.cuts, progress.corrupt = 2, 1
-    assert "noticed: scene cuts 2, corrupt 1" in list(summary(progress))
+    assert "noticed: scene cuts 2, damaged 1" in list(summary(progress))
 
 
 def test_memory_by_part():
