@@ -14,7 +14,7 @@ from ltxfilter.engines.ltx.device import choose_device
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import ModelFile
-from ltxfilter.engines.ltx.weights.fill import fill_plain
+from ltxfilter.engines.ltx.weights.load import fill_plain
 from ltxfilter.errors import EngineUnavailableError
 
 log = logging.getLogger("ltxfilter.context")

@@ -12,14 +12,15 @@ import torch
 
 from ltxfilter.engines.ltx.device import check_memory, choose_device, text_bytes, torch_bytes
 from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION
-from ltxfilter.engines.ltx.models import loading, upstream
+from ltxfilter.engines.ltx.models import empty_models, upstream
 from ltxfilter.engines.ltx.models.contexts import Contexts, check_width, read_contexts
 from ltxfilter.engines.ltx.models.cuda_graphs import check_graphs, choose_graphs
 from ltxfilter.engines.ltx.models.offload import BUFFERS, offload_blocks
 from ltxfilter.engines.ltx.models.tiled_decode import decode_tiled
 from ltxfilter.engines.ltx.models.transformer import Transformer
-from ltxfilter.engines.ltx.weights import files, fill, fp8
+from ltxfilter.engines.ltx.weights import files, fp8, load
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.load import Naming
 from ltxfilter.engines.ltx.weights.lora import named_loras
 from ltxfilter.options import ModelOptions
 
@@ -110,18 +111,18 @@ class Models:
         For "statistics", which upsampling needs beside the upsampler, pass the encoder.
         """
         encoder = name == "statistics"
-        own = fill.statistics(module.per_channel_statistics.named_buffers()) if encoder else module
+        own = load.statistics(module.per_channel_statistics.named_buffers()) if encoder else module
         self._loaded[name] = own
 
     def nbytes(self, name: str) -> int:
         """Return the bytes of device memory of a model's weights. Raises EngineUnavailableError."""
         file, naming = self._file(name)
         size = self.dtype.itemsize
-        if name not in loading.TRANSFORMERS:
-            return fill.loaded_bytes(file, naming, size)
+        if name not in empty_models.TRANSFORMERS:
+            return load.loaded_bytes(file, naming, size)
         share = Fraction(min(BUFFERS, self.blocks), self.blocks) if self.offload else Fraction(1)
         quantized = self._fp8_mode() != "off"
-        return fill.loaded_bytes(file, naming, size, quantized=quantized, block_share=share)
+        return load.loaded_bytes(file, naming, size, quantized=quantized, block_share=share)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the latents of pictures, float32.
@@ -238,12 +239,12 @@ class Models:
             value: T = self._loaded[name]
         return value
 
-    def _file(self, name: str) -> tuple[ModelFile, fill.Naming]:
+    def _file(self, name: str) -> tuple[ModelFile, Naming]:
         """Return the header of the file that holds a model, and how its tensors are named."""
-        kind = loading.file_kind(name, tiny=self.tiny)
+        kind = empty_models.file_kind(name, tiny=self.tiny)
         if kind is FileKind.CHECKPOINT:
-            return self.checkpoint, loading.naming_of(name, kind)
-        return files.open_required(self.options, kind), loading.naming_of(name, kind)
+            return self.checkpoint, empty_models.naming_of(name, kind)
+        return files.open_required(self.options, kind), empty_models.naming_of(name, kind)
 
     def _module(self, name: str) -> torch.nn.Module:
         return self._once(name, lambda: self._build(name))
@@ -264,11 +265,11 @@ class Models:
 
     def _build(self, name: str) -> torch.nn.Module:
         file, naming = self._file(name)
-        module = loading.empty_model(name, file)
-        if name in loading.TRANSFORMERS:
+        module = empty_models.empty_model(name, file)
+        if name in empty_models.TRANSFORMERS:
             device = torch.device("cpu") if self.offload else self.device
             loras = named_loras(self.options, device, distilled=name == "refiner")
-            fill.fill_transformer(
+            load.fill_transformer(
                 module, file, device, self.dtype, mode=self._fp8_mode(), loras=loras
             )
             if self.offload:
@@ -277,16 +278,16 @@ class Models:
                 for block in module.transformer_blocks:
                     block.compile()
         else:
-            fill.fill_plain(module, file, naming, self.device, self.dtype)
+            load.fill_plain(module, file, naming, self.device, self.dtype)
         return module
 
     def _fp8_mode(self) -> str:
         """Return how the transformer's weights are stored: "off", "rowwise" or "cast"."""
-        return fp8.choose_mode(self.fp8, self.device, fill.transformer_bytes(self.checkpoint))
+        return fp8.choose_mode(self.fp8, self.device, load.transformer_bytes(self.checkpoint))
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""
-        both = self._once("statistics", lambda: fill.read_statistics(self.checkpoint, self.device))
+        both = self._once("statistics", lambda: load.read_statistics(self.checkpoint, self.device))
         return both["mean-of-means"], both["std-of-means"]
 
     def _contexts(self) -> Contexts:

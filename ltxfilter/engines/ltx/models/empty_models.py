@@ -11,7 +11,7 @@ import torch
 from ltxfilter.engines.ltx.models import tiny_vae, upstream
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
-from ltxfilter.engines.ltx.weights.fill import Naming, transformer_name, vae_naming
+from ltxfilter.engines.ltx.weights.load import Naming, transformer_name, vae_naming
 from ltxfilter.errors import EngineUnavailableError
 
 TRANSFORMERS = ("transformer", "refiner")
