@@ -139,7 +139,7 @@ def steps(video: VideoInfo, preset: str, counts: tuple[int, int]) -> Row:
     for number, window in enumerate(islice(windows(endless(video), rolling), warm + timed)):
         began = perf_counter()
         motion = engine.prepare(window)
-        device.settle()
+        device.synchronize()
         found = perf_counter()
         list(engine.draw(window, motion))
         if number >= warm:

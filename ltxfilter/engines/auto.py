@@ -1,4 +1,9 @@
-"""The engine `auto`: flow, and where that is hard an LTX engine, as far as it draws better."""
+"""The engine `auto`: flow, and where that is hard another engine, as far as it does better.
+
+flow makes every picture, and says how good it expects to be in the middle of each interval. Where
+that is worse than `hard` allows, a partner makes the picture too, and `motion.gate` decides cell by
+cell which of the two to believe.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +23,26 @@ from ltxfilter.values import parse_spec
 from ltxfilter.windows.window import Slot, Window, WindowShape
 
 if TYPE_CHECKING:
-    from ltxfilter.engines.flow import FlowMotion
+    from ltxfilter.motion.flow import FlowMotion
 
 log = logging.getLogger("ltxfilter.engines")
 
 PARTNERS = ("ltx-motion", "ltx-motion:source=dit")  # the best first
-NO_EFFORT, UTMOST = 50.0, 20.0  # dB that flow expects of itself: difficulty 0, difficulty 1
+EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
-HYSTERESIS = 0.03  # of difficulty, so that the look does not change to and fro
+HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
 GATE_BYTES = 64  # per pixel: float32 planes to mix, and the gate's maps on the work grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AutoInterval:
-    """One interval of a window: flow's motion in it, how hard it is, and who is asked."""
+    """One interval of a window: flow's motion in it, and how hard it is."""
 
-    first: int  # position in the window of the keyframe it begins with
-    motion: FlowMotion | None
-    psnr_db: float | None = None  # that flow expects in its middle, by a closer look than its own
-    hard: bool = False
+    first: int  # position in the window of the keyframe that it begins with
+    motion: FlowMotion | None  # None: nothing is interpolated in it
+    psnr_db: float | None = None  # that flow expects in its middle, by the gate's closer estimate
+    hard: bool = False  # True: the partner is asked as well
 
     @property
     def difficulty(self) -> float:
@@ -50,12 +55,17 @@ class AutoMotion:
     """What drawing a window takes."""
 
     intervals: tuple[AutoInterval, ...]
-    asked: Any = None  # what the partner prepared for its view of the window
-    failed: bool = False  # the partner could not prepare it
+    partner_motion: Any = None  # what the partner prepared for its view of the window
+    failed: bool = False  # True: the partner could not prepare it
+
+    @property
+    def partner_draws(self) -> bool:
+        """True if the partner makes pictures of this window."""
+        return not self.failed and any(interval.hard for interval in self.intervals)
 
 
 class Auto(Engine):
-    """Lets flow draw, judges what is hard for it, and asks its partner, an LTX engine, there."""
+    """Lets flow draw, judges what is hard for it, and asks its partner, another engine, there."""
 
     name: ClassVar[str] = "auto"
     summary: ClassVar[str] = "flow, and LTX-2 where that is hard and its files are named"
@@ -65,9 +75,17 @@ class Auto(Engine):
         EngineOption(
             "with",
             "",
-            "engine for what is hard, its options as ltx-motion\\:steps=4; empty goes by the files",
+            "This engine is asked for what is hard for flow, with options such as "
+            "ltx-motion\\:steps=4; if empty, the model files that are named decide.",
         ),
-        EngineOption("hard", HARD, "difficulty above which it is asked", low=0, high=1),
+        EngineOption(
+            "hard",
+            HARD,
+            "It is asked where the difficulty for flow is above this: 0 where flow expects a PSNR "
+            "of 50 dB, 1 where it expects 20 dB.",
+            low=0,
+            high=1,
+        ),
         *Flow.options,
     )
 
@@ -77,7 +95,7 @@ class Auto(Engine):
         self._models = models or ModelOptions()
         self._partner = choose_partner(values.pop("with"), self._models)
         self._flow = Flow(**values)
-        self._on = False  # the interval before was hard
+        self._was_hard = False  # the interval before, in the same shot
         self._warned = False
 
     @classmethod
@@ -99,12 +117,12 @@ class Auto(Engine):
         """Open both engines; ask for windows that serve both."""
         self.close()
         self._video = video
-        own = self._own = self._flow.open(video, rate, threads)
+        own = self._flow_shape = self._flow.open(video, rate, threads)
         if self._partner is None:
             if self._models.checkpoint:
                 log.warning("the model files named are too few for any ltx engine: flow draws all")
             return own
-        other = self._other = self._open_partner(self._partner, video, rate, threads)
+        other = self._partner_shape = self._open_partner(self._partner, video, rate, threads)
         gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
         return WindowShape(
             keyframes=max(own.keyframes, other.keyframes),
@@ -143,22 +161,28 @@ class Auto(Engine):
             return AutoMotion(intervals, failed=True)
 
     def _judge(self, window: Window, first: int) -> AutoInterval:
-        """Say how hard an interval is; one that follows a hard one is so from a little less on."""
-        pair = view(window, first, first + 1, self._own)
+        """Return flow's motion in an interval, and whether it is hard.
+
+        After a hard interval the next one is hard from a slightly lower difficulty on.
+        """
+        pair = view(window, first, first + 1, self._flow_shape)
         motion = self._flow.prepare(pair)
         if pair.reset:
-            self._on = False
+            self._was_hard = False
         if motion is None:
             return AutoInterval(first, None)
-        psnr_db = self._flow.outlook(motion, MIDDLE).psnr_db
-        self._on = difficulty_of(psnr_db) > self._hard - HYSTERESIS * self._on
-        return AutoInterval(first, motion, psnr_db, self._on)
+        limit = self._hard
+        if self._was_hard:
+            limit -= HYSTERESIS
+        psnr_db = self._flow.estimate(motion, MIDDLE).psnr_db
+        self._was_hard = difficulty_of(psnr_db) > limit
+        return AutoInterval(first, motion, psnr_db, self._was_hard)
 
     def _asked_for(self, window: Window, intervals: tuple[AutoInterval, ...]) -> Window:
-        """Return the window as the partner sees it: only slots of hard intervals are to draw."""
+        """Return the window as the partner sees it, with the slots of hard intervals only."""
         hard = {interval.first for interval in intervals if interval.hard}
         slots = tuple(slot for slot in window.slots if slot.left in hard)
-        return view(replace(window, slots=slots), window.first, window.last, self._other)
+        return view(replace(window, slots=slots), window.first, window.last, self._partner_shape)
 
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:
         """Yield flow's picture of each slot, or as much of the partner's as is better."""
@@ -166,24 +190,23 @@ class Auto(Engine):
             for picture in self._flow.draw(window, motion):
                 yield replace(picture, choice=Choice("flow", difficulty_of(picture.psnr_db)))
             return
-        asked = self._asked(window, motion)
+        of_partner = self._draw_hard(self._partner, window, motion)
         for interval in motion.intervals:
-            pair = view(window, interval.first, interval.first + 1, self._own)
-            for slot, picture in zip(
-                pair.to_draw(), self._flow.draw(pair, interval.motion), strict=True
-            ):
+            pair = view(window, interval.first, interval.first + 1, self._flow_shape)
+            drawn = self._flow.draw(pair, interval.motion)
+            for slot, picture in zip(pair.to_draw(), drawn, strict=True):
                 if interval.hard:
-                    yield self._better(picture, next(asked), interval, slot)
+                    yield self._better(picture, next(of_partner), interval, slot)
                 else:
                     choice = Choice("flow", interval.difficulty)
                     yield replace(picture, psnr_db=interval.psnr_db, choice=choice)
 
-    def _asked(self, window: Window, parts: AutoMotion) -> Iterator[Drawn]:
+    def _draw_hard(self, partner: Engine, window: Window, motion: AutoMotion) -> Iterator[Drawn]:
         """Yield what the partner draws in hard intervals; pictures without planes once it fails."""
-        assert self._partner is not None
-        if any(interval.hard for interval in parts.intervals) and not parts.failed:
+        if motion.partner_draws:
+            asked = self._asked_for(window, motion.intervals)
             try:
-                yield from self._partner.draw(self._asked_for(window, parts.intervals), parts.asked)
+                yield from partner.draw(asked, motion.partner_motion)
             except EngineError as error:
                 self._warn(error)
         while True:
@@ -201,17 +224,17 @@ class Auto(Engine):
                 flowed,
                 choice=Choice("flow", interval.difficulty, tried=name, share=0.0, failed=True),
             )
-        outlook = self._flow.outlook(interval.motion, float(slot.tau))
-        shrunk = (self._flow.shrunk(picture.planes) for picture in (flowed, guided))
-        verdict = weigh(outlook, *shrunk)
-        if not verdict.part:
+        estimate = self._flow.estimate(interval.motion, float(slot.tau))
+        pyramids = (self._flow.luma_pyramid(picture.planes) for picture in (flowed, guided))
+        result = weigh(estimate, *pyramids)
+        if not result.taken:
             return replace(flowed, choice=Choice("flow", interval.difficulty, tried=name))
         planes = mix(
-            flowed.planes, guided.planes, verdict.share, self._video.layout, self._flow.grid
+            flowed.planes, guided.planes, result.share, self._video.layout, self._flow.grid
         )
-        winner = name if verdict.part > 0.5 else "flow"
-        choice = Choice(winner, interval.difficulty, tried=name, share=verdict.part)
-        return Drawn(planes, verdict.psnr_db, choice)
+        winner = name if result.taken > 0.5 else "flow"
+        choice = Choice(winner, interval.difficulty, tried=name, share=result.taken)
+        return Drawn(planes, result.psnr_db, choice)
 
     def _warn(self, error: EngineError) -> None:
         """Say once why flow draws what the partner should have."""
@@ -224,7 +247,7 @@ class Auto(Engine):
         self._flow.close()
         if self._partner is not None:
             self._partner.close()
-        self._on = self._warned = False
+        self._was_hard = self._warned = False
 
 
 def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
@@ -249,11 +272,15 @@ def difficulty_of(psnr_db: float | None) -> float:
     """Return how hard a picture is for flow, 0..1, from the PSNR that it expects of itself."""
     if psnr_db is None:
         return 0.0
-    return min(max((NO_EFFORT - psnr_db) / (NO_EFFORT - UTMOST), 0.0), 1.0)
+    return min(max((EASIEST - psnr_db) / (EASIEST - HARDEST), 0.0), 1.0)
 
 
 def view(window: Window, first: int, last: int, shape: WindowShape) -> Window:
-    """Return what an engine sees that asked for `shape` and draws from keyframe first to last."""
+    """Return the part of a window that an engine sees.
+
+    first, last: positions of the keyframes that its slots lie between. shape: how much context it
+    asked for.
+    """
     low = max(first - shape.before, 0)
     high = min(last + shape.after, len(window.keyframes) - 1)
     slots = tuple(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ltxfilter.frame import PlaneShape
 
 Array = NDArray[Any]
 Luma = NDArray[Any]  # [H, W] uint8
@@ -14,10 +17,10 @@ Flow = NDArray[Any]  # [H, W, 2] float32, x then y
 Floats = NDArray[Any]  # [H, W] float32
 Field = NDArray[Any]  # [5, H, W] int16: see kernels.warp
 
-SMALLEST = 32  # samples; a level whose shorter side is less than this has none below it
-LEAST_CELLS = 8  # per side, so that the flow image is never smaller than two patches of DIS
+BRIGHT = ("y", "g")  # roles of the plane that motion is found in, by preference
+LEAST_CELLS = 8  # per side, so that the flow image holds two patches of a search along each axis
 SMALL_PICTURE = 250_000  # pixels; up to here flow is found at full size
-MEDIUM_PICTURE = 1_000_000  # up to here a grid twice as fine is better, beyond it is worse
+MEDIUM_PICTURE = 1_000_000  # pixels; up to here a grid twice as fine is better, beyond it is worse
 LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at a quarter
 
 
@@ -30,7 +33,7 @@ class MotionGrid:
     """
 
     width: int  # pixels of the picture
-    height: int
+    height: int  # pixels of the picture
     scale: int  # pixels per sample of the flow image; a power of two
 
     @property
@@ -49,28 +52,12 @@ class MotionGrid:
         return max(-(-self.height // self.cell), LEAST_CELLS)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shrunk:
-    """A picture's luma at the two sizes that motion is found at."""
-
-    levels: list[Luma]  # the flow image [2 * rows, 2 * columns], the work grid, and its halves
-
-    @property
-    def coarse(self) -> Luma:
-        """Luma on the work grid, [rows, columns]."""
-        return self.levels[1]
-
-    @property
-    def luma(self) -> float:
-        """The mean luma of the smallest level, in codes."""
-        return float(self.levels[-1].mean())
-
-
 def choose_sizes(pixels: int, *, fine: bool = False) -> tuple[int, int]:
     """Return pixels per sample of the flow image that suit a picture, and the finest level.
 
-    On that level motion is searched: 0 is the flow image, 1 the work grid. fine: up to 720p, find
-    motion in the same image but carry it, and draw, on a work grid of twice the resolution.
+    The finest level is the one that motion is searched on last: 0 is the flow image, 1 the work
+    grid. fine: up to 720p, find motion in the same image but carry it, and draw, on a work grid of
+    twice the resolution.
     """
     if pixels <= SMALL_PICTURE:
         return 1, 0
@@ -79,47 +66,22 @@ def choose_sizes(pixels: int, *, fine: bool = False) -> tuple[int, int]:
     return (2 if pixels <= LARGE_PICTURE else 4), 0
 
 
-def shrink(luma: Array, depth: int, grid: MotionGrid) -> Shrunk:
-    """Average a luma plane of `depth` bits down to both grids, at 8 bits."""
-    import cv2
-
-    right = grid.columns * grid.cell - grid.width
-    bottom = grid.rows * grid.cell - grid.height
-    if right or bottom:
-        luma = cv2.copyMakeBorder(luma, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    size = (2 * grid.columns, 2 * grid.rows)
-    if grid.scale == 1:
-        fine = np.ascontiguousarray(luma)  # a decoder's rows are padded, and DIS takes none such
-    else:
-        fine = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-    if depth > 8:
-        fine = cv2.convertScaleAbs(fine, alpha=255 / ((1 << depth) - 1))
-    half = cv2.resize(fine, (grid.columns, grid.rows), interpolation=cv2.INTER_AREA)
-    return Shrunk([fine, *pyramid(half)])
+def bright_plane(layout: Sequence[PlaneShape]) -> int:
+    """Return the number of the plane that motion is found in: luma, green, or else the first."""
+    roles = [shape.role for shape in layout]
+    return next((roles.index(role) for role in BRIGHT if role in roles), 0)
 
 
-def pairs(flow: Flow) -> Array:
-    """Return a flow as [rows, columns] with x and y in one: NumPy is slow where two lie last."""
+def as_complex(flow: Flow) -> Array:
+    """Return a flow as [rows, columns] complex64: NumPy is slow where the last axis has two."""
     return np.ascontiguousarray(flow).view(np.complex64)[..., 0]
 
 
-def unpaired(flow: Array) -> Flow:
-    """Return `pairs` as a flow again."""
-    return np.ascontiguousarray(flow).view(np.float32).reshape(*flow.shape, 2)
+def as_flow(pairs: Array) -> Flow:
+    """Return the flow that `as_complex` made [rows, columns] complex64 of."""
+    return np.ascontiguousarray(pairs).view(np.float32).reshape(*pairs.shape, 2)
 
 
 def thinned(flow: Flow, step: int, first: int = 0) -> Flow:
-    """Return every `step`-th row and column of a flow, as an array of its own."""
-    return unpaired(pairs(flow)[first::step, first::step])
-
-
-def pyramid(picture: Luma) -> list[Luma]:
-    """Return a picture and its halves, finest first."""
-    import cv2
-
-    levels = [picture]
-    while min(levels[-1].shape) >= SMALLEST:
-        rows, columns = levels[-1].shape
-        half = ((columns + 1) // 2, (rows + 1) // 2)
-        levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))
-    return levels
+    """Return every `step`-th row and column of a flow, from number `first` on, contiguous."""
+    return as_flow(as_complex(flow)[first::step, first::step])

@@ -10,10 +10,12 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Floats, Luma, MotionGrid, Shrunk
-from ltxfilter.motion.trajectory import Moment, apart, field
+from ltxfilter.motion.grid import Floats, Luma, MotionGrid, bright_plane
+from ltxfilter.motion.pyramid import LumaPyramid
+from ltxfilter.motion.trajectory import Moment, sampled_disagreement, warp_field
 
-BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
+BYTES_PER_CELL = 292  # refining the motion 140, splats 72, flows and sums 60, fields 20
+NUMPY_BYTES_PER_SAMPLE = 64  # more where NumPy does the work: many planes of integers
 
 
 class PlaneDrawer:
@@ -22,68 +24,51 @@ class PlaneDrawer:
     def __init__(self, video: VideoInfo, grid: MotionGrid) -> None:
         self._layout = video.layout
         self._grid = grid
-        roles = [shape.role for shape in video.layout]
-        self._luma = next((roles.index(role) for role in BRIGHT if role in roles), 0)
+        self._bright = bright_plane(video.layout)
 
     def luma(self, planes: Planes) -> Plane:
         """Return the plane that motion is found in."""
-        return planes[self._luma]
+        return planes[self._bright]
 
     @property
-    def luma_depth(self) -> int:
-        """Bits of the plane that motion is found in."""
-        return self._layout[self._luma].depth
+    def luma_shape(self) -> PlaneShape:
+        """The shape of that plane."""
+        return self._layout[self._bright]
 
     @property
     def draw_bytes(self) -> int:
-        """Bytes that drawing one picture takes beside the pictures themselves.
-
-        Per cell: the second look at the motion 140, splats 72, ways and sums 60, fields 20; per
-        sample of luma: the still mask, and 8-bit copies of four deeper pictures; NumPy's kernels
-        hold many planes of integers.
-        """
+        """Bytes that drawing one picture takes beside the pictures themselves."""
         samples = self._grid.width * self._grid.height
-        per_sample = 1 + 4 * (self.luma_depth > 8) + 64 * (kernels.compiled is None)
-        return 292 * self._grid.columns * self._grid.rows + per_sample * samples
+        per_sample = 1  # the static mask
+        if self.luma_shape.depth > 8:
+            per_sample += 4  # copies at 8 bits of up to four pictures
+        if kernels.compiled is None:
+            per_sample += NUMPY_BYTES_PER_SAMPLE
+        return BYTES_PER_CELL * self._grid.columns * self._grid.rows + per_sample * samples
 
     def luma8(self, planes: Planes) -> Luma:
-        """Return that plane at 8 bits."""
-        luma = self.luma(planes)
-        return (
-            luma
-            if self.luma_depth == 8
-            else cv2.convertScaleAbs(luma, alpha=0.5 ** (self.luma_depth - 8))
-        )
+        """Return the plane that motion is found in at 8 bits."""
+        luma, depth = self.luma(planes), self.luma_shape.depth
+        return luma if depth == 8 else cv2.convertScaleAbs(luma, alpha=0.5 ** (depth - 8))
 
-    def unseen(self) -> Luma:
-        """Return what `still` remembers of a stream that it has seen nothing of."""
-        shape = self._layout[self._luma]
-        return np.zeros((shape.height, shape.width), np.uint8)
-
-    def still(self, sequence: list[Planes], seen: Luma) -> Luma | None:
-        """Return 255 where consecutive pictures stand still, else 0, per sample; None: nowhere.
-
-        sequence: two to four pictures. seen: what it remembers of the pairs before, kept up to
-        date: see kernels.static_mask.
-        """
-        mask, count = kernels.static_mask(tuple(self.luma8(planes) for planes in sequence), seen)
-        return mask if count else None
-
-    def psnr(self, at: Moment, left: Shrunk, right: Shrunk) -> float:
+    def psnr(self, at: Moment, left: LumaPyramid, right: LumaPyramid) -> float:
         """Return the PSNR in dB to expect of a picture."""
-        return estimate_psnr(apart(at, left, right), left.luma)
+        return estimate_psnr(sampled_disagreement(at, left, right), left.luma)
 
     def draw(
-        self, left: Planes, right: Planes, at: Moment, still: Luma | None, tau: float
+        self, left: Planes, right: Planes, at: Moment, static: Luma | None, tau: float
     ) -> Planes:
-        """Return the picture at `tau` between `left` and `right`."""
+        """Return the picture at `tau` between `left` and `right`.
+
+        static: [H, W] of luma; where it is not 0, both are cross-faded in place.
+        """
         alike: dict[PlaneShape, list[int]] = {}
         for index, shape in enumerate(self._layout):
             alike.setdefault(replace(shape, role=""), []).append(index)
         drawn: dict[int, Plane] = {}
-        for shape, places in alike.items():
-            ends = [(left[place], right[place]) for place in places]
-            drawn |= dict(zip(places, self._planes(shape, ends, at, still, tau), strict=True))
+        for shape, indices in alike.items():
+            ends = [(left[index], right[index]) for index in indices]
+            drawn |= dict(zip(indices, self._planes(shape, ends, at, static, tau), strict=True))
         return tuple(drawn[index] for index in range(len(drawn)))
 
     def _planes(
@@ -91,23 +76,32 @@ class PlaneDrawer:
         shape: PlaneShape,
         ends: list[tuple[Plane, Plane]],
         at: Moment,
-        still: Luma | None,
+        static: Luma | None,
         tau: float,
     ) -> list[Plane]:
-        if still is not None:
-            still = np.ascontiguousarray(still[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
+        """Draw planes of one shape."""
+        if static is not None:
+            static = np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
         cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
-        way = field(at, self._grid, shape.shift_x, shape.shift_y)
-        return kernels.warp(ends, way, cells, shape.depth, still, min(round(tau * 32768), 32767))
+        field = warp_field(at, self._grid, shape.shift_x, shape.shift_y)
+        return kernels.warp(ends, field, cells, shape.depth, static, warp_tau(tau))
+
+
+def warp_tau(tau: float) -> int:
+    """Return `tau` (0..1) in 1/32768, as `kernels.warp` takes it."""
+    return min(round(tau * 32768), 32767)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """PSNR as a linear function of two logarithms: of disagreement, and of brightness."""
+    """PSNR as a linear function of two logarithms: of disagreement, and of brightness.
+
+    The defaults were fitted to the development clips.
+    """
 
     at_one: float = 49.2  # dB at a disagreement of one code, where the mean luma is 100
     slope: float = 8.34  # dB lost per factor e of disagreement
-    light: float = 1.93  # dB gained per factor e of luma: what is dark has small bright parts
+    light: float = 1.93  # dB gained per factor e of luma: dark pictures have small bright parts
 
     def psnr(self, rms: float, luma: float) -> float:
         """Return the PSNR in dB to expect at an RMS disagreement and a mean luma, in codes."""
@@ -115,8 +109,9 @@ class Calibration:
 
 
 def estimate_psnr(difference: Floats, luma: float) -> float:
-    """Return the PSNR in dB to expect of a picture from how its two keyframes differ, in codes.
+    """Return the PSNR in dB to expect of a picture.
 
-    luma: the left one's mean, in codes.
+    difference: by how many codes its keyframes differ along the motion, an array of any shape.
+    luma: the left keyframe's mean, in codes.
     """
     return Calibration().psnr(sqrt(float(np.square(difference).mean())), luma)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import isqrt
 
 import cv2
@@ -10,20 +11,21 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid, Shrunk, thinned
+from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid, thinned
+from ltxfilter.motion.pyramid import LumaPyramid
 
-ENOUGH = 14_400  # cells that a picture is judged by
+ENOUGH_CELLS = 14_400  # that a picture's quality is estimated from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Passage:
-    """Motion over a pair and its neighbours, as far as they can be looked across."""
+class FlowContext:
+    """The flow of a pair, and of the pairs beside it in the same shot."""
 
     pair: PairFlow
     before: PairFlow | None = None
     after: PairFlow | None = None
     span_before: float = 1.0  # how long the pair before lasts, in lengths of this one
-    span_after: float = 1.0
+    span_after: float = 1.0  # the same of the pair after
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,15 +37,15 @@ class Moment:
     share: Floats  # [rows, columns] 0..1, how much of it comes from the left keyframe
 
 
-def moment(passage: Passage, tau: float) -> Moment:
+def moment(context: FlowContext, tau: float) -> Moment:
     """Return what the picture at `tau` (0..1) is drawn from.
 
     Each keyframe's cells follow a parabola through three pictures where the neighbour is known
     (Xu et al., NeurIPS 2019, eq. 2), else a line, and are splatted to where they are at tau.
     """
-    pair, before, after = passage.pair, passage.before, passage.after
-    behind = (before.backward, before.sure_1, passage.span_before) if before else None
-    beyond = (after.forward, after.sure_0, passage.span_after) if after else None
+    pair, before, after = context.pair, context.before, context.after
+    behind = (before.backward, before.sure_1, context.span_before) if before else None
+    beyond = (after.forward, after.sure_0, context.span_after) if after else None
     left, right = travelled(pair.forward, behind, tau), travelled(pair.backward, beyond, 1 - tau)
     seen_left = kernels.splat(left, pair.sure_0)
     seen_right = kernels.splat(right, pair.sure_1)
@@ -51,22 +53,24 @@ def moment(passage: Passage, tau: float) -> Moment:
     return Moment(kernels.fill(seen_left), kernels.fill(seen_right), share)
 
 
-def settled(at: Moment, small: tuple[Shrunk, Shrunk], tau: float, steps: int) -> Moment:
+def aligned(
+    at: Moment, pictures: tuple[LumaPyramid, LumaPyramid], tau: float, steps: int
+) -> Moment:
     """Return `at` with both keyframes moved towards each other until they show the same.
 
-    steps: most Gauss-Newton steps.
+    steps: Gauss-Newton steps at most.
     """
-    pictures = small[0].levels[0], small[1].levels[0]
-    ways = kernels.align_ends(pictures, (at.to_left, at.to_right), at.share, tau, steps)
-    return Moment(*ways, at.share)
+    fine = pictures[0].levels[0], pictures[1].levels[0]
+    flows = kernels.align_ends(fine, (at.to_left, at.to_right), at.share, tau, steps)
+    return Moment(*flows, at.share)
 
 
 def travelled(ahead: Flow, behind: tuple[Flow, Floats, float] | None, passed: float) -> Flow:
     """Return how far a keyframe's cells have come when `passed` (0..1) of the pair has.
 
-    ahead: flow over the pair; behind: flow to the keyframe on the other side, how sure it is, and
-    how many pair lengths away that is. With position b p + a p^2: a + b = ahead and
-    a span^2 - b span = behind; an unsure flow bends the line less.
+    ahead: flow over the pair. behind: flow to the keyframe on the other side, how sure it is, and
+    how many pair lengths away that is; None: everything moves in a line. With position
+    b p + a p^2: a + b = ahead and a span^2 - b span = behind; an unsure flow bends the line less.
     """
     if behind is None:
         return ahead * np.float32(passed)
@@ -75,26 +79,30 @@ def travelled(ahead: Flow, behind: tuple[Flow, Floats, float] | None, passed: fl
     return kernels.travel(ahead, flow, sure, (passed, span, bend))
 
 
-def disagreement(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
-    """Return [rows, columns]: by how many codes the two keyframes differ along the motion."""
+def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:
+    """Return [rows, columns]: by how many codes the two keyframes differ along the motion.
+
+    It is taken on the work grid; `sampled_disagreement` is taken on the flow image.
+    """
     grid = positions(*at.share.shape)
     a, b = (
-        cv2.remap(picture, grid + way, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for picture, way in ((left.coarse, at.to_left), (right.coarse, at.to_right))
+        cv2.remap(picture, grid + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for picture, flow in ((left.coarse, at.to_left), (right.coarse, at.to_right))
     )
     return cv2.absdiff(a, b).astype(np.float32)
 
 
-def apart(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
-    """Return by how many codes the two keyframes differ along the motion, in the flow image.
+def sampled_disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:
+    """Return by how many codes the two keyframes differ along the motion, on the flow image.
 
-    Where the first sample of a cell is drawn, for at least some 14,400 cells spread evenly.
+    It is taken where the first sample of a cell is drawn, for at least ENOUGH_CELLS cells that are
+    spread evenly; all of them if there are fewer.
     """
-    step = spread(at.share.size)
+    step = sampling_step(at.share.size)
     grid = thinned(positions(*at.share.shape), step)
     seen = []
-    for end, way in ((left, at.to_left), (right, at.to_right)):
-        place = grid + thinned(way, step)
+    for end, flow in ((left, at.to_left), (right, at.to_right)):
+        place = grid + thinned(flow, step)
         place += place
         seen.append(
             cv2.remap(end.levels[0], place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -102,23 +110,21 @@ def apart(at: Moment, left: Shrunk, right: Shrunk) -> Floats:
     return cv2.absdiff(*seen).astype(np.float32)
 
 
-def spread(cells: int) -> int:
-    """Return every how many rows and columns of so many cells are enough to judge a picture by."""
-    return max(isqrt(cells // ENOUGH), 1)
+def sampling_step(cells: int) -> int:
+    """Return every how many rows and columns of so many cells are enough for an estimate."""
+    return max(isqrt(cells // ENOUGH_CELLS), 1)
 
 
-def field(at: Moment, grid: MotionGrid, shift_x: int, shift_y: int) -> Field:
+def warp_field(at: Moment, grid: MotionGrid, shift_x: int, shift_y: int) -> Field:
     """Return what `kernels.warp` reads to draw a plane of that subsampling."""
     scales = 32 * grid.cell / (1 << shift_x), 32 * grid.cell / (1 << shift_y)
     return kernels.make_field(at.to_left, at.to_right, at.share, scales)
 
 
-_positions: dict[tuple[int, int], Flow] = {}
-
-
+@cache
 def positions(rows: int, columns: int) -> Flow:
-    """Return [rows, columns, 2]: where each cell is, x then y. Shared: do not write."""
-    if (rows, columns) not in _positions:
-        x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
-        _positions[rows, columns] = np.dstack([x, y])
-    return _positions[rows, columns]
+    """Return [rows, columns, 2] float32, where each cell is, x then y; it cannot be written."""
+    x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    grid = np.dstack([x, y])
+    grid.flags.writeable = False
+    return grid

@@ -14,10 +14,10 @@ from ltxfilter.motion.guided.chain import (
     FlowPair,
     compose,
     fetch,
+    flow_to_keyframes,
     link,
     place,
     straight,
-    ways,
 )
 
 WIDTH, HEIGHT = 160, 96
@@ -72,7 +72,7 @@ def test_what_is_seen_along_no_way_is_the_picture():
 def test_a_chain_reaches_further_than_its_steps():
     chain, small = chained(pan(9, 5.0, noise=2))
     for number in range(1, 8):
-        found = ways(chain, place(chain, number), chain.pictures[number])
+        found = flow_to_keyframes(chain, place(chain, number), chain.pictures[number])
         assert off(found.to_left, -5 * number, 1.25 * number) < 0.5
         assert off(found.to_right, 5 * (8 - number), -1.25 * (8 - number)) < 0.5
     assert len(small[BRIGHT]) == len(chain.pictures)
@@ -85,7 +85,7 @@ def test_between_two_pictures_is_where_they_say(at):
     here = place(chain, at)
     seen = here.look(pictures)
     assert np.abs(seen - scene(3 * at, -0.75 * at))[INSIDE].mean() < 2
-    found = ways(chain, here, warp_plan.to_codes(seen))
+    found = flow_to_keyframes(chain, here, warp_plan.to_codes(seen))
     assert off(found.to_left, -3 * at, 0.75 * at) < 0.4
     assert off(found.to_right, 3 * (4 - at), -0.75 * (4 - at)) < 0.4
 
@@ -155,7 +155,7 @@ def test_keyframes_count_by_how_near_they_are(tau):
     chain, small = chained(pan(5, 2.0))
     how = warp_plan.plan_warp(chain, small, BRIGHT, tau, LOST)
     assert abs(float(how.share[INSIDE].mean()) - (1 - tau)) < 0.1
-    assert isinstance(how.ways, FlowPair)
+    assert isinstance(how.flows, FlowPair)
 
 
 @pytest.mark.parametrize("fine", [0, 6, 40])

@@ -41,9 +41,9 @@ from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import BIAS, FAR, NEAR
-from ltxfilter.motion.grid import MotionGrid, shrink
+from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.plane_drawer import PlaneDrawer
-from ltxfilter.motion.pyramid import Effort
+from ltxfilter.motion.pyramid import Effort, luma_pyramid
 
 few = settings(max_examples=6, deadline=None)
 grids = st.tuples(st.integers(8, 30), st.integers(8, 50))
@@ -99,7 +99,7 @@ def test_pictures_are_shrunk_as_on_the_cpu(size, depth, scale):
     grid = MotionGrid(*size, scale)
     layout = ByteLayout(video, grid)
     picture = Uploader(layout, grid)(planes)
-    expected = shrink(planes[0], depth, grid).levels
+    expected = luma_pyramid(planes[0], depth, grid).levels
     for part, level in zip(layout.levels, expected, strict=True):
         np.testing.assert_array_equal(part.of(picture).cpu(), level)
     np.testing.assert_array_equal(
@@ -225,7 +225,7 @@ def test_a_moment(shape, seed, reach, tau):
 
 
 @pytest.mark.parametrize(("shape", "tau"), [((8, 9), 0.3), ((22, 33), 0.75)])
-def test_settled_ends(shape, tau):
+def test_aligned_ends(shape, tau):
     rng = np.random.default_rng(shape[0])
     picture = cv2.GaussianBlur(rng.integers(0, 256, (60, 90), dtype=np.uint8), (0, 0), 2)
     picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
@@ -237,7 +237,7 @@ def test_settled_ends(shape, tau):
     count, apart = patches[0] * patches[1], empty(2, *patches)
     ways = torch.stack([planar(to_left), planar(to_right)])
     args = up(left), up(right), ways, apart, *shape, patches[1], count, 3
-    device.launch_patches(align_ends.apart_kernel, count, *args)
+    device.launch_patches(align_ends.offset_kernel, count, *args)
     args = apart, up(share), up(np.array([tau], np.float32)), ways, *shape, patches[1], count
     device.launch(align_ends.move_kernel, shape[0] * shape[1], *args)
     expected = kernels.align_ends((left, right), (to_left, to_right), share, tau, 3)
@@ -353,14 +353,14 @@ def test_threads_draw_at_once_and_out_of_order():
 
 
 @pytest.mark.slow
-def test_the_outlook_is_that_of_the_cpu():
+def test_the_estimate_is_that_of_the_cpu():
     made = windows(sequence(SMALL, [0, 2, 5]))
     found = []
     for name in ("cpu", "cuda"):
         engine = Flow(preset="fast", device=name)
         engine.open(SMALL, Fraction(50))
         motion = engine.prepare(made[0])
-        found.append(engine.outlook(motion, 0.5))
+        found.append(engine.estimate(motion, 0.5))
         engine.close()
     np.testing.assert_array_equal(found[1].at.to_left, found[0].at.to_left)
     assert found[1].psnr_db == found[0].psnr_db

@@ -11,10 +11,20 @@ from support.scenes import scene
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, project
-from ltxfilter.motion.grid import MotionGrid, Shrunk, choose_sizes, pyramid, shrink
+from ltxfilter.motion.grid import MotionGrid, choose_sizes
 from ltxfilter.motion.plane_drawer import estimate_psnr
-from ltxfilter.motion.pyramid import Effort, Search, at, find_flow, patch_places, resized
-from ltxfilter.motion.trajectory import Passage, field, moment, travelled
+from ltxfilter.motion.pyramid import (
+    Effort,
+    LumaPyramid,
+    SearchSettings,
+    at,
+    find_flow,
+    luma_pyramid,
+    patch_places,
+    pyramid,
+    resized,
+)
+from ltxfilter.motion.trajectory import FlowContext, moment, travelled, warp_field
 
 relaxed = settings(deadline=None)  # the machine may be busy
 
@@ -39,7 +49,7 @@ def test_grids_cover_the_picture(width: int, height: int) -> None:
 def test_shrinking_keeps_the_mean(depth: int) -> None:
     luma = moved(0, 0)
     deep = luma.astype(np.uint16 if depth > 8 else np.uint8) << (depth - 8)
-    small = shrink(deep, depth, MotionGrid(320, 180, 2))
+    small = luma_pyramid(deep, depth, MotionGrid(320, 180, 2))
     assert small.levels[0].shape == (90, 160)
     assert small.coarse.shape == (45, 80)
     assert abs(float(small.coarse.mean()) - luma.mean()) < 1.5
@@ -124,18 +134,18 @@ def test_an_unsure_neighbour_bends_less() -> None:
     assert bent[2][0, 0, 0] < bent[1][0, 0, 0] < straight[0, 0, 0]
 
 
-def pair_flow(grid: MotionGrid, left: Shrunk, right: Shrunk) -> PairFlow:
+def pair_flow(grid: MotionGrid, left: LumaPyramid, right: LumaPyramid) -> PairFlow:
     """Return the motion between two pictures, found with ordinary effort."""
-    estimator = Estimator(grid, Search([Effort()]))
-    return estimator.refined(estimator.glimpse(left, right, None), left, right)
+    estimator = Estimator(grid, SearchSettings([Effort()]))
+    return estimator.refine(estimator.search(left, right, None), left, right)
 
 
 @pytest.mark.parametrize("tau", [0.2, 0.5, 0.8])
 def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
     grid = MotionGrid(320, 180, 1)
-    left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
+    left, right = (luma_pyramid(moved(x, 0), 8, grid) for x in (0, 6))
     pair = pair_flow(grid, left, right)
-    at_tau = moment(Passage(pair), tau)
+    at_tau = moment(FlowContext(pair), tau)
     inner = np.s_[20:-20, 20:-20]
     np.testing.assert_allclose(np.median(at_tau.to_left[inner], (0, 1)), [3 * tau, 0], atol=0.1)
     np.testing.assert_allclose(
@@ -146,9 +156,9 @@ def test_a_moment_lies_between_its_keyframes(tau: float) -> None:
 
 def test_a_field_scales_with_subsampling() -> None:
     grid = MotionGrid(320, 180, 2)
-    left, right = (shrink(moved(x, 0), 8, grid) for x in (0, 6))
-    at_half = moment(Passage(pair_flow(grid, left, right)), 0.5)
-    luma, chroma = field(at_half, grid, 0, 0), field(at_half, grid, 1, 1)
+    left, right = (luma_pyramid(moved(x, 0), 8, grid) for x in (0, 6))
+    at_half = moment(FlowContext(pair_flow(grid, left, right)), 0.5)
+    luma, chroma = warp_field(at_half, grid, 0, 0), warp_field(at_half, grid, 1, 1)
     assert luma.shape == (5, grid.rows + 2, grid.columns + 2)
     assert np.abs(luma[:4].astype(int) - 2 * chroma[:4]).max() <= 1
     np.testing.assert_array_equal(luma[4], chroma[4])

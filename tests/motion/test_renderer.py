@@ -89,7 +89,7 @@ def test_stripes_are_not_to_be_seen(fmt, monkeypatch):
     size = (24, 32)
     how = recipe(info)
     draws = np.random.default_rng(3)
-    for flow in (how.ways.to_left, how.ways.to_right):
+    for flow in (how.flows.to_left, how.flows.to_right):
         flow += draws.normal(0, 2, flow.shape).astype(np.float32)
     how.share[:] = draws.random(size)
     whole = drawn(info, how, left, right)
@@ -116,7 +116,7 @@ def test_the_guide_mends_and_patches_where_it_is_believed():
     shown = {role: np.full_like(how.share, 50.0) for role in "yuv"}
     trust = how.share * 0 + 1
     trust[:, :16] = 0
-    how = WarpPlan(how.ways, how.share, trust, how.still, change, shown)
+    how = WarpPlan(how.flows, how.share, trust, how.static, change, shown)
     for plane in drawn(info, how, grey, grey).planes:
         assert (plane[:, : plane.shape[1] // 3] == 200).all()  # the guide, at ten bits
         assert (plane[:, -plane.shape[1] // 3 :] == 420).all()  # the keyframes, changed

@@ -6,6 +6,10 @@ import triton
 import triton.language as tl
 
 from ltxfilter.motion.cuda.search import SIZES, rounded, sample
+from ltxfilter.motion.kernels import numpy_grids
+
+MOST_DIFFERENCE = tl.constexpr(numpy_grids.MOST_DIFFERENCE)
+OUTSIDE_COST = tl.constexpr(numpy_grids.OUTSIDE_COST)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -37,23 +41,23 @@ def cost_kernel(
     near_x = tl.minimum(tl.maximum(x + shift_x, 0), columns - 1)
     near = tl.minimum(tl.maximum(y + shift_y, 0), rows - 1) * columns + near_x
     own = (at >= 0) & (k <= others)
-    way_x = tl.where(own, tl.load(flow + near), tl.load(former + near))
-    way_y = tl.where(own, tl.load(flow + cells + near), tl.load(former + cells + near))
-    to_x, to_y = 32 * x + rounded(way_x * 32.0), 32 * y + rounded(way_y * 32.0)
+    flow_x = tl.where(own, tl.load(flow + near), tl.load(former + near))
+    flow_y = tl.where(own, tl.load(flow + cells + near), tl.load(former + cells + near))
+    to_x, to_y = 32 * x + rounded(flow_x * 32.0), 32 * y + rounded(flow_y * 32.0)
     far_x, far_y = 32 * (columns - 1), 32 * (rows - 1)
     outside = (to_x < -16) | (to_x > far_x + 16) | (to_y < -16) | (to_y > far_y + 16)
     to_x = tl.minimum(tl.maximum(to_x, 0), far_x)
     to_y = tl.minimum(tl.maximum(to_y, 0), far_y)
-    part_x, part_y = to_x & 31, to_y & 31
+    past_x, past_y = to_x & 31, to_y & 31
     to_x, to_y = to_x >> 5, to_y >> 5
-    top = sample(other, to_x, to_y, rows, columns) * (32 - part_x)
-    top += sample(other, to_x + 1, to_y, rows, columns) * part_x
-    bottom = sample(other, to_x, to_y + 1, rows, columns) * (32 - part_x)
-    bottom += sample(other, to_x + 1, to_y + 1, rows, columns) * part_x
-    value = (top * (32 - part_y) + bottom * part_y + 32) >> 6
+    top = sample(other, to_x, to_y, rows, columns) * (32 - past_x)
+    top += sample(other, to_x + 1, to_y, rows, columns) * past_x
+    bottom = sample(other, to_x, to_y + 1, rows, columns) * (32 - past_x)
+    bottom += sample(other, to_x + 1, to_y + 1, rows, columns) * past_x
+    value = (top * (32 - past_y) + bottom * past_y + 32) >> 6
     off = tl.abs(16 * sample(seen, x, y, rows, columns) - value)
-    found = tl.minimum(off, 640) + tl.where(outside, 80, 0)
-    tl.store(cost + k * cells + at, found.to(tl.int16), mask=inside)
+    badness = tl.minimum(off, MOST_DIFFERENCE) + tl.where(outside, OUTSIDE_COST, 0)
+    tl.store(cost + k * cells + at, badness.to(tl.int16), mask=inside)
 
 
 @triton.jit
@@ -90,11 +94,11 @@ def choose_kernel(
         total = tl.zeros_like(at)
         for row in tl.static_range(5):
             line = k * cells + tl.minimum(tl.maximum(y + (row - 2), 0), rows - 1) * columns
-            part = tl.zeros_like(at)
+            across = tl.zeros_like(at)
             for column in tl.static_range(5):
                 beside = tl.minimum(tl.maximum(x + (column - 2), 0), columns - 1)
-                part += tl.load(cost + line + beside).to(tl.int32) * _binomial(column)
-            total += part * _binomial(row)
+                across += tl.load(cost + line + beside).to(tl.int32) * _binomial(column)
+            total += across * _binomial(row)
         if k == 0:
             best = total - bias
         else:
@@ -108,18 +112,18 @@ def choose_kernel(
                 kept = better
     near, inside = from_y * columns + from_x, at < cells
     here = y * columns + x
-    way_x, way_y = tl.load(flow + near), tl.load(flow + cells + near)
+    flow_x, flow_y = tl.load(flow + near), tl.load(flow + cells + near)
     if more:
-        way_x = tl.where(kept, tl.load(former + here), way_x)
-        way_y = tl.where(kept, tl.load(former + cells + here), way_y)
-    tl.store(out + at, _rounded(way_x), mask=inside)
-    tl.store(out + cells + at, _rounded(way_y), mask=inside)
+        flow_x = tl.where(kept, tl.load(former + here), flow_x)
+        flow_y = tl.where(kept, tl.load(former + cells + here), flow_y)
+    tl.store(out + at, _rounded(flow_x), mask=inside)
+    tl.store(out + cells + at, _rounded(flow_y), mask=inside)
 
 
 @triton.jit
-def _rounded(way):
-    """Return a way in cells rounded to 1/128, within 16 bits."""
-    steps = tl.minimum(tl.maximum(rounded(way * 128.0), -32767), 32767)
+def _rounded(flow):
+    """Return one axis of a flow in cells rounded to 1/128, within 16 bits."""
+    steps = tl.minimum(tl.maximum(rounded(flow * 128.0), -32767), 32767)
     return steps.to(tl.float32) * 0.0078125
 
 

@@ -1,4 +1,4 @@
-"""The device that the kernels run on: whether there is one, its streams, launches and graphs."""
+"""The CUDA device: whether there is one, its streams, launches and graphs of launches."""
 
 from __future__ import annotations
 
@@ -10,46 +10,50 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Any
 
-from ltxfilter.errors import EngineError
+from ltxfilter.motion.flow import MotionError
 
 log = logging.getLogger("ltxfilter.motion")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # kernels run in NumPy: slow, for tests
-NAME = "cpu" if INTERPRETED else "cuda"  # torch's
+NAME = "cpu" if INTERPRETED else "cuda"  # torch's name of the device
 LANES = 128  # cells or samples per program
 PATCHES = 2  # per program, which is one warp: their 64 samples are added up without barriers
-alone = Lock()  # while a graph is captured no thread may wait for the whole device;
-# the interpreter takes one thread at a time anyway
+
+CAPTURE_LOCK = Lock()
+"""Held by whatever captures a CUDA graph, of this process.
+
+While one thread captures, no other may wait for the whole device or begin a capture of its own:
+either would make the capture fail.
+"""
 
 
 def missing() -> str | None:
-    """Return why the kernels cannot run here and what to do, or None if they can."""
+    """Return why the kernels cannot run here, or None if they can."""
     for package in ("torch", "triton"):
         if find_spec(package) is None:
-            return f"device=cuda needs {package}: pip install {package}, or use device=cpu"
+            return f"{package} is missing: pip install {package}"
     import torch
 
     if not INTERPRETED and not torch.cuda.is_available():
-        return f"device=cuda: torch {torch.__version__} finds no CUDA device; use device=cpu"
+        return f"torch {torch.__version__} finds no CUDA device"
     return None
 
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Turn the device's running out of memory into an EngineError."""
+    """Turn the device's running out of memory into a MotionError."""
     import torch
 
     try:
         yield
     except torch.OutOfMemoryError as error:
-        reason = str(error).partition(". ")[0]
-        raise EngineError(f"engine flow: {reason}; use device=cpu, or a larger scale=") from None
+        raise MotionError(str(error).partition(". ")[0]) from None
 
 
 def launch(kernel: Any, count: int, *args: Any, beside: int = 1, **constants: Any) -> None:
     """Run a kernel over `count` cells or samples, `beside` times side by side.
 
-    Floats are worked out as written: no multiplication fused with an addition.
+    Floats are computed as written: no multiplication is fused with an addition.
     """
     block = _block(LANES, count)
     grid = (-(-count // block), beside)
@@ -68,12 +72,12 @@ def _block(usual: int, count: int) -> int:
     return min(1 << (count - 1).bit_length(), 512 * usual) if INTERPRETED else usual
 
 
-def settle() -> None:
+def synchronize() -> None:
     """Wait for all work on the device; for buffers made on a stream other than their user's."""
     if not INTERPRETED:
         import torch
 
-        with alone:
+        with CAPTURE_LOCK:
             torch.cuda.synchronize()
 
 
@@ -106,13 +110,13 @@ class Stream:
             self._stream.synchronize()
 
 
-class Replayed:
+class ReplayedLaunches:
     """Launches that always work on the same buffers: run once, then replayed as a CUDA graph."""
 
     def __init__(self, launches: Callable[[], None]) -> None:
         self._launches = launches
         self._graph: Any = None
-        self._one_by_one = False  # no graph can be captured
+        self._one_by_one = False  # a graph was tried, and none can be captured
 
     def __call__(self) -> None:
         """Do the work, on this thread's stream; the buffers must not move."""
@@ -121,8 +125,8 @@ class Replayed:
         elif self._one_by_one:
             self._launches()
         else:
-            with alone:
-                self._launches()  # compiles what is new; a graph cannot
+            with CAPTURE_LOCK:  # Triton's interpreter takes one thread at a time, too
+                self._launches()  # compiles what is new; a capture cannot
                 if not INTERPRETED:
                     self._capture()
 
@@ -137,4 +141,4 @@ class Replayed:
         except RuntimeError as error:
             self._one_by_one = True
             reason = str(error).partition("\n")[0]
-            log.warning("flow: no CUDA graph (%s): kernels are launched one by one", reason)
+            log.warning("no CUDA graph of flow (%s): its kernels are launched one by one", reason)

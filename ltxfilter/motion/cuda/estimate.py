@@ -1,4 +1,4 @@
-"""Flow both ways between two pictures on the device: the steps of `motion.estimate`, captured."""
+"""Flow both ways between two pictures on the device: the steps of `motion.estimate`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ltxfilter.motion.cuda.area_averages import Area
 from ltxfilter.motion.cuda.search import blend_kernel, polish_kernel, spread_kernel, start_kernel
 from ltxfilter.motion.cuda.upload import ByteLayout
 from ltxfilter.motion.estimate import BIAS, shifts
-from ltxfilter.motion.pyramid import PATCH, Effort, Search
+from ltxfilter.motion.pyramid import PATCH, Effort, SearchSettings, patches_over
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,9 @@ class CudaPairFlow:
     """Motion between pictures 0 and 1, on the work grid, in cells."""
 
     motion: Tensor  # [6, rows, columns]: flow_01 and how sure it is, flow_10 and how sure
-    backward: Tensor  # [2, half the rows, half the columns]: as motion.estimate's Glimpse has it
+    backward: (
+        Tensor  # [2, half the rows, half the columns]: as motion.estimate's SearchResult has it
+    )
     ready: Any  # the event after which it is there
 
 
@@ -33,12 +35,10 @@ class Level:
 
     def __init__(self, rows: int, columns: int, effort: Effort) -> None:
         self.rows, self.columns, self.effort = rows, columns, effort
-        down, self.across = (
-            max(-(-(side - PATCH) // effort.step), 0) + 1 for side in (rows, columns)
-        )
+        down, self.across = (patches_over(side, effort.step) for side in (rows, columns))
         self.count = down * self.across
         self.flow = empty(2, rows, columns)
-        self._ways = empty(2, self.count), empty(2, self.count)
+        self._flows = empty(2, self.count), empty(2, self.count)  # of patches, and spare
         self._error = empty(self.count, dtype=torch.int64)
 
     def search(
@@ -49,29 +49,29 @@ class Level:
         seen, other: [rows, columns] uint8. coarse: half the size, in its own samples. prior:
         [2, R, C], which times `scale` is in samples of this level.
         """
-        ways, spare = self._ways
+        flows, spare = self._flows
         self._start(seen, other, coarse, prior, scale)
         rounds = self.effort.rounds
         for hop in (1 << (rounds - 1 - k) for k in range(rounds)):
-            self._launch(spread_kernel, (seen, other, ways, self._error, spare), (hop,))
-            ways, spare = spare, ways
-        self._blend(seen, other, ways)
+            self._launch(spread_kernel, (seen, other, flows, self._error, spare), (hop,))
+            flows, spare = spare, flows
+        self._blend(seen, other, flows)
 
     def polish(self, seen: Tensor, other: Tensor, guess: Tensor) -> None:
-        """Write `flow`: what patches find from `guess`, this level's flow, alone."""
-        self._launch(polish_kernel, (seen, other, guess, self._ways[0], self._error), ())
-        self._blend(seen, other, self._ways[0])
+        """Write `flow`: `kernels.polish` from `guess`, this level's flow."""
+        self._launch(polish_kernel, (seen, other, guess, self._flows[0], self._error), ())
+        self._blend(seen, other, self._flows[0])
 
-    def _blend(self, seen: Tensor, other: Tensor, ways: Tensor) -> None:
+    def _blend(self, seen: Tensor, other: Tensor, flows: Tensor) -> None:
         each = PATCH // self.effort.step
         sizes = self.rows, self.columns, self.across, self.count, self.effort.step
         pixels = self.rows * self.columns
-        device.launch(blend_kernel, pixels, seen, other, ways, self.flow, *sizes, each=each)
+        device.launch(blend_kernel, pixels, seen, other, flows, self.flow, *sizes, each=each)
 
     def _start(
         self, seen: Tensor, other: Tensor, coarse: Tensor | None, prior: Tensor, scale: float
     ) -> None:
-        given = (seen, other, prior if coarse is None else coarse, prior, self._ways[0])
+        given = (seen, other, prior if coarse is None else coarse, prior, self._flows[0])
         shapes = () if coarse is None else coarse.shape[1:]
         extra = (*(shapes or (1, 1)), *prior.shape[1:], scale)
         self._launch(start_kernel, (*given, self._error), extra, has_coarse=coarse is not None)
@@ -85,20 +85,20 @@ class Level:
 class CudaEstimator:
     """Finds the flow of pairs of pictures; one thread at a time, always on the same stream."""
 
-    def __init__(self, layout: ByteLayout, search: Search) -> None:
-        self._layout, self._passes = layout, search.neighbours
+    def __init__(self, layout: ByteLayout, settings: SearchSettings) -> None:
+        self._layout, self._passes = layout, settings.neighbours
         fine, work = layout.levels[:2]
         self._shape = work.rows, work.columns
-        self._parts = parts = layout.levels[min(search.finest, len(layout.levels) - 1) :]
-        efforts = search.efforts
-        chosen = [efforts[min(depth, len(efforts) - 1)] for depth in range(len(parts))]
+        self._places = places = layout.levels[min(settings.finest, len(layout.levels) - 1) :]
+        efforts = settings.efforts
+        chosen = [efforts[min(depth, len(efforts) - 1)] for depth in range(len(places))]
         self._levels = [
-            Level(part.rows, part.columns, effort)
-            for part, effort in zip(parts, chosen, strict=True)
+            Level(place.rows, place.columns, effort)
+            for place, effort in zip(places, chosen, strict=True)
         ]
         finest_size = self._levels[0].rows, self._levels[0].columns
         self._polished = (
-            Level(*finest_size, Effort(PATCH // 2, 0, search.polish)) if search.polish else None
+            Level(*finest_size, Effort(PATCH // 2, 0, settings.polish)) if settings.polish else None
         )
         self._pictures = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         self._halved = Area((fine.rows, fine.columns), self._shape)
@@ -107,11 +107,11 @@ class CudaEstimator:
         self._sparse, self._onward = empty(2, *self._half), empty(2, *self._half)
         self._priors = [self._prior_for(level) for level in self._levels]
         self._motion = empty(6, *self._shape)
-        self._found, self._chosen = empty(2, *self._shape), empty(2, *self._shape)
-        self._shifts = torch.tensor(shifts(search), dtype=torch.int32, device=device.NAME)
+        self._tried, self._chosen = empty(2, *self._shape), empty(2, *self._shape)
+        self._shifts = torch.tensor(shifts(settings), dtype=torch.int32, device=device.NAME)
         self._cost = empty(len(self._shifts) + 2, *self._shape, dtype=torch.int16)
         self._fill, self._sparse_fill = Fill(1, *self._shape), Fill(1, *self._half)
-        self._run = device.Replayed(self._launches)
+        self._run = device.ReplayedLaunches(self._launches)
 
     def pair(
         self, left: Tensor, right: Tensor, before: CudaPairFlow | None
@@ -142,18 +142,18 @@ class CudaEstimator:
     def _launches(self) -> None:
         left, right = self._pictures
         coarse: Tensor | None = None
-        levels = [*zip(self._levels, self._parts, self._priors, strict=True)]
-        for level, part, found in reversed(levels):
-            prior, area, scale = found
+        levels = [*zip(self._levels, self._places, self._priors, strict=True)]
+        for level, place, (prior, area, prior_scale) in reversed(levels):
+            scale = prior_scale
             if area is not None:
-                area.flows(self._prior, prior, scale)
+                area.flows(self._prior, prior, prior_scale)
                 scale = 1.0
-            level.search(part.of(left), part.of(right), coarse, prior, scale)
+            level.search(place.of(left), place.of(right), coarse, prior, scale)
             coarse = level.flow
         self._go_on(self._levels[0].flow)
         if self._polished is not None:
-            part = self._parts[0]
-            self._polished.polish(part.of(left), part.of(right), self._levels[0].flow)
+            fine = self._places[0]
+            self._polished.polish(fine.of(left), fine.of(right), self._levels[0].flow)
         self._to_work_grid((self._polished or self._levels[0]).flow)
         work = self._layout.levels[1]
         forward, backward = self._motion[0:2], self._motion[3:5]
@@ -192,27 +192,27 @@ class CudaEstimator:
 
     def _propagate(self, flow: Tensor, seen: Tensor, other: Tensor) -> None:
         """Let cells take over neighbours' flow that matches better, then take medians."""
-        self._found.copy_(flow)
+        self._tried.copy_(flow)
         self._choose(flow, seen, other, more=0)
 
     def _again(self, flow: Tensor, back: Tensor, seen: Tensor, other: Tensor) -> None:
-        """Do the same for the flow that `back` is seen as from here, and try `flow` too."""
-        self._fill.project(back, self._found)
+        """Do the same for `back` projected to this picture, and try `flow` too."""
+        self._fill.project(back, self._tried)
         self._choose(flow, seen, other, more=1)
 
     def _choose(self, flow: Tensor, seen: Tensor, other: Tensor, more: int) -> None:
-        """Write to `flow` what cells choose of `found`, and of `flow` if there is `more`."""
-        others, shape = len(self._shifts), self._shape
-        found, costs, chosen = self._found, self._cost, self._chosen
-        tried, beside = (found, flow, seen, other, self._shifts, costs, *shape), others + 1 + more
-        device.launch(candidates.cost_kernel, self._cells, *tried, beside=beside, others=others)
-        judged = found, flow, costs, self._shifts, chosen, *shape, BIAS
-        device.launch(candidates.choose_kernel, self._cells, *judged, others=others, more=more)
+        """Write to `flow` what cells choose of `_tried`, and of `flow` itself if `more` is 1."""
+        others, shape, costs, chosen = len(self._shifts), self._shape, self._cost, self._chosen
+        inputs = self._tried, flow, seen, other, self._shifts, costs, *shape
+        beside = others + 1 + more
+        device.launch(candidates.cost_kernel, self._cells, *inputs, beside=beside, others=others)
+        inputs = self._tried, flow, costs, self._shifts, chosen, *shape, BIAS
+        device.launch(candidates.choose_kernel, self._cells, *inputs, others=others, more=more)
         device.launch(candidates.median_kernel, self._cells, chosen, flow, *shape, beside=2)
 
 
 class Fill:
-    """Splats' sums and what is made of them; `count` splats side by side."""
+    """Sums of `count` splats side by side, and the flows that are made of them."""
 
     def __init__(self, count: int, rows: int, columns: int) -> None:
         shape = count, 3, rows, columns

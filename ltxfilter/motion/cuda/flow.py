@@ -1,4 +1,4 @@
-"""The whole path of `flow` on the device: pictures up, their motion, drawn planes down."""
+"""`FlowBackend` on a CUDA device: pictures go up, motion stays there, drawn planes come down."""
 
 from __future__ import annotations
 
@@ -7,74 +7,106 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from ltxfilter.frame import Planes, VideoInfo
-from ltxfilter.motion import estimate
+from ltxfilter.frame import Frame, Planes, VideoInfo
+from ltxfilter.motion.cpu_flow import CpuFlow
 from ltxfilter.motion.cuda import device
 from ltxfilter.motion.cuda.estimate import CudaEstimator, CudaPairFlow
-from ltxfilter.motion.cuda.plane_drawer import CudaDrawer, Scene, StaticMask, StaticMaskFinder
+from ltxfilter.motion.cuda.plane_drawer import CudaDrawer
+from ltxfilter.motion.cuda.static_mask import StaticMask, StaticMaskFinder
 from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
+from ltxfilter.motion.estimate import PairFlow
+from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
+from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import MotionGrid
-from ltxfilter.motion.pyramid import Search
+from ltxfilter.motion.pyramid import LumaPyramid
 
 
-class Pipeline:
+class CudaFlow:
     """Finds motion on one stream of the device and draws on others, one per drawing thread.
 
-    `upload`, `glimpse` and `still` are called by one thread at a time, in order; `pictures` by any.
     What a picture is drawn from stays alive until it was drawn, because its caller holds it.
     """
 
-    def __init__(
-        self, video: VideoInfo, grid: MotionGrid, search: Search, *, protect: bool, settle: int
-    ) -> None:
-        """Look as `search` says; protect: mind what stands still; settle: steps of
-        `kernels.align_ends`.
+    def __init__(self, video: VideoInfo, grid: MotionGrid, settings: FlowSettings) -> None:
+        """Get ready for frames of `video`, in which motion lives on `grid`.
 
-        This and all methods raise EngineError where the device's memory is too small.
+        Raises MotionError where the device's memory is too small.
         """
+        self._on_host = CpuFlow(video, grid, settings)
+        self._frame_bytes = video.frame_bytes
+        self._protect_static = settings.protect_static
         layout = ByteLayout(video, grid)
         self._stream = device.Stream()
         with device.enough_memory():
             self._uploader = Uploader(layout, grid)
-            self._estimator = CudaEstimator(layout, search)
-            self._find_still = StaticMaskFinder(layout)
-        self._drawing = CudaDrawer(layout, grid, protect=protect, settle=settle)
-        device.settle()
+            self._estimator = CudaEstimator(layout, settings.search)
+            self._find_static = StaticMaskFinder(layout)
+        self._drawer = CudaDrawer(layout, grid, settings)
+        device.synchronize()
 
-    def upload(self, planes: Planes) -> Tensor:
-        """Return a picture's bytes on the device."""
+    @property
+    def work_bytes(self) -> int:
+        """See FlowBackend: page-locked copies of a picture on its way up and down."""
+        return 2 * self._frame_bytes
+
+    @property
+    def draw_bytes(self) -> int:
+        """See FlowBackend: what drawing takes lies on the device."""
+        return 0
+
+    def prepare(self, planes: Planes) -> Tensor:
+        """See FlowBackend: the picture's bytes on the device."""
         with device.enough_memory(), self._stream.used():
             return self._uploader(planes)
 
-    def glimpse(self, left: Tensor, right: Tensor, before: CudaPairFlow | None) -> CudaPairFlow:
-        """Return the motion between two uploaded pictures, at once: it may not be found yet.
-
-        before: motion of the pair that ends in `left`, where it is known.
-        """
+    def search(self, left: Tensor, right: Tensor, before: CudaPairFlow | None) -> CudaPairFlow:
+        """See FlowBackend: it returns at once, before the motion is found."""
         with device.enough_memory(), self._stream.used():
             motion = self._estimator.pair(left, right, before)
         return CudaPairFlow(*motion, self._stream.mark())
 
-    def refined(self, found: CudaPairFlow, left: Tensor, right: Tensor) -> CudaPairFlow:  # noqa: ARG002
-        """Return what was found: on the device a first look is already all of it."""
+    def refine(self, found: CudaPairFlow, left: Tensor, right: Tensor) -> CudaPairFlow:  # noqa: ARG002
+        """See FlowBackend: on the device the search already finds the whole motion."""
         return found
 
-    def still(self, pictures: Sequence[Tensor], *, fresh: bool) -> StaticMask:
-        """Return where four consecutive pictures stand still, at once, as `kernels.static_mask`.
-
-        fresh: forget what was seen of the pairs before.
-        """
+    def static_mask(
+        self, keyframes: Sequence[tuple[Frame, Tensor]], *, forget: bool
+    ) -> StaticMask | None:
+        """See FlowBackend: it returns at once, before the mask is made."""
+        if not self._protect_static:
+            return None
+        pictures = [picture for _, picture in keyframes]
+        pictures += [pictures[-1]] * (4 - len(pictures))  # repeated, it changes nothing
         with device.enough_memory(), self._stream.used():
-            mask = self._find_still(pictures, fresh=fresh)
+            mask = self._find_static(pictures, forget=forget)
         return StaticMask(mask, self._stream.mark())
 
-    def pictures(self, scene: Scene, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
-        """Yield the planes at each tau and the PSNR to expect of them in dB."""
-        return self._drawing.pictures(scene, taus)
+    def draw(self, motion: FlowMotion, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
+        """See FlowBackend."""
+        return self._drawer.pictures(motion, taus)
+
+    def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
+        """See FlowBackend: of motion that comes down, worked out on the host."""
+        before, after = motion.before, motion.after
+        there = FlowMotion(
+            self._downloaded(motion.pair),
+            self._downloaded(before) if before else None,
+            self._downloaded(after) if after else None,
+        )
+        return self._on_host.estimate(there, tau)
+
+    def luma_pyramid(self, planes: Planes) -> LumaPyramid:
+        """See FlowBackend."""
+        return self._on_host.luma_pyramid(planes)
+
+    def _downloaded(self, pair: PairMotion) -> PairMotion:
+        """Return motion in host memory, as `CpuFlow` would have found it."""
+        pictures = self._on_host.prepare(pair.left.planes), self._on_host.prepare(pair.right.planes)
+        return PairMotion(pair.left, pair.right, pictures, pair.flows, download)
 
 
-def download(flow: CudaPairFlow) -> estimate.PairFlow:
+def download(flow: CudaPairFlow, *_: object) -> PairFlow:
     """Return the motion in host memory, as the CPU would have found it."""
-    found = flow.motion.cpu().numpy()
-    forward, backward = (np.ascontiguousarray(found[k : k + 2].transpose(1, 2, 0)) for k in (0, 3))
-    return estimate.PairFlow(forward, backward, found[2], found[5])
+    both = flow.motion.cpu().numpy()
+    forward, backward = (np.ascontiguousarray(both[k : k + 2].transpose(1, 2, 0)) for k in (0, 3))
+    return PairFlow(forward, backward, both[2], both[5])

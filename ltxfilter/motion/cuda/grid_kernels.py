@@ -1,30 +1,30 @@
-"""The steps on the work grid on the device: splats, holes, confidence, shares, fields."""
+"""The steps on the work grid, on the device: splats, holes, confidence, shares, fields."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from ltxfilter.motion.cuda.search import ROUND, SIZES, rounded, sample
+from ltxfilter.motion.cuda.search import SIZES, rounded, sample, to_even
 
 UNIT = tl.constexpr(1024.0)  # splats add up in integers, in 1/1024 of cells and of weights
 
 
 @triton.jit
-def _scatter(sums, way_x, way_y, weight, x, y, rows, columns, inside):
+def _scatter(sums, flow_x, flow_y, weight, x, y, rows, columns, inside):
     """Add a cell's way back to the four cells around the place that it goes to."""
     cells = rows * columns
-    to_x = (x + 1).to(tl.float32) + way_x
-    to_y = (y + 1).to(tl.float32) + way_y
+    to_x = (x + 1).to(tl.float32) + flow_x
+    to_y = (y + 1).to(tl.float32) + flow_y
     to_x = tl.minimum(tl.maximum(to_x, 0.0), (columns.to(tl.float64) + 0.999).to(tl.float32))
     to_y = tl.minimum(tl.maximum(to_y, 0.0), (rows.to(tl.float64) + 0.999).to(tl.float32))
-    way_x = tl.minimum(tl.maximum(way_x, -4000.0), 4000.0) * -UNIT
-    way_y = tl.minimum(tl.maximum(way_y, -4000.0), 4000.0) * -UNIT
+    flow_x = tl.minimum(tl.maximum(flow_x, -4000.0), 4000.0) * -UNIT
+    flow_y = tl.minimum(tl.maximum(flow_y, -4000.0), 4000.0) * -UNIT
     left, top = to_x.to(tl.int32), to_y.to(tl.int32)
-    part_x, part_y = to_x - left.to(tl.float32), to_y - top.to(tl.float32)
-    below = part_y * weight
+    past_x, past_y = to_x - left.to(tl.float32), to_y - top.to(tl.float32)
+    below = past_y * weight
     above = weight - below
-    northeast, southeast = above * part_x, below * part_x
+    northeast, southeast = above * past_x, below * past_x
     for k in tl.static_range(4):
         column, row = left + (k % 2 - 1), top + (k // 2 - 1)
         if k == 0:
@@ -37,15 +37,9 @@ def _scatter(sums, way_x, way_y, weight, x, y, rows, columns, inside):
             share = southeast
         lands = inside & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         target = sums + row * columns + column
-        tl.atomic_add(target, _even(way_x * share), mask=lands, sem="relaxed")
-        tl.atomic_add(target + cells, _even(way_y * share), mask=lands, sem="relaxed")
-        tl.atomic_add(target + 2 * cells, _even(share * UNIT), mask=lands, sem="relaxed")
-
-
-@triton.jit
-def _even(value):
-    """Return a float32 up to 2**22 rounded half to even, as int32."""
-    return ((value + ROUND) - ROUND).to(tl.int32)
+        tl.atomic_add(target, to_even(flow_x * share), mask=lands, sem="relaxed")
+        tl.atomic_add(target + cells, to_even(flow_y * share), mask=lands, sem="relaxed")
+        tl.atomic_add(target + 2 * cells, to_even(share * UNIT), mask=lands, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -57,38 +51,38 @@ def project_kernel(flow, sums, rows, columns, block: tl.constexpr):
     at = tl.program_id(0) * block + tl.arange(0, block)
     cells = rows * columns
     inside = at < cells
-    way_x = tl.load(flow + at, mask=inside, other=0.0)
-    way_y = tl.load(flow + cells + at, mask=inside, other=0.0)
-    one = tl.zeros_like(way_x) + 1.0
-    _scatter(sums, way_x, way_y, one, at % columns, at // columns, rows, columns, inside)
+    flow_x = tl.load(flow + at, mask=inside, other=0.0)
+    flow_y = tl.load(flow + cells + at, mask=inside, other=0.0)
+    one = tl.zeros_like(flow_x) + 1.0
+    _scatter(sums, flow_x, flow_y, one, at % columns, at // columns, rows, columns, inside)
 
 
 @triton.jit(do_not_specialize=SIZES)
-def travel_kernel(passage, steps, sums, rows, columns, block: tl.constexpr):
+def travel_kernel(motion, steps, sums, rows, columns, block: tl.constexpr):
     """Splat both keyframes' cells to where they are at a moment, bent by their neighbours' motion.
 
-    The program's second number is the side: 0 the left keyframe, 1 the right one. passage: the
-    motion before, that of the pair and that after, [3, 6, rows, columns]. steps: [2, 3] float32,
+    The program's second number is the side: 0 the left keyframe, 1 the right one. motion: of the
+    pair before, the pair and the pair after, [3, 6, rows, columns]. steps: [2, 3] float32,
     per side passed, span and bend as `kernels.travel` has them. sums: [2, 3, rows, columns] as in
     `project_kernel`.
     """
     at, side = tl.program_id(0) * block + tl.arange(0, block), tl.program_id(1)
     cells = rows * columns
     inside = at < cells
-    ahead = passage + (6 + 3 * side) * cells + at
-    behind = passage + (3 + 9 * side) * cells + at
+    ahead = motion + (6 + 3 * side) * cells + at
+    behind = motion + (3 + 9 * side) * cells + at
     passed, span = tl.load(steps + 3 * side), tl.load(steps + 3 * side + 1)
     sure = tl.load(behind + 2 * cells, mask=inside, other=0.0)
-    turn = tl.load(steps + 3 * side + 2) * sure
-    way_x = tl.load(ahead, mask=inside, other=0.0)
-    way_y = tl.load(ahead + cells, mask=inside, other=0.0)
+    turned = tl.load(steps + 3 * side + 2) * sure
+    flow_x = tl.load(ahead, mask=inside, other=0.0)
+    flow_y = tl.load(ahead + cells, mask=inside, other=0.0)
     past_x = tl.load(behind, mask=inside, other=0.0)
     past_y = tl.load(behind + cells, mask=inside, other=0.0)
-    way_x = way_x * passed + (way_x * span + past_x) * turn
-    way_y = way_y * passed + (way_y * span + past_y) * turn
+    flow_x = flow_x * passed + (flow_x * span + past_x) * turned
+    flow_y = flow_y * passed + (flow_y * span + past_y) * turned
     weight = tl.load(ahead + 2 * cells, mask=inside, other=0.0)
     x, y = at % columns, at // columns
-    _scatter(sums + side * 3 * cells, way_x, way_y, weight, x, y, rows, columns, inside)
+    _scatter(sums + side * 3 * cells, flow_x, flow_y, weight, x, y, rows, columns, inside)
 
 
 @triton.jit
@@ -129,9 +123,9 @@ def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
     weight = _number(tl.load(sums + splat + 2 * cells + at, mask=inside, other=0))
     hole = weight < 0.05
     safe = tl.where(hole, 1.0, weight)
-    way_x = tl.div_rn(_number(tl.load(sums + splat + at, mask=inside, other=0)), safe)
-    way_y = tl.div_rn(_number(tl.load(sums + splat + cells + at, mask=inside, other=0)), safe)
-    way_x, way_y = tl.where(hole, 0.0, way_x), tl.where(hole, 0.0, way_y)
+    flow_x = tl.div_rn(_number(tl.load(sums + splat + at, mask=inside, other=0)), safe)
+    flow_y = tl.div_rn(_number(tl.load(sums + splat + cells + at, mask=inside, other=0)), safe)
+    flow_x, flow_y = tl.where(hole, 0.0, flow_x), tl.where(hole, 0.0, flow_y)
     hole = hole & inside
     reach = 2
     for _ in range(tries):
@@ -140,17 +134,17 @@ def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
         size = (bottom - top) * (right - left)
         held = _box(table + splat + 2 * cells, top, bottom, left, right, columns, hole)
         enough = (held > 0.02 * size.to(tl.float64)) | ((size == cells) & (held > 1e-6))
-        found = hole & enough
-        held = tl.where(found, held, 1.0)
-        mean_x = _box(table + splat, top, bottom, left, right, columns, found) / held
-        mean_y = _box(table + splat + cells, top, bottom, left, right, columns, found) / held
-        way_x = tl.where(found, mean_x.to(tl.float32), way_x)
-        way_y = tl.where(found, mean_y.to(tl.float32), way_y)
+        filled = hole & enough
+        held = tl.where(filled, held, 1.0)
+        mean_x = _box(table + splat, top, bottom, left, right, columns, filled) / held
+        mean_y = _box(table + splat + cells, top, bottom, left, right, columns, filled) / held
+        flow_x = tl.where(filled, mean_x.to(tl.float32), flow_x)
+        flow_y = tl.where(filled, mean_y.to(tl.float32), flow_y)
         hole = hole & (enough == 0)
         reach = 3 * reach + 1
     target = out + tl.program_id(1) * 2 * cells + at
-    tl.store(target, way_x, mask=inside)
-    tl.store(target + cells, way_y, mask=inside)
+    tl.store(target, flow_x, mask=inside)
+    tl.store(target + cells, flow_y, mask=inside)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -164,17 +158,17 @@ def agree_kernel(motion, rows, columns, block: tl.constexpr):
     cells = rows * columns
     inside = at < cells
     there, back = motion + 3 * side * cells, motion + (3 - 3 * side) * cells
-    way_x = tl.load(there + at, mask=inside, other=0.0)
-    way_y = tl.load(there + cells + at, mask=inside, other=0.0)
-    x = (at % columns).to(tl.float32) + way_x
-    y = (at // columns).to(tl.float32) + way_y
+    flow_x = tl.load(there + at, mask=inside, other=0.0)
+    flow_y = tl.load(there + cells + at, mask=inside, other=0.0)
+    x = (at % columns).to(tl.float32) + flow_x
+    y = (at // columns).to(tl.float32) + flow_y
     x = tl.minimum(tl.maximum(x, 0.0), (columns - 1).to(tl.float32))
     y = tl.minimum(tl.maximum(y, 0.0), (rows - 1).to(tl.float32))
     then = (y + 0.5).to(tl.int32) * columns + (x + 0.5).to(tl.int32)
-    off_x = way_x + tl.load(back + then, mask=inside, other=0.0)
-    off_y = way_y + tl.load(back + cells + then, mask=inside, other=0.0)
+    off_x = flow_x + tl.load(back + then, mask=inside, other=0.0)
+    off_y = flow_y + tl.load(back + cells + then, mask=inside, other=0.0)
     error = off_x * off_x + off_y * off_y
-    allowed = 1.0 + 0.0025 * (way_x * way_x + way_y * way_y)
+    allowed = 1.0 + 0.0025 * (flow_x * flow_x + flow_y * flow_y)
     one = tl.zeros_like(error) + 1.0
     sure = tl.div_rn(one, 1.0 + tl.minimum(tl.div_rn(error, allowed), 19.0))
     tl.store(there + 2 * cells + at, sure, mask=inside)
@@ -208,10 +202,10 @@ def share_kernel(sums, steps, out, rows, columns, block: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=SIZES)
-def field_kernel(ways, share, out, rows, columns, scale_x, scale_y, block: tl.constexpr):
+def field_kernel(flows, share, out, rows, columns, scale_x, scale_y, block: tl.constexpr):
     """Write what the warp reads: `kernels.make_field`.
 
-    ways: [2, 2, rows, columns] to the left and to the right keyframe; out: [5, rows + 2,
+    flows: [2, 2, rows, columns] to the left and to the right keyframe; out: [5, rows + 2,
     columns + 2] int16.
     """
     at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
@@ -220,30 +214,30 @@ def field_kernel(ways, share, out, rows, columns, scale_x, scale_y, block: tl.co
     y = tl.minimum(tl.maximum(at // wide - 1, 0), rows - 1)
     cell, inside = y * columns + x, at < plane
     for k in tl.static_range(4):
-        way = tl.load(ways + k * cells + cell) * (scale_x if k % 2 == 0 else scale_y)
-        way = rounded(tl.minimum(tl.maximum(way, -16352.0), 16352.0))
-        tl.store(out + k * plane + at, way.to(tl.int16), mask=inside)
-    part = rounded(tl.load(share + cell) * 16352.0)
-    tl.store(out + 4 * plane + at, (2 * part + 31).to(tl.int16), mask=inside)
+        flow = tl.load(flows + k * cells + cell) * (scale_x if k % 2 == 0 else scale_y)
+        flow = rounded(tl.minimum(tl.maximum(flow, -16352.0), 16352.0))
+        tl.store(out + k * plane + at, flow.to(tl.int16), mask=inside)
+    left = rounded(tl.load(share + cell) * 16352.0)
+    tl.store(out + 4 * plane + at, (2 * left + 31).to(tl.int16), mask=inside)
 
 
 @triton.jit
 def _between(picture, x, y, rows, columns):
     """Return the sample of a picture at (x, y), bilinear, as 8-bit codes."""
     west, north = tl.floor(x), tl.floor(y)
-    part_x, part_y = x - west, y - north
+    past_x, past_y = x - west, y - north
     at_x, at_y = west.to(tl.int32), north.to(tl.int32)
     northwest = sample(picture, at_x, at_y, rows, columns).to(tl.float32)
     northeast = sample(picture, at_x + 1, at_y, rows, columns).to(tl.float32)
     southwest = sample(picture, at_x, at_y + 1, rows, columns).to(tl.float32)
     southeast = sample(picture, at_x + 1, at_y + 1, rows, columns).to(tl.float32)
-    top = northwest + part_x * (northeast - northwest)
-    bottom = southwest + part_x * (southeast - southwest)
-    return rounded(top + part_y * (bottom - top))
+    top = northwest + past_x * (northeast - northwest)
+    bottom = southwest + past_x * (southeast - southwest)
+    return rounded(top + past_y * (bottom - top))
 
 
 @triton.jit(do_not_specialize=SIZES)
-def apart_kernel(ways, left, right, total, rows, columns, step, block: tl.constexpr):
+def disagreement_kernel(flows, left, right, total, rows, columns, step, block: tl.constexpr):
     """Add up the squares of by how many codes the keyframes differ along the motion, int64.
 
     left, right: [2 rows, 2 columns], which every `step`-th cell along each axis is looked up in.
@@ -251,10 +245,10 @@ def apart_kernel(ways, left, right, total, rows, columns, step, block: tl.conste
     at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
     inside = (at < cells) & (at % columns % step == 0) & (at // columns % step == 0)
     x, y = (at % columns).to(tl.float32), (at // columns).to(tl.float32)
-    a_x = 2.0 * (x + tl.load(ways + at, mask=inside, other=0.0))
-    a_y = 2.0 * (y + tl.load(ways + cells + at, mask=inside, other=0.0))
-    b_x = 2.0 * (x + tl.load(ways + 2 * cells + at, mask=inside, other=0.0))
-    b_y = 2.0 * (y + tl.load(ways + 3 * cells + at, mask=inside, other=0.0))
+    a_x = 2.0 * (x + tl.load(flows + at, mask=inside, other=0.0))
+    a_y = 2.0 * (y + tl.load(flows + cells + at, mask=inside, other=0.0))
+    b_x = 2.0 * (x + tl.load(flows + 2 * cells + at, mask=inside, other=0.0))
+    b_y = 2.0 * (y + tl.load(flows + 3 * cells + at, mask=inside, other=0.0))
     high, wide = 2 * rows, 2 * columns
     off = _between(left, a_x, a_y, high, wide) - _between(right, b_x, b_y, high, wide)
     square = tl.where(inside, off * off, 0).to(tl.int64)

@@ -1,11 +1,11 @@
-"""The steps on whole pictures on the device: shrinking, what stands still, the warp."""
+"""The steps on whole pictures, on the device: averages, static samples, the warp."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from ltxfilter.motion.cuda.search import SIZES, sample
+from ltxfilter.motion.cuda.search import SIZES, sample, to_even
 
 
 @triton.jit
@@ -14,12 +14,6 @@ def _code(plane, x, y, width, height):
     x = tl.minimum(tl.maximum(x, 0), width - 1)
     y = tl.minimum(tl.maximum(y, 0), height - 1)
     return tl.load(plane + y * width + x).to(tl.int32)
-
-
-@triton.jit
-def _even(value):
-    """Return a float32 up to 2**22 rounded half to even, as int32."""
-    return ((value + 12582912.0) - 12582912.0).to(tl.int32)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -40,8 +34,8 @@ def mean_kernel(
     if scale == 2:
         total = (total + 2) >> 2
     elif scale > 2:
-        total = _even(total.to(tl.float32) * (1.0 / (scale * scale)))
-    total = tl.minimum(_even(total.to(tl.float32) * factor), 255)
+        total = to_even(total.to(tl.float32) * (1.0 / (scale * scale)))
+    total = tl.minimum(to_even(total.to(tl.float32) * factor), 255)
     tl.store(out + at, total.to(tl.uint8), mask=at < rows * columns)
 
 
@@ -65,12 +59,12 @@ def area_kernel(
         line = tl.zeros_like(total)
         start = tl.minimum(y + j, height - 1) * width
         for i in range(most):
-            part = tl.load(share_x + column * most + i)
-            line += tl.load(source + start + tl.minimum(x + i, width - 1)).to(tl.float32) * part
+            share = tl.load(share_x + column * most + i)
+            line += tl.load(source + start + tl.minimum(x + i, width - 1)).to(tl.float32) * share
         total += line * tl.load(share_y + row * most + j)
     target, inside = out + tl.program_id(1) * rows * columns + at, at < rows * columns
     if whole:
-        tl.store(target, _even(total).to(tl.uint8), mask=inside)
+        tl.store(target, to_even(total).to(tl.uint8), mask=inside)
     else:
         tl.store(target, total * factor, mask=inside)
 
@@ -94,15 +88,15 @@ def detail_kernel(before, left, right, after, out, width, height, block: tl.cons
         high, low = tl.maximum(high, near), tl.minimum(low, near)
     contrast = high - low
     strong = (contrast >= 60) & (25 * change <= tl.maximum(3 * contrast, 250))
-    found = strong | ((contrast >= 24) & (change <= 2))
-    tl.store(out + at, (found + 2 * (change <= 6)).to(tl.uint8), mask=inside)
+    candidate = strong | ((contrast >= 24) & (change <= 2))
+    tl.store(out + at, (candidate + 2 * (change <= 6)).to(tl.uint8), mask=inside)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def company_kernel(detail, seen, out, width, height, block: tl.constexpr):
     """Write 255 where detail has company, eight of the 5x5 around it, or was seen twice, else 0.
 
-    detail: of `detail_kernel`; seen: what `kernels.static_mask` remembers, brought up to date.
+    detail: of `detail_kernel`; seen: as in `kernels.static_mask`, brought up to date.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     x, y, inside = at % width, at // width, at < width * height
@@ -113,19 +107,19 @@ def company_kernel(detail, seen, out, width, height, block: tl.constexpr):
         near += tl.load(detail + to_y * width + to_x, mask=there, other=0).to(tl.int32) & 1
     own = tl.load(detail + at, mask=inside, other=0).to(tl.int32)
     times = tl.load(seen + at, mask=inside, other=0).to(tl.int32)
-    found = ((own & 1) != 0) & (near >= 8)
+    confirmed = ((own & 1) != 0) & (near >= 8)
     known = (times >= 2) & ((own & 2) != 0)
-    after = tl.where(found, tl.minimum(times + 1, 2), tl.where(known, times, 0))
+    after = tl.where(confirmed, tl.minimum(times + 1, 2), tl.where(known, times, 0))
     tl.store(seen + at, after.to(tl.uint8), mask=inside)
-    tl.store(out + at, tl.where(found | known, 255, 0).to(tl.uint8), mask=inside)
+    tl.store(out + at, tl.where(confirmed | known, 255, 0).to(tl.uint8), mask=inside)
 
 
 @triton.jit
-def _share(value, part, deep: tl.constexpr):
-    """Return `value * part / 32768`, rounded half up."""
+def _share(value, share, deep: tl.constexpr):
+    """Return `value * share / 32768`, rounded half up."""
     if deep:
-        return ((value.to(tl.int64) * part + 0x4000) >> 15).to(tl.int32)
-    return (value * part + 0x4000) >> 15
+        return ((value.to(tl.int64) * share + 0x4000) >> 15).to(tl.int32)
+    return (value * share + 0x4000) >> 15
 
 
 @triton.jit
@@ -133,19 +127,19 @@ def _past(at, cell: tl.constexpr):
     """Return the padded cell whose centre lies before each sample, and how far past, 1/32768."""
     if cell == 1:
         return at + 1, tl.zeros_like(at)
-    left = (at + cell // 2) // cell
-    return left, (2 * (at + cell // 2 - left * cell) + 1) * (0x8000 // (2 * cell))
+    before = (at + cell // 2) // cell
+    return before, (2 * (at + cell // 2 - before * cell) + 1) * (0x8000 // (2 * cell))
 
 
 @triton.jit
-def _grown(field, at, wide, part_x, part_y):
-    """Read the padded cells of one part of a field bilinearly."""
+def _field_at(field, at, wide, past_x, past_y):
+    """Read the padded cells of one plane of a field bilinearly."""
     northwest, northeast = tl.load(field + at).to(tl.int32), tl.load(field + at + 1).to(tl.int32)
     southwest = tl.load(field + at + wide).to(tl.int32)
     southeast = tl.load(field + at + wide + 1).to(tl.int32)
-    left = northwest + _share(southwest - northwest, part_y, False)
-    right = northeast + _share(southeast - northeast, part_y, False)
-    return left + _share(right - left, part_x, False)
+    left = northwest + _share(southwest - northwest, past_y, False)
+    right = northeast + _share(southeast - northeast, past_y, False)
+    return left + _share(right - left, past_x, False)
 
 
 @triton.jit
@@ -170,35 +164,35 @@ def _fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def warp_kernel(
-    left, right, field, taps, still, tau, out, width, height, wide, rows, most,
-    still_width, shift_x: tl.constexpr, shift_y: tl.constexpr,
+    left, right, field, taps, static, tau, out, width, height, wide, rows, most,
+    static_width, shift_x: tl.constexpr, shift_y: tl.constexpr,
     cell_x: tl.constexpr, cell_y: tl.constexpr, deep: tl.constexpr, protect: tl.constexpr,
     block: tl.constexpr,
 ):  # fmt: skip
     """Draw a plane: fetch both keyframes' samples along a field and mix them, as `kernels.warp`.
 
-    field: [5, rows, wide] int16. still: mask of the whole picture, `still_width` samples wide, of
+    field: [5, rows, wide] int16. static: mask of the picture, `static_width` samples wide, of
     which this plane's samples see every 2**shift_x-th, 2**shift_y-th. tau: one int32, 1/32768.
     most: the largest code.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < width * height
     x, y = at % width, tl.minimum(at // width, height - 1)
-    cell, part_x = _past(x, cell_x)
-    row, part_y = _past(y, cell_y)
+    cell, past_x = _past(x, cell_x)
+    row, past_y = _past(y, cell_y)
     cell, plane = cell + row * wide, rows * wide
     from_a = _fetch(
-        left, x, y, _grown(field, cell, wide, part_x, part_y),
-        _grown(field + plane, cell, wide, part_x, part_y), taps, width, height, deep,
+        left, x, y, _field_at(field, cell, wide, past_x, past_y),
+        _field_at(field + plane, cell, wide, past_x, past_y), taps, width, height, deep,
     )  # fmt: skip
     from_b = _fetch(
-        right, x, y, _grown(field + 2 * plane, cell, wide, part_x, part_y),
-        _grown(field + 3 * plane, cell, wide, part_x, part_y), taps, width, height, deep,
+        right, x, y, _field_at(field + 2 * plane, cell, wide, past_x, past_y),
+        _field_at(field + 3 * plane, cell, wide, past_x, past_y), taps, width, height, deep,
     )  # fmt: skip
-    part = _grown(field + 4 * plane, cell, wide, part_x, part_y)
-    mixed = from_b + _share(from_a - from_b, part, deep)
+    of_left = _field_at(field + 4 * plane, cell, wide, past_x, past_y)
+    mixed = from_b + _share(from_a - from_b, of_left, deep)
     if protect:
-        keep = tl.load(still + (y << shift_y) * still_width + (x << shift_x)) != 0
+        keep = tl.load(static + (y << shift_y) * static_width + (x << shift_x)) != 0
         a, b = 16 * _code(left, x, y, width, height), 16 * _code(right, x, y, width, height)
         mixed = tl.where(keep, a + _share(b - a, tl.load(tau), deep), mixed)
     mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even

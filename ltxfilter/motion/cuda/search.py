@@ -6,19 +6,24 @@ import triton
 import triton.language as tl
 
 ROUND = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it rounds a float32, halves to even
-FAR = tl.constexpr(1048576.0)
+LARGEST = tl.constexpr(1048576.0)  # 2**20, where numbers are cut off before they are rounded
 FITS = tl.constexpr(1 << 21)  # a patch's error that is good enough: see native/patches.h
 SIZES = (  # numbers that differ from level to level: no kernel is compiled anew for them
     *("rows", "columns", "width", "height", "wide", "across", "count", "step", "steps", "hop"),
     *("coarse_rows", "coarse_columns", "prior_rows", "prior_columns", "prior_scale"),
-    *("scale_x", "scale_y", "still_width", "factor", "bias", "tries"),
+    *("scale_x", "scale_y", "static_width", "factor", "bias", "tries"),
 )
 
 
 @triton.jit
 def rounded(value):
     """Return float32 `value` rounded half to even, cut off at 2**20, as int32."""
-    value = tl.minimum(tl.maximum(value, -FAR), FAR)
+    return to_even(tl.minimum(tl.maximum(value, -LARGEST), LARGEST))
+
+
+@triton.jit
+def to_even(value):
+    """Return a float32 up to 2**22 rounded half to even, as int32."""
     return ((value + ROUND) - ROUND).to(tl.int32)
 
 
@@ -31,27 +36,27 @@ def sample(plane, x, y, rows, columns):
 
 
 @triton.jit
-def fine(way, at, size):
+def fine(flow, at, size):
     """Return a displacement along one axis in 1/16 samples, kept near the picture."""
-    return tl.minimum(tl.maximum(rounded(way * 16.0), 16 * (-at - 8)), 16 * (size - at))
+    return tl.minimum(tl.maximum(rounded(flow * 16.0), 16 * (-at - 8)), 16 * (size - at))
 
 
 @triton.jit
 def difference(other, seen, x, y, to_x, to_y, rows, columns):
     """Return by how much `seen` differs from `other` displaced by (to_x, to_y), in 1/16 codes."""
-    part_x, part_y = to_x & 15, to_y & 15
+    past_x, past_y = to_x & 15, to_y & 15
     x, y = x + (to_x >> 4), y + (to_y >> 4)
-    top = sample(other, x, y, rows, columns) * (16 - part_x)
-    top += sample(other, x + 1, y, rows, columns) * part_x
-    bottom = sample(other, x, y + 1, rows, columns) * (16 - part_x)
-    bottom += sample(other, x + 1, y + 1, rows, columns) * part_x
-    return ((top * (16 - part_y) + bottom * part_y) >> 4) - seen
+    top = sample(other, x, y, rows, columns) * (16 - past_x)
+    top += sample(other, x + 1, y, rows, columns) * past_x
+    bottom = sample(other, x, y + 1, rows, columns) * (16 - past_x)
+    bottom += sample(other, x + 1, y + 1, rows, columns) * past_x
+    return ((top * (16 - past_y) + bottom * past_y) >> 4) - seen
 
 
 @triton.jit
-def match(other, seen, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns):
+def match(other, seen, slope_x, slope_y, x, y, left, top, flow_x, flow_y, rows, columns):
     """Compare patches at a displacement: their error, and sums of the difference and its slopes."""
-    to_x, to_y = fine(way_x, left, columns), fine(way_y, top, rows)
+    to_x, to_y = fine(flow_x, left, columns), fine(flow_y, top, rows)
     off = difference(other, seen, x, y, to_x[:, None], to_y[:, None], rows, columns)
     total, square = tl.sum(off, 1), tl.sum(off * off, 1)
     error = 64 * square.to(tl.int64) - total.to(tl.int64) * total.to(tl.int64)
@@ -74,7 +79,7 @@ def _product(a, b):
 @triton.jit
 def descend(
     other, seen, slope_x, slope_y, x, y, left, top, rows, columns,
-    way_x, way_y, error, total, by_x, by_y, active, steps, enough,
+    flow_x, flow_y, error, total, by_x, by_y, active, steps, enough,
 ):  # fmt: skip
     """Take Gauss-Newton steps where `active`, as long as they improve more than `enough`."""
     sum_x, sum_y = tl.sum(slope_x, 1).to(tl.int64), tl.sum(slope_y, 1).to(tl.int64)
@@ -85,19 +90,19 @@ def descend(
     for _ in range(steps):
         bx = (64 * by_x.to(tl.int64) - sum_x * total).to(tl.float64)
         by = (64 * by_y.to(tl.int64) - sum_y * total).to(tl.float64)
-        at_x = fine(way_x, left, columns).to(tl.float32) * 0.0625
-        at_y = fine(way_y, top, rows).to(tl.float32) * 0.0625
+        at_x = fine(flow_x, left, columns).to(tl.float32) * 0.0625
+        at_y = fine(flow_y, top, rows).to(tl.float32) * 0.0625
         to_x = at_x - _limited((yy * bx - xy * by) * factor)
         to_y = at_y - _limited((xx * by - xy * bx) * factor)
         error_1, total_1, by_x1, by_y1 = match(
             other, seen, slope_x, slope_y, x, y, left, top, to_x, to_y, rows, columns
         )
         accepted = active & (error > enough) & (error_1 <= error)
-        way_x, way_y = tl.where(accepted, to_x, way_x), tl.where(accepted, to_y, way_y)
+        flow_x, flow_y = tl.where(accepted, to_x, flow_x), tl.where(accepted, to_y, flow_y)
         active = accepted & (error_1 < error)
         error, total = tl.where(active, error_1, error), tl.where(active, total_1, total)
         by_x, by_y = tl.where(active, by_x1, by_x), tl.where(active, by_y1, by_y)
-    return way_x, way_y, error
+    return flow_x, flow_y, error
 
 
 @triton.jit
@@ -137,7 +142,9 @@ def start_kernel(
         seen, rows, columns, across, count, step, block
     )
     row, column = tl.minimum(top + 4, rows - 1), tl.minimum(left + 4, columns - 1)
-    way_x, way_y = _guess(prior, row, column, rows, columns, prior_rows, prior_columns, prior_scale)
+    flow_x, flow_y = _guess(
+        prior, row, column, rows, columns, prior_rows, prior_columns, prior_scale
+    )
     if has_coarse:
         first_x, first_y = _guess(
             coarse, row, column, rows, columns, coarse_rows, coarse_columns, 2.0
@@ -146,30 +153,30 @@ def start_kernel(
             other, here, slope_x, slope_y, x, y, left, top, first_x, first_y, rows, columns
         )
         error_1, total_1, by_x1, by_y1 = match(
-            other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
+            other, here, slope_x, slope_y, x, y, left, top, flow_x, flow_y, rows, columns
         )
         better = (best > FITS) & (error_1 < best)
-        way_x, way_y = tl.where(better, way_x, first_x), tl.where(better, way_y, first_y)
+        flow_x, flow_y = tl.where(better, flow_x, first_x), tl.where(better, flow_y, first_y)
         best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
         by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
     else:
         best, total, by_x, by_y = match(
-            other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
+            other, here, slope_x, slope_y, x, y, left, top, flow_x, flow_y, rows, columns
         )
-    zero = tl.zeros_like(way_x)
+    zero = tl.zeros_like(flow_x)
     error_1, total_1, by_x1, by_y1 = match(
         other, here, slope_x, slope_y, x, y, left, top, zero, zero, rows, columns
     )
     better = (best > FITS) & (error_1 < best)
-    way_x, way_y = tl.where(better, zero, way_x), tl.where(better, zero, way_y)
+    flow_x, flow_y = tl.where(better, zero, flow_x), tl.where(better, zero, flow_y)
     best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
     by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
-    way_x, way_y, best = descend(
+    flow_x, flow_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
-        way_x, way_y, best, total, by_x, by_y, best >= -1, steps, 0,
+        flow_x, flow_y, best, total, by_x, by_y, best >= -1, steps, 0,
     )  # fmt: skip
-    tl.store(flow + patch, way_x, mask=own)
-    tl.store(flow + count + patch, way_y, mask=own)
+    tl.store(flow + patch, flow_x, mask=own)
+    tl.store(flow + count + patch, flow_y, mask=own)
     tl.store(error + patch, best, mask=own)
 
 
@@ -186,7 +193,7 @@ def spread_kernel(
         seen, rows, columns, across, count, step, block
     )
     column, down = patch % across, count // across
-    way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
+    flow_x, flow_y = tl.load(flow + patch), tl.load(flow + count + patch)
     best = tl.load(error + patch)
     total = tl.zeros_like(patch)
     by_x, by_y = total, total
@@ -205,16 +212,16 @@ def spread_kernel(
             other, here, slope_x, slope_y, x, y, left, top, guess_x, guess_y, rows, columns
         )
         better = inside & (error_1 < best)
-        way_x, way_y = tl.where(better, guess_x, way_x), tl.where(better, guess_y, way_y)
+        flow_x, flow_y = tl.where(better, guess_x, flow_x), tl.where(better, guess_y, flow_y)
         best, total = tl.where(better, error_1, best), tl.where(better, total_1, total)
         by_x, by_y = tl.where(better, by_x1, by_x), tl.where(better, by_y1, by_y)
         changed = changed | better
-    way_x, way_y, best = descend(
+    flow_x, flow_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
-        way_x, way_y, best, total, by_x, by_y, changed, steps, 0,
+        flow_x, flow_y, best, total, by_x, by_y, changed, steps, 0,
     )  # fmt: skip
-    tl.store(flow_out + patch, way_x, mask=own)
-    tl.store(flow_out + count + patch, way_y, mask=own)
+    tl.store(flow_out + patch, flow_x, mask=own)
+    tl.store(flow_out + count + patch, flow_y, mask=own)
     tl.store(error + patch, best, mask=own)
 
 
@@ -227,23 +234,23 @@ def polish_kernel(
         seen, rows, columns, across, count, step, block
     )
     row, column = tl.minimum(top + 4, rows - 1), tl.minimum(left + 4, columns - 1)
-    way_x, way_y = _guess(guess, row, column, rows, columns, rows, columns, 1.0)
+    flow_x, flow_y = _guess(guess, row, column, rows, columns, rows, columns, 1.0)
     best, total, by_x, by_y = match(
-        other, here, slope_x, slope_y, x, y, left, top, way_x, way_y, rows, columns
+        other, here, slope_x, slope_y, x, y, left, top, flow_x, flow_y, rows, columns
     )
-    way_x, way_y, best = descend(
+    flow_x, flow_y, best = descend(
         other, here, slope_x, slope_y, x, y, left, top, rows, columns,
-        way_x, way_y, best, total, by_x, by_y, best >= -1, steps, FITS,
+        flow_x, flow_y, best, total, by_x, by_y, best >= -1, steps, FITS,
     )  # fmt: skip
-    tl.store(flow + patch, way_x, mask=own)
-    tl.store(flow + count + patch, way_y, mask=own)
+    tl.store(flow + patch, flow_x, mask=own)
+    tl.store(flow + count + patch, flow_y, mask=own)
     tl.store(error + patch, best, mask=own)
 
 
 @triton.jit
-def _eighths(way):
-    """Return a flow in 1/128 samples."""
-    return tl.minimum(tl.maximum(rounded(way * 8.0 * 16.0), -32752), 32752)
+def _steps(flow):
+    """Return one axis of a flow in 1/128 samples."""
+    return tl.minimum(tl.maximum(rounded(flow * 8.0 * 16.0), -32752), 32752)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -260,9 +267,9 @@ def blend_kernel(
     inside = at < rows * columns
     if each == 1:  # patches do not overlap: every sample has the flow of its own
         patch = tl.minimum((y // step) * across + x // step, count - 1)
-        way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
-        tl.store(out + at, _eighths(way_x).to(tl.float32) * 0.0078125, mask=inside)
-        tl.store(out + rows * columns + at, _eighths(way_y).to(tl.float32) * 0.0078125, mask=inside)
+        flow_x, flow_y = tl.load(flow + patch), tl.load(flow + count + patch)
+        tl.store(out + at, _steps(flow_x).to(tl.float32) * 0.0078125, mask=inside)
+        tl.store(out + rows * columns + at, _steps(flow_y).to(tl.float32) * 0.0078125, mask=inside)
         return
     here = 16 * sample(seen, x, y, rows, columns)
     sum_x, sum_y, weights = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
@@ -273,12 +280,12 @@ def blend_kernel(
         covers = (column >= 0) & (row >= 0) & (column <= last) & (row <= lowest)
         covers = covers & (x - left < 8) & (y - top < 8)
         patch = tl.where(covers, row * across + column, 0)
-        way_x, way_y = tl.load(flow + patch), tl.load(flow + count + patch)
-        to_x, to_y = fine(way_x, left, columns), fine(way_y, top, rows)
+        flow_x, flow_y = tl.load(flow + patch), tl.load(flow + count + patch)
+        to_x, to_y = fine(flow_x, left, columns), fine(flow_y, top, rows)
         off = tl.abs(difference(other, here, x, y, to_x, to_y, rows, columns)) >> 4
         weight = tl.where(covers, 4096 // tl.maximum(off, 1), 0)
-        sum_x += weight * _eighths(way_x)
-        sum_y += weight * _eighths(way_y)
+        sum_x += weight * _steps(flow_x)
+        sum_y += weight * _steps(flow_y)
         weights += weight
     most = tl.maximum(weights, 1).to(tl.float32) * 128.0
     tl.store(out + at, tl.div_rn(sum_x.to(tl.float32), most), mask=inside)

@@ -14,10 +14,10 @@ from ltxfilter.frame import Planes, PlaneShape, VideoInfo
 from ltxfilter.motion.cuda import device
 from ltxfilter.motion.cuda.area_averages import Area
 from ltxfilter.motion.cuda.picture_kernels import mean_kernel
-from ltxfilter.motion.grid import SMALLEST, MotionGrid
+from ltxfilter.motion.grid import MotionGrid, bright_plane
+from ltxfilter.motion.pyramid import SMALLEST
 
-ALIGNED = 256  # bytes that parts of a picture begin at
-BRIGHT = ("y", "g")  # the plane that motion is found in, by preference
+ALIGNED = 256  # bytes, of which the places of planes and levels are multiples
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +41,38 @@ class ByteRange:
 
 
 class ByteLayout:
-    """Where the parts of a picture lie in its bytes: planes first, so that they go in one copy."""
+    """Where planes and levels lie in a picture's bytes: planes first, so that they go in one copy.
+
+    `luma` is the plane that motion is found in at 8 bits; `levels` are those of `LumaPyramid`.
+    """
 
     def __init__(self, video: VideoInfo, grid: MotionGrid) -> None:
-        roles = [shape.role for shape in video.layout]
         self.shapes = video.layout
-        self.bright = next((roles.index(role) for role in BRIGHT if role in roles), 0)
+        self.bright = bright_plane(video.layout)
         self._end = 0
         self.planes = [self._plane(shape) for shape in video.layout]
         self.plane_bytes = self._end
         luma = self.planes[self.bright]
-        self.luma = self._part(luma.rows, luma.columns) if luma.deep else luma
+        self.luma = self._place(luma.rows, luma.columns) if luma.deep else luma
         self.first_level = self._end
-        self.levels = [self._part(*size) for size in level_sizes(grid)]
+        self.levels = [self._place(*size) for size in level_sizes(grid)]
         self.bytes = self._end
 
     def _plane(self, shape: PlaneShape) -> ByteRange:
-        return self._part(shape.height, shape.width, deep=shape.depth > 8)
+        return self._place(shape.height, shape.width, deep=shape.depth > 8)
 
-    def _part(self, rows: int, columns: int, *, deep: bool = False) -> ByteRange:
-        part = ByteRange(self._end, rows, columns, deep)
-        self._end = -(-part.end // ALIGNED) * ALIGNED
-        return part
+    def _place(self, rows: int, columns: int, *, deep: bool = False) -> ByteRange:
+        place = ByteRange(self._end, rows, columns, deep)
+        self._end = -(-place.end // ALIGNED) * ALIGNED
+        return place
 
     def split(self, host: Tensor) -> Planes:
         """Return the planes in a picture's bytes in host memory, without copying them."""
-        found = []
-        for part, shape in zip(self.planes, self.shapes, strict=True):
-            flat = host.numpy()[part.begin : part.end]
-            found.append(flat.view(shape.dtype).reshape(part.rows, part.columns))
-        return tuple(found)
+        planes = []
+        for place, shape in zip(self.planes, self.shapes, strict=True):
+            flat = host.numpy()[place.begin : place.end]
+            planes.append(flat.view(shape.dtype).reshape(place.rows, place.columns))
+        return tuple(planes)
 
 
 def level_sizes(grid: MotionGrid) -> list[tuple[int, int]]:
@@ -83,14 +85,14 @@ def level_sizes(grid: MotionGrid) -> list[tuple[int, int]]:
 
 
 class Uploader:
-    """Brings pictures to the device and shrinks them there, as `grid.shrink` does."""
+    """Brings pictures to the device and averages them down there, as `luma_pyramid` does."""
 
     def __init__(self, layout: ByteLayout, grid: MotionGrid) -> None:
         self._layout = layout
         self._scale = grid.scale
-        sizes = [(part.rows, part.columns) for part in layout.levels]
+        sizes = [(level.rows, level.columns) for level in layout.levels]
         self._picture = torch.empty(layout.bytes, dtype=torch.uint8, device=device.NAME)
-        self._run = device.Replayed(self._shrink)
+        self._run = device.ReplayedLaunches(self._shrink)
         self._areas = [Area(*pair) for pair in pairwise(sizes[1:])]
 
     def __call__(self, planes: Planes) -> Tensor:

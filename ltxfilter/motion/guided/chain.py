@@ -1,4 +1,8 @@
-"""Flow from small pictures between two keyframes to both of them, made of the steps between."""
+"""Flow from small pictures between two keyframes to both keyframes, composed of the steps between.
+
+The idea of RDVFI (ICLR 2026): motion that is too large to find between the keyframes alone is found
+from one small picture to the next.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,23 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Array, Floats, Flow, Luma, pyramid
-from ltxfilter.motion.pyramid import Effort, find_flow
-from ltxfilter.motion.trajectory import Moment, Passage, moment, positions
+from ltxfilter.motion.grid import Array, Floats, Flow, Luma
+from ltxfilter.motion.pyramid import Effort, find_flow, pyramid
+from ltxfilter.motion.trajectory import FlowContext, Moment, moment, positions
 
-STEP = (Effort(4, 2, 5),)  # how hard to look from one picture to the next
+STEP = (Effort(4, 2, 5),)  # of the search from one picture to the next
 SMOOTHING = 5  # rounds of variational refinement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
-    """The pictures of one interval, both keyframes included, and how they hang together."""
+    """The pictures of one interval, both keyframes included, and the flow between them."""
 
     pictures: Sequence[Luma]  # [H, W] uint8, in order; at least two
     back: Sequence[Flow]  # back[k]: flow from picture k to k - 1; zero for the first
     ahead: Sequence[Flow]  # ahead[k]: flow from picture k to k + 1; zero for the last
     to_left: Sequence[Flow]  # steps composed: flow from each picture to the first
-    to_right: Sequence[Flow]  # and to the last
+    to_right: Sequence[Flow]  # steps composed: flow from each picture to the last
     whole: PairFlow  # motion from the first to the last, found between them alone
 
 
@@ -35,11 +39,14 @@ class Chain:
 class Place:
     """A moment of an interval: a picture of its chain, or between two of them."""
 
-    number: int  # of the picture, or of the earlier one
-    moment: Moment | None  # how it lies between the two, in samples; None on a picture
+    number: int  # of the picture, or of the earlier one of two
+    moment: Moment | None  # between the two, in samples; None on a picture
 
     def look(self, pictures: Sequence[Floats]) -> Floats:
-        """Return what is seen there, [H, W], of `pictures` in step with the chain's."""
+        """Return what is seen there, [H, W].
+
+        pictures: of another plane, one for each picture of the chain.
+        """
         at, seen = self.moment, pictures[self.number]
         if at is None:
             return seen
@@ -49,10 +56,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowPair:
-    """Where a picture within an interval is seen in both keyframes, in its own samples."""
+    """Where a picture within an interval is seen in both keyframes."""
 
-    to_left: Flow
-    to_right: Flow
+    to_left: Flow  # [H, W, 2] in the picture's own samples
+    to_right: Flow  # [H, W, 2] in the picture's own samples
 
 
 def link(pictures: Sequence[Luma]) -> Chain:
@@ -67,22 +74,22 @@ def link(pictures: Sequence[Luma]) -> Chain:
 
 def _one_way(levels: Sequence[list[Luma]]) -> tuple[list[Flow], list[Flow]]:
     """Return flows to the picture before, and to the first one; the first picture's are zero."""
-    still = np.zeros((*levels[0][0].shape, 2), np.float32)
-    steps, ways = [still], [still]
+    zero = np.zeros((*levels[0][0].shape, 2), np.float32)
+    steps, composed = [zero], [zero]
     for before, now in pairwise(levels):
         steps.append(find_flow((now, before), steps[-1], STEP))
-        ways.append(compose(steps[-1], ways[-1]))
-    return steps, ways
+        composed.append(compose(steps[-1], composed[-1]))
+    return steps, composed
 
 
-def compose(step: Flow, way: Flow) -> Flow:
-    """Return the flow that follows `step`, then `way` from where that leads, [H, W, 2]."""
-    return step + fetch(way, step)
+def compose(first: Flow, then: Flow) -> Flow:
+    """Return the flow that follows `first`, and `then` from where that leads, [H, W, 2]."""
+    return first + fetch(then, first)
 
 
-def fetch(picture: Array, way: Flow) -> Array:
-    """Return `picture` [H, W, ...] seen along `way` [H, W, 2]; its border repeats."""
-    at = positions(*way.shape[:2]) + way
+def fetch(picture: Array, flow: Flow) -> Array:
+    """Return `picture` [H, W, ...] seen along `flow` [H, W, 2]; its border repeats."""
+    at = positions(*flow.shape[:2]) + flow
     return cv2.remap(picture, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -92,17 +99,17 @@ def place(chain: Chain, at: float) -> Place:
     Between two pictures cells follow the motion from one to the other, bent by its neighbours'.
     """
     number = min(int(at), len(chain.pictures) - 2)
-    part = at - number
-    if part in (0, 1):
-        return Place(number + int(part), None)
-    return Place(number, moment(_passage(chain, number), part))
+    tau = at - number
+    if tau in (0, 1):
+        return Place(number + int(tau), None)
+    return Place(number, moment(_context(chain, number), tau))
 
 
-def ways(chain: Chain, at: Place, seen: Luma) -> FlowPair:
+def flow_to_keyframes(chain: Chain, at: Place, seen: Luma) -> FlowPair:
     """Return where the picture `seen` at a moment of the chain is found in both keyframes.
 
-    What the steps add up to is refined against the keyframes themselves, once: the iterative
-    fusion of small motions of RDVFI (ICLR 2026), which refines after every step.
+    The composed steps are refined against the keyframes themselves, once. The iterative fusion of
+    small motions in RDVFI (ICLR 2026) refines after every step.
     """
     left, right, between = chain.to_left[at.number], chain.to_right[at.number], at.moment
     if between is not None:
@@ -113,13 +120,13 @@ def ways(chain: Chain, at: Place, seen: Luma) -> FlowPair:
 
 
 def straight(chain: Chain, tau: float) -> FlowPair:
-    """Return where a picture is found in both keyframes if everything moves evenly."""
-    at = moment(Passage(chain.whole), tau)
+    """Return where the picture at `tau` is found in both keyframes if everything moves evenly."""
+    at = moment(FlowContext(chain.whole), tau)
     return FlowPair(at.to_left, at.to_right)
 
 
-def refine(seen: Luma, other: Luma, way: Flow) -> Flow:
-    """Return `way` from `seen` to `other` made better by a look at its neighbourhood, smoothed.
+def refine(seen: Luma, other: Luma, flow: Flow) -> Flow:
+    """Return `flow` from `seen` to `other` after a search around it, smoothed.
 
     DIS (Kroeger et al., ECCV 2016) from half size on, with its variational refinement.
     """
@@ -127,13 +134,13 @@ def refine(seen: Luma, other: Luma, way: Flow) -> Flow:
     search.setFinestScale(0)
     search.setCoarsestScale(1)
     search.setVariationalRefinementIterations(SMOOTHING)
-    return search.calc(seen, other, way.copy())
+    return search.calc(seen, other, flow.copy())
 
 
-def _passage(chain: Chain, number: int) -> Passage:
+def _context(chain: Chain, number: int) -> FlowContext:
     """Return the motion from a picture to the next, and that of its neighbours."""
     last = len(chain.pictures) - 1
-    return Passage(
+    return FlowContext(
         _pair(chain, number),
         _pair(chain, number - 1) if number > 0 else None,
         _pair(chain, number + 1) if number + 1 < last else None,

@@ -1,4 +1,4 @@
-"""A recipe on a torch device, raised to the samples of any plane, a stripe of rows at a time."""
+"""A warp plan on a torch device, read at the samples of any plane, a stripe of rows at a time."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from torch import Tensor
 from ltxfilter.frame import PlaneShape
 from ltxfilter.motion.guided.warp_plan import WarpPlan
 
-MARGIN = 3  # rows around a stripe's way that the cubic reads
+MARGIN = 3  # rows beyond the flow of a stripe that the cubic filter reads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raised:
-    """A recipe's fields at the samples of a stripe, [rows, columns] each."""
+    """A plan's fields at the samples of a stripe, [rows, columns] each; see WarpPlan."""
 
     to_left: Tensor  # [rows, columns, 2] where the left keyframe is read, in samples, x then y
-    to_right: Tensor
+    to_right: Tensor  # [rows, columns, 2] where the right keyframe is read, likewise
     share: Tensor
     trust: Tensor
-    still: Tensor
+    static: Tensor
     change: Tensor | None  # in the plane's codes; None for a plane that guides lack: alpha
-    shown: Tensor | None
+    shown: Tensor | None  # in the plane's codes, likewise
 
     def fuse(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return both keyframes, warped, as one picture: mixed, corrected, patched by the guide."""
+        """Return the warped keyframes as one picture, and the guide where they are not trusted."""
         drawn = right + (left - right) * self.share
         if self.change is None or self.shown is None:
             return drawn
         return self.shown + (drawn + self.change - self.shown) * self.trust
 
     def disagreement(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return the squared difference of both where both are mixed in equal parts, else less."""
+        """Return their squared difference, weighted by how equally both are mixed."""
         return (left - right).square() * (4 * self.share * (1 - self.share))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fields:
-    """A recipe on the device, to be raised to the samples of any plane."""
+    """A warp plan on the device, to be read at the samples of any plane."""
 
-    how: WarpPlan
+    plan: WarpPlan
     size: tuple[int, int]  # pixels of the picture, width and height
-    common: Tensor  # [7, H, W]: both ways, x then y; share; trust; still
+    common: Tensor  # [7, H, W]: both flows, x then y; share; trust; static
     planes: Mapping[str, Tensor]  # [2, H, W]: change, shown
 
     @classmethod
-    def of(cls, how: WarpPlan, size: tuple[int, int], device: torch.device) -> Fields:
-        """Bring a recipe to the device."""
-        both = (how.ways.to_left, how.ways.to_right)
-        parts = [way[..., axis] for way in both for axis in (0, 1)]
-        common = np.stack([*parts, how.share, how.trust, how.still])
+    def of(cls, plan: WarpPlan, size: tuple[int, int], device: torch.device) -> Fields:
+        """Bring a plan to the device; size: pixels of the picture, width and height."""
+        flows = (plan.flows.to_left, plan.flows.to_right)
+        axes = [flow[..., axis] for flow in flows for axis in (0, 1)]
+        common = np.stack([*axes, plan.share, plan.trust, plan.static])
         planes = {
-            name: torch.from_numpy(np.stack([how.change[name], how.shown[name]])).to(device)
-            for name in how.shown
+            name: torch.from_numpy(np.stack([plan.change[name], plan.shown[name]])).to(device)
+            for name in plan.shown
         }
-        return cls(how, size, torch.from_numpy(common).to(device), planes)
+        return cls(plan, size, torch.from_numpy(common).to(device), planes)
 
     def at(self, rows: range, shape: PlaneShape) -> Raised:
         """Return the fields at some rows of a plane."""
@@ -71,19 +71,20 @@ class Fields:
             for ends in ((rows.start, rows.stop), (0, shape.width))
         )
         here = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-        ways = [here + fields[axis : axis + 2].movedim(0, -1) * scale for axis in (0, 2)]
+        places = [here + fields[axis : axis + 2].movedim(0, -1) * scale for axis in (0, 2)]
         change = shown = None
         if shape.role in self.planes:
             unit = 2.0 ** (shape.depth - 8)
             change, shown = self._raised(self.planes[shape.role], rows, shape) * unit
-        return Raised(ways[0], ways[1], fields[4], fields[5], fields[6], change, shown)
+        return Raised(places[0], places[1], fields[4], fields[5], fields[6], change, shown)
 
     def reach(self, rows: range, shape: PlaneShape, *, left: bool) -> range:
         """Return the rows of a keyframe's plane that are read to draw `rows`."""
-        way = (self.how.ways.to_left if left else self.how.ways.to_right)[..., 1]
+        flows = self.plan.flows
+        along_y = (flows.to_left if left else flows.to_right)[..., 1]
         down = self._scales(shape)[1]
-        step = (1 << shape.shift_y) * way.shape[0] / self.size[1]
-        near = way[max(floor(rows.start * step) - 1, 0) : ceil(rows.stop * step) + 1]
+        step = (1 << shape.shift_y) * along_y.shape[0] / self.size[1]
+        near = along_y[max(floor(rows.start * step) - 1, 0) : ceil(rows.stop * step) + 1]
         low = floor(rows.start + down * float(near.min())) - MARGIN
         high = ceil(rows.stop + down * float(near.max())) + MARGIN
         low = min(max(low, 0), shape.height - 1)
@@ -110,6 +111,6 @@ def lerp(fields: Tensor, axis: int, samples: range, scale: float) -> Tensor:
     at = ((at + 0.5) / scale - 0.5).clamp_(0, size - 1)
     low = at.floor().long()
     high = (low + 1).clamp_(max=size - 1)
-    part = (at - low).to(fields.dtype).unflatten(0, (-1, *(1,) * (fields.ndim - 1 - axis)))
+    past = (at - low).to(fields.dtype).unflatten(0, (-1, *(1,) * (fields.ndim - 1 - axis)))
     first = fields.index_select(axis, low)
-    return torch.lerp(first, fields.index_select(axis, high), part.expand_as(first))
+    return torch.lerp(first, fields.index_select(axis, high), past.expand_as(first))

@@ -1,4 +1,4 @@
-"""What a picture between two keyframes is made of, found out in small pictures of the interval."""
+"""Plan, on small pictures of an interval, how a picture between its keyframes is warped."""
 
 from __future__ import annotations
 
@@ -10,33 +10,42 @@ import cv2
 import numpy as np
 
 from ltxfilter.motion.grid import Floats, Luma
-from ltxfilter.motion.guided.chain import Chain, FlowPair, fetch, place, straight, ways
+from ltxfilter.motion.guided.chain import (
+    Chain,
+    FlowPair,
+    fetch,
+    flow_to_keyframes,
+    place,
+    straight,
+)
 
 Small = Mapping[str, Sequence[Floats]]  # by plane: the chain's pictures, [H, W] in 8-bit codes
 
 SIGMAS = (0.0, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5)  # samples; how soft guides may be
-NEAR = 1.0  # samples; residuals and changes are averaged over such a Gaussian
-WIDE = 1.5  # samples; what decides between two ways is averaged over this one
+NEAR = 1.0  # samples, sigma of the Gaussian that residuals and changes are averaged over
+WIDE = 1.5  # samples, sigma of the one that decides between two flows
 CREDIT = 0.2  # codes that even motion may fail by more than what guides say
-DOUBT = 0.25  # codes more at which it is believed e times less
-PATIENCE = 2.0  # codes that standing still may fail by more than what was warped
-APART = 2.0  # codes that keyframes may differ by along it
+DOUBT = 0.25  # codes; temperature of the softmax between two flows
+PATIENCE = 2.0  # codes that a static picture may fail by more than what was warped
+APART = 2.0  # codes that keyframes may differ by along even motion
 GROUND = 4.0  # codes^2 of residual that mean nothing
 USUAL = 1.5  # times the noise of guides; residuals beyond that are errors
-MISSED = 4.0  # squared: how many times the mean of a residual its error is
+MISSED = 4.0  # how many times the square of a residual the square of its error is
 LEAST_GAIN, MOST_GAIN = 0.8, 1.25  # of a guide's contrast
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WarpPlan:
-    """How the picture at a moment is made at full size; fields are [H, W] and cover it whole."""
+    """How the picture at a moment is made at full size; fields are [H, W] and cover all of it."""
 
-    ways: FlowPair  # where both keyframes are seen, in samples of the fields
+    flows: FlowPair  # where both keyframes are seen, in samples of the fields
     share: Floats  # 0..1 of the left keyframe
     trust: Floats  # 0..1 in what was warped; the rest is what the guide shows
-    still: Floats  # 0..1: how far the guide lets things stand still
-    change: Mapping[str, Floats]  # by plane: codes to add to what was warped, of 8 bits
-    shown: Mapping[str, Floats]  # by plane: what the guide shows, in the keyframes' tone
+    static: Floats  # 0..1: how far the guide agrees that samples are static
+    change: Mapping[str, Floats]  # by plane: 8-bit codes to add to what was warped
+    shown: Mapping[
+        str, Floats
+    ]  # by plane: 8-bit codes that the guide shows, in the keyframes' tone
 
 
 def plan_warp(
@@ -44,16 +53,16 @@ def plan_warp(
 ) -> WarpPlan:
     """Return how to draw the picture at `tau` (0..1) of the interval.
 
-    small: the chain's pictures, those of keyframes as soft as the others. bright: the plane that
-    the chain is made of. lost: of both keyframes, see `detail_lost`.
+    small: by plane, the chain's pictures, those of keyframes as soft as the others. bright: the
+    plane that the chain is made of. lost: of both keyframes, see `detail_lost`.
     """
     here = place(chain, tau * (len(chain.pictures) - 1))
     seen = {name: here.look(pictures) for name, pictures in small.items()}
     ends = small[bright][0], small[bright][-1]
-    guided = ways(chain, here, to_codes(seen[bright]))
-    found = _steadied(guided, straight(chain, tau), ends, seen[bright])
-    left = {name: fetch(pictures[0], found.to_left) for name, pictures in small.items()}
-    right = {name: fetch(pictures[-1], found.to_right) for name, pictures in small.items()}
+    guided = flow_to_keyframes(chain, here, to_codes(seen[bright]))
+    flows = _steadied(guided, straight(chain, tau), ends, seen[bright])
+    left = {name: fetch(pictures[0], flows.to_left) for name, pictures in small.items()}
+    right = {name: fetch(pictures[-1], flows.to_right) for name, pictures in small.items()}
     share, least = _share(left[bright], right[bright], seen[bright], tau)
     steady = least <= 1.5 * np.median(least) + 1
     for name in small:
@@ -62,9 +71,9 @@ def plan_warp(
     share, least = _share(left[bright], right[bright], seen[bright], tau)
     warped = {name: _mixed(left[name], right[name], share) for name in small}
     change = {name: _change(seen[name] - warped[name]) for name in small}
-    still = _standing(ends, seen[bright], warped[bright], tau)
-    detail = _mixed(fetch(lost[0], found.to_left), fetch(lost[1], found.to_right), share)
-    return WarpPlan(found, share, _trust(least, detail), still, change, seen)
+    static = _static(ends, seen[bright], warped[bright], tau)
+    detail = _mixed(fetch(lost[0], flows.to_left), fetch(lost[1], flows.to_right), share)
+    return WarpPlan(flows, share, _trust(least, detail), static, change, seen)
 
 
 def softness(keyframe: Floats, drawn: Floats) -> float:
@@ -89,8 +98,8 @@ def detail_lost(whole: Luma, soft: Floats) -> Floats:
     shown = cv2.resize(to_codes(soft), whole.shape[::-1], interpolation=cv2.INTER_LINEAR)
     lacking = cv2.absdiff(whole, shown)
     square = cv2.multiply(lacking, lacking, dtype=cv2.CV_16U)
-    found = cv2.resize(square, soft.shape[::-1], interpolation=cv2.INTER_AREA)
-    return soften(found.astype(np.float32), WIDE)
+    mean = cv2.resize(square, soft.shape[::-1], interpolation=cv2.INTER_AREA)
+    return soften(mean.astype(np.float32), WIDE)
 
 
 def soften(picture: Floats, sigma: float) -> Floats:
@@ -106,9 +115,9 @@ def to_codes(picture: Floats) -> Luma:
 def _steadied(
     guided: FlowPair, even: FlowPair, ends: tuple[Floats, Floats], seen: Floats
 ) -> FlowPair:
-    """Return ways along guides, or along even motion where the guide has nothing against it.
+    """Return flows along guides, or of even motion where the guide does not contradict it.
 
-    Guides are noisy and keyframes are not: where things stand still or move evenly, the motion
+    Guides are noisy and keyframes are not: where things are static or move evenly, the motion
     found between the keyframes alone is the better one.
     """
     by_guide, _ = _failure(guided, ends, seen)
@@ -126,9 +135,9 @@ def _steadied(
     )
 
 
-def _failure(found: FlowPair, ends: tuple[Floats, Floats], seen: Floats) -> tuple[Floats, Floats]:
+def _failure(flows: FlowPair, ends: tuple[Floats, Floats], seen: Floats) -> tuple[Floats, Floats]:
     """Return by how much keyframes fail to look like what is seen there, and like each other."""
-    left, right = fetch(ends[0], found.to_left), fetch(ends[1], found.to_right)
+    left, right = fetch(ends[0], flows.to_left), fetch(ends[1], flows.to_right)
     off, other, apart = (
         soften(cv2.absdiff(*pair), WIDE) for pair in ((left, seen), (right, seen), (left, right))
     )
@@ -136,7 +145,7 @@ def _failure(found: FlowPair, ends: tuple[Floats, Floats], seen: Floats) -> tupl
 
 
 def _share(left: Floats, right: Floats, seen: Floats, tau: float) -> tuple[Floats, Floats]:
-    """Return the left keyframe's share by how both match, and by how much the better one fails."""
+    """Return the left keyframe's share, by how well both match, and the error of the better one."""
     off_left, off_right = (soften(cv2.absdiff(side, seen), NEAR) for side in (left, right))
     a = (1 - tau) / (off_left * off_left + np.float32(GROUND))
     b = tau / (off_right * off_right + np.float32(GROUND))
@@ -169,9 +178,9 @@ def _change(difference: Floats) -> Floats:
 def _trust(residual: Floats, lost: Floats) -> Floats:
     """Return 0..1: how far what was warped is believed over what the guide shows.
 
-    Both are mixed by their errors, as independent measurements are: a guide is wrong by its noise
-    and the detail it lacks; what was warped by its residual beyond noise, and the more of that the
-    less its own detail is in place.
+    Both are mixed by their errors, as independent measurements are. A guide's error is its noise
+    and the detail that it lacks. The error of what was warped is its residual beyond noise; the
+    larger that is, the less its own detail is in place.
     """
     noise = float(np.median(residual)) + 0.5
     beyond = np.square(np.maximum(residual - np.float32(USUAL * noise), 0))
@@ -180,11 +189,11 @@ def _trust(residual: Floats, lost: Floats) -> Floats:
     return guide / (guide + beyond * (MISSED + misplaced))
 
 
-def _standing(ends: tuple[Floats, Floats], seen: Floats, warped: Floats, tau: float) -> Floats:
+def _static(ends: tuple[Floats, Floats], seen: Floats, warped: Floats, tau: float) -> Floats:
     """Return 0..1: whether a guide looks like keyframes in place as much as like warped ones."""
-    off_still = soften(cv2.absdiff(_mixed(*ends, np.float32(1 - tau)), seen), NEAR)
+    off_in_place = soften(cv2.absdiff(_mixed(*ends, np.float32(1 - tau)), seen), NEAR)
     off_warped = soften(cv2.absdiff(warped, seen), NEAR)
-    doubt = np.clip((off_still - off_warped - np.float32(PATIENCE)) / np.float32(DOUBT), -20, 20)
+    doubt = np.clip((off_in_place - off_warped - np.float32(PATIENCE)) / np.float32(DOUBT), -20, 20)
     return 1 / (1 + np.exp(doubt))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.motion.cuda.device import alone
+from ltxfilter.motion.cuda.device import CAPTURE_LOCK
 
 log = logging.getLogger("ltxfilter.engines")
 
@@ -154,7 +154,7 @@ class CudaCapture:
             graph = torch.cuda.CUDAGraph()
             # Threads that decode and encode may go on allocating memory meanwhile.
             mode = "thread_local"
-            with alone, torch.cuda.graph(graph, pool=self._pool, capture_error_mode=mode):
+            with CAPTURE_LOCK, torch.cuda.graph(graph, pool=self._pool, capture_error_mode=mode):
                 result = function()
 
         def replay() -> Tensor:
