@@ -199,7 +199,7 @@ def plan(options: Options) -> Plan:
             )
             engine, streams = worker.engine, sink.plan
             latency = live.latency(worker.shape, info)
-        times, duration = _times(options, source)
+        times, duration = _times(source)
     out, passed = _output_counts(times, duration, rate, options.speed)
     return Plan(
         name=source.name,
@@ -229,20 +229,10 @@ def _trial(options: Options, source: Source, rate: Fraction | None) -> Sink:
         return open_trial(replace(output, format="matroska"), source, rate)
 
 
-def _times(options: Options, source: Source) -> tuple[Sequence[Fraction], Fraction | None]:
+def _times(source: Source) -> tuple[Sequence[Fraction], Fraction | None]:
     """Return each source frame's seconds from the first, and the stream's duration, if known."""
-    from ltxfilter.media.container import ContainerSource
-    from ltxfilter.media.container.packet_timing import scan
-
-    if isinstance(source, ContainerSource) and source.seekable:
-        found = scan(options.input)
-        if found is None:
-            return (), source.duration
-        return [time - found.start for time in found.times], found.end - found.start
-    rate, duration = source.info.rate, source.duration
-    if rate is None or duration is None:
-        return (), duration
-    return [number / rate for number in range(round_half_up(duration * rate))], duration
+    found = source.frame_times()
+    return ((), source.duration) if found is None else (found.times, found.duration)
 
 
 def _output_counts(
@@ -278,7 +268,7 @@ def describe(found: Plan) -> Iterator[str]:
     yield f"engine: {found.engine}"
     yield f"if live, late by at most: {found.latency}"
     for stream in found.streams:
-        action = {"draw": "drawn anew", "copy": "copied", "drop": "dropped"}[stream.action]
+        action = {"interpolate": "drawn anew", "copy": "copied", "drop": "dropped"}[stream.action]
         reason = f": {stream.reason}" if stream.reason else ""
         yield f"stream {stream.index}: {stream.kind} {stream.codec}, {action}{reason}"
     yield memory_line(found.memory)
