@@ -101,12 +101,7 @@ def _open_trial(output: OutputOptions, source: Source, rate: Fraction | None, li
 def _times(source: Source) -> tuple[Sequence[Fraction], Fraction | None]:
     """Return each source frame's seconds from the first, and the stream's duration, if known."""
     found = source.frame_times()
-    if found is not None:
-        return found
-    rate, duration = source.info.rate, source.duration
-    if rate is None or duration is None:
-        return (), duration
-    return [number / rate for number in range(round_half_up(duration * rate))], duration
+    return ((), source.duration) if found is None else (found.times, found.duration)
 
 
 def _output_counts(

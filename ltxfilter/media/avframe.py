@@ -8,12 +8,13 @@ from typing import Any
 import av
 import av.filter
 import numpy as np
+from av.filter.context import FilterContext
 from av.sidedata.sidedata import Type as SideDataType
 
 from ltxfilter.frame import ColorInfo, Plane, Planes, PlaneShape, VideoInfo
 
-# Side data that holds for the whole stream; all other describes one picture only.
-LASTING = {
+# PyAV's names of the side data that holds for the whole stream; all other describes one frame.
+STREAM_SIDE_DATA = {
     "AMBIENT_VIEWING_ENVIRONMENT",
     "CONTENT_LIGHT_LEVEL",
     "DISPLAYMATRIX",
@@ -22,6 +23,7 @@ LASTING = {
     "SPHERICAL",
     "STEREO3D",
 }
+LIMITED, FULL = 1, 2  # code ranges, as FFmpeg numbers them
 
 
 def view(frame: av.VideoFrame, layout: Sequence[PlaneShape]) -> Planes:
@@ -42,7 +44,10 @@ def _rows(plane: Any, shape: PlaneShape, writable: bool = False) -> Plane:
 
 
 def color_of(frame: av.VideoFrame, chroma_location: int = 0) -> ColorInfo:
-    """Return how the samples of `frame` stand for colour."""
+    """Return how the samples of `frame` stand for colour.
+
+    chroma_location: FFmpeg's number, which frames of PyAV do not tell.
+    """
     return ColorInfo(
         matrix=int(frame.colorspace),
         range=int(frame.color_range),
@@ -69,15 +74,47 @@ def fill(frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]) -> 
         np.copyto(_rows(target, shape, writable=True), source)
 
 
-class Copies:
-    """Makes new frames from decoded ones, keeping their tags and lasting side data only.
+def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+    """Return `frame` at a size and in a format, its colour tags and code range unchanged.
 
-    PyAV cannot copy a frame; a filter graph hands out a new reference to the same samples, and
-    drops the side data of single pictures on the way. Use from one thread.
+    width, height: pixels. The frame itself is touched by swscale, so nobody else may use it.
+    """
+    full = frame.color_range == FULL or frame.format.name.startswith("yuvj")
+    code_range = FULL if full else LIMITED
+    shaped = frame.reformat(
+        width,
+        height,
+        pix_fmt,
+        src_color_range=code_range,
+        dst_color_range=code_range,
+        interpolation="BICUBIC",
+    )
+    shaped.color_range = FULL if full else int(frame.color_range)
+    return shaped
+
+
+def buffer_filter(graph: av.filter.Graph, frame: av.VideoFrame, time_base: str) -> FilterContext:
+    """Add to `graph` the filter that takes frames like `frame`; time_base: such as "1/25"."""
+    return graph.add(
+        "buffer",
+        video_size=f"{frame.width}x{frame.height}",
+        pix_fmt=frame.format.name,
+        time_base=time_base,
+        pixel_aspect="1/1",
+        colorspace=str(int(frame.colorspace)),
+        range=str(int(frame.color_range)),
+    )
+
+
+class FrameCopier:
+    """Makes new frames from decoded ones; they keep tags and the side data of the whole stream.
+
+    PyAV cannot copy a frame. A filter graph hands out a new reference to the same samples, and
+    drops the side data of single frames on the way. Use it from one thread.
     """
 
     def __init__(self) -> None:
-        self._graphs: dict[tuple[Any, ...], av.filter.Graph] = {}
+        self._graphs: dict[tuple[Any, ...], av.filter.Graph] = {}  # by what a graph depends on
 
     def share(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Return another frame over the same samples."""
@@ -94,7 +131,7 @@ class Copies:
         graph.vpush(frame)
         return graph.vpull()
 
-    def redraw(
+    def with_planes(
         self, frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]
     ) -> av.VideoFrame:
         """Return a frame that is like `frame` but shows `planes`."""
@@ -105,22 +142,14 @@ class Copies:
 
 
 def _pass_through(frame: av.VideoFrame) -> av.filter.Graph:
-    """Build buffer -> delete each type of side data that does not last -> buffersink.
+    """Build buffer -> delete each type of side data that describes one frame -> buffersink.
 
     All types, present or not, which costs nothing measurable: to look at a frame's side data makes
     a reference cycle in PyAV, and its samples then wait for the garbage collector.
     """
     graph = av.filter.Graph()
-    last = graph.add(
-        "buffer",
-        video_size=f"{frame.width}x{frame.height}",
-        pix_fmt=frame.format.name,
-        time_base="1/1",
-        pixel_aspect="1/1",
-        colorspace=str(int(frame.colorspace)),
-        range=str(int(frame.color_range)),
-    )
-    for kind in (kind for kind in SideDataType if kind.name not in LASTING):
+    last = buffer_filter(graph, frame, "1/1")
+    for kind in (kind for kind in SideDataType if kind.name not in STREAM_SIDE_DATA):
         node = graph.add("sidedata", mode="delete", type=str(kind.value))
         last.link_to(node)
         last = node

@@ -1,44 +1,225 @@
-"""The contract of sources and sinks."""
+"""The contract of sources and sinks: where frames come from and go to.
+
+This file is the whole contract. Nobody asks a source or a sink for anything that is not declared
+here, and nobody asks of which class it is. `opening.py` chooses the class: `container/` has those
+for whatever libav reads and writes, `raw/` those for y4m and rawvideo.
+`tests/media/test_contract.py` is the suite that every source and every sink joins.
+
+How they are used, in this order:
+
+    source = open_source(InputOptions(path="in.mkv"))              # decodes one frame
+    sink = open_sink(OutputOptions(path="out.mkv"), source, rate)  # refuses what it cannot write
+    try:
+        for frame in source.frames():                              # in one thread
+            sink.write(frame)                                      # in one thread, maybe another
+        sink.finish()                                              # drains, gives the final name
+    finally:
+        unfinished = sink.close()                                  # None, or where the output is
+        source.close()
+
+Rules of a source:
+- **Order.** `frames` yields every frame once, and `time` ascends strictly. A frame whose time does
+  not advance is left out and counted. All frames have the size and the format that `info` states.
+- **Time.** `Frame.time` is exact, in seconds on the source's own clock; -ss calls `clock` 0. Where
+  a container rounds its timestamps, times are put back onto the rate that it meant. pts and time
+  bases never leave media/.
+- **Memory.** The planes of a frame are views of the decoder's own memory. They do not change while
+  anybody holds the frame, and nobody may write to them. Beyond the frames that it has handed out,
+  a source holds about `held_bytes`. A pipe adds the packets of other streams that lie between the
+  frame that was read last and the one that was written last.
+- **Damage.** What does not decode is passed over, counted in `counts` and told in a warning. A file
+  that breaks off ends there. Neither is an error, but a source without a single frame is.
+- **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
+  more than once, and after `close`. A read that waits ends within milliseconds, and `frames` raises
+  `Stopped`.
+- **Closing.** Whoever opened a source calls `close` once no thread iterates over `frames` any more.
+  Frames that were handed out stay valid.
+- **Threads.** One thread iterates over `frames`. Any other may read `counts`, `held_bytes` and
+  `delay`. The sink may take packets from `other_streams` in a thread of its own.
+- **Failing.** Opening raises `InputError` or `OptionError` and leaves nothing open. Messages begin
+  with `name`.
+
+Rules of a sink:
+- **Order.** `write` takes frames whose times ascend. The first one opens the output, since its side
+  data (HDR, rotation) goes into the header. What can be refused is refused earlier, when opening.
+- **Time.** At a constant rate each frame lasts one interval. Without a rate frames keep their own
+  times. What is copied beside the video stays in sync with it.
+- **Frames.** A frame that comes from the source is passed on with its samples. One that an engine
+  made takes tags and lasting side data from `Frame.origin`. Planes are only read.
+- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead.
+- **Finishing.** `finish` is called once, after the last frame. It completes the output and gives it
+  its final name. `close` is always called, after `finish` or instead of it.
+- **Threads.** One thread at a time calls `write`, `finish` and `close`.
+- **Failing.** `write` and `finish` raise `OutputError`, or `BrokenPipeError` where the reader of a
+  pipe has left. After that only `close` may be called.
+
+Rules of the other streams:
+- A source that carries nothing but video has `other_streams = None`.
+- A sink that copies calls `plan`, then `select` before the first frame is read, then `open_copy`
+  for each output that it writes. A sink that holds video only calls `plan`, to say what is left
+  out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ltxfilter.frame import Frame, VideoInfo
 
 if TYPE_CHECKING:
     from typing import Self
 
+    import av
+    import av.container
+
+    from ltxfilter.options import OutputOptions
+
+UNSTATED_RATE = Fraction(25)  # frames per second that FFmpeg assumes where a stream states none
+NOT_ASKED = "not asked for"  # why a stream is dropped that -map, -an, -sn or -dn leaves out
+
 
 @dataclass(slots=True)
 class SourceCounts:
-    """What a source had to put up with."""
+    """How many frames a source has handed out, and what it had to pass over, until now."""
 
-    frames: int = 0  # handed out
-    corrupt: int = 0  # packets that did not decode, and frames that decoded damaged
-    out_of_order: int = 0  # frames dropped because their time did not advance
+    frames: int = 0
+    """Frames that were handed out."""
+
+    corrupt: int = 0
+    """Packets that did not decode, and frames that decoded damaged."""
+
+    out_of_order: int = 0
+    """Frames that were left out because their time did not advance."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
     """What becomes of one stream of the input."""
 
-    index: int  # its number in the input
-    kind: str  # video, audio, subtitle, data, attachment
+    index: int
+    """Its number in the input, from 0."""
+
+    kind: str
+    """video, audio, subtitle, data or attachment."""
+
     codec: str
-    action: str  # "draw", "copy" or "drop"
-    reason: str = ""  # why it is dropped
+    """FFmpeg's name of its codec, or "unknown"."""
+
+    action: str
+    """interpolate: the frames of this stream are read, and written at another rate. copy: its
+    packets go into the output as they are. drop: it does not reach the output."""
+
+    reason: str = ""
+    """Why it is dropped; empty for the other actions."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes:
+    """When the frames of a source are shown, as far as it can be told without decoding them."""
+
+    times: Sequence[Fraction]
+    """Seconds from the first frame, ascending; 0 comes first."""
+
+    duration: Fraction
+    """Seconds from the first frame until the last one ends."""
+
+
+class StreamCopy(Protocol):
+    """The streams that are copied into one output, with their packets in order of time."""
+
+    def add(self, output: av.container.OutputContainer, index: int) -> None:
+        """Create in `output` the stream, or the attachment, that stream `index` becomes.
+
+        Does nothing for a stream that is not to be copied.
+        """
+        ...
+
+    def start(self) -> None:
+        """Begin to read packets, once all streams are added."""
+        ...
+
+    def until(self, time: Fraction | None) -> Iterator[av.Packet[Any]]:
+        """Yield the packets up to `time`, seconds of output, ready to be muxed; None: all."""
+        ...
+
+    def count_damaged(self) -> None:
+        """Note that the muxer refused a packet because it is damaged."""
+        ...
+
+    def close(self) -> None:
+        """Stop reading, and warn of what was damaged."""
+        ...
+
+
+class OtherStreams(Protocol):
+    """Everything that a container carries beside its video, for the sink that copies it."""
+
+    @property
+    def zero(self) -> Fraction:
+        """Seconds on the source's clock that are 0 in the output."""
+        ...
+
+    @property
+    def video_time_base(self) -> Fraction | None:
+        """Seconds per tick of the video's timestamps; None if the container does not say."""
+        ...
+
+    def plan(self, options: OutputOptions, muxer: str) -> tuple[StreamPlan, ...]:
+        """Say what becomes of each stream in a file of FFmpeg's format `muxer`, in input order.
+
+        Raises OptionError for a -map that cannot be read or matches nothing.
+        """
+        ...
+
+    def select(self, plan: Sequence[StreamPlan]) -> None:
+        """Keep the packets of the streams that `plan` copies, and no others."""
+        ...
+
+    def has_cover(self, plan: Sequence[StreamPlan]) -> bool:
+        """Return True if a stream that `plan` copies is a cover picture."""
+        ...
+
+    def copy_tags(self, output: av.container.OutputContainer, video: av.VideoStream) -> None:
+        """Give `output` the tags and chapters of the file, and `video` those of its stream."""
+        ...
+
+    def open_copy(self, plan: Sequence[StreamPlan]) -> StreamCopy:
+        """Return what copies the streams of `plan` into one output."""
+        ...
 
 
 class Source(Protocol):
-    """Decoded frames of one video stream, in order, with exact times."""
+    """Decoded frames of one video stream. The module's docstring has the rules."""
 
-    name: str  # for messages
+    name: str
+    """What messages call it: the path as given, or "standard input"."""
+
     info: VideoInfo
+    """What all its frames have in common."""
+
     counts: SourceCounts
+    """Kept up to date while `frames` is iterated."""
+
+    @property
+    def other_streams(self) -> OtherStreams | None:
+        """What it carries beside the video; None if it carries video only."""
+        ...
+
+    @property
+    def raw_pix_fmt(self) -> str:
+        """The pixel format of a headerless output unless -pix_fmt names another: as it came in.
+
+        FFmpeg's name: `info.pix_fmt`, or a packed format of the same samples, such as nv12.
+        """
+        ...
+
+    @property
+    def pipe_format(self) -> str:
+        """FFmpeg's name of the format in which a pipe is answered unless -f names another."""
+        ...
 
     @property
     def clock(self) -> Fraction:
@@ -47,32 +228,33 @@ class Source(Protocol):
 
     @property
     def duration(self) -> Fraction | None:
-        """Seconds, if known before decoding."""
+        """Seconds from the first frame to the end, if they are known before decoding."""
         ...
 
     @property
     def delay(self) -> int:
-        """Later source frames that it has to read before it can hand one out, at most."""
+        """Later source frames that it has to read, at most, before it can hand one out."""
         ...
 
     @property
     def held_bytes(self) -> int:
-        """Estimate of what it holds beyond the frames it handed out."""
+        """Bytes that it holds beyond the frames it handed out, estimated."""
         ...
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame once, times ascending. Raises InputError."""
+        """Yield every frame once; call it once. Raises InputError, Stopped."""
         ...
 
-    def frame_times(self) -> tuple[Sequence[Fraction], Fraction] | None:
-        """Return every frame's seconds from the first, and all of their seconds together.
+    def frame_times(self) -> FrameTimes | None:
+        """Return when its frames are shown, without decoding them.
 
-        Found by reading packets, without decoding; None where the input can be read only once.
+        None for a pipe, whose frames would have to be read for that. May read the whole file once;
+        `frames` still yields every frame. Raises InputError.
         """
         ...
 
     def cancel(self) -> None:
-        """Make a waiting read end soon; safe in signal handlers and other threads."""
+        """Make a waiting read end soon; see the rules."""
         ...
 
     def close(self) -> None:
@@ -81,14 +263,17 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Takes the output frames in order, and everything else that the source carries."""
+    """Takes the output frames in order, and what is copied beside them; see the rules."""
 
-    name: str  # for messages
-    plan: tuple[StreamPlan, ...]  # what becomes of each input stream
+    name: str
+    """What messages call it: the path as given, or "standard output"."""
+
+    plan: tuple[StreamPlan, ...]
+    """What becomes of each stream of the input, in the input's order."""
 
     @property
     def held_bytes(self) -> int:
-        """Estimate of what it holds: an encoder's lookahead, queued packets."""
+        """Bytes that it holds at most, estimated: an encoder's lookahead."""
         ...
 
     def write(self, frame: Frame) -> None:
@@ -100,10 +285,11 @@ class Sink(Protocol):
         ...
 
     def close(self) -> str | None:
-        """Release everything; twice does nothing.
+        """Release everything; calling it twice does nothing.
 
         If `finish` was not reached, complete what was written as a playable file that keeps its
         provisional name, and return one line that says where it is and how many seconds it holds.
+        Without a frame nothing is left behind.
         """
         ...
 

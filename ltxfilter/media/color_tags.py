@@ -32,9 +32,10 @@ def warn_of_lost_tags(
     siting: bool = False,
     range: bool = False,  # noqa: A002
 ) -> None:
-    """Say which options make up for the tags of `color` that the pipe format `kind` drops.
+    """Warn of the tags of `color` that the pipe format `kind` drops, and name the options for them.
 
-    Matrix, primaries and transfer always; siting, range: whether it drops those too.
+    Matrix, primaries and transfer are always dropped. siting, range: True if the format drops the
+    chroma location or the code range too.
     """
     if flags := flags_for(color, siting=siting, range=range):
         log.warning(
@@ -45,9 +46,10 @@ def warn_of_lost_tags(
 
 
 def flags_for(color: ColorInfo, *, siting: bool = False, range: bool = False) -> str:  # noqa: A002
-    """Return ffmpeg's options for what is tagged in `color`.
+    """Return ffmpeg's options for what is tagged in `color`, separated by blanks.
 
-    They belong before -i: after it, ffmpeg from 7.1 on converts the samples instead.
+    siting, range: include the chroma location, the code range. The options belong before -i: after
+    it, ffmpeg from 7.1 on converts the samples instead.
     """
     named = (
         ("colorspace", MATRICES.get(color.matrix)),

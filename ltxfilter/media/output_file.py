@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from ltxfilter.errors import OutputError
 
-BUFFER = 1 << 20  # bytes
+BUFFER = 1 << 20  # bytes that are collected before they are written
 
 
 class PartFile:
@@ -19,13 +19,14 @@ class PartFile:
     """
 
     def __init__(self, path: str, overwrite: bool | None, source: str = "") -> None:
-        """Check that `path` may be written and claim it. source: the input's name, if any.
+        """Check that `path` may be written, and create its provisional file.
 
-        Raises OutputError.
+        overwrite: whether an existing file may be replaced. source: the input's name, if any, which
+        must not be the output. Raises OutputError.
         """
         self.name = path
         self._path = Path(path)
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO | None = None  # while it is open
         self.direct = self._path.exists() and not self._path.is_file()
         if self._path.is_dir():
             raise OutputError(f"{path}: is a directory")

@@ -9,7 +9,9 @@ import av
 from ltxfilter.errors import InputError
 from ltxfilter.frame import PlaneShape
 
-# Same samples, other arrangement: swscale rearranges these without loss.
+MAX_PIXELS = 2 * 8192 * 4320  # of one picture; a header that claims more is damaged or hostile
+
+# Packed format -> planar format of the same samples: swscale rearranges these without loss.
 PLANAR_TWINS = {
     "nv12": "yuv420p",
     "nv21": "yuv420p",
@@ -40,10 +42,21 @@ PLANAR_TWINS = {
 }
 
 
+def check_size(name: str, width: int, height: int) -> None:
+    """Raise InputError if a picture of `width` x `height` pixels must not be allocated.
+
+    name: what messages call the input.
+    """
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: a picture of {width}x{height} is over the limit of {MAX_PIXELS} pixels"
+        )
+
+
 def planar_name(name: str) -> str:
     """Return the planar format that holds the samples of `name`; itself if it is planar.
 
-    "yuvj420p" and its kin are their limited-range names: range is ColorInfo's business.
+    "yuvj420p" and the like become "yuv420p": the code range is stated by ColorInfo.
     """
     if name.startswith("yuvj"):
         return "yuv" + name[4:]
@@ -52,9 +65,9 @@ def planar_name(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def plane_shapes(name: str, width: int, height: int) -> tuple[PlaneShape, ...]:
-    """Return the planes of a planar integer format of 8 to 16 bits, native byte order.
+    """Return the planes of a planar integer format of 8 to 16 bits in native byte order.
 
-    Raises InputError for a format that ltxfilter cannot hold.
+    width, height: of the picture, pixels. Raises InputError for a format that cannot be held.
     """
     try:
         fmt = av.VideoFormat(name, width, height)
@@ -75,16 +88,18 @@ def plane_shapes(name: str, width: int, height: int) -> tuple[PlaneShape, ...]:
             "yuv422p10le, yuv444p12le, gray or gbrp"
         )
     square = av.VideoFormat(name, 64, 64).components
-    shifts = {part.plane: _shifts(part) for part in square}
+    shifts = {component.plane: _shifts(component) for component in square}
     return tuple(
-        PlaneShape(role, part.width, part.height, *shifts[part.plane], part.bits)
-        for role, part in by_plane
+        PlaneShape(
+            role, component.width, component.height, *shifts[component.plane], component.bits
+        )
+        for role, component in by_plane
     )
 
 
-def _shifts(part: av.video.format.VideoFormatComponent) -> tuple[int, int]:
-    """Return the log2 subsampling of a component of a 64x64 picture."""
-    return 6 - (part.width.bit_length() - 1), 6 - (part.height.bit_length() - 1)
+def _shifts(component: av.video.format.VideoFormatComponent) -> tuple[int, int]:
+    """Return log2 of the subsampling across and down, of a component of a 64x64 picture."""
+    return 6 - (component.width.bit_length() - 1), 6 - (component.height.bit_length() - 1)
 
 
 def _roles(fmt: av.VideoFormat) -> list[str]:

@@ -1,4 +1,4 @@
-"""Picture objects of other libraries as frames, and drawn frames as such objects."""
+"""Pictures of other libraries as frames, and output frames as such pictures: PyAV, numpy, torch."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, Made, Planes, PlaneShape, VideoInfo
-from ltxfilter.media.avframe import Copies, color_of, view
-from ltxfilter.media.container.decode import reshape
+from ltxfilter.media.avframe import FrameCopier, color_of, reshape, view
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
 from ltxfilter.media.pyav_compat import time_base_of
 
-TOP = 65535  # code that stands for 1 in pictures of floats
+FLOAT_ONE = 65535  # the code that stands for 1 in pictures of floats
 
 
 class FramePictures:
     """Pictures as `av.VideoFrame`s of any format that has a planar twin."""
 
     def __init__(self) -> None:
-        self._copies = Copies()
-        self._format = ""  # as pushed
-        self._planar = ""  # as drawn
+        self._copier = FrameCopier()
+        self._format = ""  # of the pictures that are pushed, by FFmpeg's name
+        self._planar = ""  # the planar format of the same samples
 
     def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
-        """Describe a stream that begins with `picture`. Raises InputError.
+        """Describe a stream that begins with `picture`.
 
-        rate: frames per second, or None to go by the frame's duration.
+        rate: frames per second; None goes by the picture's duration. Raises InputError for a format
+        that cannot be held.
         """
         self._format = picture.format.name
         self._planar = planar_name(self._format)
@@ -44,8 +44,17 @@ class FramePictures:
             color=color_of(picture),
         )
 
+    def time_of(self, picture: Any) -> Fraction | None:
+        """Return the seconds at which `picture` is shown; None if it does not say."""
+        if picture.pts is None or not picture.time_base:
+            return None
+        return Fraction(picture.pts * time_base_of(picture))
+
     def frame(self, picture: Any, time: Fraction, info: VideoInfo) -> Frame:
-        """Return `picture` as a frame whose origin it is. Raises InputError if it is unlike."""
+        """Return `picture` as a frame shown at `time`, seconds.
+
+        Raises InputError if it is unlike the first one.
+        """
         shape = picture.width, picture.height, picture.format.name
         if shape != (info.width, info.height, self._format):
             raise InputError(
@@ -63,12 +72,28 @@ class FramePictures:
     def picture(self, frame: Frame, info: VideoInfo) -> Any:
         """Return an output frame as a new `av.VideoFrame`; a source frame shares its samples."""
         if frame.made is not Made.INTERPOLATED:
-            return self._copies.share(frame.origin)
-        base = self._as_planar(frame.origin)
-        drawn = self._copies.redraw(base, frame.planes, info.layout)
-        if base is frame.origin:
-            return drawn
-        return reshape(drawn, info.width, info.height, self._format)
+            return self._copier.share(frame.origin)
+        decoded = self._as_planar(frame.origin)
+        made = self._copier.with_planes(decoded, frame.planes, info.layout)
+        if decoded is frame.origin:
+            return made
+        return reshape(made, info.width, info.height, self._format)
+
+    def stamped_picture(
+        self, frame: Frame, info: VideoInfo, number: int, rate: Fraction | None
+    ) -> Any:
+        """Return an output frame as a new `av.VideoFrame` with its pts and time base set.
+
+        number: of the output frame, from 0. rate: frames per second; pts counts in 1 / rate then.
+        None keeps the frame's own time, in half ticks of the source.
+        """
+        picture = self.picture(frame, info)
+        if rate is not None:
+            picture.pts, picture.time_base = number, 1 / rate
+            return picture
+        time_base = time_base_of(frame.origin) / 2
+        picture.pts, picture.time_base = round(frame.time / time_base), time_base
+        return picture
 
     def _as_planar(self, picture: Any) -> Any:
         """Return `picture` itself where its samples are planar; "yuvj" only names a range."""
@@ -78,10 +103,17 @@ class FramePictures:
 
 
 class ArrayPictures:
-    """Pictures as numpy arrays, or as torch tensors, which stay on their device."""
+    """Pictures as numpy arrays, or as torch tensors, which stay on their device.
+
+    Shapes are [H, W], [H, W, C] or [C, H, W] with C of 1, 3 (RGB) or 4 (RGBA); samples are uint8,
+    uint16, or floats from 0 to 1.
+    """
 
     def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
-        """Describe a stream of such arrays. Raises InputError."""
+        """Describe a stream of pictures like this one. Raises InputError.
+
+        rate: frames per second, if known.
+        """
         planes = self._planes(picture)
         depth = 8 if planes[0].dtype == np.uint8 else 16
         roles = {1: "y", 3: "rgb", 4: "rgba"}[len(planes)]
@@ -91,7 +123,10 @@ class ArrayPictures:
         return VideoInfo(width, height, f"{roles}{depth}", layout, rate, interval)
 
     def frame(self, picture: Any, time: Fraction, info: VideoInfo) -> Frame:
-        """Return `picture` as a frame. Raises InputError."""
+        """Return `picture` as a frame shown at `time`, seconds.
+
+        Raises InputError if it is unlike the first one.
+        """
         planes = self._planes(picture)
         expected = [((shape.height, shape.width), shape.dtype) for shape in info.layout]
         if [(plane.shape, plane.dtype) for plane in planes] != expected:
@@ -102,7 +137,7 @@ class ArrayPictures:
         return Frame(time, planes, origin=picture)
 
     def picture(self, frame: Frame, info: VideoInfo) -> Any:  # noqa: ARG002
-        """Return a source picture itself, or a drawn one of its kind."""
+        """Return a source picture itself, or an interpolated one of its kind."""
         like = frame.origin
         if frame.made is not Made.INTERPOLATED:
             return like
@@ -111,17 +146,20 @@ class ArrayPictures:
             return _as_tensor(frame.planes, axis, like)
         array = frame.planes[0] if axis is None else np.stack(frame.planes, axis)
         if like.dtype.kind == "f":
-            array = (array / np.float32(TOP)).astype(np.float32)
+            array = (array / np.float32(FLOAT_ONE)).astype(np.float32)
         return array.astype(like.dtype, copy=False)
 
     def _planes(self, picture: Any) -> Planes:
-        """Return the channels as [H, W] planes of uint8 or uint16. Raises InputError."""
+        """Return the channels as [H, W] planes of uint8 or uint16.
+
+        Raises InputError for what is no picture.
+        """
         if not isinstance(picture, np.ndarray):
             planes: Planes = _tensor_planes(picture)
             return planes
         axis, array = _channel_axis(picture), picture
         if array.dtype.kind == "f":
-            array = np.rint(np.clip(array, 0, 1) * np.float32(TOP)).astype(np.uint16)
+            array = np.rint(np.clip(array, 0, 1) * np.float32(FLOAT_ONE)).astype(np.uint16)
         if array.dtype not in (np.uint8, np.uint16):
             raise InputError(f"pictures of {array.dtype}; use uint8, uint16 or floats from 0 to 1")
         if axis is None:
@@ -130,7 +168,7 @@ class ArrayPictures:
 
 
 def _tensor_planes(picture: Any) -> Any:
-    """Return the channels of a torch tensor, where it lies. Raises InputError."""
+    """Return the channels of a torch tensor as planes on its device. Raises InputError."""
     if not hasattr(picture, "detach"):
         raise InputError(f"{type(picture).__name__} is neither a numpy array nor a torch tensor")
     import torch
@@ -139,7 +177,7 @@ def _tensor_planes(picture: Any) -> Any:
 
     codes = picture.detach()
     if codes.is_floating_point():
-        codes = (codes.float().clamp(0, 1) * TOP).round().to(torch.int32)
+        codes = (codes.float().clamp(0, 1) * FLOAT_ONE).round().to(torch.int32)
     elif codes.dtype == torch.uint16:
         codes = codes.to(torch.int32)
     elif codes.dtype != torch.uint8:
@@ -150,19 +188,22 @@ def _tensor_planes(picture: Any) -> Any:
 
 
 def _as_tensor(planes: Planes, axis: int | None, like: Any) -> Any:
-    """Return planes as a tensor of the kind of another, where that one lies."""
+    """Return planes as a tensor with the dtype of `like`, on its device.
+
+    axis: where the channels go; None for a single plane.
+    """
     import torch
 
     from ltxfilter.color import load_codes
 
     channels = [load_codes(plane, like.device) for plane in planes]
     codes = channels[0] if axis is None else torch.stack(channels, axis)
-    found: Any = codes / TOP if like.is_floating_point() else codes
-    return found.to(like.dtype)
+    tensor: Any = codes / FLOAT_ONE if like.is_floating_point() else codes
+    return tensor.to(like.dtype)
 
 
 def _channel_axis(picture: Any) -> int | None:
-    """Return where the channels are, None for a single plane. Raises InputError."""
+    """Return which axis has the channels; None for a single plane. Raises InputError."""
     shape = tuple(picture.shape)
     if len(shape) == 2:
         return None

@@ -7,21 +7,21 @@ import gc
 import av
 import numpy as np
 
-from ltxfilter.media.avframe import Copies, view
+from ltxfilter.media.avframe import FrameCopier, view
 from ltxfilter.media.pixfmt import plane_shapes
 
 
 def test_sharing_a_frame_leaves_nothing_to_the_garbage_collector():
     """A cycle per frame would let hundreds of frames pile up before it is found."""
-    copies = Copies()
+    copier = FrameCopier()
     shapes = plane_shapes("yuv420p", 64, 48)
-    copies.share(av.VideoFrame(64, 48, "yuv420p"))  # whatever is made once
+    copier.share(av.VideoFrame(64, 48, "yuv420p"))  # whatever is made once
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
             frame = av.VideoFrame(64, 48, "yuv420p")
-            shared = copies.share(frame)
+            shared = copier.share(frame)
             for ours, theirs in zip(view(shared, shapes), view(frame, shapes), strict=True):
                 assert np.shares_memory(ours, theirs)
             del frame, shared, ours, theirs

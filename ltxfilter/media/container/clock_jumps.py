@@ -1,4 +1,4 @@
-"""Transport streams whose clock starts anew within the file: parts joined end to end."""
+"""Transport streams whose clock starts anew within the file, since parts were joined end to end."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import av.container
 
 from ltxfilter.media.pyav_compat import time_base_of
 
-RESTARTING = {"mpegts", "mpeg"}  # formats whose timestamps may jump, as FFmpeg sees it
+JUMPING_FORMATS = {"mpegts", "mpeg"}  # whose timestamps may jump, as FFmpeg sees it
 FORWARD = 10  # seconds; a longer jump is another clock (FFmpeg's dts_delta_threshold)
 BACKWARD = Fraction(1, 10)  # seconds; decoding times never go back within one clock
 
 
-class Restarts:
+class ClockJumps:
     """Moves the packets that follow a jump of the clock so that they go on where it stopped.
 
     All streams move together. It must see every packet of the container, in order.
-    on_jump: called with the seconds at which the clock jumps.
     """
 
     def __init__(self, on_jump: Callable[[Fraction], None] | None = None) -> None:
+        """Begin a container. on_jump: called with the seconds at which the clock jumps."""
         self._on_jump = on_jump
         self._offset = Fraction(0)  # seconds added to what the file says
         self._latest: dict[int, Fraction] = {}  # decoding time per stream, as moved

@@ -4,30 +4,97 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import av
-import av.filter
 
+from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
-from ltxfilter.media.container.demux import MAX_PIXELS
-from ltxfilter.media.pixfmt import planar_name
+from ltxfilter.media.container.open_video import OpenVideo
+from ltxfilter.media.deinterlace import Deinterlacer
+from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
+from ltxfilter.options import InputOptions, available_threads
 
 log = logging.getLogger("ltxfilter.media")
 
-REORDER = 4  # frames a decoder holds to put them in order
-LEAP = 10  # seconds; a frame this far from the one before is looked at twice
+REORDER = 4  # frames that a decoder holds, at most, to put them in order
+PARSED = 2  # frames until demuxer and parser know that one has ended, measured with mpegts
+MAX_THREADS = 8  # of the decoder: each one holds a frame
+LEAP = 10  # seconds; a frame this far from the one before may have a damaged timestamp
 
-Timed = tuple[Fraction, av.VideoFrame, bool]  # seconds, picture, whether it begins a splice
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """A frame in the stream's first size and planar format."""
+
+    picture: av.VideoFrame
+    spliced: bool  # True if size or format of the stream changed just before it
 
 
-class Decoder:
-    """Decodes the packets of one stream, going on past those that do not decode."""
+@dataclass(frozen=True, slots=True)
+class TimedFrame:
+    """A decoded frame and when it is shown."""
+
+    time: Fraction  # seconds on the container's clock
+    picture: av.VideoFrame
+    spliced: bool  # as in DecodedFrame
+
+
+class VideoDecoder:
+    """Turns the packets of a video stream into frames of one size and planar format."""
+
+    def __init__(
+        self,
+        opened: OpenVideo,
+        options: InputOptions,
+        counts: SourceCounts,
+        name: str,
+    ) -> None:
+        """Get ready to decode. counts: where damage is counted. name: for messages."""
+        threads = options.threads or min(MAX_THREADS, available_threads())
+        self.held_frames = threads + REORDER  # at most
+        self._context = opened.stream.codec_context
+        self._packets = PacketDecoder(opened.stream, threads, counts)
+        self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
+        self._deinterlaces = options.deinterlace == "on"
+        self._shaper = Shaper(name)
+
+    @property
+    def delay(self) -> int:
+        """Later frames that it wants before it lets one go; none where nothing is coded."""
+        own = int(self._deinterlaces)
+        if self._context.name == "rawvideo":
+            return own
+        reordered = REORDER if self._context.has_b_frames else 0
+        return own + PARSED + self._context.thread_count - 1 + reordered
+
+    def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
+        """Yield the frames of `packets`; an empty packet, or None, drains the decoder."""
+        for packet in packets:
+            for decoded in self._packets.decode(packet):
+                for frame in self._deinterlacer.push(decoded):
+                    yield self._shaper.shape(frame)
+        for frame in self._deinterlacer.drain():
+            yield self._shaper.shape(frame)
+
+    def is_damaged(self, picture: av.VideoFrame) -> bool:
+        """Return True if a frame was decoded from damaged data."""
+        return picture.is_corrupt or picture.pts in self._packets.damaged
+
+    def lost_before(self, time: Fraction) -> bool:
+        """Return True if packets shown before `time`, seconds, did not decode; once for each."""
+        return self._packets.lost_before(time)
+
+
+class PacketDecoder:
+    """Decodes the packets of one stream, and goes on past those that do not decode."""
 
     def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
         self.damaged: set[int | None] = set()  # pts of packets that arrived damaged
-        self._lost: list[int] = []  # of packets that did not decode
+        self._lost: list[int] = []  # pts of packets that did not decode
         self._counts = counts
         self._stream = stream
         context = stream.codec_context
@@ -49,97 +116,30 @@ class Decoder:
                 self._lost.append(packet.pts)
             return []
         for frame in frames:
-            if not frame.time_base:  # PyAV 18 forgets it when draining
+            if not frame.time_base:  # PyAV forgets it when draining
                 frame.time_base = time_base_of(self._stream)
         return frames
 
     def lost_before(self, time: Fraction) -> bool:
-        """Say whether packets shown before `time`, seconds, were lost; each counts once."""
+        """Return True if packets shown before `time`, seconds, were lost; each counts once."""
         base = time_base_of(self._stream)
         later = [pts for pts in self._lost if pts * base > time]
         lost, self._lost = len(later) < len(self._lost), later
         return lost
 
 
-class Deinterlacer:
-    """Turns pictures made of two fields into one picture each, from the first one on.
-
-    mode: "on" takes every picture for interlaced, "auto" believes the decoder, "off" does nothing.
-    """
-
-    def __init__(self, mode: str, expected: bool, stream: av.VideoStream) -> None:
-        self._mode = mode
-        self._expected = expected
-        self._stream = stream
-        self._graph: av.filter.Graph | None = None
-        self._shape = (0, 0, "")  # of the pictures that the graph takes
-
-    def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
-        """Yield the frames that are ready once `frame` is known."""
-        if self._graph is None and not self._needed(frame):
-            yield frame
-            return
-        shape = (frame.width, frame.height, frame.format.name)
-        if shape != self._shape:
-            if self._graph is None:
-                log.warning("interlaced video: it is deinterlaced; --deinterlace off leaves it")
-            yield from self.drain()
-            self._graph, self._shape = self._build(frame), shape
-        assert self._graph is not None
-        self._graph.vpush(frame)
-        yield from self._pull()
-
-    def drain(self) -> Iterator[av.VideoFrame]:
-        """Yield what is left at the end of the stream."""
-        if self._graph is not None:
-            self._graph.vpush(None)
-            yield from self._pull()
-
-    def _needed(self, frame: av.VideoFrame) -> bool:
-        return self._mode == "on" or (
-            self._mode == "auto" and (frame.interlaced_frame or self._expected)
-        )
-
-    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        source = graph.add(
-            "buffer",
-            video_size=f"{frame.width}x{frame.height}",
-            pix_fmt=frame.format.name,
-            time_base=str(frame.time_base),
-            pixel_aspect="1/1",
-            colorspace=str(int(frame.colorspace)),
-            range=str(int(frame.color_range)),
-        )
-        which = "all" if self._mode == "on" else "interlaced"
-        graph.link_nodes(
-            source, graph.add("bwdif", mode="send_frame", deint=which), graph.add("buffersink")
-        ).configure()
-        return graph
-
-    def _pull(self) -> Iterator[av.VideoFrame]:
-        assert self._graph is not None
-        while True:
-            try:
-                yield self._graph.vpull()
-            except (BlockingIOError, EOFError):
-                return
-
-
 class Shaper:
-    """Gives every frame the planar format and the size of the first one."""
+    """Gives every frame the size of the first one, and the planar format of its samples."""
 
     def __init__(self, name: str) -> None:
+        """Begin a stream. name: what messages call it."""
         self._name = name
-        self._shape: tuple[int, int, str] | None = None  # of the first frame
-        self._previous: tuple[int, int, str] | None = None  # as decoded
+        self._shape: tuple[int, int, str] | None = None  # of every frame that it returns
+        self._previous: tuple[int, int, str] | None = None  # of the latest frame, as decoded
         self._warned = False
 
-    def shape(self, frame: av.VideoFrame) -> tuple[av.VideoFrame, bool]:
-        """Return the frame and whether it is the first one after a change of size or format.
-
-        Nobody else holds the frame yet, so that it may be reformatted.
-        """
+    def shape(self, frame: av.VideoFrame) -> DecodedFrame:
+        """Return the frame in the stream's shape. Nobody else may hold it: it may be converted."""
         decoded = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = (frame.width, frame.height, planar_name(frame.format.name))
@@ -154,47 +154,37 @@ class Shaper:
                 *decoded,
             )
         if decoded == self._shape:
-            return frame, spliced
+            return DecodedFrame(frame, spliced)
         width, height, pix_fmt = self._shape
-        return reshape(frame, width, height, pix_fmt), spliced
+        return DecodedFrame(reshape(frame, width, height, pix_fmt), spliced)
 
 
-def ascending(frames: Iterable[Timed], counts: SourceCounts) -> Iterator[Timed]:
-    """Yield the frames whose time advances; drop and count the others.
+def ascending(frames: Iterable[TimedFrame], counts: SourceCounts) -> Iterator[TimedFrame]:
+    """Yield the frames whose time advances; drop the others and count them in `counts`.
 
-    A leap that the next frame takes back was a damaged stamp: then it is the leap that is dropped,
-    and not everything after it. The mark of a splice moves on to the next frame.
+    A leap that the next frame takes back was a damaged timestamp: then the frame that leapt is
+    dropped, and not everything after it. The mark of a splice moves on to the next frame.
     """
     last: Fraction | None = None
-    leap: Timed | None = None
+    leap: TimedFrame | None = None  # a frame that is held until the next one shows what it was
     spliced_before = False
-    for time, picture, spliced in frames:
-        spliced_before |= spliced
+    for frame in frames:
+        time = frame.time
+        spliced_before |= frame.spliced
         if leap is not None:
-            if last is None or not last < time < leap[0]:
+            if last is None or not last < time < leap.time:
                 yield leap
-                last, spliced_before = leap[0], spliced
+                last, spliced_before = leap.time, frame.spliced
             else:
                 counts.out_of_order += 1
-                spliced_before |= leap[2]
+                spliced_before |= leap.spliced
             leap = None
         if last is not None and time <= last:
             counts.out_of_order += 1
         elif last is not None and time - last > LEAP:
-            leap, spliced_before = (time, picture, spliced_before), False
+            leap, spliced_before = replace(frame, spliced=spliced_before), False
         else:
-            yield time, picture, spliced_before
+            yield replace(frame, spliced=spliced_before) if spliced_before else frame
             last, spliced_before = time, False
     if leap is not None:
         yield leap
-
-
-def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
-    """Return `frame` at a size and in a format, its colour tags and code range unchanged."""
-    full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
-    span = 2 if full else 1
-    shaped = frame.reformat(
-        width, height, pix_fmt, src_color_range=span, dst_color_range=span, interpolation="BICUBIC"
-    )
-    shaped.color_range = 2 if full else int(frame.color_range)
-    return shaped

@@ -15,9 +15,10 @@ import av.container
 import av.stream
 
 from ltxfilter.errors import InputError
-from ltxfilter.media.container.clock_jumps import RESTARTING, Restarts
-from ltxfilter.media.pipe.libav_io import Reader
+from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
+from ltxfilter.media.pixfmt import MAX_PIXELS, check_size
 from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, time_base_of
 from ltxfilter.options import InputOptions
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.media")
 
-MAX_PIXELS = 2 * 8192 * 4320  # of one picture
-SEEK_LEAD = 1  # seconds that a frame is decoded before it is shown, at most; what libav goes by
-READ_SIZE = 1 << 20  # bytes asked from a Python file at a time
+SEEK_LEAD = 1  # seconds; a frame is decoded at most so long before it is shown, libav assumes
+READ_SIZE = 1 << 20  # bytes that a pipe is asked for at a time
+FILE_READ_SIZE = 32768  # bytes; FFmpeg's own default
 
 # Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
 # sequences, devices, network protocols, and `tty`, which takes any text for video.
@@ -54,13 +55,14 @@ NO_INDEX = (
 
 def open_container(
     options: InputOptions,
-    file: Any = None,
+    file: Readable | None = None,
     format_name: str | None = None,
     hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
-    """Open `options.path`, or `file` in its place. Raises InputError.
+    """Open `options.path`, or `file` in its place. Raises InputError, Stopped.
 
-    Only formats in DEMUXERS are let in, unless `format_name` names another.
+    Only formats in DEMUXERS are let in, unless `format_name` names another. hwaccel: what is to
+    decode, if not the CPU.
     """
     name = display_name(options)
     named = set(format_name.split(",")) if format_name else set()
@@ -75,7 +77,7 @@ def open_container(
                 "format_whitelist": ",".join(sorted(DEMUXERS | named)),
                 "max_pixels": str(MAX_PIXELS),
             },
-            buffer_size=READ_SIZE if file is not None else 32768,
+            buffer_size=FILE_READ_SIZE if file is None else READ_SIZE,
             hwaccel=hwaccel,
         )
     except av.error.FileNotFoundError:
@@ -95,12 +97,12 @@ def video_stream(container: av.container.InputContainer, name: str) -> av.VideoS
     """Return the first stream of moving pictures. Raises InputError if there is none."""
     moving = [stream for stream in container.streams.video if not is_cover(stream)]
     if not moving:
-        what = "no video stream, only a cover picture" if container.streams.video else None
-        raise InputError(f"{name}: {what or 'no video stream'}")
+        only = ", only a cover picture" if container.streams.video else ""
+        raise InputError(f"{name}: no video stream{only}")
     stream = moving[0]
     if stream.codec_context is None:
         raise InputError(f"{name}: FFmpeg has no decoder for its video")
-    check_size(stream.codec_context.width, stream.codec_context.height, name)
+    check_size(name, stream.codec_context.width, stream.codec_context.height)
     return stream
 
 
@@ -109,32 +111,23 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def check_size(width: int, height: int, name: str) -> None:
-    """Raise InputError if a picture of this size must not be allocated."""
-    if width * height > MAX_PIXELS:
-        raise InputError(
-            f"{name}: a picture of {width}x{height} is too large; at most {MAX_PIXELS} pixels "
-            "are accepted"
-        )
-
-
 def packets_of(
     container: av.container.InputContainer,
     *streams: av.stream.Stream,
     on_jump: Callable[[Fraction], None] | None = None,
 ) -> Iterator[av.Packet[Any]]:
-    """Yield the packets of some streams, at last an empty one for each to drain its decoder.
+    """Yield the packets of some streams, and at last an empty one for each to drain its decoder.
 
     on_jump: called with the seconds at which the container's clock started anew.
     """
-    with suppress(IndexError):  # PyAV's, at the end, where more streams appeared on the way
-        if container.format.name not in RESTARTING:
+    with suppress(IndexError):  # PyAV raises it at the end where more streams appeared on the way
+        if container.format.name not in JUMPING_FORMATS:
             yield from container.demux(*streams)
             return
         wanted = {stream.index for stream in streams}
-        restarts = Restarts(on_jump)
+        jumps = ClockJumps(on_jump)
         for packet in container.demux():
-            restarts.place(packet)
+            jumps.place(packet)
             if packet.stream_index in wanted:
                 yield packet
 
@@ -142,10 +135,9 @@ def packets_of(
 def seek_before(
     container: av.container.InputContainer, stream: av.VideoStream, time: Fraction
 ) -> None:
-    """Go to an I-frame shown at or before `time`, seconds on the container's clock.
+    """Go to an I-frame that is shown at or before `time`, seconds on the container's clock.
 
-    Containers without an index land anywhere, so that the place is looked at and left again. Where
-    libav cannot seek, reading goes on from where it is, which is the beginning.
+    Where libav cannot seek, reading goes on from where it is, which is the beginning.
     """
     with suppress(av.FFmpegError):
         _seek_before(container, stream, time)
@@ -154,27 +146,32 @@ def seek_before(
 def _seek_before(
     container: av.container.InputContainer, stream: av.VideoStream, time: Fraction
 ) -> None:
+    """Do what `seek_before` says. Raises av.FFmpegError where libav cannot seek.
+
+    A container without an index may land anywhere. So the place is looked at, and where it lies too
+    late, an earlier one is tried.
+    """
     base = time_base_of(stream)
-    zero = (container.start_time or 0) * LIBAV_TICK
-    lead = SEEK_LEAD if container.format.name in RESTARTING else 0
-    back = Fraction(0)
+    first = (container.start_time or 0) * LIBAV_TICK
+    lead = SEEK_LEAD if container.format.name in JUMPING_FORMATS else 0
+    back = Fraction(0)  # seconds
     while True:
-        target = max(time - back, zero)
+        target = max(time - back, first)
         place = int((target - lead) / base)
         container.seek(place, stream=stream)
         shown = (
-            p.pts * base
-            for p in packets_of(container, stream)
-            if p.is_keyframe and p.pts is not None
+            packet.pts * base
+            for packet in packets_of(container, stream)
+            if packet.is_keyframe and packet.pts is not None
         )
-        if next(shown, time + 1) <= time or target == zero:
+        if next(shown, time + 1) <= time or target == first:
             container.seek(place, stream=stream)
             return
         back = 2 * back + 1
 
 
 def _check_readable(path: str, named: set[str]) -> None:
-    """Raise InputError for what libav would report less clearly."""
+    """Raise InputError for what libav would report less clearly. named: formats that -f names."""
     if named - DEMUXERS:
         return  # a device, a pattern or a graph need not be a file
     if Path(path).is_dir():
@@ -184,12 +181,15 @@ def _check_readable(path: str, named: set[str]) -> None:
 
 
 def _url(path: str, named: set[str]) -> str:
-    """Return `path` such that libav takes it for a file, whatever its name looks like."""
+    """Return `path` such that libav takes it for a file, whatever its name looks like.
+
+    named: formats that -f names; one of a device or a playlist takes its path as it is.
+    """
     return path if named - DEMUXERS else "file:" + path
 
 
-def _why(options: InputOptions, file: Any, error: Exception) -> str:
-    """Say why a container could not be opened."""
+def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
+    """Say why a container could not be opened; error: what libav said."""
     if isinstance(error, av.error.EOFError):
         return "no video frames: it ends with its header, or within"
     prefix = _prefix(options.path) if file is None else b""

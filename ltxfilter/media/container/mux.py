@@ -15,37 +15,48 @@ import av.container
 
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
-from ltxfilter.media.base import StreamPlan
-from ltxfilter.media.container.copied_streams import CopiedStreams, lasting_tags, read_again
-from ltxfilter.media.container.demux import open_container
-from ltxfilter.media.container.source import ContainerSource
+from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
 from ltxfilter.media.encoding.side_data import display_matrix_of
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
-from ltxfilter.media.pyav_compat import fraction, open_output, time_base_of
+from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
-LEAST_CLOCK = Fraction(1, 90000)  # seconds; an output without a rate is at least as fine
-TELLING_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
-TELLING_MUXERS = {*MOV_FAMILY, "nut"}  # nut: see nut.py
-BUFFER = 1 << 20  # bytes given to a Python file at a time
+LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate is at least as fine
+# What can say that pixels are not square. nut: see pipe/nut_aspect.py.
+ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
+ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
 
 @dataclass(frozen=True, slots=True)
 class MuxPlan:
     """What goes into a container, as far as it is known before the first frame."""
 
-    muxer: str  # FFmpeg's name
-    muxer_options: Mapping[str, str]  # the user's
-    recipe: EncoderSettings
+    muxer: str
+    """FFmpeg's name of the format."""
+
+    muxer_options: Mapping[str, str]
+    """What the user tells the muxer."""
+
+    settings: EncoderSettings
+    """How the video is encoded."""
+
     info: VideoInfo
-    rate: Fraction | None  # frames per second; None: their own times
-    source: ContainerSource | None  # whose other streams go along
-    plan: tuple[StreamPlan, ...]
+    """What the frames have in common."""
+
+    rate: Fraction | None
+    """Frames per second; None: the frames keep their own times."""
+
+    others: OtherStreams | None
+    """What the source carries beside the video, if anything."""
+
+    streams: tuple[StreamPlan, ...]
+    """What becomes of each stream of the input; empty if that carries video only."""
 
     @property
     def nominal_rate(self) -> Fraction:
-        """The rate to tell an encoder: for a variable one, twice the source's usual."""
+        """The rate to tell an encoder, frames per second; see `nominal_rate`."""
         return self.rate or nominal_rate(self.info)
 
     @property
@@ -56,9 +67,8 @@ class MuxPlan:
     @property
     def clock(self) -> Fraction:
         """Seconds per tick of the output: the source's and the output's times are whole ticks."""
-        base = LEAST_CLOCK
-        if self.source is not None and self.source.stream.time_base:
-            base = time_base_of(self.source.stream)
+        source_base = None if self.others is None else self.others.video_time_base
+        base = source_base or LEAST_CLOCK
         if self.muxer == "avi":
             return self.encoder_clock if self.rate else base
         if self.rate is None:
@@ -68,9 +78,10 @@ class MuxPlan:
 
     @property
     def options(self) -> dict[str, str]:
-        """What the muxer is told."""
+        """What the muxer is told: our defaults, and the user's own words."""
         ours = {"max_interleave_delta": "500000", "flush_packets": "1"}
-        if self.muxer in MOV_FAMILY and not self._has_cover:  # in fragments its track would stay
+        has_cover = self.others is not None and self.others.has_cover(self.streams)
+        if self.muxer in MOV_FAMILY and not has_cover:  # fragments would keep a cover's track
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
             ours |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
         return {**ours, **self.muxer_options}
@@ -78,17 +89,15 @@ class MuxPlan:
     @property
     def loses_aspect(self) -> bool:
         """True if the sample aspect is lost: PyAV cannot tell muxers, so the codec has to."""
-        tells = self.recipe.codec in TELLING_CODECS or self.muxer in TELLING_MUXERS
+        tells = self.settings.codec in ASPECT_CODECS or self.muxer in ASPECT_MUXERS
         return self.info.sample_aspect != 1 and not tells
-
-    @property
-    def _has_cover(self) -> bool:
-        covers = {} if self.source is None else self.source.covers
-        return any(plan.action == "copy" and plan.index in covers for plan in self.plan)
 
 
 def nominal_rate(info: VideoInfo) -> Fraction:
-    """Return about how many frames per second an output with the frames' own times has."""
+    """Return about how many frames per second an output with the frames' own times has.
+
+    That is twice the source's usual rate, since every interval is halved.
+    """
     rate = 2 / info.interval if info.interval else Fraction(60)
     return rate.limit_denominator(1 << 30)
 
@@ -96,81 +105,71 @@ def nominal_rate(info: VideoInfo) -> Fraction:
 class Muxer:
     """An open container; libav's errors pass through, and nothing may be muxed after one."""
 
-    def __init__(self, layout: MuxPlan, target: Any, picture: av.VideoFrame | None) -> None:
+    def __init__(
+        self,
+        plan: MuxPlan,
+        target: Any,
+        decoded: av.VideoFrame | None,
+        start: Fraction = Fraction(0),
+    ) -> None:
         """Create the streams and write the header.
 
-        target: URL or writable file. picture: the first decoded frame, whose lasting side data
-        goes into the header.
+        target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
+        into the header. start: seconds of output at which the encoder's tick 0 is shown.
         """
-        self._layout = layout
-        self._copied: CopiedStreams | None = None
+        self.start = start
+        settings = plan.settings if decoded is None else plan.settings.with_hdr(decoded)
+        self._plan = replace(plan, settings=settings)
+        self._copied: StreamCopy | None = None
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
-        recipe = layout.recipe if picture is None else layout.recipe.with_hdr(picture)
-        self._layout = layout = replace(layout, recipe=recipe)
         self._out = open_output(
             target,
-            format=layout.muxer,
-            container_options=layout.options,
+            format=plan.muxer,
+            container_options=plan.options,
             buffer_size=BUFFER,
         )
-        matrix = None if picture is None else display_matrix_of(picture)
-        if layout.source is None:
+        matrix = None if decoded is None else display_matrix_of(decoded)
+        if plan.others is None:
             self._video = self._add_video(matrix)
         else:
-            self._add_all(layout.source, matrix)
+            self._add_all(plan.others, matrix)
         with ordinary_priority():
             self._out.start_encoding()
 
-    def encode(
-        self, picture: av.VideoFrame | None, origin: Fraction, patience: float = inf
-    ) -> None:
+    def start_copying(self) -> None:
+        """Begin to read the packets that are copied."""
+        if self._copied is not None:
+            self._copied.start()
+
+    def encode(self, picture: av.VideoFrame | None, patience: float = inf) -> None:
         """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.
 
-        origin: output seconds of the encoder's tick 0. patience: seconds after which no more
-        packets are asked for; see `lost`.
+        patience: seconds after which no more packets are asked for; see `first_lost`.
         """
-        clock, base = self._layout.encoder_clock, self._layout.clock
         deadline = monotonic() + patience
         if picture is not None and picture.pts is not None:
             self._inside.add(picture.pts)
         for packet in self._video.codec_context.encode_lazy(picture):
             assert packet.pts is not None
             self._inside.discard(packet.pts)
-            dts = packet.pts if packet.dts is None else packet.dts
-            shown, decoded = origin + packet.pts * clock, origin + dts * clock
-            lasting = clock if self._layout.rate else (packet.duration or 0) * clock
-            packet.pts, packet.dts = round(shown / base), round(decoded / base)
-            packet.duration = round(lasting / base)
-            packet.time_base, packet.stream = base, self._video
-            self.copy(decoded)
+            self.copy(self._place(packet))
             self._out.mux(packet)
             if monotonic() > deadline:
                 return
 
     @property
-    def lost(self) -> int | None:
+    def first_lost(self) -> int | None:
         """The tick of the first picture that went in and has not come out."""
         return min(self._inside, default=None)
 
     def copy(self, until: Fraction | None) -> None:
-        """Mux the copied packets up to `until` output seconds; None for all that are left."""
+        """Mux the copied packets up to `until`, seconds of output; None for all that are left."""
         if self._copied is not None:
             for packet in self._copied.until(until):
                 try:
                     self._out.mux(packet)
                 except av.error.InvalidDataError:  # libav's own filters found it damaged
-                    self._copied.damaged += 1
-
-    def read_copied(self) -> None:
-        """Start reading the packets to copy: from the source's queue, or from its file again."""
-        source, copied = self._layout.source, self._copied
-        if source is None or copied is None:
-            return
-        if not source.seekable:
-            copied.read_from(source.queue)
-        elif copied.indices:
-            again = open_container(source.options, None, source.options.format)
-            copied.read_from(read_again(again, copied.indices, *source.span))
+                    self._copied.count_damaged()
 
     def close(self) -> None:
         """Write the trailer."""
@@ -178,45 +177,51 @@ class Muxer:
             self._copied.close()
         self._out.close()
 
-    def _add_all(self, source: ContainerSource, matrix: tuple[int, ...] | None) -> None:
+    def _place(self, packet: av.Packet[av.VideoStream]) -> Fraction:
+        """Put an encoded packet onto the output's clock; return when it is decoded, in seconds."""
+        clock, base = self._plan.encoder_clock, self._plan.clock
+        assert packet.pts is not None
+        dts = packet.pts if packet.dts is None else packet.dts
+        shown, decoded = self.start + packet.pts * clock, self.start + dts * clock
+        duration = clock if self._plan.rate else (packet.duration or 0) * clock
+        packet.pts, packet.dts = round(shown / base), round(decoded / base)
+        packet.duration = round(duration / base)
+        packet.time_base, packet.stream = base, self._video
+        return decoded
+
+    def _add_all(self, others: OtherStreams, matrix: tuple[int, ...] | None) -> None:
         """Add all streams in the input's order, and what belongs to the file as a whole."""
-        self._copied = CopiedStreams(source.container, self._layout.plan, source.zero, *source.span)
-        for plan in self._layout.plan:
-            if plan.action == "draw":
+        self._copied = others.open_copy(self._plan.streams)
+        for stream in self._plan.streams:
+            if stream.action == "interpolate":
                 self._video = self._add_video(matrix)
-                self._video.metadata.update(lasting_tags(source.stream.metadata))
-                self._video.disposition = source.stream.disposition
             else:
-                self._copied.add(self._out, plan.index, source.covers.get(plan.index))
-        self._out.metadata.update(lasting_tags(source.container.metadata))
-        self._out.set_chapters(_chapters(source))
+                self._copied.add(self._out, stream.index)
+        others.copy_tags(self._out, self._video)
 
     def _add_video(self, matrix: tuple[int, ...] | None) -> av.VideoStream:
-        layout = self._layout
-        stream = self._out.add_stream(layout.recipe.codec, rate=layout.nominal_rate)
+        """Add the encoded stream. matrix: how to turn or flip it for display, if at all."""
+        plan = self._plan
+        stream = self._out.add_stream(plan.settings.codec, rate=plan.nominal_rate)
         assert isinstance(stream, av.VideoStream)
         configure(
-            stream.codec_context,
-            layout.recipe,
-            layout.info,
-            layout.encoder_clock,
-            layout.nominal_rate,
+            stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
         )
-        stream.time_base = layout.clock
+        stream.time_base = plan.clock
         if matrix is not None:
             stream.set_display_matrix(matrix)
         return stream
 
 
-def check_header(layout: MuxPlan, name: str) -> None:
+def check_header(plan: MuxPlan, name: str) -> None:
     """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
     buffer = io.BytesIO()
     try:
-        Muxer(layout, buffer, None)
+        Muxer(plan, buffer, None)
     except (av.FFmpegError, ValueError, OSError) as error:
-        kept = ", ".join(plan.codec for plan in layout.plan if plan.action == "copy")
+        kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
-            f"{name}: {layout.muxer} cannot hold {layout.recipe.codec} {layout.recipe.pix_fmt}"
+            f"{name}: {plan.muxer} cannot hold {plan.settings.codec} {plan.settings.pix_fmt}"
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error
@@ -247,17 +252,3 @@ class _Named(io.BytesIO):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-
-
-def _chapters(source: ContainerSource) -> list[Any]:
-    """Return the source's chapters, moved onto the output's clock and cut to what is kept."""
-    start, end = source.span
-    kept = []
-    for chapter in source.container.chapters():
-        base = fraction(chapter["time_base"]) or Fraction(1)
-        first = max(Fraction(chapter["start"] * base), start or source.zero)
-        last = chapter["end"] * base if end is None else min(chapter["end"] * base, end)
-        if first < last:
-            begin, until = ((t - source.zero) / base for t in (first, last))
-            kept.append({**chapter, "start": round(begin), "end": round(until)})
-    return kept

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from ltxfilter.errors import InputError, LtxFilterError, OutputError
-from ltxfilter.frame import Frame, Made
-from ltxfilter.media.avframe import Copies, from_planes
+from ltxfilter.frame import Frame, Made, VideoInfo
+from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
 from ltxfilter.media.base import Source, StreamPlan
-from ltxfilter.media.container.copied_streams import plan_streams, refuse_lost_audio
-from ltxfilter.media.container.decode import reshape
+from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
-from ltxfilter.media.container.source import ContainerSource
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import PartFile
 from ltxfilter.options import OutputOptions
@@ -44,40 +42,21 @@ class ContainerSink:
         """Check everything that can be checked before the first frame.
 
         rate: output frames per second; None takes the frames' own times. file: a writable pipe in
-        place of the path. Raises OptionError, OutputError.
+        place of the path. format: FFmpeg's name; None goes by `options`, then by the path. Raises
+        OptionError, OutputError.
         """
         self.name = "standard output" if options.path == "-" else options.path
-        self.info, self.rate = source.info, rate
-        self.plan: tuple[StreamPlan, ...] = ()
-        self._source = source
-        muxer = muxer_name(options, format)
-        self.recipe = encoder_settings(options, muxer, self.info, rate or nominal_rate(self.info))
-        self.held_bytes = self.recipe.held_bytes(self.info)
-        origin = source if isinstance(source, ContainerSource) else None
-        if origin is not None:
-            self.plan = plan_streams(origin.container, origin.stream, options, muxer)
-            refuse_lost_audio(self.plan, self.name)
-            origin.queue.want({plan.index for plan in self.plan if plan.action == "copy"})
-        self._layout = MuxPlan(
-            muxer, options.muxer, self.recipe, self.info, rate, origin, self.plan
-        )
-        check_header(self._layout, self.name)
-        if self._layout.loses_aspect:
-            log.warning(
-                "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
-                self.name,
-                self.recipe.codec,
-                self.info.sample_aspect,
-            )
+        self._source_name = source.name
+        self.mux_plan = self._plan(options, source, rate, format)
+        self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
+        self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
         self._file = file
         self._part = (
             PartFile(options.path, options.overwrite, source.name) if file is None else None
         )
-        self._copies = Copies()
+        self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
+        self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
-        self._origin = Fraction(0)  # output seconds of the first frame
-        self._first = Fraction(0)  # its time on the source's clock
-        self._ticks = -1  # of the last frame, on the encoder's clock
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
         self._completed = False  # drained, with its trailer, as far as that went
         self._ended = False  # finished or closed
@@ -86,12 +65,10 @@ class ContainerSink:
         """Encode one frame. Raises OutputError, BrokenPipeError."""
         try:
             muxer = self._muxer or self._begin(frame)
-            picture = self._picture(frame)
-            ticks = round((frame.time - self._first) / self._layout.encoder_clock)
-            self._ticks = max(ticks, self._ticks + 1)
-            picture.pts, picture.time_base = self._ticks, self._layout.encoder_clock
+            picture = self._pictures.picture(frame)
+            self._stamps.stamp(picture, frame.time)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
-            muxer.encode(picture, self._origin)
+            muxer.encode(picture)
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
 
@@ -99,7 +76,7 @@ class ContainerSink:
         """Drain, complete the file and give it its final name. Raises InputError, OutputError."""
         if self._muxer is None:
             self.close()
-            raise InputError(f"{self._source.name}: no video frames")
+            raise InputError(f"{self._source_name}: no video frames")
         self._complete(self._muxer)
         if self._part is not None:
             self._part.complete()
@@ -120,7 +97,7 @@ class ContainerSink:
             return None
         if self._broken:
             return f"{self._part.part} holds what was written before"
-        return f"{self._part.part} holds the first {float(self._end(self._muxer)):.3f} s"
+        return f"{self._part.part} holds the first {float(self._kept(self._muxer)):.3f} s"
 
     def __enter__(self) -> Self:
         return self
@@ -128,31 +105,41 @@ class ContainerSink:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _plan(
+        self, options: OutputOptions, source: Source, rate: Fraction | None, given: str | None
+    ) -> MuxPlan:
+        """Choose encoder and streams, and check that the container takes them.
+
+        given: the format, if one is named. Raises OptionError, OutputError.
+        """
+        info, others = source.info, source.other_streams
+        muxer = muxer_name(options, given)
+        settings = encoder_settings(options, muxer, info, rate or nominal_rate(info))
+        streams: tuple[StreamPlan, ...] = ()
+        if others is not None:
+            streams = others.plan(options, muxer)
+            refuse_lost_audio(streams, self.name)
+            others.select(streams)
+        plan = MuxPlan(muxer, options.muxer, settings, info, rate, others, streams)
+        check_header(plan, self.name)
+        if plan.loses_aspect:
+            log.warning(
+                "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
+                self.name,
+                settings.codec,
+                info.sample_aspect,
+            )
+        return plan
+
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
-        source = self._layout.source
-        self._first = frame.time
-        self._origin = Fraction(0) if source is None else frame.time - source.zero
+        others = self.mux_plan.others
+        start = Fraction(0) if others is None else frame.time - others.zero
+        self._stamps.begin(frame.time)
         target = self._file if self._part is None else f"file:{self._part.part}"
-        self._muxer = Muxer(self._layout, target, frame.origin)
-        self._muxer.read_copied()
+        self._muxer = Muxer(self.mux_plan, target, frame.origin, start)
+        self._muxer.start_copying()
         return self._muxer
-
-    def _picture(self, frame: Frame) -> av.VideoFrame:
-        """Return what to encode: the decoded frame itself, or one made to look like it."""
-        if frame.origin is None:
-            picture = from_planes(frame.planes, self.info)
-        elif frame.made is Made.INTERPOLATED:
-            picture = self._copies.redraw(frame.origin, frame.planes, self.info.layout)
-        elif frame.made is Made.REPEATED:
-            picture = self._copies.share(frame.origin)
-        else:
-            picture = frame.origin
-        if picture.format.name == self.recipe.pix_fmt:
-            return picture
-        if picture is frame.origin:
-            picture = self._copies.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self.info.width, self.info.height, self.recipe.pix_fmt)
 
     def _complete(self, muxer: Muxer, patience: float | None = None) -> None:
         """Drain the encoder and the copied streams, and write the trailer; only once.
@@ -164,17 +151,17 @@ class ContainerSink:
         self._completed = True
         try:
             if not self._broken:
-                muxer.encode(None, self._origin, inf if patience is None else patience)
-                muxer.copy(None if patience is None else self._origin + self._end(muxer))
+                muxer.encode(None, inf if patience is None else patience)
+                muxer.copy(None if patience is None else muxer.start + self._kept(muxer))
             muxer.close()
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
 
-    def _end(self, muxer: Muxer) -> Fraction:
-        """Return at which second from the first picture the last one that was kept ends."""
-        if muxer.lost is not None:
-            return muxer.lost * self._layout.encoder_clock
-        return self._ticks * self._layout.encoder_clock + 1 / self._layout.nominal_rate
+    def _kept(self, muxer: Muxer) -> Fraction:
+        """Return how many seconds after the first frame's time the last kept frame ends."""
+        if muxer.first_lost is not None:
+            return muxer.first_lost * self.mux_plan.encoder_clock
+        return self._stamps.latest + 1 / self.mux_plan.nominal_rate
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's."""
@@ -182,3 +169,54 @@ class ContainerSink:
         if isinstance(error, BrokenPipeError):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
+
+
+class Pictures:
+    """Makes the pictures that an encoder takes out of the frames of one stream."""
+
+    def __init__(self, info: VideoInfo, pix_fmt: str) -> None:
+        """info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name."""
+        self._info = info
+        self._pix_fmt = pix_fmt
+        self._copier = FrameCopier()
+
+    def picture(self, frame: Frame) -> av.VideoFrame:
+        """Return what to encode: the decoded frame itself, or one made to look like it."""
+        decoded = frame.origin
+        if decoded is None:
+            picture = from_planes(frame.planes, self._info)
+        elif frame.made is Made.INTERPOLATED:
+            picture = self._copier.with_planes(decoded, frame.planes, self._info.layout)
+        elif frame.made is Made.REPEATED:
+            picture = self._copier.share(decoded)
+        else:
+            picture = decoded
+        if picture.format.name == self._pix_fmt:
+            return picture
+        if picture is decoded:
+            picture = self._copier.share(picture)  # reformatting touches the frame it reads
+        return reshape(picture, self._info.width, self._info.height, self._pix_fmt)
+
+
+class EncoderStamps:
+    """Counts the frames in ticks of an encoder, from the first one's time on; never one twice."""
+
+    def __init__(self, clock: Fraction) -> None:
+        """clock: seconds per tick."""
+        self._clock = clock
+        self._first = Fraction(0)  # seconds on the source's clock
+        self._ticks = -1  # of the latest frame
+
+    @property
+    def latest(self) -> Fraction:
+        """Seconds from the first frame to the latest one."""
+        return self._ticks * self._clock
+
+    def begin(self, time: Fraction) -> None:
+        """Take `time`, seconds on the source's clock, for tick 0."""
+        self._first = time
+
+    def stamp(self, picture: av.VideoFrame, time: Fraction) -> None:
+        """Stamp a picture that is shown at `time`, seconds on the source's clock."""
+        self._ticks = max(round((time - self._first) / self._clock), self._ticks + 1)
+        picture.pts, picture.time_base = self._ticks, self._clock

@@ -1,7 +1,7 @@
-"""Streams as PyAV wants them: after one error it is told of the end, for it prints the second.
+"""File objects for PyAV that fail once: after an error they have ended.
 
 libav often asks again after an error. PyAV can hold one exception until libav returns; it prints
-those in excess, and a read that was cancelled would wait once more.
+any further one, and a read that was cancelled would wait once more.
 """
 
 from __future__ import annotations
@@ -10,15 +10,27 @@ from typing import Protocol
 
 
 class Readable(Protocol):
-    """What gives bytes."""
+    """A stream to read from."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none at the end."""
         ...
 
 
+class InputStream(Readable, Protocol):
+    """A stream to read from whose owner can end a waiting read."""
+
+    def cancel(self) -> None:
+        """Make a waiting read, and every later one, raise Stopped soon."""
+        ...
+
+    def close(self) -> None:
+        """Release it; calling it twice does nothing."""
+        ...
+
+
 class Writable(Protocol):
-    """What takes bytes."""
+    """A stream to write to."""
 
     def write(self, data: bytes, /) -> int:
         """Take all of `data`; return its size."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 
-SNIFF_BYTES = 376  # two MPEG-TS packets
+from ltxfilter.media.format_names import Y4M
 
-Y4M = "yuv4mpegpipe"
-RAW = "rawvideo"
+SNIFF_BYTES = 376  # two MPEG-TS packets
 
 # A prefix no picture begins with by chance -> FFmpeg's demuxer.
 MAGIC = (

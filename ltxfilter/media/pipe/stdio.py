@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-STDIN_NAMES = frozenset({"-", "pipe:", "pipe:0"})
-STDOUT_NAMES = frozenset({"-", "pipe:", "pipe:1"})
 BINARY = getattr(os, "O_BINARY", 0)
 PIPE_BYTES = 1 << 20  # what pipes are enlarged to; the most that Linux allows everyone
 

@@ -1,1 +1,1 @@
-"""Video without a container: y4m and rawvideo, and what feeds our pipe."""
+"""Raw video: y4m and headerless rawvideo, and the ffmpeg that feeds our pipe."""

@@ -1,4 +1,4 @@
-"""Bare frames: what y4m and rawvideo have in common, planes one after another on a byte stream."""
+"""What y4m and rawvideo have in common: frames that are not encoded, one after another."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ import numpy as np
 
 from ltxfilter.errors import InputError, OptionError, OutputError
 from ltxfilter.frame import Frame, Planes, VideoInfo
-from ltxfilter.media.base import Source, SourceCounts, StreamPlan
-from ltxfilter.media.container.copied_streams import NOT_ASKED, plan_streams
-from ltxfilter.media.container.deinterlace import DEINTERLACER_FRAMES, deinterlaced
-from ltxfilter.media.container.demux import MAX_PIXELS
-from ltxfilter.media.container.source import ContainerSource
+from ltxfilter.media import pixfmt
+from ltxfilter.media.base import NOT_ASKED, FrameTimes, Source, SourceCounts, StreamPlan
+from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
+from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
 from ltxfilter.media.output_file import PartFile
-from ltxfilter.media.pipe.sniff import Y4M
-from ltxfilter.media.pipe.stdio import STDOUT_NAMES, PipeInput, PipeOutput, open_stdout
-from ltxfilter.media.raw.packing import Arrangement
+from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
+from ltxfilter.media.raw.packing import ByteLayout
 from ltxfilter.options import InputOptions, OutputOptions
+from ltxfilter.values import round_half_up
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,27 +34,32 @@ log = logging.getLogger("ltxfilter.media")
 READ_AHEAD = 1 << 16  # bytes; frames larger than this are read straight into place
 
 
-class BareSource(ABC):
+class RawSource(ABC):
     """Frames of a fixed size in bytes at a constant rate, each perhaps after a marker.
 
     Every frame is read into one buffer of its own; its planes are views of that.
     """
 
+    pipe_format = Y4M
+    other_streams = None
+
     def __init__(
-        self, stream: PipeInput, info: VideoInfo, arrangement: Arrangement, options: InputOptions
+        self, stream: PipeInput, info: VideoInfo, byte_layout: ByteLayout, options: InputOptions
     ) -> None:
+        """Get ready to read frames of `info` from `stream`, which `close` closes."""
         self.name = stream.name
         self.info = info
+        self.raw_pix_fmt = byte_layout.name
         self.duration: Fraction | None = None
         self.counts = SourceCounts()
         self.read = 0  # whole frames so far, those before -ss included
-        self.arrangement = arrangement
+        self.byte_layout = byte_layout
         self.bottom_first = False  # order of the fields, if frames hold two
         self.interlaced = options.deinterlace == "on"
         self._stream = stream
         self._buffered = io.BufferedReader(stream, READ_AHEAD)
-        self._first, self._stop = _trim(options)
-        self.clock = -self._first
+        self._start, self._length = _trim(options)
+        self.clock = -self._start
 
     @property
     def delay(self) -> int:
@@ -75,12 +79,16 @@ class BareSource(ABC):
             pictures = deinterlaced(pictures, self.info, bottom_first=self.bottom_first)
         yield from self._timed(pictures)
         if not self.counts.frames:
-            where = f" at or after {float(self._first):g} s" if self._first else ""
+            where = f" at or after {float(self._start):g} s" if self._start else ""
             raise InputError(f"{self.name}: no video frames{where}")
 
-    def frame_times(self) -> None:
-        """Return None: the frames are as far apart as the rate says."""
-        return
+    def frame_times(self) -> FrameTimes | None:
+        """Return when its frames are shown, as the size of a file tells; None of a pipe."""
+        rate, duration = self.info.rate, self.duration
+        if rate is None or duration is None:
+            return None
+        count = round_half_up(duration * rate)
+        return FrameTimes([number / rate for number in range(count)], duration)
 
     def cancel(self) -> None:
         """End a waiting read with Stopped; safe in signal handlers and other threads."""
@@ -91,12 +99,15 @@ class BareSource(ABC):
         self._buffered.close()
 
     def duration_of(self, size: int, marker_bytes: int = 0) -> Fraction | None:
-        """Return the seconds that `size` bytes of frames last; None for a pipe (below 0)."""
+        """Return the seconds that a file lasts; None of a pipe.
+
+        size: bytes of all frames with their markers; negative of a pipe.
+        """
         assert self.info.rate is not None
         if size < 0:
             return None
-        last = size // (self.arrangement.frame_bytes + marker_bytes) / self.info.rate
-        return max(Fraction(0), min(last - self._first, self._stop or last))
+        last = size // (self.byte_layout.frame_bytes + marker_bytes) / self.info.rate
+        return max(Fraction(0), min(last - self._start, self._length or last))
 
     def read_marker(self) -> bool:
         """Consume what stands before a frame; return False at the end. Raises InputError."""
@@ -104,33 +115,33 @@ class BareSource(ABC):
 
     def pictures(self) -> Iterator[Planes]:
         """Yield the planes of every whole frame. Raises InputError, Stopped."""
-        frame_bytes, unpack = self.arrangement.frame_bytes, self.arrangement.unpack
+        frame_bytes, unpack = self.byte_layout.frame_bytes, self.byte_layout.unpack
         while self.read_marker():
             buffer = np.empty(frame_bytes, np.uint8)
             count = self._buffered.readinto(buffer.data)
             if count < frame_bytes:
-                self.partial(count)
+                self.note_incomplete(count)
                 return
             self.read += 1
             yield unpack(buffer)
 
     @abstractmethod
-    def partial(self, count: int) -> None:
-        """Take note of an input that ended `count` bytes after a marker. Raises InputError."""
+    def note_incomplete(self, count: int) -> None:
+        """Deal with an input that ended `count` bytes after a marker. Raises InputError."""
 
     def _timed(self, pictures: Iterator[Planes]) -> Iterator[Frame]:
         """Number the pictures in time, drop those before -ss and end at -t."""
         assert self.info.rate is not None
         interval = 1 / self.info.rate
-        first = ceil(self._first / interval)
-        stop = None if self._stop is None else ceil((self._first + self._stop) / interval)
+        first = ceil(self._start / interval)
+        stop = None if self._length is None else ceil((self._start + self._length) / interval)
         for index, planes in enumerate(islice(pictures, stop)):
             if index >= first:
                 self.counts.frames += 1
-                yield Frame(index * interval - self._first, planes, duration=interval)
+                yield Frame(index * interval - self._start, planes, duration=interval)
 
 
-class BareSink:
+class RawSink:
     """Writes frames plane by plane to standard output, or to a file by way of NAME.part."""
 
     def __init__(
@@ -143,9 +154,10 @@ class BareSink:
         marker: bytes = b"",
         pack: Callable[[Planes], Planes] | None = None,
     ) -> None:
-        """Write `header` once and `marker` before each frame; `pack` arranges its planes.
+        """Open the output. rate: frames per second.
 
-        Raises OutputError, OptionError.
+        header: written once. marker: written before each frame. pack: lays out the planes of a
+        frame. Raises OutputError, OptionError.
         """
         self.held_bytes = 0
         self.plan = _plan(options, source)
@@ -153,8 +165,8 @@ class BareSink:
         self._start = header + marker
         self._marker = marker
         self._pack = pack
-        self._frames = 0
-        self._broken = False  # what is on disk is less than what was written
+        self._frames = 0  # written
+        self._broken = False  # less is on disk than was written
         self._ended = False
         self._out: PipeOutput | PartFile
         if options.path in STDOUT_NAMES:
@@ -209,25 +221,25 @@ class BareSink:
 
 
 def check_size(name: str, width: int, height: int) -> None:
-    """Refuse pictures larger than 2 * 8192 * 4320 pixels, or empty. Raises InputError."""
+    """Raise InputError for a picture that is empty or larger than what may be allocated.
+
+    name: what messages call the input. width, height: pixels.
+    """
     if width < 1 or height < 1:
         raise InputError(f"{name}: a picture of {width}x{height} is empty")
-    if width * height > MAX_PIXELS:
-        raise InputError(
-            f"{name}: a picture of {width}x{height} is over the limit of {MAX_PIXELS} pixels"
-        )
+    pixfmt.check_size(name, width, height)
 
 
 def _plan(options: OutputOptions, source: Source) -> tuple[StreamPlan, ...]:
-    """Say that only the video goes on, and warn of what else was asked for."""
-    if not isinstance(source, ContainerSource):
-        return (StreamPlan(0, "video", "rawvideo", "draw"),)
+    """Say that only the video goes on, and warn of what else was asked for. Raises OptionError."""
+    if source.other_streams is None:
+        return (StreamPlan(0, "video", "rawvideo", "interpolate"),)
     plan = []
-    for stream in plan_streams(source.container, source.stream, options, Y4M):
+    for stream in source.other_streams.plan(options, Y4M):
         if stream.action == "copy" or (stream.action == "drop" and stream.reason != NOT_ASKED):
-            stream = replace(stream, action="drop", reason="bare frames carry nothing else")
+            stream = replace(stream, action="drop", reason="raw video carries nothing else")
             log.warning(
-                "%s stream %d (%s) is left out: bare frames carry nothing else; use -f nut",
+                "%s stream %d (%s) is left out: raw video carries nothing else; use -f nut",
                 stream.kind,
                 stream.index,
                 stream.codec,
@@ -237,9 +249,10 @@ def _plan(options: OutputOptions, source: Source) -> tuple[StreamPlan, ...]:
 
 
 def output_rate(info: VideoInfo, rate: Fraction | None, kind: str) -> Fraction:
-    """Return the rate of an output without timestamps; None doubles the source's.
+    """Return the frames per second of an output without timestamps.
 
-    Raises OptionError if the source's own is variable.
+    rate: as asked for; None doubles the source's own. kind: the format, for messages. Raises
+    OptionError if the source's own rate is needed and variable.
     """
     if rate is not None:
         return rate
@@ -249,7 +262,10 @@ def output_rate(info: VideoInfo, rate: Fraction | None, kind: str) -> Fraction:
 
 
 def refuse_encoding(options: OutputOptions, kind: str) -> None:
-    """Refuse encoder and muxer options, which bare frames have no use for. Raises OptionError."""
+    """Raise OptionError if there are options for an encoder or a muxer, which raw video has not.
+
+    kind: the format, for messages.
+    """
     given = [f"-{key}" for key in (*options.encoder, *options.muxer)]
     if options.codec not in (None, "rawvideo", "wrapped_avframe"):
         given.insert(0, f"-c:v {options.codec}")
@@ -258,8 +274,8 @@ def refuse_encoding(options: OutputOptions, kind: str) -> None:
 
 
 def _trim(options: InputOptions) -> tuple[Fraction, Fraction | None]:
-    """Return -ss and how many seconds after it to stop."""
-    first = options.start or Fraction(0)
+    """Return -ss, and how many seconds after it to stop, if at all."""
+    start = options.start or Fraction(0)
     if options.duration is not None:
-        return first, options.duration
-    return first, None if options.end is None else max(options.end - first, Fraction(0))
+        return start, options.duration
+    return start, None if options.end is None else max(options.end - start, Fraction(0))

@@ -1,4 +1,4 @@
-"""Interleaved arrangements of raw samples: taken apart into planes and put together again."""
+"""How the bytes of raw frames are laid out: taken apart into planes, and put together again."""
 
 from __future__ import annotations
 
@@ -16,43 +16,60 @@ from ltxfilter.media.pixfmt import planar_name, plane_shapes
 
 @dataclass(frozen=True, slots=True)
 class PackedSamples:
-    """Where one component lies: every `step`-th element of `plane` from `first` on."""
+    """Where the samples of one component lie in an interleaved plane."""
 
     plane: int
+    """Number of the interleaved plane, from 0."""
+
     step: int
+    """Elements from one sample to the next."""
+
     first: int
+    """Element of the first sample in each row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """An arrangement of components in interleaved planes, as FFmpeg's pixel descriptors say."""
+class PackedFormat:
+    """A pixel format of interleaved planes, as FFmpeg's pixel descriptors have it."""
 
-    parts: dict[str, PackedSamples]  # by role
-    shift: int = 0  # unused low bits of each element
-    bytes: int = 1  # of an element
+    components: dict[str, PackedSamples]
+    """By the role that `PlaneShape` calls it: y, u, v, r, g, b, a."""
+
+    shift: int = 0
+    """Unused low bits of each element."""
+
+    element_bytes: int = 1
+    """Bytes of an element, little-endian."""
 
 
-def _interleaved(order: str, bytes_: int = 1) -> Packed:
+def _interleaved(order: str, element_bytes: int = 1) -> PackedFormat:
     """Describe one plane of whole pixels; "x" in `order` is padding."""
-    parts = {role: PackedSamples(0, len(order), at) for at, role in enumerate(order) if role != "x"}
-    return Packed(parts, bytes=bytes_)
-
-
-def _semi_planar(order: str, bits: int = 8) -> Packed:
-    """Describe a luma plane and one of both chromas in `order`, in the high bits of an element."""
-    parts = {"y": PackedSamples(0, 1, 0)} | {
-        role: PackedSamples(1, 2, at) for at, role in enumerate(order)
+    components = {
+        role: PackedSamples(0, len(order), at) for at, role in enumerate(order) if role != "x"
     }
-    return Packed(parts, *((0, 1) if bits == 8 else (16 - bits, 2)))
+    return PackedFormat(components, element_bytes=element_bytes)
 
 
-def _yuyv(order: str) -> Packed:
-    """Describe groups of two pixels: two lumas that share the chromas."""
-    parts = {"y": PackedSamples(0, 2, order.index("y"))}
-    return Packed(parts | {role: PackedSamples(0, 4, order.index(role)) for role in "uv"})
+def _semi_planar(order: str, depth: int = 8) -> PackedFormat:
+    """Describe a luma plane and one of both chromas in `order`.
+
+    depth: bits of a sample; more than 8 are the high bits of two bytes.
+    """
+    components = {"y": PackedSamples(0, 1, 0)}
+    components |= {role: PackedSamples(1, 2, at) for at, role in enumerate(order)}
+    if depth == 8:
+        return PackedFormat(components)
+    return PackedFormat(components, shift=16 - depth, element_bytes=2)
 
 
-PACKED = {
+def _yuyv(order: str) -> PackedFormat:
+    """Describe groups of two pixels: two luma samples that share a pair of chroma samples."""
+    components = {"y": PackedSamples(0, 2, order.index("y"))}
+    components |= {role: PackedSamples(0, 4, order.index(role)) for role in "uv"}
+    return PackedFormat(components)
+
+
+PACKED_FORMATS = {  # by FFmpeg's names
     "nv12": _semi_planar("uv"),
     "nv21": _semi_planar("vu"),
     "nv16": _semi_planar("uv"),
@@ -78,15 +95,18 @@ PACKED = {
 }
 
 
-class Arrangement:
-    """How the bytes of a raw frame of one size are laid out; planar formats included."""
+class ByteLayout:
+    """How the bytes of a raw frame of one pixel format and size are laid out."""
 
     def __init__(self, name: str, width: int, height: int) -> None:
-        """Describe frames of pixel format `name`. Raises InputError for one we cannot hold."""
+        """Describe frames of pixel format `name`, planar or packed, of `width` x `height` pixels.
+
+        Raises InputError for a format that cannot be held.
+        """
         self.name = name
-        self.planar = planar_name(name)
+        self.planar = planar_name(name)  # the format of the planes
         self.layout = plane_shapes(self.planar, width, height)
-        self._packed = PACKED.get(name)
+        self._packed = PACKED_FORMATS.get(name)
         if self._packed is None:
             if name not in (self.planar, self.planar[:-2] + "be") and not name.startswith("yuvj"):
                 raise InputError(f"raw {name} is not supported; use {self.planar}")
@@ -95,7 +115,7 @@ class Arrangement:
             self._dtype = np.dtype(f"{order}u{self.layout[0].dtype.itemsize}")
         else:
             self._shapes = _packed_shapes(self._packed, self.layout)
-            self._dtype = np.dtype(f"<u{self._packed.bytes}")
+            self._dtype = np.dtype(f"<u{self._packed.element_bytes}")
         sizes = [rows * columns * self._dtype.itemsize for rows, columns in self._shapes]
         ends = list(accumulate(sizes))
         self._places = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
@@ -103,7 +123,10 @@ class Arrangement:
         self.frame_bytes = ends[-1]
 
     def unpack(self, buffer: NDArray[np.uint8]) -> Planes:
-        """Return the planes of a frame of `frame_bytes` bytes: views of it where they lie so."""
+        """Return the planes of a frame of `frame_bytes` bytes.
+
+        They are views of `buffer` where it holds whole planes in native byte order, else copies.
+        """
         raw = self._split(buffer)
         if self._packed is not None:
             return tuple(self._take(self._packed, raw, shape) for shape in self.layout)
@@ -112,35 +135,41 @@ class Arrangement:
         return tuple(plane.astype(self._native) for plane in raw)
 
     def pack(self, planes: Planes) -> Planes:
-        """Return what to write, one array after another."""
-        if self._packed is None:
+        """Return the arrays to write, one after another, for a frame of `planes`."""
+        packed = self._packed
+        if packed is None:
             return tuple(plane.astype(self._dtype, copy=False) for plane in planes)
         buffer = np.full(self.frame_bytes, 255, np.uint8)  # opaque where there is padding
         raw = self._split(buffer)
         for shape, plane in zip(self.layout, planes, strict=True):
-            part = self._packed.parts[shape.role]
-            target = raw[part.plane][:, part.first :: part.step]
-            target[:, : shape.width] = plane << self._packed.shift if self._packed.shift else plane
+            place = packed.components[shape.role]
+            target = raw[place.plane][:, place.first :: place.step]
+            target[:, : shape.width] = plane << packed.shift if packed.shift else plane
         return (buffer,)
 
     def _split(self, buffer: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        """Return the arrangement's own planes as views of `buffer`."""
-        parts = zip(self._places, self._shapes, strict=True)
-        return [buffer[place].view(self._dtype).reshape(shape) for place, shape in parts]
+        """Return the planes as they lie in `buffer`, interleaved or not, as views of it."""
+        return [
+            buffer[place].view(self._dtype).reshape(shape)
+            for place, shape in zip(self._places, self._shapes, strict=True)
+        ]
 
-    def _take(self, packed: Packed, raw: list[NDArray[Any]], shape: PlaneShape) -> NDArray[Any]:
-        part = packed.parts[shape.role]
-        samples = raw[part.plane][:, part.first :: part.step][:, : shape.width]
+    def _take(
+        self, packed: PackedFormat, raw: list[NDArray[Any]], shape: PlaneShape
+    ) -> NDArray[Any]:
+        """Return the plane of `shape` out of the interleaved planes `raw`."""
+        place = packed.components[shape.role]
+        samples = raw[place.plane][:, place.first :: place.step][:, : shape.width]
         if packed.shift:
             return (samples >> packed.shift).astype(self._native, copy=False)
         return np.ascontiguousarray(samples, self._native)
 
 
-def _packed_shapes(packed: Packed, layout: tuple[PlaneShape, ...]) -> list[tuple[int, int]]:
+def _packed_shapes(packed: PackedFormat, layout: tuple[PlaneShape, ...]) -> list[tuple[int, int]]:
     """Return rows and elements per row of each interleaved plane."""
     shapes: dict[int, tuple[int, int]] = {}
     for shape in layout:
-        part = packed.parts[shape.role]
-        rows, columns = shapes.get(part.plane, (0, 0))
-        shapes[part.plane] = max(rows, shape.height), max(columns, shape.width * part.step)
+        place = packed.components[shape.role]
+        rows, columns = shapes.get(place.plane, (0, 0))
+        shapes[place.plane] = max(rows, shape.height), max(columns, shape.width * place.step)
     return [shapes[index] for index in sorted(shapes)]

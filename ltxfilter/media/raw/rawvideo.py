@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
+from ltxfilter.media.avframe import FULL
 from ltxfilter.media.base import Source
 from ltxfilter.media.pipe.stdio import PipeInput
 from ltxfilter.media.raw.base import (
-    BareSink,
-    BareSource,
+    RawSink,
+    RawSource,
     check_size,
     log,
     output_rate,
     refuse_encoding,
 )
-from ltxfilter.media.raw.packing import Arrangement
+from ltxfilter.media.raw.packing import ByteLayout
 from ltxfilter.options import InputOptions, OutputOptions
 
 ADVICE = (
@@ -31,32 +32,46 @@ ADVICE = (
 class Geometry:
     """What the bytes of a headerless stream stand for."""
 
-    width: int  # pixels
-    height: int  # pixels
-    pix_fmt: str  # FFmpeg's name; packed formats too
-    rate: Fraction  # frames per second
+    width: int
+    """Pixels."""
+
+    height: int
+    """Pixels."""
+
+    pix_fmt: str
+    """FFmpeg's name; packed formats too."""
+
+    rate: Fraction
+    """Frames per second."""
+
     color: ColorInfo = field(default_factory=ColorInfo)
+    """How samples stand for colour."""
+
     sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height."""
 
 
-class RawSource(BareSource):
+class RawvideoSource(RawSource):
     """Frames of a headerless stream."""
 
     def __init__(self, stream: PipeInput, geometry: Geometry, options: InputOptions) -> None:
-        """Describe the frames; reads nothing. Raises OptionError for a geometry we cannot hold."""
+        """Describe the frames, without reading any.
+
+        Raises OptionError for a geometry that cannot be held.
+        """
         try:
             check_size(stream.name, geometry.width, geometry.height)
-            arrangement = Arrangement(geometry.pix_fmt, geometry.width, geometry.height)
+            byte_layout = ByteLayout(geometry.pix_fmt, geometry.width, geometry.height)
         except InputError as error:
             raise OptionError(str(error)) from None
-        super().__init__(stream, _video_info(geometry, arrangement), arrangement, options)
+        super().__init__(stream, _video_info(geometry, byte_layout), byte_layout, options)
         self.duration = self.duration_of(stream.size)
 
-    def partial(self, count: int) -> None:
+    def note_incomplete(self, count: int) -> None:
         """Warn that the last frame is not whole: the only sign of a wrong geometry."""
         what = (
-            f"{self.info.width}x{self.info.height} {self.arrangement.name} "
-            f"({self.arrangement.frame_bytes} bytes a frame)"
+            f"{self.info.width}x{self.info.height} {self.byte_layout.name} "
+            f"({self.byte_layout.frame_bytes} bytes a frame)"
         )
         if not count:
             return
@@ -90,35 +105,35 @@ def geometry_from(options: InputOptions) -> Geometry | None:
     return Geometry(width, height, options.pix_fmt or "", options.rate or Fraction(0))
 
 
-def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> BareSink:
+def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> RawSink:
     """Open a headerless output for frames of `source`, arranged as its own bytes were.
 
     Raises OutputError, OptionError.
     """
     info = source.info
     refuse_encoding(options, "rawvideo")
-    spoken = source.arrangement.name if isinstance(source, RawSource) else info.pix_fmt
+    pix_fmt = options.pix_fmt or source.raw_pix_fmt
     try:
-        arrangement = Arrangement(options.pix_fmt or spoken, info.width, info.height)
+        byte_layout = ByteLayout(pix_fmt, info.width, info.height)
     except InputError as error:
-        raise OptionError(f"-pix_fmt {options.pix_fmt}: {error}") from None
-    if arrangement.planar != info.pix_fmt:
+        raise OptionError(f"-pix_fmt {pix_fmt}: {error}") from None
+    if byte_layout.planar != info.pix_fmt:
         raise OptionError(
-            f"-pix_fmt {options.pix_fmt}: bare frames keep their samples ({info.pix_fmt}); "
+            f"-pix_fmt {options.pix_fmt}: raw frames keep their samples ({info.pix_fmt}); "
             "convert in the ffmpeg that follows"
         )
-    return BareSink(options, source, output_rate(info, rate, "rawvideo"), pack=arrangement.pack)
+    return RawSink(options, source, output_rate(info, rate, "rawvideo"), pack=byte_layout.pack)
 
 
-def _video_info(geometry: Geometry, arrangement: Arrangement) -> VideoInfo:
+def _video_info(geometry: Geometry, byte_layout: ByteLayout) -> VideoInfo:
     color = geometry.color
     if geometry.pix_fmt.startswith("yuvj") and not color.range:
-        color = ColorInfo(color.matrix, 2, color.primaries, color.transfer, color.chroma_location)
+        color = replace(color, range=FULL)
     return VideoInfo(
         geometry.width,
         geometry.height,
-        arrangement.planar,
-        arrangement.layout,
+        byte_layout.planar,
+        byte_layout.layout,
         geometry.rate,
         1 / geometry.rate,
         color,

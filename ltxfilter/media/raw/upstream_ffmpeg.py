@@ -1,6 +1,8 @@
-"""The process that writes our pipe: what an ffmpeg that reads a file makes of its geometry.
+"""The ffmpeg that writes our pipe: which geometry it gives to the file that it reads.
 
-Linux only; elsewhere nothing is ever found. Never repeats a foreign command line.
+Headerless video does not state its geometry, but on Linux we can look at the process that writes it
+and at the file that this one reads. Elsewhere nothing is ever found. No message repeats the command
+line of another process.
 """
 
 from __future__ import annotations
@@ -17,62 +19,63 @@ from time import monotonic
 import av
 
 from ltxfilter.errors import OptionError
-from ltxfilter.frame import ColorInfo
+from ltxfilter.media.avframe import color_of
 from ltxfilter.media.pyav_compat import fraction, open_input
 from ltxfilter.media.raw.rawvideo import Geometry
 from ltxfilter.values import parse_rate
 
-SECONDS = 0.5  # to look for the writer and its file; then we give up
+SECONDS = 0.5  # how long the writer and its file are looked for, at most
 
 # What an ffmpeg may be told without changing the geometry or the timing of what it writes.
-FLAGS = frozenset(
-    ["-hide_banner", "-nostdin", "-y", "-n", "-stats", "-nostats", "-re", "-an", "-sn", "-dn"]
-)
-VALUES = frozenset(
-    [
-        "-v",
-        "-loglevel",
-        "-threads",
-        "-ss",
-        "-sseof",
-        "-t",
-        "-to",
-        "-thread_queue_size",
-        "-probesize",
-        "-analyzeduration",
-        "-stream_loop",
-        "-sws_flags",
-    ]
-)
-OUTPUT_VALUES = frozenset(["-frames:v", "-vframes", "-pix_fmt", "-r", "-s", "-f"])
+FLAGS = frozenset({
+    "-hide_banner", "-nostdin", "-y", "-n", "-stats", "-nostats", "-re", "-an", "-sn", "-dn",
+})  # fmt: skip
+VALUES = frozenset({
+    "-v", "-loglevel", "-threads", "-ss", "-sseof", "-t", "-to", "-thread_queue_size", "-probesize",
+    "-analyzeduration", "-stream_loop", "-sws_flags",
+})  # fmt: skip
+OUTPUT_VALUES = frozenset({"-frames:v", "-vframes", "-pix_fmt", "-r", "-s", "-f"})
 VIDEO_CODEC = frozenset({"-c:v", "-vcodec", "-codec:v", "-c", "-codec"})
 OUTPUTS = frozenset({"-", "pipe:", "pipe:1"})
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file that is being turned into headerless video, and what that looks like."""
+class UpstreamVideo:
+    """A file that an ffmpeg turns into headerless video."""
 
-    name: str  # the file's name as its reader gave it
+    name: str
+    """The file's name, without its folder."""
+
     geometry: Geometry
+    """What the headerless video is like."""
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class FfmpegCommand:
     """What a plain `ffmpeg -i FILE -f rawvideo -` was asked to do."""
 
     file: str
+    """The path, as it was given."""
+
     pix_fmt: str | None = None
+    """The value of -pix_fmt."""
+
     rate: str | None = None
+    """The value of -r after -i."""
+
     size: str | None = None
+    """The value of -s."""
+
     rotates: bool = True
+    """True if a picture that is tagged as turned is turned back."""
 
 
-def geometry(fd: int) -> Found | None:
+def find_video(fd: int) -> UpstreamVideo | None:
     """Return what the ffmpeg that writes the pipe `fd` makes of its file; None if unknown.
 
-    Unknown is: no Linux, no such process, one that writes the pipe beside it, or options that may
-    change geometry or timing. Takes at most about SECONDS.
+    It is unknown on other systems than Linux, and where there is no such process, where another
+    one writes the pipe too, or where an option may change geometry or timing. Takes at most about
+    SECONDS.
     """
     deadline = monotonic() + SECONDS
     try:
@@ -83,13 +86,13 @@ def geometry(fd: int) -> Found | None:
         path = Path(f"/proc/{writer}/cwd").readlink() / command.file
         if not path.is_file():
             return None
-        return _apply(command, _probe(path, deadline))
-    except (OSError, ValueError, av.FFmpegError):  # gone meanwhile, or not what it seemed
+        return _applied(command, _first_frame(path, deadline))
+    except (OSError, ValueError, av.FFmpegError):  # the process has ended, or is not what it seemed
         return None
 
 
-def parse(argv: list[str]) -> Command | None:
-    """Understand an ffmpeg command line; None if it is more than the plain one."""
+def parse(argv: list[str]) -> FfmpegCommand | None:
+    """Understand the command line of an ffmpeg; None if it is more than the plain one."""
     words = argv[1:]
     if words.count("-i") != 1 or not words or words[-1] not in OUTPUTS:
         return None
@@ -100,7 +103,7 @@ def parse(argv: list[str]) -> Command | None:
         return None
     if any(after[flag] != "rawvideo" for flag in VIDEO_CODEC & after.keys()):
         return None
-    return Command(
+    return FfmpegCommand(
         words[at + 1].removeprefix("file:"),
         after.get("-pix_fmt"),
         after.get("-r"),
@@ -112,21 +115,27 @@ def parse(argv: list[str]) -> Command | None:
 def _options(
     words: list[str], values: frozenset[str], flags: frozenset[str]
 ) -> dict[str, str] | None:
-    """Read options into a dict; None at the first one that is not known."""
-    found: dict[str, str] = {}
+    """Read options into a dict; None if one of them is not known.
+
+    values: options that take a value. flags: options that take none.
+    """
+    given: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
         if word in flags:
-            found[word] = ""
+            given[word] = ""
         elif word in values:
-            found[word] = next(rest, "")
+            given[word] = next(rest, "")
         else:
             return None
-    return found
+    return given
 
 
 def _ffmpeg_writing(fd: int, deadline: float) -> int | None:
-    """Return the one ffmpeg that has the other end of our pipe open, shells around it aside."""
+    """Return the one ffmpeg that has the other end of our pipe open; None if that is not certain.
+
+    A shell that started it may have the pipe open too.
+    """
     if sys.platform != "linux":
         return None
     pipe = str(Path(f"/proc/self/fd/{fd}").readlink())
@@ -181,13 +190,18 @@ def _ancestors(pid: int) -> Iterator[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Probed:
+class FirstFrame:
+    """What the first frame of a file tells."""
+
     geometry: Geometry
+    """Of the frame as it is coded."""
+
     quarter_turn: bool
+    """True if it is tagged as turned by 90 or 270 degrees."""
 
 
-def _probe(path: Path, deadline: float) -> _Probed:
-    """Decode the first picture. Raises ValueError, av.FFmpegError."""
+def _first_frame(path: Path, deadline: float) -> FirstFrame:
+    """Decode the first frame. Raises ValueError, av.FFmpegError."""
     options = {"protocol_whitelist": "file"}
     left = max(deadline - monotonic(), 0.01)
     with open_input(str(path), options=options, timeout=left) as container:
@@ -196,27 +210,21 @@ def _probe(path: Path, deadline: float) -> _Probed:
             raise ValueError("which of its streams ffmpeg took is not certain")
         stream = videos[0]
         frame = next(container.decode(stream))
-        color = ColorInfo(
-            int(frame.colorspace),
-            int(frame.color_range),
-            int(frame.color_primaries),
-            int(frame.color_trc),
-        )
         geometry = Geometry(
             frame.width,
             frame.height,
             frame.format.name,
             fraction(stream.guessed_rate) or Fraction(0),
-            color,
+            color_of(frame),
             fraction(stream.sample_aspect_ratio) or Fraction(1),
         )
-        return _Probed(geometry, frame.rotation % 180 != 0)
+        return FirstFrame(geometry, frame.rotation % 180 != 0)
 
 
-def _apply(command: Command, probed: _Probed) -> Found | None:
-    """Do to the geometry what the command does. Raises ValueError."""
-    result = probed.geometry
-    if command.rotates and probed.quarter_turn:
+def _applied(command: FfmpegCommand, first: FirstFrame) -> UpstreamVideo | None:
+    """Return what the command makes of a file; None if that is not certain."""
+    result = first.geometry
+    if command.rotates and first.quarter_turn:
         aspect = 1 / result.sample_aspect
         result = replace(result, width=result.height, height=result.width, sample_aspect=aspect)
     if command.size:
@@ -233,4 +241,4 @@ def _apply(command: Command, probed: _Probed) -> Found | None:
             result = replace(result, rate=parse_rate(command.rate))
         except OptionError:
             return None
-    return Found(Path(command.file).name, result) if result.rate else None
+    return UpstreamVideo(Path(command.file).name, result) if result.rate else None

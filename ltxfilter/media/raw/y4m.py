@@ -8,24 +8,23 @@ from fractions import Fraction
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
-from ltxfilter.media.base import Source
+from ltxfilter.media.base import UNSTATED_RATE, Source
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.pipe.stdio import PipeInput
 from ltxfilter.media.raw.base import (
-    BareSink,
-    BareSource,
+    RawSink,
+    RawSource,
     check_size,
     log,
     output_rate,
     refuse_encoding,
 )
-from ltxfilter.media.raw.packing import Arrangement
+from ltxfilter.media.raw.packing import ByteLayout
 from ltxfilter.options import InputOptions, OutputOptions
 
 MAGIC = b"YUV4MPEG2"
 MARKER = b"FRAME\n"
 MAX_HEADER = 4096  # bytes of the stream's or a frame's header line
-DEFAULT_RATE = Fraction(25)  # what FFmpeg takes F0:0 for
 
 LEFT, CENTRE, TOP_LEFT = 1, 2, 3  # chroma locations
 SITINGS = {"420jpeg": CENTRE, "420mpeg2": LEFT, "420paldv": TOP_LEFT}
@@ -47,14 +46,29 @@ RANGES = {"LIMITED": 1, "FULL": 2}
 class Header:
     """The first line of a stream."""
 
-    width: int  # pixels
-    height: int  # pixels
-    rate: Fraction | None  # frames per second; None if unknown (F0:0)
+    width: int
+    """Pixels."""
+
+    height: int
+    """Pixels."""
+
+    rate: Fraction | None
+    """Frames per second; None if unknown (F0:0)."""
+
     pix_fmt: str = "yuv420p"
-    interlace: str = "p"  # p, t (top field first), b (bottom field first)
-    sample_aspect: Fraction | None = None  # None if unknown (A0:0)
-    range: int = 0  # as ColorInfo's
-    chroma_location: int = 0  # as ColorInfo's
+    """FFmpeg's name."""
+
+    interlace: str = "p"
+    """p progressive, t top field first, b bottom field first."""
+
+    sample_aspect: Fraction | None = None
+    """Width of a pixel over its height; None if unknown (A0:0)."""
+
+    range: int = 0
+    """As in ColorInfo."""
+
+    chroma_location: int = 0
+    """As in ColorInfo."""
 
     def line(self) -> bytes:
         """Write it as FFmpeg does, line feed included."""
@@ -112,7 +126,7 @@ def parse_header(line: bytes, name: str) -> Header:
     )
 
 
-class Y4mSource(BareSource):
+class Y4mSource(RawSource):
     """Frames of a y4m stream."""
 
     def __init__(self, stream: PipeInput, options: InputOptions) -> None:
@@ -120,9 +134,9 @@ class Y4mSource(BareSource):
         line = _first_line(stream)
         self.header = parse_header(line, stream.name)
         header = self.header
-        arrangement = Arrangement(header.pix_fmt, header.width, header.height)
-        info = _video_info(header, arrangement, options, stream.name)
-        super().__init__(stream, info, arrangement, options)
+        byte_layout = ByteLayout(header.pix_fmt, header.width, header.height)
+        info = _video_info(header, byte_layout, options, stream.name)
+        super().__init__(stream, info, byte_layout, options)
         self.duration = self.duration_of(stream.size - len(line) - 1, len(MARKER))
         self.bottom_first = header.interlace == "b"
         if header.interlace != "p":
@@ -138,20 +152,20 @@ class Y4mSource(BareSource):
         if line and not MARKER.startswith(line):
             raise InputError(f"{self.name}: y4m frame {self.read} does not begin with FRAME")
         if line:
-            self.partial(len(line))
+            self.note_incomplete(len(line))
         return False
 
-    def partial(self, count: int) -> None:
+    def note_incomplete(self, count: int) -> None:
         """Warn that the last frame is not whole."""
         log.warning(
             "%s: truncated: the last %d bytes are no whole frame (%d bytes) and are left out",
             self.name,
             count,
-            self.arrangement.frame_bytes,
+            self.byte_layout.frame_bytes,
         )
 
 
-def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> BareSink:
+def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> RawSink:
     """Open a y4m output for frames of `source`. Raises OutputError, OptionError."""
     info = source.info
     refuse_encoding(options, "yuv4mpegpipe")
@@ -159,7 +173,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         raise OptionError(f"y4m cannot hold {info.pix_fmt} (no alpha, no RGB); use -f nut")
     if options.pix_fmt not in (None, info.pix_fmt):
         raise OptionError(
-            f"-pix_fmt {options.pix_fmt}: bare frames keep their format ({info.pix_fmt}); "
+            f"-pix_fmt {options.pix_fmt}: raw frames keep their format ({info.pix_fmt}); "
             "convert in the ffmpeg that follows"
         )
     exact = output_rate(info, rate, "y4m")
@@ -173,7 +187,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         chroma_location=info.color.chroma_location,
     )
     warn_of_lost_tags("y4m", info.color, siting=info.depth > 8)
-    return BareSink(options, source, exact, header=header.line(), marker=MARKER)
+    return RawSink(options, source, exact, header=header.line(), marker=MARKER)
 
 
 def _first_line(stream: PipeInput) -> bytes:
@@ -189,20 +203,20 @@ def _first_line(stream: PipeInput) -> bytes:
 
 
 def _video_info(
-    header: Header, arrangement: Arrangement, options: InputOptions, name: str
+    header: Header, byte_layout: ByteLayout, options: InputOptions, name: str
 ) -> VideoInfo:
-    """Return what the header says, with -r in the place of its rate."""
+    """Return what the header says, with -r in place of its rate; name: for messages."""
     rate = options.rate or header.rate
     if rate is None:
         log.warning(
-            "%s: y4m without a frame rate; taken as %s (say it with -r)", name, DEFAULT_RATE
+            "%s: y4m without a frame rate; taken as %s (say it with -r)", name, UNSTATED_RATE
         )
-        rate = DEFAULT_RATE
+        rate = UNSTATED_RATE
     return VideoInfo(
         header.width,
         header.height,
         header.pix_fmt,
-        arrangement.layout,
+        byte_layout.layout,
         rate,
         1 / rate,
         ColorInfo(range=header.range, chroma_location=header.chroma_location),
@@ -230,5 +244,5 @@ def _ratio(text: str, key: str, name: str) -> Fraction | None:
 
 
 def printable(text: str) -> str:
-    """Return a piece of a foreign header that is fit for a message."""
+    """Return a piece of a foreign header so that it can stand in a message."""
     return "".join(char if char.isprintable() else "?" for char in text[:40])

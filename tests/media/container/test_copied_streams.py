@@ -24,8 +24,8 @@ from support.media import (
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.container import ContainerSink, ContainerSource
-from ltxfilter.media.container.copied_streams import lasting_tags, plan_streams
-from ltxfilter.media.container.packet_queue import PacketQueue
+from ltxfilter.media.container.copied_streams.packet_queue import PacketQueue
+from ltxfilter.media.container.copied_streams.plan import lasting_tags, plan_streams
 from ltxfilter.media.pyav_compat import side_data_of
 from ltxfilter.options import InputOptions, OutputOptions
 
@@ -181,7 +181,7 @@ def test_pipe_carries_its_sound_along(rich: dict[str, Path], tmp_path: Path) -> 
     assert audio_packets(out) == audio_packets(rich["mkv"])
     assert packets(out, "subtitle") == packets(rich["mkv"], "subtitle")
     assert facts(out)["attachments"].keys() == {"font.ttf"}
-    assert source.queue.nbytes == 0
+    assert source.other_streams.queue.nbytes == 0
     assert shown(out).duration == 2
 
 
@@ -264,7 +264,7 @@ def test_queue_keeps_only_what_is_wanted() -> None:
 def test_plan_needs_no_output_file(rich: dict[str, Path]) -> None:
     with av.open(str(rich["mkv"])) as container:
         plans = plan_streams(container, container.streams.video[0], OutputOptions(), "mov")
-    assert [plan.action for plan in plans] == ["draw", "copy", "drop", "drop", "drop"]
+    assert [plan.action for plan in plans] == ["interpolate", "copy", "drop", "drop", "drop"]
 
 
 class OnlyForwards(io.RawIOBase):
@@ -275,6 +275,9 @@ class OnlyForwards(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def cancel(self) -> None:
+        self._data = io.BytesIO()
 
     def read(self, size: int = -1) -> bytes:
         return self._data.read(min(size, 1000) if size >= 0 else -1)

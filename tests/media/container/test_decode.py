@@ -5,7 +5,7 @@ from fractions import Fraction as F
 import pytest
 
 from ltxfilter.media.base import SourceCounts
-from ltxfilter.media.container.decode import ascending
+from ltxfilter.media.container.decode import TimedFrame, ascending
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,13 @@ from ltxfilter.media.container.decode import ascending
 )
 def test_one_damaged_stamp_costs_one_frame(times, kept, dropped):
     counts = SourceCounts()
-    frames = ascending([(F(time), None, False) for time in times], counts)
-    assert [time for time, _, _ in frames] == kept
+    frames = ascending([TimedFrame(F(time), None, False) for time in times], counts)
+    assert [frame.time for frame in frames] == kept
     assert counts.out_of_order == dropped
 
 
 def test_a_splice_is_never_lost():
-    spliced = [(F(0), None, False), (F(900), None, True), (F(2), None, False), (F(3), None, False)]
-    found = [mark for _, _, mark in ascending(spliced, SourceCounts())]
-    assert found == [False, True, False]
+    times = [0, 900, 2, 3]
+    frames = [TimedFrame(F(time), None, spliced=time == 900) for time in times]
+    kept = ascending(frames, SourceCounts())
+    assert [frame.spliced for frame in kept] == [False, True, False]

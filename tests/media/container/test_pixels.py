@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from support.media import convert_held, decoded, make_video, ramp, shown, side_d
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import Copies, from_planes, view
+from ltxfilter.media.avframe import FrameCopier, from_planes, reshape, view
 from ltxfilter.media.container import ContainerSink, ContainerSource
-from ltxfilter.media.container.decode import Deinterlacer, Shaper, reshape
-from ltxfilter.media.container.stream_header import siting
+from ltxfilter.media.container.decode import Shaper
+from ltxfilter.media.container.stream_header import read_header
+from ltxfilter.media.deinterlace import Deinterlacer
 from ltxfilter.media.pixfmt import PLANAR_TWINS, planar_name, plane_shapes
 from ltxfilter.options import InputOptions, OutputOptions
 
@@ -109,8 +109,8 @@ def test_planes_survive_a_frame(width: int, height: int, pix_fmt: str, seed: int
     frame = from_planes(planes, info)
     for before, after in zip(planes, view(frame, shapes), strict=True):
         np.testing.assert_array_equal(after, before)
-    copies = Copies()
-    again = copies.redraw(frame, tuple(255 - p // 2 for p in planes), shapes)
+    copier = FrameCopier()
+    again = copier.with_planes(frame, tuple(255 - p // 2 for p in planes), shapes)
     for plane, before in zip(view(frame, shapes), planes, strict=True):
         np.testing.assert_array_equal(plane, before)  # the original is not written to
     np.testing.assert_array_equal(view(again, shapes)[0], 255 - planes[0] // 2)
@@ -182,8 +182,8 @@ def test_size_change_is_scaled_and_marked(tmp_path: Path, caplog: pytest.LogCapt
 def test_reshaping_keeps_tags() -> None:
     frame = noise("yuv420p10le")
     frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range = 9, 9, 16, 1
-    shaped, spliced = Shaper("x").shape(frame)
-    assert (shaped, spliced) == (frame, False)
+    shaped = Shaper("x").shape(frame)
+    assert (shaped.picture, shaped.spliced) == (frame, False)
     smaller = reshape(frame, 20, 20, "yuv420p10le")
     assert [
         smaller.colorspace,
@@ -232,15 +232,13 @@ def test_fields_are_made_pictures(interlaced: Path, mode: str, smooth: bool) -> 
 
 
 def test_fields_of_a_new_size_are_made_pictures_too() -> None:
-    with av.open(io.BytesIO(), "w", format="nut") as container:
-        stream = container.add_stream("rawvideo", rate=25)
-        deinterlacer = Deinterlacer("on", False, stream)
-        out = []
-        for index, size in enumerate([64, 64, 64, 32, 32]):
-            frame = ramp(index, (size, size))
-            frame.pts, frame.time_base = index, F(1, 25)
-            out += deinterlacer.push(frame)
-        out += deinterlacer.drain()
+    deinterlacer = Deinterlacer("on", False)
+    out = []
+    for index, size in enumerate([64, 64, 64, 32, 32]):
+        frame = ramp(index, (size, size))
+        frame.pts, frame.time_base = index, F(1, 25)
+        out += deinterlacer.push(frame)
+    out += deinterlacer.drain()
     assert [frame.width for frame in out] == [64, 64, 64, 32, 32]
     assert [frame.pts * frame.time_base for frame in out] == [F(i, 25) for i in range(5)]
 
@@ -248,7 +246,7 @@ def test_fields_of_a_new_size_are_made_pictures_too() -> None:
 def test_progressive_video_is_left_alone(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mkv", options={"qp": "0"})
     with av.open(str(path)) as container:
-        assert not siting(container.streams.video[0]).interlaced
+        assert not read_header(container.streams.video[0]).interlaced
     source = ContainerSource(InputOptions(path=str(path)))
     shapes = source.info.layout
     for frame, plain in zip(source.frames(), decoded(path), strict=True):
@@ -259,20 +257,20 @@ def test_progressive_video_is_left_alone(tmp_path: Path) -> None:
 
 def test_siting_is_read_from_the_stream(clips: Path, tmp_path: Path) -> None:
     with av.open(str(clips / "formats" / "bbb_2500ms.ts")) as container:
-        assert siting(container.streams.video[0]).chroma_location == 1
+        assert read_header(container.streams.video[0]).chroma_location == 1
     path = make_video(tmp_path / "in.mp4", options={"chroma_sample_location": "topleft"})
     with av.open(str(path)) as container:
-        assert siting(container.streams.video[0]).chroma_location == 3
+        assert read_header(container.streams.video[0]).chroma_location == 3
     convert_held(path, tmp_path / "out.mp4", "50")
     with av.open(str(tmp_path / "out.mp4")) as container:
-        assert siting(container.streams.video[0]).chroma_location == 3
+        assert read_header(container.streams.video[0]).chroma_location == 3
 
 
 def test_copies_drop_what_belongs_to_one_picture(clips: Path) -> None:
     path = clips / "formats" / "hdr10-video-with-sdr-container.mp4"
     frame = next(decoded(path))
     assert "DYNAMIC_HDR_PLUS" in side_data_names(frame)
-    copy = Copies().share(frame)
+    copy = FrameCopier().share(frame)
     assert side_data_names(copy) == {
         "MASTERING_DISPLAY_METADATA",
         "CONTENT_LIGHT_LEVEL",

@@ -103,7 +103,7 @@ def test_hlg_is_encoded_as_hlg(clips: Path, tmp_path: Path) -> None:
         codec=None,
         encoder=QUICK["libx265"],
     )
-    assert sink.recipe.codec == "libx265"
+    assert sink.mux_plan.settings.codec == "libx265"
     frame = next(decoded(tmp_path / "out.mp4"))
     assert (frame.color_trc, frame.colorspace, frame.format.name) == (18, 9, "yuv420p10le")
 

@@ -1,4 +1,4 @@
-"""rawvideo: every arrangement of samples against ffmpeg, geometry that is missing or wrong."""
+"""rawvideo: every byte_layout of samples against ffmpeg, geometry that is missing or wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.tools import TIMEOUT, ltxfilter, run_pipe
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame
 from ltxfilter.media.opening import open_sink, open_source
-from ltxfilter.media.raw.packing import PACKED, Arrangement
+from ltxfilter.media.raw.packing import PACKED_FORMATS, ByteLayout
 from ltxfilter.media.raw.rawvideo import Geometry, geometry_from
 from ltxfilter.options import InputOptions, OutputOptions
 
@@ -67,12 +67,12 @@ def noise(count: int, depth: int = 8, seed: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("size", ["64x48", "38x22"])
-@pytest.mark.parametrize("name", sorted({*PACKED, *BIG_ENDIAN}))
+@pytest.mark.parametrize("name", sorted({*PACKED_FORMATS, *BIG_ENDIAN}))
 def test_arrangements_are_ffmpegs(name, size):
-    """Taken apart, every arrangement is what ffmpeg makes of it; put together, the bytes again."""
+    """Taken apart, every byte_layout is what ffmpeg makes of it; put together, the bytes again."""
     width, height = map(int, size.split("x"))
-    ours = Arrangement(name, width, height)
-    planar = Arrangement(ours.planar, width, height)
+    ours = ByteLayout(name, width, height)
+    planar = ByteLayout(ours.planar, width, height)
     planes = noise(planar.frame_bytes, ours.layout[0].depth, seed=len(name))
     there = ffmpeg_converts(planes, size, ours.planar, name)
     assert len(there) == ours.frame_bytes
@@ -82,39 +82,39 @@ def test_arrangements_are_ffmpegs(name, size):
     assert b"".join(plane.tobytes() for plane in ours.pack(taken)) == there
 
 
-@pytest.mark.parametrize("name", sorted({*PACKED, *PLANAR}))
+@pytest.mark.parametrize("name", sorted({*PACKED_FORMATS, *PLANAR}))
 def test_odd_sizes_take_as_many_bytes_as_ffmpegs(name):
     """Only the size: swscale itself loses chroma at odd widths."""
-    arrangement = Arrangement(name, 35, 17)
-    planar = bytes(Arrangement(arrangement.planar, 35, 17).frame_bytes)
-    there = ffmpeg_converts(planar, "35x17", arrangement.planar, name)
-    assert arrangement.frame_bytes == len(there)
+    byte_layout = ByteLayout(name, 35, 17)
+    planar = bytes(ByteLayout(byte_layout.planar, 35, 17).frame_bytes)
+    there = ffmpeg_converts(planar, "35x17", byte_layout.planar, name)
+    assert byte_layout.frame_bytes == len(there)
 
 
 @pytest.mark.parametrize("name", PLANAR)
 def test_planar_formats_lie_as_ffmpeg_says(name):
-    data = noise(Arrangement(name, 34, 18).frame_bytes, Arrangement(name, 34, 18).layout[0].depth)
+    data = noise(ByteLayout(name, 34, 18).frame_bytes, ByteLayout(name, 34, 18).layout[0].depth)
     assert ffmpeg_converts(data, "34x18", name, name) == data
-    planes = Arrangement(name, 34, 18).unpack(np.frombuffer(data, np.uint8))
+    planes = ByteLayout(name, 34, 18).unpack(np.frombuffer(data, np.uint8))
     assert b"".join(plane.tobytes() for plane in planes) == data
 
 
 @given(
-    st.sampled_from(sorted({*PACKED, *PLANAR, *BIG_ENDIAN})),
+    st.sampled_from(sorted({*PACKED_FORMATS, *PLANAR, *BIG_ENDIAN})),
     st.integers(1, 20),
     st.integers(1, 20),
     st.integers(0, 99),
 )
 def test_packing_undoes_unpacking_at_any_size(name, width, height, seed):
-    arrangement = Arrangement(name, width, height)
-    shapes = arrangement.layout
+    byte_layout = ByteLayout(name, width, height)
+    shapes = byte_layout.layout
     rng = np.random.default_rng(seed)
     planes = tuple(
         rng.integers(0, 1 << s.depth, (s.height, s.width)).astype(s.dtype) for s in shapes
     )
-    data = b"".join(plane.tobytes() for plane in arrangement.pack(planes))
-    assert len(data) == arrangement.frame_bytes
-    again = arrangement.unpack(np.frombuffer(data, np.uint8))
+    data = b"".join(plane.tobytes() for plane in byte_layout.pack(planes))
+    assert len(data) == byte_layout.frame_bytes
+    again = byte_layout.unpack(np.frombuffer(data, np.uint8))
     for before, after in zip(planes, again, strict=True):
         assert np.array_equal(before, after)
 
@@ -195,7 +195,7 @@ def test_geometry_is_whole_or_names_what_is_missing(width, pix_fmt, rate):
 
 @pytest.mark.parametrize("pix_fmt", ["nv12", "rgb24", "yuv422p10le"])
 def test_a_raw_pipe_answers_in_the_same_arrangement(pix_fmt):
-    data = noise(Arrangement(pix_fmt, 64, 48).frame_bytes * 4, 10 if "10" in pix_fmt else 8)
+    data = noise(ByteLayout(pix_fmt, 64, 48).frame_bytes * 4, 10 if "10" in pix_fmt else 8)
     told = ("-f", "rawvideo", "-s", "64x48", "-pix_fmt", pix_fmt, "-r", "25")
     command = ltxfilter(*told, "--fps", "25", "--engine", "hold", "-f", "rawvideo")
     result = run_pipe(command, stdin=data)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.tools import Piped, ffmpeg, ffmpeg_exe, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter.media.raw import upstream_ffmpeg
-from ltxfilter.media.raw.upstream_ffmpeg import Command, parse
+from ltxfilter.media.raw.upstream_ffmpeg import FfmpegCommand, parse
 
 KEEP = ("--engine", "hold", "--fps", "1x")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -28,17 +28,20 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize(
     ("line", "command"),
     [
-        ("ffmpeg -i x.mp4 -f rawvideo -", Command("x.mp4")),
-        ("/usr/bin/ffmpeg -i x.mp4 -f rawvideo pipe:1", Command("x.mp4")),
-        ("ffmpeg -hide_banner -v error -nostdin -i file:x.mp4 -an -f rawvideo -", Command("x.mp4")),
-        ("ffmpeg -ss 3 -t 2 -i x -c:v rawvideo -f rawvideo -y -threads 2 pipe:", Command("x")),
-        ("ffmpeg -i x -pix_fmt nv12 -f rawvideo -", Command("x", pix_fmt="nv12")),
-        ("ffmpeg -i x -r 30 -s 64x48 -f rawvideo -", Command("x", rate="30", size="64x48")),
-        ("ffmpeg -noautorotate -i x -f rawvideo -", Command("x", rotates=False)),
+        ("ffmpeg -i x.mp4 -f rawvideo -", {"file": "x.mp4"}),
+        ("/usr/bin/ffmpeg -i x.mp4 -f rawvideo pipe:1", {"file": "x.mp4"}),
+        ("ffmpeg -hide_banner -v error -nostdin -i file:x -an -f rawvideo -", {"file": "x"}),
+        ("ffmpeg -ss 3 -t 2 -i x -c:v rawvideo -f rawvideo -y -threads 2 pipe:", {"file": "x"}),
+        ("ffmpeg -i x -pix_fmt nv12 -f rawvideo -", {"file": "x", "pix_fmt": "nv12"}),
+        (
+            "ffmpeg -i x -r 30 -s 64x48 -f rawvideo -",
+            {"file": "x", "rate": "30", "size": "64x48"},
+        ),
+        ("ffmpeg -noautorotate -i x -f rawvideo -", {"file": "x", "rotates": False}),
     ],
 )
 def test_plain_commands_are_understood(line, command):
-    assert parse(shlex.split(line)) == command
+    assert parse(shlex.split(line)) == FfmpegCommand(**command)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_it_gives_up_when_there_is_nobody():
     reading, writing = os.pipe()
     os.close(writing)
     began = time.monotonic()
-    assert upstream_ffmpeg.geometry(reading) is None
+    assert upstream_ffmpeg.find_video(reading) is None
     assert time.monotonic() - began < 5
     os.close(reading)
 
@@ -196,7 +199,7 @@ def test_two_writers_of_one_pipe_are_not_trusted(clip):
     os.close(writing)
     try:
         os.read(reading, 1)
-        assert upstream_ffmpeg.geometry(reading) is None
+        assert upstream_ffmpeg.find_video(reading) is None
     finally:
         for writer in writers:
             writer.kill()
@@ -210,7 +213,7 @@ def test_what_is_found(clip):
     with subprocess.Popen(ffmpeg("-i", clip, "-f", "rawvideo", "-"), stdout=writing) as writer:
         os.close(writing)
         os.read(reading, 1)
-        found = upstream_ffmpeg.geometry(reading)
+        found = upstream_ffmpeg.find_video(reading)
         writer.kill()
     os.close(reading)
     assert found is not None

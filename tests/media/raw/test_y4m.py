@@ -297,12 +297,15 @@ def info_of(pix_fmt: str, **color: int) -> VideoInfo:
 
 
 class Given:
-    """A source that only has a name and says what its frames are."""
+    """As much of a source as a sink asks for that carries only video."""
 
     name = "given"
+    other_streams = None
+    pipe_format = "yuv4mpegpipe"
 
     def __init__(self, info: VideoInfo) -> None:
         self.info = info
+        self.raw_pix_fmt = info.pix_fmt
 
 
 def sink_of(path: Path, info: VideoInfo, rate: Fraction | None = Fraction(50), **options):

@@ -10,13 +10,16 @@ import av
 
 
 class PacketQueue:
-    """Packets that a source met on its way, for a sink to take; counts their bytes."""
+    """Packets in the order in which a source met them; counts their bytes.
+
+    One thread puts, another may take.
+    """
 
     def __init__(self) -> None:
-        self.nbytes = 0
+        self.nbytes = 0  # of the packets that wait
         self._wanted: set[int] | None = None  # stream indices; None before anyone chose
         self._packets: deque[av.Packet[Any]] = deque()
-        self._lock = Lock()
+        self._lock = Lock()  # guards nbytes
 
     def want(self, indices: set[int]) -> None:
         """Keep packets of these streams only, those that came already included."""
@@ -26,8 +29,8 @@ class PacketQueue:
         for packet in early:
             self.put(packet)
 
-    def start(self) -> None:
-        """Keep nothing if nobody has chosen by now."""
+    def drop_unwanted(self) -> None:
+        """Keep nothing from now on if nobody has said what is wanted."""
         if self._wanted is None:
             self.want(set())
 
@@ -42,7 +45,7 @@ class PacketQueue:
         return self
 
     def __next__(self) -> av.Packet[Any]:
-        """Return the oldest packet; StopIteration means none for now."""
+        """Return the oldest packet; StopIteration means that there is none for now."""
         if not self._packets:
             raise StopIteration
         packet = self._packets.popleft()

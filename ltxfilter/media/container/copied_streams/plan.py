@@ -1,0 +1,127 @@
+"""What becomes of each stream of the input: it is copied, or left out for a stated reason."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import av
+import av.container
+import av.stream
+
+from ltxfilter.errors import OutputError
+from ltxfilter.media.base import NOT_ASKED, StreamPlan
+from ltxfilter.media.container.copied_streams.stream_specifiers import asked_for
+from ltxfilter.media.container.demux import is_cover
+from ltxfilter.media.pyav_compat import open_output
+from ltxfilter.options import OutputOptions
+
+log = logging.getLogger("ltxfilter.media")
+
+# What an MPEG transport stream can say of its streams; its muxer takes anything.
+TS_CODECS = {
+    "aac", "aac_latm", "ac3", "dts", "dca", "eac3", "mp1", "mp2", "mp3", "opus", "s302m", "truehd",
+    "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "h264", "hevc", "mpeg1video",
+    "mpeg2video", "mpeg4", "vvc",
+}  # fmt: skip
+STALE_TAGS = re.compile(
+    r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_.*"
+    r"|_statistics_.*|source_id)(-[a-z]{3})?",
+    re.IGNORECASE,
+)
+COVER_MUXERS = ("matroska", "mp4", "ipod")
+COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+CHAPTER_TITLES = "chapter titles, written anew"
+
+
+def lasting_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the metadata that still holds once the video is another."""
+    return {key: value for key, value in tags.items() if not STALE_TAGS.fullmatch(key)}
+
+
+def plan_streams(
+    container: av.container.InputContainer,
+    video: av.VideoStream,
+    options: OutputOptions,
+    muxer: str,
+) -> tuple[StreamPlan, ...]:
+    """Say what becomes of each stream of `container` in a file of FFmpeg's format `muxer`.
+
+    video: the stream that is interpolated. Raises OptionError for a -map that cannot be read or
+    matches nothing.
+    """
+    asked = asked_for(container, options)
+    trial = open_output(io.BytesIO(), format=muxer)
+    plans = []
+    for stream in container.streams:
+        kind, codec = str(stream.type), codec_name(stream)
+        if stream.index == video.index:
+            action, reason = "interpolate", ""
+        elif stream.index not in asked:
+            action, reason = "drop", NOT_ASKED
+        else:
+            reason = _obstacle(stream, trial, muxer, bool(container.chapters()))
+            action = "drop" if reason else "copy"
+        plans.append(StreamPlan(stream.index, kind, codec, action, reason))
+    return tuple(plans)
+
+
+def codec_name(stream: av.stream.Stream) -> str:
+    """Return what messages call the codec of a stream."""
+    context: Any = stream.codec_context  # None where FFmpeg has no decoder
+    if context is not None:
+        return str(context.codec.canonical_name)
+    return getattr(stream, "name", None) or "unknown"
+
+
+def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
+    """Warn of streams that `output` cannot hold. Raises OutputError if one of them is audio."""
+    for plan in plans:
+        if plan.action != "drop" or plan.reason in (NOT_ASKED, CHAPTER_TITLES):
+            continue
+        if plan.kind == "audio":
+            raise OutputError(
+                f"{output}: {plan.reason} (stream {plan.index}); add -an to leave it out, or "
+                "write another container such as .mkv"
+            )
+        log.warning(
+            "%s: stream %d (%s, %s) is left out: %s",
+            output,
+            plan.index,
+            plan.kind,
+            plan.codec,
+            plan.reason,
+        )
+
+
+def _obstacle(
+    stream: av.stream.Stream, trial: av.container.OutputContainer, muxer: str, chapters: bool
+) -> str:
+    """Return why `muxer` cannot hold a stream, or "" if it can.
+
+    trial: an output of that format. chapters: True if the input has any.
+    """
+    kind, codec = stream.type, codec_name(stream)
+    if kind == "attachment":
+        return "" if muxer == "matroska" else f"{muxer} cannot hold attachments"
+    if kind not in ("video", "audio", "subtitle"):
+        titles = chapters and codec == "bin_data"
+        return CHAPTER_TITLES if titles else f"{kind} streams are not carried"
+    if is_cover(stream):
+        known = muxer in COVER_MUXERS and codec in COVER_TYPES
+        return "" if known else f"{muxer} cannot hold a cover picture"
+    return "" if _holds(trial, stream) else f"{muxer} cannot hold {codec} {kind}"
+
+
+def _holds(trial: av.container.OutputContainer, stream: av.stream.Stream) -> bool:
+    """Return True if a container of the kind of `trial` has a place for a stream's codec."""
+    if trial.format.name == "mpegts" and codec_name(stream) not in TS_CODECS:
+        return False
+    try:
+        trial.add_stream_from_template(stream, opaque=True)
+    except (ValueError, av.FFmpegError):
+        return False
+    return True

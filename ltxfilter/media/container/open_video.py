@@ -1,0 +1,139 @@
+"""An open container: what its headers say of its video, and which part of it is wanted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import av.container
+
+from ltxfilter.errors import InputError
+from ltxfilter.media.container.demux import display_name, open_container, video_stream
+from ltxfilter.media.container.stream_header import StreamHeader, read_header
+from ltxfilter.media.pipe.libav_io import Readable
+from ltxfilter.media.pyav_compat import LIBAV_TICK, time_base_of
+from ltxfilter.options import InputOptions
+
+log = logging.getLogger("ltxfilter.media")
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """What -ss, -t and -to leave of a container; seconds on the container's clock."""
+
+    clock: Fraction
+    """When the first of all its streams starts, which is what -ss calls 0."""
+
+    start: Fraction | None = None
+    """From when on frames are kept; None: from the first one."""
+
+    end: Fraction | None = None
+    """Until when frames are kept, this moment excluded; None: to the last one."""
+
+    @classmethod
+    def of(cls, options: InputOptions, container: av.container.InputContainer) -> Trim:
+        """Return what `options` ask for of an open container."""
+        clock = (container.start_time or 0) * LIBAV_TICK
+        start = None if options.start is None else clock + options.start
+        ends = []
+        if options.end is not None:
+            ends.append(clock + options.end)
+        if options.duration is not None:
+            ends.append((clock if start is None else start) + options.duration)
+        return cls(clock, start, min(ends, default=None))
+
+    @property
+    def zero(self) -> Fraction:
+        """What an output calls 0."""
+        return self.clock if self.start is None else self.start
+
+    def is_before(self, time: Fraction) -> bool:
+        """Return True if `time` is too early to be kept."""
+        return self.start is not None and time < self.start
+
+    def is_after(self, time: Fraction) -> bool:
+        """Return True if `time` is too late to be kept."""
+        return self.end is not None and time >= self.end
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVideo:
+    """An open container, and what its headers say of its first video stream."""
+
+    container: av.container.InputContainer
+
+    stream: av.VideoStream
+    """The video that is read."""
+
+    header: StreamHeader
+    """What PyAV does not show of it."""
+
+    trim: Trim
+    """The part that is wanted."""
+
+    declared: tuple[Fraction, Fraction] | None
+    """Seconds on the container's clock at which the video starts and ends, if they are stated."""
+
+    @classmethod
+    def open(
+        cls, options: InputOptions, file: Readable | None, format_name: str | None
+    ) -> OpenVideo:
+        """Open `options.path`, or `file` in its place. Raises InputError, Stopped."""
+        container = _open_for_decoding(options, file, format_name)
+        try:
+            stream = video_stream(container, display_name(options))
+            trim = Trim.of(options, container)
+            declared = _declared_span(container, stream, trim.clock)
+            return cls(container, stream, read_header(stream), trim, declared)
+        except BaseException:
+            container.close()
+            raise
+
+    @property
+    def declared_duration(self) -> Fraction | None:
+        """Seconds of video to come, as far as the headers tell."""
+        if self.declared is None:
+            return None
+        first, last = self.declared
+        start = first if self.trim.start is None else max(self.trim.start, first)
+        end = last if self.trim.end is None else min(self.trim.end, last)
+        return max(end - start, Fraction(0))
+
+
+def _open_for_decoding(
+    options: InputOptions, file: Readable | None, format_name: str | None
+) -> av.container.InputContainer:
+    """Open for decoding, on hardware if that is asked for and works."""
+    if options.hwaccel and options.hwaccel != "none":
+        from av.codec.hwaccel import HWAccel
+
+        try:
+            accel = HWAccel(options.hwaccel, allow_software_fallback=True)
+            return open_container(options, file, format_name, accel)
+        except (InputError, ValueError, av.FFmpegError, RuntimeError) as error:
+            if file is not None:
+                raise
+            log.warning(
+                "-hwaccel %s does not work here, decoding on the CPU: %s", options.hwaccel, error
+            )
+    return open_container(options, file, format_name)
+
+
+def _declared_span(
+    container: av.container.InputContainer, stream: av.VideoStream, clock: Fraction
+) -> tuple[Fraction, Fraction] | None:
+    """Return when the video starts and ends, as far as the headers tell; else None.
+
+    Seconds on the container's clock. clock: when the first of all streams starts.
+    """
+    base = time_base_of(stream)
+    if stream.duration is not None:
+        duration = stream.duration * base
+    elif container.duration is not None:
+        duration = container.duration * LIBAV_TICK
+    else:
+        return None
+    start = clock if stream.start_time is None else stream.start_time * base
+    return start, start + duration

@@ -1,0 +1,113 @@
+"""The packets of a container's video; those of its other streams are set aside on the way."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from itertools import chain
+from typing import Any
+
+import av
+import av.container
+
+from ltxfilter.errors import Stopped
+from ltxfilter.media.base import SourceCounts
+from ltxfilter.media.container.decode import REORDER
+from ltxfilter.media.container.demux import is_cover, packets_of
+from ltxfilter.media.container.packet_timing import PacketScan, scan_of
+
+log = logging.getLogger("ltxfilter.media")
+
+AHEAD_FRAMES, AHEAD_BYTES = 32, 32 << 20  # what is read of a pipe to know its rate, at most
+
+
+class VideoPackets:
+    """Reads a container from where it stands; iterate over it once."""
+
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        video: av.VideoStream,
+        streams: list[Any],
+        set_aside: Callable[[av.Packet[Any]], None],
+        *,
+        counts: SourceCounts,
+        name: str,
+    ) -> None:
+        """Get ready; nothing is read yet.
+
+        streams: what to read; the video, and whatever else `set_aside` is to be given. counts:
+        where damage is counted. name: what messages call the input.
+        """
+        self.jumps = 0  # how often the container's clock started anew
+        self._video = video
+        self._set_aside = set_aside
+        self._counts = counts
+        self._name = name
+        self._stopped = False
+        self._ahead: deque[av.Packet[Any]] = deque()  # read before anyone asked for a packet
+        self._demuxed = packets_of(container, *streams, on_jump=self._jumped)
+
+    def look_ahead(self) -> PacketScan | None:
+        """Read some packets to know the rate, since what headers declare may be wrong.
+
+        They are yielded later all the same. Returns None if no packet has a time.
+        """
+        ticks: list[int] = []
+        nbytes = 0
+        with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
+            for packet in self._demuxed:
+                self._ahead.append(packet)
+                nbytes += packet.size
+                if packet.stream.index == self._video.index and packet.pts is not None:
+                    ticks.append(packet.pts)
+                if len(ticks) == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
+                    break
+        shown = sorted(set(ticks))[: max(len(ticks) - REORDER, 2)]
+        return scan_of(shown, None, self._video) if shown else None
+
+    def __iter__(self) -> Iterator[av.Packet[Any] | None]:
+        """Yield the video's packets, and None after a failed read. Raises Stopped."""
+        try:
+            for packet in chain(self._taken_from_ahead(), self._demuxed):
+                if self._stopped:
+                    raise Stopped
+                if packet.stream.index == self._video.index:
+                    yield packet
+                else:
+                    self._set_aside(packet)
+        except av.FFmpegError as error:
+            log.warning("%s: reading ends early: %s", self._name, error.strerror)
+            self._counts.corrupt += 1
+            yield None
+
+    def stop(self) -> None:
+        """Make the next packet raise Stopped; safe in signal handlers and other threads."""
+        self._stopped = True
+
+    def _taken_from_ahead(self) -> Iterator[av.Packet[Any]]:
+        while self._ahead:
+            yield self._ahead.popleft()
+
+    def _jumped(self, time: Fraction) -> None:
+        if not self.jumps:
+            log.warning(
+                "%s: its clock jumps at %.3f s; joined without a gap", self._name, float(time)
+            )
+        self.jumps += 1
+
+
+def streams_to_read(
+    container: av.container.InputContainer, video: av.VideoStream, *, once: bool
+) -> list[Any]:
+    """Return the streams that have to be read with the video.
+
+    once: True if the container cannot be opened again, so that all have to be. Else covers are
+    enough, which are wanted before the output is opened.
+    """
+    if once:
+        return list(container.streams)
+    return [video, *(stream for stream in container.streams.video if is_cover(stream))]

@@ -1,0 +1,20 @@
+"""The formats that ltxfilter reads and writes without libav, and the names by which they are asked.
+
+Light: imports nothing, so that a command line can be checked with it.
+"""
+
+from __future__ import annotations
+
+Y4M = "yuv4mpegpipe"  # FFmpeg's name
+RAW = "rawvideo"  # FFmpeg's name
+
+ALIASES = {"y4m": Y4M, "raw": RAW}  # what -f takes beside FFmpeg's names
+RAW_SUFFIXES = {".y4m": Y4M, ".yuv": RAW, ".rgb": RAW, ".raw": RAW}  # of file names -> format
+
+STDIN_NAMES = frozenset({"-", "pipe:", "pipe:0"})
+STDOUT_NAMES = frozenset({"-", "pipe:", "pipe:1"})
+
+
+def format_name(given: str | None) -> str | None:
+    """Return FFmpeg's name of the format that -f names; None if it names none."""
+    return ALIASES.get(given, given) if given else None
