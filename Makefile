@@ -20,11 +20,11 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(filter-out er
 # The inner loop: tests of single parts, without pipes, processes and encoders.
 QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines/test_model_files.py \
 	tests/cli/test_parse.py tests/pipeline/test_window_runner.py tests/pipeline/test_threads.py \
-	$(filter-out %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
+	$(filter-out %/test_conftest.py %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
 	--ignore=tests/motion/test_flow_cuda.py
 # What runs, or runs differently, where torch and the LTX packages are installed.
-LTX := tests/engines/ltx tests/motion/test_renderer.py tests/motion/test_flow_cuda.py tests/engines/test_flow_device.py \
-	tests/engines/test_auto.py tests/test_color.py tests/test_api.py
+LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
+	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_color.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 
 .DEFAULT_GOAL := help
@@ -66,7 +66,7 @@ demo: $(VENV)/.dev ## make demo.mp4 at twice the frame rate: of a rendered sampl
 
 quick: $(VENV)/.dev ## the inner loop, under 20 s: lint, types and the fast tests
 	@$(MAKE) --no-print-directory lint type
-	$(PYTEST) -q $(QUICK) $(ARGS)
+	$(PYTEST) -q --hypothesis-profile=quick $(QUICK) $(ARGS)
 
 format: $(VENV)/.dev ## let ruff put the code into shape
 	$(BIN)/ruff format
