@@ -5,7 +5,7 @@ here, and nobody asks of which class it is. `opening.py` chooses the class: `con
 for whatever libav reads and writes, `raw/` those for y4m and rawvideo.
 `tests/media/test_contract.py` is the suite that every source and every sink joins.
 
-How they are used, in this order:
+How they are used, in this order::
 
     source = open_source(InputOptions(path="in.mkv"))              # decodes one frame
     sink = open_sink(OutputOptions(path="out.mkv"), source, rate)  # refuses what it cannot write
@@ -18,6 +18,7 @@ How they are used, in this order:
         source.close()
 
 Rules of a source:
+
 - **Order.** `frames` yields every frame once, and `time` ascends strictly. A frame whose time does
   not advance is left out and counted. All frames have the size and the format that `info` states.
 - **Time.** `Frame.time` is exact, in seconds on the source's own clock; -ss calls `clock` 0. Where
@@ -40,6 +41,7 @@ Rules of a source:
   with `name`.
 
 Rules of a sink:
+
 - **Order.** `write` takes frames whose times ascend. The first one opens the output, since its side
   data (HDR, rotation) goes into the header. What can be refused is refused earlier, when opening.
 - **Time.** At a constant rate each frame lasts one interval. Without a rate frames keep their own
@@ -54,6 +56,7 @@ Rules of a sink:
   pipe has left. After that only `close` may be called.
 
 Rules of the other streams:
+
 - A source that carries nothing but video has `other_streams = None`.
 - A sink that copies calls `plan`, then `select` before the first frame is read, then `open_copy`
   for each output that it writes. A sink that holds video only calls `plan`, to say what is left
