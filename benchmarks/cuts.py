@@ -1,4 +1,4 @@
-"""Cuts: precision and recall on labelled clips and on their concatenations.
+"""Scene cuts: precision and recall on labelled clips and on their concatenations.
 
 python -m benchmarks.cuts --clips FOLDER; results/cuts.json. Labels: labels/cuts.json, by eye.
 """
@@ -25,8 +25,8 @@ from ltxfilter.windows.window import Join
 WIDTH, HEIGHT = 640, 360  # of concatenations, so that any two clips join
 
 
-def found(frames: list[Frame], info: VideoInfo) -> set[int]:
-    """Return the position of the last frame before each cut that is found."""
+def found_cuts(frames: list[Frame], info: VideoInfo) -> set[int]:
+    """Return the numbers of the last frames before the cuts that are found."""
     detector = CutDetector(info)
     pairs = enumerate(pairwise(frames))
     return {k for k, (a, b) in pairs if detector.join(a, b, k == 0) is Join.CUT}
@@ -46,12 +46,12 @@ def row(name: str, cuts: set[int], seen: set[int], pairs: int) -> dict[str, Any]
     }
 
 
-def own(clip: Clip, labels: dict[str, Any], step: int) -> dict[str, Any]:
-    """Score a clip, every `step`-th frame of it."""
+def score_clip(clip: Clip, labels: dict[str, Any], step: int) -> dict[str, Any]:
+    """Score every `step`-th frame of a clip."""
     frames = [Frame(Fraction(k), planes) for k, planes in enumerate(clip.frames[::step])]
     cuts = {k // step for k in labels["last frame before each cut"] if k + step < len(clip.frames)}
     name = clip.name if step == 1 else f"{clip.name} 1/{step}"
-    return row(name, cuts, found(frames, clip.info), len(frames) - 1)
+    return row(name, cuts, found_cuts(frames, clip.info), len(frames) - 1)
 
 
 def excerpts(clip: Clip, cuts: list[int]) -> list[list[Frame]]:
@@ -81,7 +81,7 @@ def concatenation(runs: list[tuple[str, list[Frame]]], seed: int) -> dict[str, A
         frames += run
         last = name
     info = VideoInfo(WIDTH, HEIGHT, "gray", plane_shapes("gray", WIDTH, HEIGHT), Fraction(25))
-    return row(f"concatenation {seed}", cuts, found(frames, info), len(frames) - 1)
+    return row(f"concatenation {seed}", cuts, found_cuts(frames, info), len(frames) - 1)
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
         if path.stem not in labels:
             continue
         clip = load(path, args.frames)
-        rows += [own(clip, labels[path.stem], step) for step in (1, 2)]
+        rows += [score_clip(clip, labels[path.stem], step) for step in (1, 2)]
         cuts = labels[path.stem]["last frame before each cut"]
         runs += [(path.stem, run) for run in excerpts(clip, cuts)]
     rows += [concatenation(list(runs), seed) for seed in range(3)]

@@ -1,10 +1,10 @@
-"""Throw broken inputs and options at ltxfilter; whatever is not an error of ours is a finding.
+"""Give broken inputs and options to ltxfilter; an exception that is not one of ours is a finding.
 
     python -m benchmarks.fuzz --cases 10000 --seed 1
-    python -m benchmarks.fuzz --seed 1 --case 4711      one case again, with its traceback
+    python -m benchmarks.fuzz --seed 1 --case 4711      runs one case and shows its traceback
 
-Cases run in processes of their own, which may crash or hang without ending the run. A crash of
-FFmpeg that happens without ltxfilter too is counted apart. What failed is kept under --keep.
+Cases run in other processes, which may crash or hang without ending the run. A crash of FFmpeg
+that also happens without ltxfilter is counted separately. The files of failures stay in --keep.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """True if nothing of ours went wrong."""
+        """Return True if ltxfilter did nothing wrong."""
         return self.outcome in PASSED or self.outcome == "FFmpeg's crash"
 
 
-class Judge:
+class CaseProcess:
     """A process that runs cases by number, and is replaced when it crashes or hangs."""
 
     def __init__(self, command: Sequence[str], watchdog: float = WATCHDOG) -> None:
@@ -82,11 +82,11 @@ class Judge:
         if not line:
             code = process.wait()
             self._end()
-            return Result(number, "crash", f"exit code {code}: {self._last_words()}")
+            return Result(number, "crash", f"exit code {code}: {self._end_of_errors()}")
         return Result(**json.loads(line))
 
     def close(self) -> None:
-        """End the process, for good."""
+        """End the process and start no other."""
         self._end()
         self._errors.close()
 
@@ -103,13 +103,13 @@ class Judge:
         )
         return process
 
-    def _last_words(self) -> str:
+    def _end_of_errors(self) -> str:
         self._errors.seek(max(self._errors.seek(0, os.SEEK_END) - 2000, 0))
         return self._errors.read().decode(errors="replace")
 
 
 def _line_within(fd: int, seconds: float) -> bytes | None:
-    """Read a line; None if none has come after `seconds`, empty at the end."""
+    """Read a line; return None if none came within `seconds`, and b"" at the end."""
     deadline, line = monotonic() + seconds, b""
     while not line.endswith(b"\n"):
         if not select.select([fd], [], [], max(deadline - monotonic(), 0))[0]:
@@ -121,7 +121,7 @@ def _line_within(fd: int, seconds: float) -> bytes | None:
     return line
 
 
-def judge(seed: int, number: int, seeds: Path, scratch: Path) -> Result:
+def run_case(seed: int, number: int, seeds: Path, scratch: Path) -> Result:
     """Run one case in this process."""
     folder = scratch / str(number)
     folder.mkdir(parents=True)
@@ -140,47 +140,47 @@ def judge(seed: int, number: int, seeds: Path, scratch: Path) -> Result:
 
 
 def _our_threads() -> set[str]:
-    """Return the names of the threads that Python started; those of libav are dummies to it."""
+    """Return the names of the threads that Python started; it calls those of libav dummies."""
     return {t.name for t in threading.enumerate() if not t.name.startswith("Dummy")}
 
 
 def serve(seed: int, seeds: Path, scratch: Path) -> None:
-    """Run the cases whose numbers come on standard input; answer with one JSON line each."""
+    """Run the cases whose numbers come on standard input; answer each with a line of JSON."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        result = judge(seed, int(line), seeds, scratch)
+        result = run_case(seed, int(line), seeds, scratch)
         fields = {name: getattr(result, name) for name in Result.__slots__}
         answers.write(json.dumps(fields) + "\n")
         answers.flush()
 
 
 def fuzz(seed: int, numbers: Sequence[int], jobs: int, keep: Path) -> Iterator[Result]:
-    """Run cases in `jobs` processes; yield how each ended. Findings keep their files in `keep`."""
+    """Run cases in `jobs` processes; yield how each ended. The files of failures stay in `keep`."""
     keep.mkdir(parents=True, exist_ok=True)
     seeds = make_seeds(keep / "seeds")
     command = [sys.executable, "-m", "benchmarks.fuzz", "--serve", "--seed", str(seed)]
     command += ["--keep", str(keep)]
 
-    def part(share: Sequence[int]) -> list[Result]:
-        court = Judge(command)
+    def run_share(share: Sequence[int]) -> list[Result]:
+        cases = CaseProcess(command)
         try:
-            return [_confirmed(court.run(number), court, keep) for number in share]
+            return [_confirmed(cases.run(number), cases, keep) for number in share]
         finally:
-            court.close()
+            cases.close()
 
     shares = [numbers[at : at + 50] for at in range(0, len(numbers), 50)]
     with ThreadPoolExecutor(jobs) as pool:
-        for results in pool.map(part, shares):
+        for results in pool.map(run_share, shares):
             yield from results
     if not any(path.name.isdigit() for path in keep.iterdir()):
         shutil.rmtree(seeds)
 
 
-def _confirmed(result: Result, court: Judge, keep: Path) -> Result:
-    """Try a hang once more, for the machine may be busy, and a crash without ltxfilter."""
+def _confirmed(result: Result, cases: CaseProcess, keep: Path) -> Result:
+    """Repeat a hang, since the machine may be busy, and a crash, without ltxfilter."""
     if result.outcome not in ("hang", "crash"):
         return result
     folder = keep / str(result.number)
@@ -188,7 +188,7 @@ def _confirmed(result: Result, court: Judge, keep: Path) -> Result:
     if result.outcome == "crash" and inputs and _crashes_alone(inputs[0]):
         return Result(result.number, "FFmpeg's crash", result.detail)
     shutil.rmtree(folder, ignore_errors=True)
-    again = court.run(result.number)
+    again = cases.run(result.number)
     return result if again.outcome == result.outcome else again
 
 
@@ -219,7 +219,7 @@ def main() -> int:
         return 0
     if args.case is not None:
         shutil.rmtree(args.keep / str(args.case), ignore_errors=True)
-        print(judge(args.seed, args.case, make_seeds(args.keep / "seeds"), args.keep))
+        print(run_case(args.seed, args.case, make_seeds(args.keep / "seeds"), args.keep))
         return 0
     numbers = range(args.first, args.first + args.cases)
     shutil.rmtree(args.keep, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Broken inputs and options, each made from a seed and a number alone, and one run of each.
+"""Broken inputs and options, each made of a seed and a number alone, and a run of each.
 
-A case passes if it works or is refused with one of our errors, within its memory, leaving nothing
-half done under the final name.
+A case passes if it works or is refused with one of our errors, keeps to its memory, and leaves no
+unfinished file under the final name.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import Run
 from ltxfilter.values import MIB
 
-MEMORY = 192 * MIB  # what a run may take
-SLACK = 64 * MIB  # and what it may be off by: the allocator's, the decoder's first frame
-PATIENCE = 2.0  # seconds after which a run is asked to stop, as a user would
-MADE = "-f lavfi -i testsrc2=s=64x48:r=25:d=0.6 -f lavfi -i sine=d=0.6 -fflags +bitexact"
+MEMORY = 192 * MIB  # --memory of every run
+SLACK = 64 * MIB  # what a run may take on top: the allocator, the decoder's first frame
+LIMIT = 2.0  # seconds after which a run is asked to stop, as a user would
+SYNTHETIC = "-f lavfi -i testsrc2=s=64x48:r=25:d=0.6 -f lavfi -i sine=d=0.6 -fflags +bitexact"
 SEEDS = {  # file -> ffmpeg's output options
     "a.mp4": "-c:v libx264 -g 5 -pix_fmt yuv420p -c:a aac",
     "b.mp4": "-c:v libx264 -g 5 -pix_fmt yuv420p -c:a aac -movflags frag_keyframe+empty_moov",
@@ -47,7 +47,7 @@ SEEDS = {  # file -> ffmpeg's output options
     "o.y4m": "-map 0:v -pix_fmt yuv420p",
     "p.y4m": "-map 0:v -pix_fmt yuv422p10le -strict -1",
 }
-WILD = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 100000)
+EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 100000)
 FORMATS = ("gray", "yuv420p", "yuv422p10le", "rgb24", "nv12", "yuva444p", "gbrp", "pal8", "x", "")
 TEXTS = (
     "", "0", "-1", "1", "2x", "50", "60000/1001", "1e9", "9" * 30, "1/0", "nan", "inf", "0.1", "::",
@@ -57,29 +57,29 @@ TEXTS = (
 
 
 def make_seeds(folder: Path) -> Path:
-    """Write the sound files that cases are made from."""
+    """Write the valid files of which cases are made."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, options in SEEDS.items():
-        words = ["-v", "error", "-nostdin", "-y", *MADE.split()]
+        words = ["-v", "error", "-nostdin", "-y", *SYNTHETIC.split()]
         words += ["-shortest", *options.split(), str(folder / name)]
         subprocess.run([ffmpeg_exe(), *words], check=True, timeout=60)
     return folder
 
 
 class Case:
-    """One broken thing: what it is, and a way to try it."""
+    """One broken input or command line, and a way to try it."""
 
     def __init__(self, seed: int, number: int, seeds: Path, folder: Path) -> None:
         self.random = random.Random(f"{seed}:{number}")
         self.seeds = seeds
-        self.folder = folder  # of its own, empty
+        self.folder = folder  # for its files alone, empty
         self.kind = self.random.choice(
             ("container",) * 6 + ("pipe", "y4m", "raw") * 2 + ("words",) * 3
         )
         self.recipe = ""
 
     def run(self) -> str:
-        """Try it; return "done", "refused" or "stopped". Raises what is a finding."""
+        """Try it; return "done", "refused" or "stopped". Any exception is a finding."""
         kinds: dict[str, Callable[[], str]] = {
             "container": self._container,
             "pipe": self._pipe,
@@ -106,7 +106,7 @@ class Case:
         words = header.split(b" ")
         for _ in range(self.random.randint(1, 3)):
             at = self.random.randrange(len(words))
-            value = str(self.random.choice(WILD)).encode()
+            value = str(self.random.choice(EXTREMES)).encode()
             words[at] = self.random.choice([b"", words[at][:1] + value, words[at] + value, value])
         path = self.folder / "in.y4m"
         path.write_bytes(b" ".join(words) + b"\n" + mutate(self.random, frames, 0.1))
@@ -162,7 +162,7 @@ class Case:
         return path
 
     def convert(self, source: InputOptions) -> str:
-        """Convert; check what is left on disk and how much memory it took."""
+        """Convert; check which files are left and how much memory was taken."""
         suffix = self.random.choice([".y4m", ".y4m", ".mkv", ".mp4"])
         out = self.folder / f"out{suffix}"
         encoder = {} if suffix == ".y4m" else {"codec": "mpeg4", "encoder": {"g": "5"}}
@@ -190,7 +190,7 @@ class Case:
 
 
 def mutate(chance: random.Random, data: bytes, in_header: float) -> bytes:
-    """Return `data` damaged in one to six places; in_header: share of them near its ends."""
+    """Return `data` damaged in one to six places; in_header: how likely one is near an end."""
     broken = bytearray(data)
     for _ in range(chance.randint(1, 6)):
         size = len(broken)
@@ -199,11 +199,11 @@ def mutate(chance: random.Random, data: bytes, in_header: float) -> bytes:
         if chance.random() < in_header / 2:
             at = size - 1 - at % near
         length = min(chance.choice((1, 1, 4, 16, 200, 2000)), size - at)
-        wild = chance.choice(WILD).to_bytes(4, "big")
+        extreme = chance.choice(EXTREMES).to_bytes(4, "big")
         new = {
             "flip": bytes(byte ^ 1 << chance.randrange(8) for byte in broken[at : at + length]),
             "zero": bytes(length),
-            "wild": wild[-min(length, 4) :],
+            "extreme": extreme[-min(length, 4) :],
             "noise": chance.randbytes(length),
             "cut": b"",
             "twice": bytes(broken[at : at + length]) * 2,
@@ -217,9 +217,9 @@ def mutate(chance: random.Random, data: bytes, in_header: float) -> bytes:
 
 
 def _run(options: Options) -> None:
-    """Convert, and ask for an end after PATIENCE."""
+    """Convert, and ask for an early end after LIMIT."""
     run = Run(options)
-    timer = threading.Timer(PATIENCE, run.cancel)
+    timer = threading.Timer(LIMIT, run.cancel)
     timer.start()
     try:
         with run:
@@ -231,7 +231,7 @@ def _run(options: Options) -> None:
 
 @contextmanager
 def _refusals() -> Iterator[list[LtxFilterError]]:
-    """Collect the errors that are ours; all others are findings."""
+    """Collect errors of ours; all others are raised, as findings."""
     caught: list[LtxFilterError] = []
     try:
         yield caught
@@ -253,13 +253,13 @@ def _fed(path: Path, data: bytes) -> Iterator[None]:
     thread.start()
     try:
         yield
-    finally:  # it may have been refused unopened: then the writer still waits for a reader
+    finally:  # a pipe that was refused unopened has a writer that still waits for a reader
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
         thread.join()
 
 
 def _memory_reset() -> int:
-    """Begin to measure the peak anew; return the bytes now resident."""
+    """Start a new measurement of the peak; return the bytes that are resident now."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 

@@ -1,9 +1,9 @@
-"""How late frames leave a real pipe: a writer keeps real time, a reader stamps what arrives.
+"""Latency of a real pipe: one thread writes frames in real time, another notes when output arrives.
 
     python -m benchmarks.latency --clip ../shared/clips/dev/seek480.mp4
 
-Late is an output frame by the time from when its moment was written until it has been read whole.
-The moment of a frame between two source frames lies between the times at which they were written.
+The latency of an output frame lasts from when the source frame of its time was written until it has
+been read whole. Between two source frames that moment is interpolated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO, Any
 from benchmarks import record
 from benchmarks.clips import ffmpeg_exe
 
-SETTINGS = {  # engine, bound in ms or None -> how a row is called
+SETTINGS = {  # name of the row -> engine, --max-latency in ms or None
     "no bound": ("flow", None),
     "flow, 500 ms": ("flow", 500),
     "flow, 120 ms": ("flow", 120),
@@ -34,7 +34,7 @@ WARM = 1.0  # seconds at the start that are not counted: libraries load, caches 
 
 
 def frames_of(clip: Path, size: str, rate: str, seconds: float) -> list[bytes]:
-    """Return raw yuv420p pictures of a clip, at a size and a rate."""
+    """Return raw yuv420p pictures of a clip, scaled to `size`, read as of `rate` per second."""
     width, height = (int(part) for part in size.split("x"))
     command = [ffmpeg_exe(), "-v", "error", "-stream_loop", "-1", "-r", rate, "-i", str(clip)]
     command += ["-t", str(seconds), "-s", size, "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]
@@ -46,7 +46,7 @@ def frames_of(clip: Path, size: str, rate: str, seconds: float) -> list[bytes]:
 def measure(
     frames: list[bytes], given: argparse.Namespace, engine: str, bound: int | None
 ) -> dict[str, Any]:
-    """Run one setting; return how late its frames were, in milliseconds."""
+    """Run one setting; return the latency of its frames in milliseconds."""
     rate, fps = Fraction(given.rate), Fraction(given.fps)
     words = ["-f", "rawvideo", "-s", given.size, "-pix_fmt", "yuv420p"]
     words += ["-r", given.rate, "--fps", given.fps]
@@ -81,7 +81,7 @@ def measure(
 
 
 def write(pipe: IO[bytes], frames: list[bytes], interval: float, written: list[float]) -> None:
-    """Write frames in real time, noting when each was whole; then close."""
+    """Write frames in real time, note when each had been written, then close the pipe."""
     begin = time.monotonic() + 0.5
     for number, frame in enumerate(frames):
         time.sleep(max(begin + number * interval - time.monotonic(), 0))
@@ -93,7 +93,7 @@ def write(pipe: IO[bytes], frames: list[bytes], interval: float, written: list[f
 
 
 def read(fd: int, size: int) -> list[float]:
-    """Return when each frame of `size` bytes had come."""
+    """Return when each frame of `size` bytes had arrived."""
     arrived: list[float] = []
     got = 0
     while data := os.read(fd, 1 << 20):

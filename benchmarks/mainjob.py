@@ -1,8 +1,8 @@
 """The main job on real video: every clip through the file path and through a pipe, to 50 and 60.
 
 python -m benchmarks.mainjob CLIP... [--engine SPEC] [--sheet FOLDER]; results/mainjob.json
-Each output is played back by ffmpeg, which must not complain. --sheet writes a PNG per clip with
-some drawn frames between the two source frames around them.
+ffmpeg decodes each output and must print no error. --sheet writes a PNG per clip with some
+interpolated frames, each between its two neighbours.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def measure(clip: Path, fps: str, path: str, engine: str, folder: Path) -> Row:
-    """Convert one clip; return a row of the table. Raises RuntimeError if anything complains."""
+    """Convert one clip; return a row of the table. Raises RuntimeError if a program fails."""
     target = folder / f"{clip.stem}-{path}-{fps}.mkv"
     began = time.perf_counter()
     log, usage = (_through_file if path == "file" else _through_pipe)(clip, target, fps, engine)
@@ -66,7 +66,7 @@ def _through_file(clip: Path, target: Path, fps: str, engine: str) -> tuple[str,
 
 
 def _through_pipe(clip: Path, target: Path, fps: str, engine: str) -> tuple[str, Any]:
-    """Run ffmpeg | ltxfilter | ffmpeg with NUT, which keeps times, between the first two."""
+    """Run ffmpeg | ltxfilter | ffmpeg; the first two are joined by NUT, which keeps times."""
     exe = ffmpeg_exe()
     quiet = ["-v", "error", "-nostdin"]
     nut = ["-map", "0:v:0", "-c:v", "rawvideo", "-fps_mode", "passthrough", "-f", "nut", "-"]
@@ -93,7 +93,7 @@ def _ltxfilter(*words: object) -> list[str]:
 
 
 def _finish(process: subprocess.Popen[bytes], name: str) -> tuple[str, Any]:
-    """Return the messages and the resource use of a process that must succeed."""
+    """Return the messages and the resource use of a process, which must succeed."""
     assert process.stderr is not None
     log = process.stderr.read().decode()
     process.stderr.close()
@@ -112,7 +112,7 @@ def _play(path: Path) -> None:
 
 
 def _presented(path: Path) -> tuple[int, Fraction]:
-    """Return how many frames play, and from the first to the end of the last in seconds."""
+    """Return how many frames a file has, and the seconds to the end of the last one."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         times = sorted(
@@ -126,7 +126,7 @@ def _presented(path: Path) -> tuple[int, Fraction]:
 
 
 def _sheet(clip: Path, path: Path, folder: Path) -> None:
-    """Write a PNG of three drawn frames of `path`, each between its neighbours."""
+    """Write a PNG of three interpolated frames of `path`, each between its neighbours."""
     import cv2
 
     count, _ = _presented(path)

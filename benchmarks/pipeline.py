@@ -1,4 +1,4 @@
-"""What the pipeline itself costs: peak memory, overlap of its stages, overhead per frame.
+"""Costs of the pipeline itself: peak memory, overlap of its stages, overhead per frame.
 
 python -m benchmarks.pipeline [memory] [overlap] [sleep] [overhead]; results/pipeline.json
 """
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 def memory() -> Iterator[Row]:
-    """Peak memory of the command line, 1080p y4m in and out: flat, and under what it states."""
+    """Measure the peak memory of 1080p y4m in and out: constant, and within what is stated."""
     peaks = {}
     for frames in (500, 5000):
         peaks[frames], stated = _peak(frames, 1920, 1080)
@@ -52,14 +52,14 @@ def memory() -> Iterator[Row]:
 
 
 def overlap() -> Iterator[Row]:
-    """Wall time of a 1080p file over the larger of its busiest stage alone and CPU / cores."""
+    """Divide the wall time of a 1080p file by its busiest stage alone, or CPU / cores if larger."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "in.y4m"
         _write_y4m(clip, 250, 1920, 1080)
         source = Path(folder) / "in.mp4"
         _convert(clip, source, "hold", fps="25")
         alone = max(_decode_alone(source), _encode_alone(source, Path(folder) / "alone.mp4"))
-        for preset in ("medium", "ultrafast"):  # ltxfilter's default, and the least to encode
+        for preset in ("medium", "ultrafast"):  # the default, and the fastest
             wall, cpu = _in_child(source, Path(folder) / "out.mp4", preset)
             bound = max(alone, cpu / len(os.sched_getaffinity(0)))
             yield {
@@ -71,12 +71,12 @@ def overlap() -> Iterator[Row]:
 
 
 def sleep() -> Iterator[Row]:
-    """Wall time with an engine that only sleeps, over the time it slept."""
+    """Divide the wall time with an engine that only sleeps by the time it slept."""
     engines.ENGINES["sleep"] = f"{Sleep.__module__}:Sleep"
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "in.y4m"
         _write_y4m(clip, 400, 1280, 720)
-        _convert(clip, Path(folder) / "warm.mp4", "hold")  # imports are no part of it
+        _convert(clip, Path(folder) / "warm.mp4", "hold")  # so that imports are not measured
         Sleep.slept = 0.0
         began = time.perf_counter()
         _convert(clip, Path(folder) / "out.mp4", "sleep", threads=2)
@@ -90,7 +90,7 @@ def sleep() -> Iterator[Row]:
 
 
 def overhead() -> Iterator[Row]:
-    """Seconds per output frame of 64x48 pixels, y4m to y4m, blend, no cuts."""
+    """Measure seconds per output frame of 64x48 pixels, y4m to y4m, blend, no cuts."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "in.y4m"
         _write_y4m(clip, 5000, 64, 48)
@@ -105,11 +105,11 @@ def overhead() -> Iterator[Row]:
 
 
 class Sleep(Blend):
-    """Draws by repeating, after 30 ms of sleep."""
+    """Repeats the earlier keyframe after 30 ms of sleep."""
 
     name = "sleep"
     slept = 0.0
-    device = threading.Lock()  # as an engine on one GPU: a window at a time
+    device = threading.Lock()  # one window at a time, like an engine on one GPU
 
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:  # noqa: ARG002
         """Sleep, then repeat the earlier keyframe."""
@@ -180,7 +180,7 @@ def _in_child(source: Path, target: Path, preset: str) -> tuple[float, float]:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
-    """Return what a process used that must succeed."""
+    """Return the resource use of a process, which must succeed."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if status:
@@ -216,7 +216,7 @@ def _write_y4m(path: Path, frames: int, width: int, height: int) -> None:
 
 
 def _y4m(frames: int, width: int, height: int) -> Iterator[bytes]:
-    """Yield a textured picture that pans to and fro, 25 fps."""
+    """Yield a y4m stream of a textured picture that pans to and fro, 25 frames per second."""
     noise = np.random.default_rng(0).integers(0, 255, (height // 8 + 2, width // 8 + 16), np.uint8)
     wide = np.kron(noise, np.ones((8, 8), np.uint8))
     chroma = np.full(((height + 1) // 2) * ((width + 1) // 2) * 2, 128, np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""Results with what they were measured on: machine, versions, commit, date; JSON in results/."""
+"""Results as JSON in results/, with machine, versions, commit and date of the measurement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("av", "numpy", "opencv-python-headless", "torch")
 
 
 def machine() -> dict[str, Any]:
-    """Describe where and with what this runs."""
+    """Describe the machine, the versions and the commit."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cpu": _cpu(),

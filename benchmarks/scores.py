@@ -1,4 +1,4 @@
-"""How near drawn frames come to the true ones: PSNR, SSIM, VMAF, steadiness."""
+"""How near interpolated frames come to the true ones: PSNR, SSIM, VMAF, steadiness."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sharpness(plane: Plane) -> float:
 
 
 def pulse(drawn: list[Planes], before: list[Planes], after: list[Planes]) -> float:
-    """Return how much sharper or softer drawn frames are than those around them, mean |ln|."""
+    """Return the mean |ln| of the sharpness of frames over that of the frames around them."""
     ratios = [
         2 * sharpness(now[0]) / max(sharpness(a[0]) + sharpness(b[0]), 1e-6)
         for now, a, b in zip(drawn, before, after, strict=True)
@@ -53,13 +53,13 @@ def pulse(drawn: list[Planes], before: list[Planes], after: list[Planes]) -> flo
 
 
 def flicker(drawn: list[Planes], true: list[Planes]) -> float:
-    """Return by how many codes of mean luma drawn frames differ from the true ones."""
+    """Return by how many codes the mean luma of frames differs from that of the true ones."""
     pairs = zip(drawn, true, strict=True)
     return float(np.mean([abs(float(a[0].mean()) - float(b[0].mean())) for a, b in pairs]))
 
 
 def vmaf(drawn: list[Planes], true: list[Planes], clip: Clip) -> float | None:
-    """Return the mean VMAF of 8-bit frames; None where it cannot be had."""
+    """Return the mean VMAF of 8-bit frames; None for deeper ones or without libvmaf."""
     exe = ffmpeg_with_vmaf()
     if exe is None or clip.info.depth > 8:
         return None
@@ -75,9 +75,9 @@ def vmaf(drawn: list[Planes], true: list[Planes], clip: Clip) -> float | None:
 
 
 def overlay(frames: list[Planes], depth: int) -> Plane | None:
-    """Return where a clip shows burned-in graphics: detail that never moves while the rest does.
+    """Return a mask of burned-in graphics: detail that is static while the rest moves.
 
-    None where there is none worth scoring.
+    None if the clip is short, mostly static, or has hardly any such graphics.
     """
     if len(frames) < 40:
         return None

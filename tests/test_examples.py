@@ -1,3 +1,5 @@
+"""Every example runs as its docstring says."""
+
 from __future__ import annotations
 
 import os

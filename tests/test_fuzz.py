@@ -1,4 +1,4 @@
-"""A small sample of `make fuzz`, and that its judge sees what goes wrong."""
+"""A small sample of `make fuzz`, and that it notices whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import Judge, fuzz
+from benchmarks.fuzz import CaseProcess, fuzz
 from benchmarks.fuzz_cases import SEEDS, Case, make_seeds, mutate
 from ltxfilter.options import InputOptions
 
 SAMPLE = 120
 ANSWER = (
-    """'{"number": 7, "outcome": "%s", "detail": "", "kind": "", "recipe": ""}'"""  # a judge's line
+    """'{"number": 7, "outcome": "%s", "detail": "", "kind": "", "recipe": ""}'"""  # a line of JSON
 )
 
 
@@ -35,17 +35,17 @@ def test_a_sample_of_broken_inputs_finds_nothing(tmp_path: Path):
         ("import time; time.sleep(60)", "hang", False),
     ],
 )
-def test_the_judge_sees_what_goes_wrong(program: str, outcome: str, passed: bool):
-    court = Judge([sys.executable, "-c", program], watchdog=3 if outcome == "hang" else 60)
+def test_failures_are_noticed(program: str, outcome: str, passed: bool):
+    cases = CaseProcess([sys.executable, "-c", program], watchdog=1 if outcome == "hang" else 60)
     try:
-        for _ in range(2 if outcome == "crash" else 1):  # a new process takes the place of the old
-            result = court.run(7)
+        for _ in range(2 if outcome == "crash" else 1):  # after a crash there is a new process
+            result = cases.run(7)
             assert (result.number, result.outcome, result.passed) == (7, outcome, passed)
     finally:
-        court.close()
+        cases.close()
 
 
-def test_cases_come_of_seed_and_number_alone(tmp_path: Path):
+def test_cases_depend_on_seed_and_number_alone(tmp_path: Path):
     data = bytes(range(256)) * 20
     again = [mutate(random.Random("1:2"), data, 0.5) for _ in range(2)]
     assert again[0] == again[1] != data
@@ -54,8 +54,8 @@ def test_cases_come_of_seed_and_number_alone(tmp_path: Path):
     assert set(kinds) == {"container", "pipe", "y4m", "raw", "words"}
 
 
-def test_seeds_are_sound(tmp_path: Path):
-    """Unharmed, every seed converts; else the cases made of it would prove little."""
+def test_seeds_are_valid(tmp_path: Path):
+    """Every undamaged seed converts; else the cases that are made of it would prove little."""
     seeds = make_seeds(tmp_path / "seeds")
     for name in SEEDS:
         folder = tmp_path / name

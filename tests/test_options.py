@@ -1,3 +1,5 @@
+"""Texts become values and back; options and engine options are checked."""
+
 from __future__ import annotations
 
 from fractions import Fraction

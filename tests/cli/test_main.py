@@ -1,3 +1,5 @@
+"""The command line as a process: what it prints, its exit codes, signals, pipes, subcommands."""
+
 from __future__ import annotations
 
 import contextlib
@@ -137,7 +139,9 @@ main()
 
 
 @pytest.mark.parametrize("words", [[], ["-v", "debug"]])
-def test_a_bug_is_one_line_and_shown_on_request(words: list[str], clip: Path, tmp_path: Path):
+def test_a_bug_is_one_line_and_its_traceback_is_shown_on_request(
+    words: list[str], clip: Path, tmp_path: Path
+):
     arguments = [*words, "-i", str(clip), "--engine", "broken", str(tmp_path / "out.mkv")]
     done = subprocess.run([sys.executable, "-c", BROKEN, *arguments], capture_output=True)
     assert done.returncode == 1
@@ -146,7 +150,7 @@ def test_a_bug_is_one_line_and_shown_on_request(words: list[str], clip: Path, tm
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_levels(clip: Path, tmp_path: Path):
+def test_log_levels(clip: Path, tmp_path: Path):
     words = ["-y", "-i", clip, "--engine", "hold", tmp_path / "out.mkv"]
     assert ltxfilter("-v", "warning", *words).stderr == b""
     assert ltxfilter("-v", "quiet", "-stats", *words).stderr.count(b"ltxfilter") == 0
@@ -174,7 +178,7 @@ def test_progress_never_mixes_with_frames():
     assert b"progress" not in done.stdout
 
 
-def test_the_status_line(tmp_path: Path):
+def test_the_status_line_counts_frames(tmp_path: Path):
     said = tmp_path / "stderr.txt"
     words = [*COMMAND, "-stats", *RAW, "-i", "-", "--engine", "hold", "-f", "null", "-"]
     with (
@@ -189,7 +193,7 @@ def test_the_status_line(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of its own")
-def test_the_status_line_is_redrawn_on_a_terminal(tmp_path: Path):
+def test_the_status_line_overwrites_itself_on_a_terminal(tmp_path: Path):
     import pty
 
     ours, theirs = pty.openpty()
@@ -206,7 +210,7 @@ def test_the_status_line_is_redrawn_on_a_terminal(tmp_path: Path):
 
         feed_until(process, RAW_FRAME, shows_frames)
         process.communicate(timeout=TIMEOUT)
-    with contextlib.suppress(OSError):  # how Linux says that a terminal has no writer left
+    with contextlib.suppress(OSError):  # Linux reports a terminal without a writer so
         while more := os.read(ours, 4096):
             said += more
     os.close(ours)
@@ -256,7 +260,7 @@ def test_probe_prints_the_plan_and_writes_nothing(clip: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_probe_knows_raw_files(tmp_path: Path):
+def test_probe_reads_raw_files(tmp_path: Path):
     (tmp_path / "in.yuv").write_bytes(RAW_FRAME * 7)
     done = ltxfilter("probe", *RAW, "-i", tmp_path / "in.yuv", "--fps", "2x", "-f", "rawvideo", "-")
     assert done.returncode == 0, done.stderr
@@ -268,7 +272,7 @@ def test_probe_knows_raw_files(tmp_path: Path):
 def test_a_signal_while_stdin_is_silent(number: signal.Signals):
     with start("-v", "debug", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         wait_for(process, b"opening -")
-        time.sleep(0.3)  # in which it comes to wait for its input, which never arrives
+        time.sleep(0.3)  # lets it begin to wait for its input, which never arrives
         process.send_signal(number)
         assert process.wait(TIMEOUT) == 128 + number
         assert process.stderr is not None
@@ -281,7 +285,7 @@ def test_a_signal_keeps_the_part_that_is_done(number: signal.Signals, tmp_path: 
     words = [*RAW, "-i", "-", "--engine", "blend", "-progress", blocks, out]
     with start(*words, stdin=subprocess.PIPE) as process:
         feed_until(process, RAW_FRAME, lambda: reports_frames(blocks))
-        process.send_signal(number)  # and silence on its input
+        process.send_signal(number)  # while nothing more arrives on its input
         assert process.wait(TIMEOUT) == 128 + number
         assert process.stderr is not None
         said = process.stderr.read().decode()
@@ -302,7 +306,7 @@ def test_a_signal_while_the_reader_stalls():
         words = [*RAW, "--engine", "hold"]
         with start(*words, stdin=endless.stdout.fileno(), stdout=writer) as process:
             wait_for(process, b"memory: ")
-            time.sleep(0.5)  # in which it fills the pipe that nobody reads
+            time.sleep(0.5)  # lets it fill the pipe that nobody reads
             process.send_signal(signal.SIGTERM)
             assert process.wait(TIMEOUT) == 143
     finally:
@@ -325,7 +329,7 @@ def test_a_reader_that_leaves_is_no_error():
     with start(*RAW, "--engine", "hold", stdin=subprocess.PIPE, stdout=writer) as process:
         os.close(writer)
         os.close(reader)
-        _, said = process.communicate(RAW_FRAME * 1000, TIMEOUT)  # a late EPIPE is its business
+        _, said = process.communicate(RAW_FRAME * 1000, TIMEOUT)  # ignores EPIPE itself
         assert process.returncode == 141
         assert b"rror" not in said
 

@@ -1,3 +1,5 @@
+"""Arguments become options as ffmpeg's users expect it; what is wrong is refused by name."""
+
 from __future__ import annotations
 
 import os
@@ -22,7 +24,7 @@ def options(line: str) -> Options:
     return parse(shlex.split(line)).options
 
 
-def test_nothing_reads_stdin_and_writes_stdout():
+def test_without_arguments_stdin_is_read_and_stdout_is_written():
     assert parse([]).options == Options()
 
 
@@ -54,13 +56,15 @@ def test_what_stands_before_i_describes_the_input():
         ("-f nut -i - -f yuv4mpegpipe -", "nut", "yuv4mpegpipe"),
     ],
 )
-def test_whose_format_it_is(line: str, source: str | None, target: str | None):
+def test_a_format_belongs_to_the_input_or_to_the_output(
+    line: str, source: str | None, target: str | None
+):
     found = options(line)
     assert (found.input.format, found.output.format) == (source, target)
     assert (found.input.path, found.output.path) == ("-", "-")
 
 
-def test_from_stdin_the_geometry_is_the_inputs():
+def test_without_i_the_geometry_describes_the_input():
     found = options("-s 64x48 -pix_fmt gray -r 30000/1001 -pix_fmt yuv420p")
     assert found.input.pix_fmt == "gray"
     assert found.input.rate == Fraction(30000, 1001)
@@ -68,7 +72,7 @@ def test_from_stdin_the_geometry_is_the_inputs():
     assert options("-pix_fmt yuv420p10le").input.pix_fmt == "yuv420p10le"
 
 
-def test_r_after_i_is_the_outputs_rate():
+def test_r_after_i_is_the_rate_of_the_output():
     assert options("-i a -r 60 b").fps == "60"
     assert options("-r 24 -i a b").input.rate == 24
     with pytest.raises(OptionError, match="both name the output's rate"):
@@ -97,13 +101,13 @@ def test_encoder_options_as_ffmpeg_users_write_them():
     }  # fmt: skip
 
 
-def test_null_writes_nothing_unencoded():
+def test_format_null_discards_frames_without_encoding_them():
     found = options("-i a -f null -").output
     assert (found.path, found.format, found.overwrite) == (os.devnull, "rawvideo", True)
     assert options("-i a -c:v libx264 -f null -").output.format == "null"
 
 
-def test_streams():
+def test_options_of_streams_and_muxers():
     found = options("-i a -an -sn -dn -map 0:v -map -0:s -movflags +faststart -c copy b.mp4").output
     assert (found.audio, found.subtitles, found.data) == (False, False, False)
     assert found.maps == ("0:v", "-0:s")
@@ -114,7 +118,7 @@ def test_streams():
     }
 
 
-def test_drawing():
+def test_options_of_interpolation():
     found = options(
         "--engine flow:preset=fast --speed 1/3 --memory 512M --no-cuts --repeats smooth "
         "-threads 3 -deinterlace off -xerror"
@@ -125,7 +129,7 @@ def test_drawing():
     assert options("-threads 3 -i a b").input.threads == 3
 
 
-def test_talking():
+def test_options_of_messages():
     found = parse(shlex.split("-v debug -nostats -progress pipe:2 -hide_banner -nostdin"))
     assert (found.level, found.stats, found.progress) == (48, False, "pipe:2")
     assert parse(["-loglevel", "repeat+level+24"]).level == LEVELS["warning"]
@@ -178,7 +182,7 @@ def test_talking():
         ("-loglevel loud", "-loglevel loud"),
     ],
 )
-def test_what_cannot_be_used_is_said(line: str, message: str):
+def test_arguments_that_are_refused_are_named(line: str, message: str):
     with pytest.raises(OptionError, match=message):
         options(line)
 

@@ -1,3 +1,5 @@
+"""The status line, the -progress blocks and the closing lines."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -45,7 +47,7 @@ def test_the_counts_add_up():
     assert Progress().done is None
 
 
-def test_an_even_pace_is_that_pace():
+def test_an_even_pace_is_estimated_exactly():
     pace, progress = Pace(), Progress(duration=Fraction(100))
     assert pace.speed is None
     assert pace.remaining(progress) is None
@@ -68,7 +70,7 @@ def test_the_pace_follows_within_a_minute():
     assert pace.speed == pytest.approx(5, rel=0.06)
 
 
-def test_the_status_line_speaks_ffmpegs_words():
+def test_the_status_line_has_the_keys_of_ffmpeg():
     progress = Progress(passed=50, interpolated=50, out_time=Fraction(4), elapsed=2.0)
     pace = Pace()
     assert status_line(progress, pace) == "frame=  100 fps=50 time=00:00:04.00 speed=? ? eta=?"
@@ -79,7 +81,7 @@ def test_the_status_line_speaks_ffmpegs_words():
     )
 
 
-def test_progress_blocks_read_as_ffmpegs():
+def test_progress_blocks_have_the_keys_of_ffmpeg():
     progress = Progress(passed=5, interpolated=4, repeated=1, out_time=Fraction(1, 3), elapsed=0.5)
     block = dict(line.split("=") for line in key_values(progress, ended=False).splitlines())
     assert block == {
@@ -91,7 +93,7 @@ def test_progress_blocks_read_as_ffmpegs():
 
 
 @given(st.integers(0, 10**7), st.integers(0, 99))
-def test_clocks(seconds: int, hundredths: int):
+def test_seconds_are_shown_as_a_clock(seconds: int, hundredths: int):
     text = clock(seconds + hundredths / 100)
     hours, minutes, rest = text.split(":")
     assert int(hours) * 3600 + int(minutes) * 60 + Fraction(rest) == seconds + Fraction(
@@ -99,12 +101,12 @@ def test_clocks(seconds: int, hundredths: int):
     )
 
 
-def test_clocks_carry():
+def test_a_clock_that_is_rounded_carries_over():
     assert clock(59.999) == "00:01:00.00"
     assert clock(3599.6, 0) == "01:00:00"
 
 
-def test_busy_leaves_waiting_out():
+def test_the_busy_time_of_a_stage_excludes_its_waiting():
     progress = run_of(decode=(10, 6, 1), motion=(5, 0, 0), draw=(12, 0, 3))
     assert busy(progress) == {"decode": 4, "motion": 4, "interpolate": 12, "encode": 7}
 
@@ -135,12 +137,12 @@ def test_the_summary_names_what_happened():
     assert "noticed: scene cuts 2, damaged 1" in list(summary(progress))
 
 
-def test_memory_by_part():
+def test_the_memory_line_names_every_part():
     parts = {"decode": 12 * MIB, "window": 75 * MIB, "encode": 0, "small": 1}
     assert memory_line(parts) == "memory: decode 12 + window 75 + encode 0 + small 1 = ~87 MB"
 
 
-def test_rates_for_people():
+def test_rates_are_shown_as_people_write_them():
     assert rate_text(Fraction(60000, 1001)) == "60000/1001 fps"
     assert rate_text(Fraction(25)) == "25 fps"
     assert rate_text(None) == "variable rate"

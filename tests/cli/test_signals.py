@@ -1,4 +1,4 @@
-"""Signals to a real process: how soon it ends, with which code, and what is left on disk."""
+"""Signals to a real process: it ends soon, with the right code, and keeps what was done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.tools import (
     wait_until,
 )
 
-PROMPT = 30  # seconds; it takes a fraction of one on a machine with nothing else to do
+PROMPT = 30  # seconds until a process has ended; an idle machine needs a fraction of one
 REORDERED = 16  # pictures at most that an encoder gives out before one that is shown earlier
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 HEADER = b"YUV4MPEG2 W64 H48 F25:1 Cmono\n"
@@ -31,7 +31,7 @@ FRAME = b"FRAME\n" + bytes(range(256)) * 12
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return 20 s of 320x240: at 1000 frames per second, more than a test waits for."""
+    """Return 20 s of 320x240, whose conversion to 1000 frames per second takes seconds."""
     path = tmp_path_factory.mktemp("long") / "long.mp4"
     sound = ["-f", "lavfi", "-i", "sine=d=20", "-c:a", "aac"]
     video = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
@@ -63,7 +63,7 @@ def wait_until_written(process: subprocess.Popen[bytes], part: Path, size: int =
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> list[str]:
-    """Send a signal; return what is said on standard error until the end, which comes soon."""
+    """Send a signal, check that the end comes soon, and return the lines of standard error."""
     began = time.monotonic()
     process.send_signal(number)
     assert process.wait(TIMEOUT) == CODES[number]
@@ -109,7 +109,7 @@ def test_a_slow_encoder_does_not_delay_the_end(long_clip: Path, tmp_path: Path):
     check_part(part, said, 1000)
 
 
-SILENT = {  # what has come before the silence
+SILENT = {  # what the producer writes before it falls silent
     "nothing": b"",
     "half a header": HEADER[:9],
     "a header": HEADER,
@@ -120,7 +120,7 @@ SILENT = {  # what has come before the silence
 
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("before", SILENT)
-def test_a_silent_producer(number, before: str, tmp_path: Path):
+def test_a_signal_while_the_producer_is_silent(number, before: str, tmp_path: Path):
     out, blocks = tmp_path / "out.mkv", tmp_path / "progress.txt"
     with running("-v", "debug", "-progress", blocks, out, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -133,7 +133,7 @@ def test_a_silent_producer(number, before: str, tmp_path: Path):
             feed_until(process, FRAME, lambda: reports_frames(blocks))
             process.stdin.write(FRAME[:100])
             process.stdin.flush()
-        time.sleep(0.3)  # in which it reads what there is, and then waits for more
+        time.sleep(0.3)  # lets it read what there is and wait for more
         said = stop(process, number)
     blocks.unlink(missing_ok=True)
     kept = [path.name for path in tmp_path.iterdir()]
@@ -145,7 +145,9 @@ def test_a_silent_producer(number, before: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
-def test_a_silent_producer_of_a_container(share: float, bad_files: Path, tmp_path: Path):
+def test_a_signal_while_the_producer_of_a_container_is_silent(
+    share: float, bad_files: Path, tmp_path: Path
+):
     data = (bad_files / "good.mkv").read_bytes()
     with running("-v", "debug", tmp_path / "out.mkv", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -153,17 +155,17 @@ def test_a_silent_producer_of_a_container(share: float, bad_files: Path, tmp_pat
         process.stdin.write(data[: int(len(data) * share)])
         process.stdin.flush()
         assert any(b"opening -" in line for line in process.stderr)
-        time.sleep(0.5)  # in which it reads what there is, and then waits for more
+        time.sleep(0.5)  # lets it read what there is and wait for more
         stop(process, signal.SIGTERM)
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_a_named_pipe_that_nobody_opens(tmp_path: Path):
+def test_a_signal_while_nobody_opens_the_named_pipe(tmp_path: Path):
     os.mkfifo(tmp_path / "fifo")
     with running("-v", "debug", "-i", tmp_path / "fifo", tmp_path / "out.mkv") as process:
         assert process.stderr is not None
         assert any(b"opening " in line for line in process.stderr)
-        time.sleep(0.3)  # in which it comes to wait for a writer
+        time.sleep(0.3)  # lets it begin to wait for a writer
         stop(process, signal.SIGTERM)
     assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
 
@@ -183,7 +185,7 @@ def test_a_kill_loses_seconds_not_the_file(name: str, long_clip: Path, tmp_path:
     part = tmp_path / f"{name}.part"
     quick = ["-preset", "ultrafast", "-g", "50"]  # a fragment ends at an I-frame
     with running("-i", long_clip, "--fps", "1000", *quick, tmp_path / name) as process:
-        wait_until_written(process, part, size=200_000)  # some 300 frames
+        wait_until_written(process, part, size=200_000)  # about 300 frames
         process.kill()
     assert [path.name for path in tmp_path.iterdir()] == [part.name]
     decoded = subprocess.run(

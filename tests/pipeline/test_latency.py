@@ -1,4 +1,4 @@
-"""Live video: no slot waits for longer than was said, and what cannot keep to it is refused."""
+"""Live video: no slot waits longer than the stated latency; what cannot keep to it is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHAPES = st.builds(
 
 
 class Script:
-    """Answers from the right frame's first sample: 0 draw, 1 cut, 2 repeat."""
+    """Answers from the right frame's first sample: 0 interpolate, 1 scene cut, 2 duplicate."""
 
     def join(self, left, right, reset):
         return [Join.INTERPOLATE, Join.CUT, Join.DUPLICATE][right.planes[0][0, 0]]
@@ -54,12 +54,12 @@ def worker(bound, engine="flow", info=INFO, **more):
     spare=st.integers(0, 5),
     rate=st.sampled_from([F(50), F(60), F(24), None]),
 )
-def test_no_slot_waits_longer_than_was_said(marks, shape, smooth, spare, rate):
+def test_no_slot_waits_longer_than_the_stated_latency(marks, shape, smooth, spare, rate):
     repeats = "smooth" if smooth else "report"
     said = Latency.of(shape, INFO, repeats)
-    hole = F(spare, 25)
+    longest = F(spare, 25)
     rolling = RollingWindow(
-        shape, rate, Script(), INFO.interval, repeats, missing=MissingFrames(longest=hole)
+        shape, rate, Script(), INFO.interval, repeats, missing=MissingFrames(longest=longest)
     )
     for number, mark in enumerate(marks):
         code = 0 if mark == "corrupt" else mark
@@ -67,7 +67,7 @@ def test_no_slot_waits_longer_than_was_said(marks, shape, smooth, spare, rate):
         planes = (np.full((2, 2), code, np.uint8),)
         for window in rolling.push(Frame(now, planes, corrupt=mark == "corrupt")):
             for slot in window.slots:
-                assert now - slot.time <= said.ahead * (said.interval + hole)
+                assert now - slot.time <= said.ahead * (said.interval + longest)
 
 
 def test_flow_looks_ahead_only_if_there_is_time(caplog):
@@ -94,7 +94,7 @@ def test_flow_looks_ahead_only_if_there_is_time(caplog):
         (F(3, 25), "blend", {"repeats": "smooth"}, "use --engine flow or flow:lookahead=0 or"),
     ],
 )
-def test_what_cannot_keep_to_it_is_refused_with_what_can(bound, engine, more, says):
+def test_a_bound_that_cannot_be_kept_is_refused_with_what_can_be_done(bound, engine, more, says):
     with pytest.raises(OptionError, match=re.escape(says)) as caught:
         worker(bound, engine, **more)
     assert caught.value.exit_code == 2
@@ -138,7 +138,7 @@ def test_only_engines_with_a_lookahead_can_do_without():
 
 
 def test_small_frames_do_not_wait_for_each_other():
-    """Without a bound frames of 3 KB cross threads in groups of 128 KiB; with one they come."""
+    """Without a bound, frames of 3 KB change threads in groups of 128 KiB; with one, each alone."""
     size = 64 * 48
     words = ["-f", "rawvideo", "-s", "64x48", "-pix_fmt", "gray", "-r", "25", "--fps", "50"]
     words += ["--engine", "blend", "--max-latency", "5", "-v", "error", "-f", "rawvideo", "-"]
@@ -149,7 +149,7 @@ def test_small_frames_do_not_wait_for_each_other():
         got = 0
         for number in range(4):
             os.write(process.stdin.fileno(), bytes([40 * number]) * size)
-            while got < 2 * number * size:  # all up to the frame before
+            while got < 2 * number * size:  # the output up to the previous frame
                 ready, _, _ = select.select([process.stdout], [], [], TIMEOUT)
                 assert ready, f"frame {number} brought nothing"
                 got += len(os.read(process.stdout.fileno(), size))
@@ -159,14 +159,14 @@ def test_small_frames_do_not_wait_for_each_other():
     assert got == 8 * size
 
 
-def test_what_leaves_too_late_is_told_once(monkeypatch, caplog):
+def test_frames_that_leave_too_late_are_reported_once(monkeypatch, caplog):
     now = [100.0]
     monkeypatch.setattr(latency, "perf_counter", lambda: now[0])
     live = Lateness(F(1, 5))
     source = live.arriving(Frame(F(n, 25), ()) for n in range(60))
     for number in range(60):
         assert next(source).time == F(number, 25)
-        now[0] += 0.3 if number in (3, 40, 50) else 0.1  # the time that drawing takes
+        now[0] += 0.3 if number in (3, 40, 50) else 0.1  # seconds that the engine takes
         live.leaving(F(number, 25))
         live.leaving(F(2 * number + 1, 50))
         now[0] += 0.04
@@ -194,7 +194,7 @@ def test_without_a_bound_nothing_is_measured_or_shortened(clip, tmp_path):
         ("mkv", ["-c:v", "libx264", "-bf", "3"], 6),
     ],
 )
-def test_what_reading_holds_back_counts_too(tmp_path, suffix, made, delay):
+def test_frames_that_reading_holds_back_count_too(tmp_path, suffix, made, delay):
     clip = make_clip(tmp_path / f"in.{suffix}", *made)
     least = F(2 + delay, 25)
     for bound, fits in ((least, True), (least - F(1, 1000), False)):
@@ -212,7 +212,7 @@ def test_what_reading_holds_back_counts_too(tmp_path, suffix, made, delay):
                 run(options)
 
 
-def test_an_interpolator_keeps_to_it():
+def test_an_interpolator_keeps_to_the_bound():
     av = pytest.importorskip("av")
 
     def picture(number):

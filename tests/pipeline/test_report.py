@@ -45,7 +45,7 @@ def frames_of(found: dict) -> list[dict]:
     return [frame for window in found["windows"] for frame in window["frames"]]
 
 
-def test_it_tells_of_every_output_frame(clip: Path, tmp_path: Path):
+def test_the_report_tells_of_every_output_frame(clip: Path, tmp_path: Path):
     path = tmp_path / "out.json"
     spans = "0.4:0.5"
     done = convert(clip, tmp_path / "out.y4m", fps=60, engine="flow", redraw=spans, report=path)
@@ -75,7 +75,7 @@ def test_it_tells_of_every_output_frame(clip: Path, tmp_path: Path):
 
 
 class Odd(Blend):
-    """Draws black where its window is odd, and says that another engine drew."""
+    """Makes black pictures in every second window, and names another engine in the others."""
 
     name = "odd"
     can_be_wrong = True
@@ -88,7 +88,9 @@ class Odd(Blend):
                 yield Drawn(picture.planes, 31.234, Choice("best", 0.5, tried="best", share=0.75))
 
 
-def test_it_tells_who_drew_and_why(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_report_tells_which_engine_made_a_frame_and_why(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from ltxfilter import engines
 
     monkeypatch.setitem(engines.ENGINES, "odd", f"{__name__}:Odd")
@@ -107,7 +109,7 @@ def test_it_tells_who_drew_and_why(clip: Path, tmp_path: Path, monkeypatch: pyte
     assert "mean left the range" in again[0]["rejected"]
 
 
-def test_it_is_whole_after_an_early_end(clip: Path, tmp_path: Path):
+def test_the_report_is_whole_after_an_early_end(clip: Path, tmp_path: Path):
     path, target = tmp_path / "out.json", tmp_path / "out.y4m"
     options = Options(
         input=InputOptions(path=str(clip)),
@@ -133,7 +135,9 @@ def test_it_is_whole_after_an_early_end(clip: Path, tmp_path: Path):
     assert 0 < len(frames_of(found)) <= opened.progress.frames_out
 
 
-def test_it_is_whole_after_a_failure(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_report_is_whole_after_a_failure(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def fails(self, window, motion):
         if window.index == 9:
             raise RuntimeError("out of paint")
@@ -148,14 +152,14 @@ def test_it_is_whole_after_a_failure(clip: Path, tmp_path: Path, monkeypatch: py
     assert (found["ended"], found["error"]) == ("failed", "out of paint")
 
 
-def test_the_same_through_a_pipe(clip: Path, tmp_path: Path):
+def test_the_report_of_a_run_in_a_pipe(clip: Path, tmp_path: Path):
     path = tmp_path / "out.json"
     done = run_pipe(["cat", str(clip)], ltxfilter("--engine", "blend", "--report", path))
     assert done.codes == [0, 0], done.err
     assert len(frames_of(read(path))) == 100
 
 
-def test_it_is_whole_when_the_reader_leaves(clip: Path, tmp_path: Path):
+def test_the_report_is_whole_when_the_reader_leaves(clip: Path, tmp_path: Path):
     path = tmp_path / "out.json"
     words = ["-i", clip, "--engine", "blend", "--fps", 400, "--report", path, "-f", "yuv4mpegpipe"]
     done = run_pipe(ltxfilter(*words, "-"), ["head", "-c", "100000"])
@@ -163,7 +167,7 @@ def test_it_is_whole_when_the_reader_leaves(clip: Path, tmp_path: Path):
     assert read(path)["ended"] == "stopped"
 
 
-def test_sigint_completes_it(tmp_path: Path):
+def test_sigint_completes_the_report(tmp_path: Path):
     path = tmp_path / "out.json"
     source = make_clip(tmp_path / "long.y4m", size="320x240", seconds=40)
     words = ["-i", source, "--engine", "flow", "--report", path, "-v", "info", tmp_path / "o.y4m"]
@@ -231,7 +235,9 @@ def test_a_full_disk_ends_the_report_and_not_the_run(
     split=st.integers(1, 3),
     odd=st.text(max_size=5),
 )
-def test_parts_become_windows_again(tmp_path_factory, sizes: list[int], split: int, odd: str):
+def test_windows_that_were_drawn_in_parts_are_whole_in_the_report(
+    tmp_path_factory, sizes: list[int], split: int, odd: str
+):
     path = tmp_path_factory.mktemp("parts") / "r.json"
     made = Report(str(path), Options())
     made.begin({"odd": odd})

@@ -1,4 +1,4 @@
-"""Bad input through the real command line: what is said, the exit code, what is left on disk."""
+"""Bad input to the real command line: the messages, the exit code, the files that are left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.tools import make_clip
 NO_HEADER = "standard input has no header that says what it holds"
 
 
-REFUSED = {  # words; exit code; how the error line begins
+REFUSED = {  # arguments, exit code, beginning of the error line
     "text": ("-i text.txt", 3, "text.txt: is text, not video"),
     "text called mp4": ("-i text.mp4", 3, "text.mp4: is text, not video"),
     "an empty file": ("-i empty.mp4", 3, "empty.mp4: is empty"),
@@ -70,7 +70,7 @@ REFUSED = {  # words; exit code; how the error line begins
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused(case: str, bad_files: Path, tmp_path: Path):
+def test_inputs_and_options_that_are_refused(case: str, bad_files: Path, tmp_path: Path):
     words, code, message = REFUSED[case]
     out = tmp_path / "out.mkv"
     ended = run(*words.split(), out, within=bad_files)
@@ -79,7 +79,7 @@ def test_what_is_refused(case: str, bad_files: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_memory_that_would_do_is_said_and_does(bad_files: Path, tmp_path: Path):
+def test_the_least_memory_is_stated_and_is_enough(bad_files: Path, tmp_path: Path):
     ended = run("-i", bad_files / "good.mp4", "--memory", "9M", tmp_path / "out.mkv")
     needed = re.search(r"at least (\d+)M$", ended.error)
     assert needed, ended.said
@@ -91,7 +91,7 @@ def test_the_memory_that_would_do_is_said_and_does(bad_files: Path, tmp_path: Pa
     assert less.code == 2
 
 
-MADE_OF = {  # input -> output pictures, from and to; what a warning says where there must be one
+CONVERTED = {  # input -> least and most output pictures; text of the warning, if there must be one
     "cut_fast.mp4": (40, 99, "before its declared end"),
     "cut_good.mkv": (40, 99, "before its declared end"),
     "cut_good.ts": (40, 99, None),
@@ -105,9 +105,9 @@ MADE_OF = {  # input -> output pictures, from and to; what a warning says where 
 }
 
 
-@pytest.mark.parametrize("name", MADE_OF)
-def test_what_is_made_of_damaged_input(name: str, bad_files: Path, tmp_path: Path):
-    least, most, warning = MADE_OF[name]
+@pytest.mark.parametrize("name", CONVERTED)
+def test_damaged_input_is_converted_as_far_as_it_goes(name: str, bad_files: Path, tmp_path: Path):
+    least, most, warning = CONVERTED[name]
     before = ["-r", "25"] if name.endswith("h264") else []
     ended = run(*before, "-i", bad_files / name, "--fps", "50", "-crf", "30", tmp_path / "out.mkv")
     assert ended.code == 0, ended.said
@@ -122,7 +122,7 @@ def test_what_is_made_of_damaged_input(name: str, bad_files: Path, tmp_path: Pat
 def test_sound_of_a_transport_stream_goes_anywhere(
     name: str, suffix: str, bad_files: Path, tmp_path: Path
 ):
-    """Its AAC packets carry headers that mp4 does not know, some of them damaged."""
+    """The AAC packets have headers that mp4 does not know, and some of them are damaged."""
     out = tmp_path / f"out.{suffix}"
     ended = run("-i", bad_files / name, "--fps", "50", out)
     assert ended.code == 0, ended.said
@@ -139,7 +139,9 @@ def test_damage_is_an_error_where_that_is_asked_for(bad_files: Path, tmp_path: P
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_what_is_named_is_opened_and_the_network_never(bad_files: Path, tmp_path: Path):
+def test_a_playlist_of_files_is_opened_if_named_and_the_network_never(
+    bad_files: Path, tmp_path: Path
+):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/good.ts"
@@ -156,7 +158,7 @@ def test_what_is_named_is_opened_and_the_network_never(bad_files: Path, tmp_path
 
 RAW = ["-s", "64x48", "-pix_fmt", "gray", "-r", "25"]
 FRAME = bytes(range(256)) * 12  # 64x48 gray
-PIPED: dict[str, tuple[Sequence[str], bytes, int, str]] = {  # words, stdin, exit code, error line
+PIPED: dict[str, tuple[Sequence[str], bytes, int, str]] = {  # arguments, stdin, exit code, error
     "nothing": ([], b"", 3, "standard input is empty"),
     "text": ([], b"this is no video\n" * 50, 3, "standard input is text, not video"),
     "noise": ([], FRAME * 3, 2, NO_HEADER),
@@ -188,7 +190,7 @@ PIPED: dict[str, tuple[Sequence[str], bytes, int, str]] = {  # words, stdin, exi
 
 
 @pytest.mark.parametrize("case", PIPED)
-def test_what_is_refused_on_a_pipe(case: str):
+def test_piped_input_that_is_refused(case: str):
     words, data, code, message = PIPED[case]
     ended = run(*words, stdin=data)
     assert (ended.code, ended.out) == (code, b""), ended.said
@@ -212,12 +214,12 @@ def test_an_unreadable_file(bad_files: Path, tmp_path: Path):
     assert (ended.code, ended.error) == (3, f"{locked}: Permission denied")
 
 
-def test_one_damaged_stamp_beside_the_video_costs_one_packet(tmp_path: Path):
-    """Sound that leaps 24 days ahead for one packet: libav's mp4 muxer would abort."""
+def test_one_damaged_timestamp_of_the_sound_costs_one_packet(tmp_path: Path):
+    """One packet of sound lies 24 days ahead, at which libav's mp4 muxer would abort."""
     clip = make_clip(tmp_path / "a.flv", *AUDIO, "-c:v", "flv1", seconds=1)
     data = bytearray(clip.read_bytes())
     tags = [match.start() for match in re.finditer(rb"\x08\0..\0..\0\0\0\0\xaf\x01", data, re.S)]
-    data[tags[len(tags) // 2] + 7] = 0x7F  # the highest byte of the time, milliseconds
+    data[tags[len(tags) // 2] + 7] = 0x7F  # the highest byte of the time in milliseconds
     clip.write_bytes(data)
     ended = run("-i", clip, tmp_path / "out.mp4")
     assert ended.code == 0, ended.said

@@ -1,4 +1,4 @@
-"""Bad outputs, odd names and named pipes through the real command line."""
+"""Bad outputs, odd names and named pipes, given to the real command line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_input_is_never_the_output(link: str | None, bad_files: Path, tmp_pa
     assert source.read_bytes() == (bad_files / "one.mp4").read_bytes()
 
 
-UNWRITABLE = {  # output; how the error line goes on after its name
+UNWRITABLE = {  # output -> the error line after its name
     "nowhere/out.mkv": ": cannot be written: No such file or directory",
     "folder.mkv": ": is a directory",
     "out.wobble": ": its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f",
@@ -54,7 +54,7 @@ UNWRITABLE = {  # output; how the error line goes on after its name
 
 
 @pytest.mark.parametrize("name", UNWRITABLE)
-def test_outputs_that_cannot_be(name: str, bad_files: Path, tmp_path: Path):
+def test_outputs_that_cannot_be_written(name: str, bad_files: Path, tmp_path: Path):
     (tmp_path / "folder.mkv").mkdir()
     ended = run("-i", bad_files / "good.mp4", tmp_path / name)
     assert ended.code == 4

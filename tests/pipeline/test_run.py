@@ -1,4 +1,4 @@
-"""The whole path on files: originals bit-exact, times exact, memory stated, ends orderly."""
+"""Whole runs on files: source frames and times are exact, memory is stated, ends are orderly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ltxfilter.pipeline.run import Run, run
 from ltxfilter.values import MIB
 
 SIZE = "96x64"
-FORMATS = {  # how the source is stored -> ffmpeg's options and our own
+FORMATS = {  # suffix of the source -> ffmpeg's options to write it, ours to read it
     "mp4": (["-c:v", "libx264"], {}),
     "mkv": (["-c:v", "libx264"], {}),
     "ts": (["-c:v", "libx264"], {}),
@@ -43,7 +43,7 @@ def pix_fmt(depth: int) -> str:
 @pytest.mark.parametrize("depth", [8, 10])
 @pytest.mark.parametrize(("rate", "fps"), RATES)
 @pytest.mark.parametrize("stored", FORMATS)
-def test_originals_are_bit_exact(tmp_path, stored, rate, fps, depth):
+def test_source_frames_pass_through_bit_exactly(tmp_path, stored, rate, fps, depth):
     made, given = FORMATS[stored]
     clip = make_clip(
         tmp_path / f"in.{stored}", "-pix_fmt", pix_fmt(depth), *made, size=SIZE, rate=rate
@@ -71,7 +71,7 @@ def test_originals_are_bit_exact(tmp_path, stored, rate, fps, depth):
 
 
 @pytest.mark.parametrize("stored", ["mp4", "mkv", "nut"])
-def test_originals_of_a_variable_rate_are_bit_exact(tmp_path, stored):
+def test_source_frames_of_a_variable_rate_pass_through_bit_exactly(tmp_path, stored):
     made, _ = FORMATS[stored]
     dropped = ["-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "passthrough"]
     clip = make_clip(tmp_path / f"in.{stored}", *dropped, *made, size=SIZE, rate="30")
@@ -118,7 +118,7 @@ def test_a_handful_of_frames_is_enough(tmp_path, count):
     assert (progress.frames_in, progress.frames_out) == (count, 2 * count)
 
 
-def test_flow_draws_and_counts_add_up(tmp_path):
+def test_flow_interpolates_and_the_counts_add_up(tmp_path):
     clip = make_clip(tmp_path / "in.mp4", "-c:v", "libx264", size="160x120")
     seen = []
     progress = ltxfilter.convert(clip, tmp_path / "out.mkv", on_progress=seen.append)
@@ -131,7 +131,7 @@ def test_flow_draws_and_counts_add_up(tmp_path):
     assert sum(progress.memory.values()) > 0
 
 
-def test_engines_hear_of_the_stretched_intervals(clip):
+def test_engines_see_the_longer_intervals_of_another_speed(clip):
     options = Options(input=InputOptions(path=str(clip)), output=OutputOptions(path="a.mkv"))
     heard = []
     for speed in (F(1), F(1, 2)):
@@ -149,7 +149,7 @@ def test_speed_lasts_longer_and_drops_the_sound(tmp_path, clip, caplog):
     assert "--speed" in caplog.text
 
 
-def test_a_budget_too_small_is_refused_with_the_number_that_would_do(tmp_path, clip):
+def test_too_little_memory_is_refused_with_the_amount_that_is_enough(tmp_path, clip):
     with pytest.raises(OptionError, match=r"at least (\d+)M") as caught:
         ltxfilter.convert(clip, tmp_path / "out.mkv", memory=MIB)
     needed = int(str(caught.value).rpartition("at least ")[2].partition("M")[0])
@@ -200,7 +200,7 @@ def test_an_error_while_drawing_ends_every_thread(tmp_path, clip, monkeypatch):
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_what_cannot_be_done_is_said_before_work_starts(tmp_path, clip):
+def test_errors_are_raised_before_work_starts(tmp_path, clip):
     with pytest.raises(InputError, match=r"missing\.mp4"):
         ltxfilter.convert(tmp_path / "missing.mp4", tmp_path / "out.mkv")
     with pytest.raises(OptionError, match="no engine"):
@@ -213,7 +213,7 @@ def test_what_cannot_be_done_is_said_before_work_starts(tmp_path, clip):
     assert (tmp_path / "out.mkv").read_bytes() == b"precious"
 
 
-def test_a_still_picture_keeps_its_brightness(tmp_path):
+def test_a_static_picture_keeps_its_brightness(tmp_path):
     still = ["-vf", "trim=end_frame=1,loop=25:1:0,noise=alls=6:allf=t,setpts=N/25/TB"]
     clip = make_clip(tmp_path / "in.y4m", *still, size="320x240")
     ltxfilter.convert(clip, tmp_path / "out.y4m", fps=50)

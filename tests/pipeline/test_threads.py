@@ -96,7 +96,7 @@ def test_stop_frees_a_reader_of_a_silent_source(monkeypatch: pytest.MonkeyPatch)
         left.set()
 
     def silent():
-        assert left.wait(TIMEOUT)  # it says nothing for as long as anybody listens
+        assert left.wait(TIMEOUT)  # nothing comes while there is a reader
         yield 1
 
     monkeypatch.setattr(Channel, "close", leave)
@@ -153,7 +153,7 @@ def test_ordered_takes_no_more_than_it_may():
     threads = threading.active_count()
     stage = work(source(), lambda number: number)
     assert next(stage) == 0
-    time.sleep(0.05)  # in which it could take more
+    time.sleep(0.05)  # lets it take more, if it would
     assert len(taken) <= 4
     stage.close()
     assert threading.active_count() == threads

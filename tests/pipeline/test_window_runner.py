@@ -1,4 +1,4 @@
-"""The worker passes originals through, checks what was drawn, and falls back where it must."""
+"""The window runner passes source frames through, checks the others, and falls back if it must."""
 
 from fractions import Fraction as F
 
@@ -41,7 +41,7 @@ def output(worker, frames, rate=F(50)):
 
 
 class Bad(Blend):
-    """Draws green pictures for every second window."""
+    """Makes green pictures in every second window."""
 
     can_be_wrong = True
     name = "bad"
@@ -77,7 +77,7 @@ def engine(monkeypatch):
     return name
 
 
-def test_originals_come_back_as_they_are_and_the_rest_is_interpolated():
+def test_source_frames_pass_through_and_the_rest_is_interpolated():
     frames = [frame(n, 50 + n) for n in range(4)]
     out = output(WindowRunner("blend", INFO, F(50)), frames)
     assert [f.made for f in out] == [Made.SOURCE, Made.INTERPOLATED] * 3 + [

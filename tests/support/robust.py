@@ -31,7 +31,7 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """The one line that says what went wrong; "" when nothing did."""
+        """The one line that says what went wrong; "" if nothing did."""
         notes = (line for line in self.said if line not in self.warnings)
         errors = [line for line in notes if not re.search(r"\.part holds ", line)]
         assert len(errors) <= 1, self.said
@@ -41,7 +41,7 @@ class Ended:
 def run(
     *words: object, stdin: bytes | int = b"", within: Path | None = None, limit: int = 0
 ) -> Ended:
-    """Run ltxfilter; limit: bytes that a file of its may have."""
+    """Run ltxfilter; limit: the largest size in bytes of a file that it writes."""
     given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
     done = subprocess.run(
         [*COMMAND, *map(str, words)],
@@ -59,7 +59,7 @@ def run(
 
 
 def pictures(path: Path) -> int:
-    """Return how many pictures ffmpeg decodes, which must not complain."""
+    """Return how many pictures ffmpeg decodes; fail if it prints an error."""
     one_pixel = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "2x2", "-"]
     words = ffmpeg("-i", path, "-fps_mode", "passthrough", *one_pixel)
     done = subprocess.run(words, capture_output=True, timeout=TIMEOUT)
@@ -68,7 +68,7 @@ def pictures(path: Path) -> int:
 
 
 def damaged(data: bytes, every: int) -> bytes:
-    """Return `data` with a byte in `every` turned over, beginning after the first third."""
+    """Return `data` with one byte in `every` inverted, beginning after the first third."""
     broken = bytearray(data)
     for at in range(len(data) // 3, len(data), every):
         broken[at] ^= 0xFF
@@ -77,7 +77,7 @@ def damaged(data: bytes, every: int) -> bytes:
 
 @pytest.fixture(scope="session")
 def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of small inputs, most of them bad; names say how."""
+    """Return a folder of small inputs, most of them bad in the way that their names say."""
     folder = tmp_path_factory.mktemp("files")
     h264 = ["-c:v", "libx264", "-g", "8", "-pix_fmt", "yuv420p"]
     make_clip(folder / "good.mp4", *AUDIO, *h264, size="160x120", seconds=2)

@@ -1,8 +1,8 @@
-"""What end-to-end tests share: an ffmpeg, small made clips, programs joined by real pipes.
+"""What end-to-end tests share: an ffmpeg, small synthetic clips, programs joined by real pipes.
 
     clip = make_clip(tmp_path / "a.mp4", size="64x48", rate="25", seconds=1)
     result = run_pipe(ffmpeg("-i", clip, "-f", "rawvideo", "-"), ltxfilter("--fps", "50"))
-    assert result.codes == [0, 0]; result.out is the last one's stdout, result.err all stderrs
+    assert result.codes == [0, 0]  # result.out: stdout of the last; result.err: every stderr
 
 Import what you need: `from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples`.
 """
@@ -39,7 +39,7 @@ def ffmpeg_exe() -> str:
 
 
 def ffmpeg(*arguments: object) -> list[str]:
-    """Return an ffmpeg command that says only what goes wrong."""
+    """Return an ffmpeg command that prints errors only."""
     return [ffmpeg_exe(), "-v", "error", "-nostdin", *map(str, arguments)]
 
 
@@ -103,15 +103,15 @@ def reports_frames(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """How a row of programs ended."""
+    """How programs joined by pipes ended."""
 
-    codes: list[int]  # as a shell counts them, in order
+    codes: list[int]  # exit codes of all programs, 128 + the signal for those that one ended
     out: bytes  # standard output of the last one
     errs: list[str]  # standard error of each
 
     @property
     def err(self) -> str:
-        """Everything that was said on standard error."""
+        """Everything that the programs wrote to standard error."""
         return "".join(self.errs)
 
 
@@ -136,7 +136,9 @@ def run_pipe(*commands: Command, stdin: bytes | IO[bytes] | None = None) -> Pipe
             )
             stack.callback(process.kill)
             if processes and processes[-1].stdout:
-                processes[-1].stdout.close()  # or it would never see its reader leave
+                processes[
+                    -1
+                ].stdout.close()  # else the writer would not notice that its reader has left
             processes.append(process)
             source = process.stdout
         first, last = processes[0], processes[-1]

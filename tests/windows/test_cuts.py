@@ -1,4 +1,4 @@
-"""Cuts, flashes, repeats and slow transitions on synthetic shots and on labelled clips."""
+"""Scene cuts, flashes, duplicates and slow transitions on synthetic shots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def info(depth: int = 8, width: int = WIDTH, height: int = HEIGHT) -> VideoInfo:
 
 
 def shot(seed: int, count: int, speed: float = 3.0) -> list[np.ndarray]:
-    """Return frames of a pan over a scene, float codes."""
+    """Return the pictures of a pan over a scene, in 8-bit codes as floats."""
     picture = scene(seed)
     return [
         picture[50 : 50 + HEIGHT, 20 + round(k * speed) : 20 + round(k * speed) + WIDTH]
@@ -53,7 +53,7 @@ def test_a_cut_between_two_pans_is_found_and_nothing_else(depth: int) -> None:
     assert found[5] is Join.CUT
 
 
-def test_cuts_off_finds_only_repeats() -> None:
+def test_without_cuts_only_duplicates_are_found() -> None:
     pan = shot(1, 3)
     assert joins([*pan, pan[-1], *shot(2, 2)], cuts=False) == [
         Join.INTERPOLATE,
@@ -79,14 +79,14 @@ def test_a_flash_is_no_cut_and_is_counted(gain: float) -> None:
     assert detector.counts.flashes == 2
 
 
-def test_repeats_are_found_exact_and_noisy() -> None:
+def test_exact_and_noisy_duplicates_are_found() -> None:
     pan = shot(5, 6)
     noisy = pan[3] + np.random.default_rng(0).uniform(-0.5, 0.5, pan[3].shape)
     found = joins([pan[0], pan[0], pan[1], pan[2], pan[3], noisy, pan[4]])
     assert [k for k, join in enumerate(found) if join is Join.DUPLICATE] == [0, 4]
 
 
-def test_slow_motion_is_no_repeat() -> None:
+def test_slow_motion_is_no_duplicate() -> None:
     picture = scene(6).astype(np.float32)
     shifts = [np.float32([[1, 0, -20 - 0.1 * k], [0, 1, -20]]) for k in range(12)]
     slow = [cv2.warpAffine(picture, shift, (WIDTH, HEIGHT)) for shift in shifts]
@@ -125,6 +125,6 @@ def test_any_size_of_picture(size: tuple[int, int]) -> None:
     assert detector.join(b, b, False) is Join.DUPLICATE
 
 
-def test_frames_of_different_sizes_are_never_drawn_between() -> None:
+def test_nothing_is_interpolated_between_frames_of_different_sizes() -> None:
     a, b = (Frame(Fraction(k), (np.zeros((8 + k, 8), np.uint8),)) for k in range(2))
     assert CutDetector(info()).join(a, b, False) is Join.CUT

@@ -1,4 +1,4 @@
-"""Hidden frames are never seen, all others stay as they are, and time goes on as if nothing was."""
+"""Missing frames are never shown, all others stay as they are, and no output time changes."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -32,7 +32,7 @@ RATES = st.sampled_from([F(50), F(60), F(60000, 1001), F(25), F(12), None])
 
 
 class Script:
-    """Answers from the right frame's first sample: odd codes begin a shot."""
+    """Answers from the right frame's first sample: an odd code begins a shot."""
 
     def join(self, left, right, reset):
         return Join.CUT if right.planes[0][0, 0] % 2 else Join.INTERPOLATE
@@ -59,7 +59,7 @@ def is_of(out, source):
     rate=RATES,
     smooth=st.booleans(),
 )
-def test_hidden_frames_never_appear_and_the_others_stay(marks, rate, smooth):
+def test_missing_frames_are_never_shown_and_the_others_stay(marks, rate, smooth):
     frames = [
         frame(n, 2 * (n % 100) + (mark == "cut"), hidden=mark == "hidden", corrupt=mark == "bad")
         for n, mark in enumerate(marks)
@@ -89,7 +89,7 @@ def test_hidden_frames_never_appear_and_the_others_stay(marks, rate, smooth):
 
 @given(begin=st.integers(1, 30), count=st.integers(1, 60), rate=RATES)
 @settings(max_examples=40)
-def test_what_lies_between_two_good_frames_is_drawn_from_both(begin, count, rate):
+def test_missing_frames_between_two_good_ones_are_interpolated_from_both(begin, count, rate):
     frames = [frame(n, 100 if n < begin else 200) for n in range(begin + count + 5)]
     for number in range(begin, begin + count):
         frames[number] = frame(number, 7, hidden=True)
@@ -104,7 +104,7 @@ def test_what_lies_between_two_good_frames_is_drawn_from_both(begin, count, rate
             assert abs(float(out.planes[0].mean()) - float(100 + 100 * tau)) <= 1
 
 
-def test_beside_a_cut_the_nearest_good_frame_is_held(caplog):
+def test_beside_a_scene_cut_the_nearest_good_frame_is_repeated(caplog):
     frames = [frame(0), frame(1), frame(2, hidden=True), frame(3, hidden=True), frame(4, 9)]
     found, rolling = output(frames)
     shown = [next(n for n, one in enumerate(frames) if is_of(out, one)) for out in found[2:8]]
@@ -121,15 +121,15 @@ def shot_of(one):
 @pytest.mark.parametrize(
     ("shots", "seen"),
     [
-        ([0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]),  # the shot begins at the good frame
-        ([0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1]),  # with the first hidden one
-        ([0, 1, 2, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]),  # somewhere: the middle has to do
+        ([0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]),  # at the good frame after them
+        ([0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1]),  # at the first of them
+        ([0, 1, 2, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]),  # two shots begin: the middle
     ],
 )
-def test_hidden_frames_tell_where_in_a_hole_the_cut_is(shots, seen):
+def test_hidden_frames_tell_where_among_them_the_scene_cut_is(shots, seen):
     frames = [frame(n, 100 * shot + 1, hidden=1 <= n <= 3) for n, shot in enumerate(shots)]
-    hiding = MissingFrames(is_cut=lambda left, right: shot_of(left) != shot_of(right))
-    found, rolling = output(frames, missing=hiding)
+    missing = MissingFrames(is_cut=lambda left, right: shot_of(left) != shot_of(right))
+    found, rolling = output(frames, missing=missing)
     assert [shot_of(out) for out in found[:8]] == seen
     assert rolling.counts.missing_repeated == 3
     assert rolling.counts.cuts == 1
@@ -153,7 +153,7 @@ def test_the_stream_may_begin_and_end_hidden(caplog):
     assert "the video begins" in caplog.text
 
 
-def test_long_damage_is_shown_after_a_while_and_drawn_from_again_later():
+def test_long_damage_is_shown_after_a_while_and_later_interpolated_from_again():
     frames = [frame(n, corrupt=10 <= n < 40) for n in range(50)]
     found, rolling = output(frames, F(25), missing=MissingFrames(longest=F(1, 2)))
     shown = [n for n, out in enumerate(found) if out.made is Made.SOURCE]
@@ -185,7 +185,7 @@ def test_frames_that_were_lost_are_no_pause():
         assert rolling.counts.pauses == 0
 
 
-def test_packets_that_do_not_decode_are_drawn_over(tmp_path):
+def test_frames_whose_packets_do_not_decode_are_interpolated(tmp_path):
     path = make_video(tmp_path / "in.mkv", 50, codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
@@ -214,7 +214,7 @@ def test_packets_that_do_not_decode_are_drawn_over(tmp_path):
     )
 
 
-def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():
+def test_nothing_is_interpolated_across_a_pause_or_a_splice_within_missing_frames():
     paused = [frame(n, hidden=n == 3) for n in (0, 1, 2, 3, 30, 31)]
     spliced = [frame(n, hidden=n == 3, spliced=n == 3) for n in range(6)]
     for frames, count in ((paused, 64), (spliced, 12)):
@@ -226,7 +226,7 @@ def test_a_pause_or_a_splice_within_a_hole_is_not_drawn_across():
 
 @given(count=st.integers(1, 200), most=st.integers(1, 8))
 @settings(max_examples=20)
-def test_a_long_hole_is_drawn_in_small_parts(count, most):
+def test_a_long_run_of_missing_frames_is_drawn_in_small_parts(count, most):
     worker = WindowRunner("blend", INFO, F(100))
     worker.most_slots = most
     rolling = RollingWindow(WindowShape(), F(100), Script(), INFO.interval)
@@ -283,7 +283,7 @@ def test_unusable_spans_are_refused():
 
 
 def read(path):
-    """Return a file's frames; threads conceal damage now this way and now that, so one alone."""
+    """Return a file's frames, decoded by one thread: several conceal damage unpredictably."""
     with closing(open_source(InputOptions(path=str(path), threads=1))) as source:
         return list(source.frames())
 
@@ -292,7 +292,7 @@ def same(left, right):
     return all(map(np.array_equal, left.planes, right.planes))
 
 
-def test_damage_in_a_file_is_drawn_over_and_nothing_else_changes(tmp_path):
+def test_damaged_frames_of_a_file_are_replaced_and_nothing_else_changes(tmp_path):
     path = make_video(tmp_path / "in.mkv", 100, size=(128, 96), options={"g": "10", "bf": "0"})
     data = bytearray(path.read_bytes())
     for at in range(len(data) // 3, len(data) // 2, 701):

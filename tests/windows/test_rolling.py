@@ -1,4 +1,4 @@
-"""Windows: every slot once, none across a cut, context where asked, resets where due."""
+"""Windows: each slot lies in one of them, none spans a scene cut, context and resets are right."""
 
 from fractions import Fraction as F
 
@@ -19,7 +19,7 @@ SHAPES = st.builds(
 
 
 class Script:
-    """Answers from a table of the right frame's first sample: 0 draw, 1 cut, 2 repeat."""
+    """Answers from the right frame's first sample: 0 interpolate, 1 scene cut, 2 duplicate."""
 
     def __init__(self):
         self.resets = []
@@ -66,7 +66,7 @@ def test_every_slot_is_produced_once_in_order(frames, shape, smooth, rate):
 
 
 @given(frames=STREAMS, shape=SHAPES)
-def test_windows_have_their_context_and_never_draw_across(frames, shape):
+def test_windows_have_their_context_and_never_interpolate_across_their_borders(frames, shape):
     found, _ = windows(frames, shape)
     for window in found:
         assert len(window.intervals) == len(window.keyframes) - 1
@@ -99,14 +99,14 @@ def test_windows_come_as_soon_as_their_context_is_there():
     assert counts == [0, 0, 1, 1]
 
 
-def test_a_cut_holds_the_earlier_keyframe():
+def test_before_a_scene_cut_the_earlier_keyframe_is_repeated():
     found, rolling = windows([frame(0), frame(F(1, 25), 1), frame(F(2, 25))], WindowShape(), F(50))
     assert [list(w.to_draw()) != [] for w in found] == [False, True, False]
     assert rolling.counts.cuts == 1
     assert found[1].reset
 
 
-def test_nothing_is_drawn_across_a_pause_a_splice_or_damage_that_is_shown():
+def test_nothing_is_interpolated_across_a_pause_a_splice_or_damage_that_is_shown():
     frames = [frame(F(n, 25)) for n in range(4)]
     frames += [frame(1), frame(F(26, 25), spliced=True), frame(F(27, 25), corrupt=True)]
     shown = MissingFrames(conceal=False)
@@ -145,7 +145,7 @@ def test_a_segment_from_a_reset_point_sees_what_the_whole_stream_sees(code, smoo
     assert seen(part[0])[2] == seen(tail[0])[2]
 
 
-def test_short_runs_of_repeats_are_smoothed_over_and_long_ones_shown():
+def test_short_runs_of_duplicates_are_smoothed_over_and_long_ones_shown():
     codes = [0, 2, 0, 2, 2, 0, 2, 2, 2, 2, 0]
     frames = [frame(F(n, 24), code) for n, code in enumerate(codes)]
     found, rolling = windows(frames, WindowShape(), F(24), repeats="smooth")

@@ -1,4 +1,4 @@
-"""Output times are exact, tile the stream once, and rates mean what people mean by them."""
+"""Output times are exact and tile the stream once; rates mean what people mean by them."""
 
 from fractions import Fraction as F
 from itertools import pairwise
