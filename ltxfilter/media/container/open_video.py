@@ -116,7 +116,7 @@ def _open_for_decoding(
             if file is not None:
                 raise
             log.warning(
-                "-hwaccel %s does not work here, decoding on the CPU: %s", options.hwaccel, error
+                "-hwaccel %s does not work here, so the CPU decodes: %s", options.hwaccel, error
             )
     return open_container(options, file, format_name)
 

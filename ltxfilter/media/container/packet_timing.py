@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -95,13 +95,13 @@ def scan(options: InputOptions, limit: int | None = None) -> PacketScan | None:
         ticks, last_duration = _packet_times(container, stream, limit)
         if not ticks:
             return None
-        found = scan_of(ticks, last_duration, stream)
+        scanned = scan_of(ticks, last_duration, stream)
         if options.rate is not None:  # -r: the timestamps are not to be believed
             interval = 1 / options.rate
-            found = PacketScan(range(len(ticks)), interval, options.rate, interval, interval)
+            scanned = PacketScan(range(len(ticks)), interval, options.rate, interval, interval)
         if limit is not None:
-            return found
-        return _trimmed(found, Trim.of(options, container))
+            return scanned
+        return _trimmed(scanned, Trim.of(options, container))
 
 
 def _packet_times(
@@ -124,20 +124,15 @@ def _packet_times(
     return ticks, last * time_base_of(stream) or None
 
 
-def _trimmed(found: PacketScan, trim: Trim) -> PacketScan | None:
-    """Return the part of a scan that `trim` keeps; None if that is nothing."""
-    times = list(found.times)
+def _trimmed(scanned: PacketScan, trim: Trim) -> PacketScan | None:
+    """Return the frames of a scan that `trim` keeps; None if that is none."""
+    times = list(scanned.times)
     first = 0 if trim.start is None else bisect_left(times, trim.start)
-    last = len(times) if trim.end is None else bisect_left(times, trim.end)
-    if first >= last:
+    end = len(times) if trim.end is None else bisect_left(times, trim.end)
+    if first >= end:
         return None
-    return PacketScan(
-        found.ticks[first:last],
-        found.time_base,
-        found.rate,
-        found.interval,
-        found.last_duration if last == len(times) else None,
-    )
+    last_duration = scanned.last_duration if end == len(times) else None
+    return replace(scanned, ticks=scanned.ticks[first:end], last_duration=last_duration)
 
 
 def scan_of(

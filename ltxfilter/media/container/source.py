@@ -187,7 +187,7 @@ class ContainerSource:
             log.warning("%s: %d damaged packets or frames", self.name, self.counts.corrupt)
         if self.counts.out_of_order:
             log.warning(
-                "%s: %d frames dropped, their time did not advance",
+                "%s: %d frames are dropped because their time did not advance",
                 self.name,
                 self.counts.out_of_order,
             )

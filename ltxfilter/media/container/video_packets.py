@@ -95,7 +95,9 @@ class VideoPackets:
     def _jumped(self, time: Fraction) -> None:
         if not self.jumps:
             log.warning(
-                "%s: its clock jumps at %.3f s; joined without a gap", self._name, float(time)
+                "%s: its clock jumps at %.3f s; what follows is joined without a pause",
+                self._name,
+                float(time),
             )
         self.jumps += 1
 

@@ -1,4 +1,4 @@
-"""Which FFmpeg libraries PyAV brings, and which of their encoders are there."""
+"""Which FFmpeg libraries PyAV brings, and which encoders they have."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def library_versions() -> str:
 
 
 def encoders(names: Iterable[str]) -> list[str]:
-    """Return those of `names` that FFmpeg was built with; hardware may still be missing."""
-    found = []
+    """Return those of the encoders `names` that FFmpeg was built with; hardware may be missing."""
+    built = []
     for name in names:
         try:
             av.Codec(name, "w")
         except av.codec.codec.UnknownCodecError:
             continue
-        found.append(name)
-    return found
+        built.append(name)
+    return built

@@ -1,4 +1,4 @@
-"""Which encoder, which pixel format, which options: everything about encoding but the frames."""
+"""Encoder, pixel format and options of the output: chosen, and checked by opening the encoder."""
 
 from __future__ import annotations
 
@@ -38,45 +38,51 @@ QUALITY = {  # encoder -> options where the user asked for no rate and no qualit
     "hevc_nvenc": {"rc": "vbr", "cq": "21", "preset": "p5"},
     "av1_nvenc": {"rc": "vbr", "cq": "25", "preset": "p5"},
 }
-UNUSABLE = {  # formats that FFmpeg lists but encoders or players do not take
+UNUSABLE = {  # encoder -> formats that FFmpeg lists, but that the encoder or players do not take
     "libx265": ("yuva420p", "yuva420p10le"),
     "libvpx-vp9": ("yuva422p", "yuva444p", "gbrap"),
 }
+# Options that set the quality or the bit rate, so that our own quality does not apply.
 RATE_OPTIONS = {"crf", "b", "qp", "q", "qscale", "global_quality", "cq", "lossless"}
 REFUSED = re.compile(r"Unknown option|Error parsing option|Invalid value for")
-LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA, what -q counts in
-LOOKAHEAD = {  # frames that the preset looks ahead
+LAMBDA = 118  # units of global_quality per step of -q (FFmpeg's FF_QP2LAMBDA)
+LOOKAHEAD = {  # encoder -> preset -> frames that it looks ahead
     "libx264": {"ultrafast": 0, "superfast": 0, "veryfast": 10, "faster": 20, "fast": 30,
                 "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60},
     "libx265": {"ultrafast": 5, "superfast": 10, "veryfast": 15, "faster": 15, "fast": 15,
                 "medium": 20, "slow": 25, "slower": 40, "veryslow": 40, "placebo": 60},
 }  # fmt: skip
-# Measured growth of an encoder in frames: what it always holds, and per frame of lookahead.
+# Measured memory of an encoder in frames: what it always holds, and more per frame of lookahead.
 HOLDS = {"libx264": (30, 2.5), "libx265": (60, 2.5), "libsvtav1": (94, 0), "libvpx-vp9": (64, 0)}
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """How to encode: checked, but for what the first frame's side data adds."""
+    """How to encode: checked, except for what the first frame's side data adds."""
 
     codec: str
+    """FFmpeg's name of the encoder."""
+
     pix_fmt: str
-    options: Mapping[str, str]  # as libavcodec takes them
+    """FFmpeg's name of the pixel format that it is given."""
+
+    options: Mapping[str, str]
+    """As libavcodec takes them."""
 
     def with_hdr(self, frame: av.VideoFrame) -> EncoderSettings:
-        """Return the recipe that also writes the HDR10 data of `frame`; the user's words win."""
-        found = encoder_params(self.codec, frame)
-        if found is None:
+        """Return settings that also write the HDR10 data of `frame`; what the user gave stays."""
+        hdr = encoder_params(self.codec, frame)
+        if hdr is None:
             return self
-        option, params = found
+        option, params = hdr
         given = self.options.get(option, "")
-        keys = {part.partition("=")[0] for part in given.split(":")}
+        keys = {param.partition("=")[0] for param in given.split(":")}
         added = [param for param in params if param.partition("=")[0] not in keys]
         merged = ":".join([*filter(None, [given]), *added])
         return replace(self, options={**self.options, option: merged})
 
     def held_bytes(self, info: VideoInfo) -> int:
-        """Estimate what the encoder holds at most, bytes."""
+        """Estimate how many bytes the encoder holds at most, for frames of `info`."""
         base, per_frame = HOLDS.get(self.codec, (8, 1))
         preset = self.options.get("preset", "medium")
         ahead = LOOKAHEAD.get(self.codec, {}).get(preset, 0)
@@ -88,9 +94,10 @@ class EncoderSettings:
 def encoder_settings(
     options: OutputOptions, muxer: str, info: VideoInfo, rate: Fraction
 ) -> EncoderSettings:
-    """Choose and check encoder, pixel format and options, by opening the encoder once.
+    """Choose encoder, pixel format and options, and check them by opening the encoder once.
 
-    Raises OptionError for what the user wrote, OutputError for what cannot be encoded.
+    muxer: FFmpeg's name of the output's format. rate: frames per second. Raises OptionError for
+    what the user wrote, OutputError for what cannot be encoded.
     """
     codec = options.codec or default_codec(muxer, info, options.path)
     try:
@@ -106,18 +113,21 @@ def encoder_settings(
             f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
             "-c:v or another container such as .mkv"
         ) from None
-    recipe = EncoderSettings(
+    settings = EncoderSettings(
         codec, choose_pix_fmt(encoder, info, options.pix_fmt), _merged(codec, options, info)
     )
     context = av.CodecContext.create(codec, "w")
     assert isinstance(context, av.VideoCodecContext)
-    configure(context, recipe, info, 1 / rate, rate)
-    _try_open(context, recipe, options)
-    return recipe
+    configure(context, settings, info, 1 / rate, rate)
+    _try_open(context, settings, options)
+    return settings
 
 
 def default_codec(muxer: str, info: VideoInfo, path: str) -> str:
-    """Return the encoder for a container where the user named none. Raises OutputError."""
+    """Return FFmpeg's name of the encoder for a container where the user named none.
+
+    muxer: FFmpeg's name of the format. path: of the output, for messages. Raises OutputError.
+    """
     deep = info.depth > 10 or info.color.transfer in HDR_TRANSFERS
     rgb = any(shape.role == "r" for shape in info.layout)
     alpha = any(shape.role == "a" for shape in info.layout)
@@ -175,13 +185,16 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
 
 def configure(
     context: av.VideoCodecContext,
-    recipe: EncoderSettings,
+    settings: EncoderSettings,
     info: VideoInfo,
     time_base: Fraction,
     rate: Fraction,
 ) -> None:
-    """Set up an encoder that is not yet open. time_base: seconds per pts."""
-    context.width, context.height, context.pix_fmt = info.width, info.height, recipe.pix_fmt
+    """Set up an encoder that is not yet open.
+
+    time_base: seconds per tick of its timestamps. rate: frames per second.
+    """
+    context.width, context.height, context.pix_fmt = info.width, info.height, settings.pix_fmt
     context.framerate = rate
     context.time_base = time_base
     context.sample_aspect_ratio = info.sample_aspect
@@ -189,11 +202,11 @@ def configure(
     context.colorspace = info.color.matrix
     context.color_primaries = info.color.primaries
     context.color_trc = info.color.transfer
-    context.options = dict(recipe.options)
+    context.options = dict(settings.options)
 
 
 def _merged(codec: str, options: OutputOptions, info: VideoInfo) -> dict[str, str]:
-    """Return the defaults, overridden by what the user wrote, in libavcodec's words."""
+    """Return the default options, overridden by the user's, as libavcodec names them."""
     given = dict(options.encoder)
     defaults = dict(QUALITY.get(codec, {}))
     if RATE_OPTIONS & set(given):
@@ -223,9 +236,9 @@ def _number(name: str, text: str) -> float:
 
 
 def _try_open(
-    context: av.VideoCodecContext, recipe: EncoderSettings, options: OutputOptions
+    context: av.VideoCodecContext, settings: EncoderSettings, options: OutputOptions
 ) -> None:
-    """Open `context`, or say which option it is that cannot be. Raises OptionError, OutputError."""
+    """Open `context`, or say which option keeps it from that. Raises OptionError, OutputError."""
     written = {**options.encoder, **options.color}
     shown = " ".join(f"-{key} {value}" for key, value in written.items())
     level = av.logging.get_level()
@@ -237,16 +250,16 @@ def _try_open(
         what = getattr(error, "strerror", None) or str(error)
         what = "; ".join([what, *(text.strip() for _, _, text in said)])
         if written:
-            raise OptionError(f"{recipe.codec} does not take {shown}: {what}") from error
+            raise OptionError(f"{settings.codec} does not take {shown}: {what}") from error
         raise OutputError(
-            f"{options.path}: {recipe.codec} cannot encode {context.width}x{context.height} "
-            f"{recipe.pix_fmt}: {what}"
+            f"{options.path}: {settings.codec} cannot encode {context.width}x{context.height} "
+            f"{settings.pix_fmt}: {what}"
         ) from error
     finally:
         av.logging.set_level(level)
     for _, _, text in said:
         if REFUSED.match(text):  # within x264-params and its like
-            raise OptionError(f"{recipe.codec} does not take {shown}: {text.strip()}")
+            raise OptionError(f"{settings.codec} does not take {shown}: {text.strip()}")
     unknown = set(context.options) & set(written)
     if unknown:
-        raise OptionError(f"{recipe.codec} has no option {', '.join(sorted(unknown))}")
+        raise OptionError(f"{settings.codec} has no option {', '.join(sorted(unknown))}")

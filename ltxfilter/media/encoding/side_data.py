@@ -18,18 +18,28 @@ HDR_TRANSFERS = (PQ, HLG)
 class Mastering:
     """The display that a stream was graded on (SMPTE ST 2086)."""
 
-    primaries: tuple[tuple[Fraction, Fraction], ...]  # CIE x, y of red, green, blue
+    primaries: tuple[tuple[Fraction, Fraction], ...]
+    """CIE x, y of red, green, blue."""
+
     white: tuple[Fraction, Fraction]
-    darkest: Fraction  # cd/m2
-    brightest: Fraction  # cd/m2
+    """CIE x, y of the white point."""
+
+    darkest: Fraction
+    """Least luminance, cd/m2."""
+
+    brightest: Fraction
+    """Greatest luminance, cd/m2."""
 
 
 @dataclass(frozen=True, slots=True)
 class LightLevel:
-    """How bright the content gets, cd/m2 (CTA-861.3)."""
+    """How bright the content gets (CTA-861.3)."""
 
-    content: int  # MaxCLL
-    frame_average: int  # MaxFALL
+    content: int
+    """Luminance of the brightest pixel, cd/m2 (MaxCLL)."""
+
+    frame_average: int
+    """Mean luminance of the brightest frame, cd/m2 (MaxFALL)."""
 
 
 def mastering_of(frame: av.VideoFrame) -> Mastering | None:
@@ -62,9 +72,9 @@ def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def encoder_params(codec: str, frame: av.VideoFrame) -> tuple[str, list[str]] | None:
-    """Return the option of encoder `codec` that takes HDR10 data, and what to put in it.
+    """Return the option of encoder `codec` that takes HDR10 data, and the parameters for it.
 
-    None if the encoder cannot write it or the frame has none.
+    None if the encoder cannot write such data or the frame has none.
     """
     writers = {
         "libx264": ("x264-params", _x264),

@@ -1,4 +1,4 @@
-"""Scheduling put back after a library changed it behind our back."""
+"""Put thread scheduling back after a library has changed it for the whole process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 def ordinary_priority() -> Iterator[None]:
     """Leave every thread of this process scheduled as the calling one was before.
 
-    SVT-AV1, opened by root, makes the thread that opens it real-time, and thereby its own threads,
-    every later one and every child process: together they starve the whole machine.
+    SVT-AV1, opened by root, makes the thread that opens it real-time. Its own threads, every later
+    thread and every child process inherit that, and together they starve the whole machine.
     """
     if sys.platform != "linux":
         yield
@@ -24,6 +24,6 @@ def ordinary_priority() -> Iterator[None]:
         yield
     finally:
         for task in Path("/proc/self/task").iterdir():
-            with contextlib.suppress(OSError):  # the thread is gone
+            with contextlib.suppress(OSError):  # the thread has ended
                 if os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR):
                     os.sched_setscheduler(int(task.name), policy, parameters)

@@ -1,4 +1,4 @@
-"""NUT on its way out: the sample aspect, which PyAV gives libav no way to put into the header."""
+"""The sample aspect of NUT on a pipe: written into the header, which PyAV does not let libav do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HEADER_CHECKSUM_FROM = 4096  # longer packets carry a checksum of their own head
 
 
 class AspectWriter:
-    """Passes a NUT stream on, its first video header completed by a sample aspect."""
+    """Passes a NUT stream on, and puts a sample aspect into its first video header."""
 
     def __init__(self, output: PipeOutput, aspect: Fraction) -> None:
         self._output = output
         self._aspect = aspect
-        self._head: bytes | None = b""  # what was written so far; None once headers are through
+        self._head: bytes | None = b""  # what was written so far; None once the headers are
 
     def write(self, data: bytes) -> int:
         """Take all of `data`; return its size. Raises BrokenPipeError, OutputError."""
@@ -36,7 +36,8 @@ class AspectWriter:
 def with_aspect(head: bytes, aspect: Fraction) -> bytes | None:
     """Return the beginning of a NUT stream with `aspect` in its first video header.
 
-    None if that header is not whole yet; `head` itself if there is nothing to complete.
+    head: the stream as far as it is known. aspect: width of a pixel over its height. Returns None
+    if that header is not whole yet, and `head` itself if there is nothing to complete.
     """
     at = len(FILE_ID)
     while True:
@@ -63,7 +64,7 @@ def with_aspect(head: bytes, aspect: Fraction) -> bytes | None:
 
 
 def _aspect_place(body: bytes) -> tuple[int, int] | None:
-    """Return where a video stream's header says its aspect; None for other streams."""
+    """Return from where to where a video stream's header has its aspect; None for other streams."""
     at = 0
     _, at = _number(body, at)  # stream id
     kind, at = _number(body, at)
@@ -85,7 +86,7 @@ def _aspect_place(body: bytes) -> tuple[int, int] | None:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of 7 bits a byte, high ones first; return it and what follows."""
+    """Read a number of 7 bits a byte, high ones first; return it and the place after it."""
     value = 0
     while data[at] & 0x80:
         value = value << 7 | data[at] & 0x7F

@@ -9,7 +9,7 @@ from ltxfilter.media.format_names import Y4M
 
 SNIFF_BYTES = 376  # two MPEG-TS packets
 
-# A prefix no picture begins with by chance -> FFmpeg's demuxer.
+# First bytes that no raw picture begins with by chance -> FFmpeg's demuxer.
 MAGIC = (
     (b"YUV4MPEG2 ", Y4M),
     (b"nut/multimedia container", "nut"),
@@ -29,7 +29,7 @@ HEVC_FIRST = frozenset({0x40, 0x42, 0x46, 0x4E})  # VPS, SPS, access unit delimi
 
 PLAYLIST = "a playlist"
 
-# What people pass by mistake -> what to call it.
+# First bytes of what people pass by mistake -> what to call it.
 FOREIGN = (
     (b"#EXTM3U", PLAYLIST),
     (b"ffconcat", PLAYLIST),
@@ -47,7 +47,7 @@ FOREIGN = (
 
 
 def identify(prefix: bytes) -> str | None:
-    """Return FFmpeg's demuxer for a stream that begins like this; None if nothing is certain."""
+    """Return FFmpeg's demuxer for a stream that begins with `prefix`; None if it is not certain."""
     for magic, kind in MAGIC:
         if prefix.startswith(magic):
             return kind
@@ -58,7 +58,7 @@ def identify(prefix: bytes) -> str | None:
 
 
 def foreign(prefix: bytes) -> str | None:
-    """Say in a few words what this is when it is surely not video; None if it may be."""
+    """Return in a few words what `prefix` begins if that is surely not video; None if it may be."""
     for magic, what in FOREIGN:
         if prefix.startswith(magic):
             return what
@@ -68,7 +68,7 @@ def foreign(prefix: bytes) -> str | None:
 
 
 def moov_comes_last(prefix: bytes) -> bool:
-    """Return True if an mp4's samples come before its index, which a pipe cannot go back for."""
+    """Return True if an mp4's samples come before its index: a pipe cannot go back for them."""
     position = 0
     while position + 8 <= len(prefix):
         size = int.from_bytes(prefix[position : position + 4], "big")
@@ -82,7 +82,7 @@ def moov_comes_last(prefix: bytes) -> bool:
 
 
 def _is_text(prefix: bytes) -> bool:
-    """Return True for UTF-8 with blanks; a picture has no line feeds among printable codes only."""
+    """Return True for UTF-8 with blanks or line feeds, and nothing else that does not print."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(prefix)  # its end may be cut off
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""Standard input and output as objects of our own: cancellable reads, whole writes, a clean fd 1.
+"""Standard input and output as file objects: reads can be cancelled, writes are whole.
 
-Knows descriptors, not video. On systems without poll() reads cannot be cancelled.
+This module knows descriptors and no video. On systems without poll(), reads cannot be cancelled.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BINARY = getattr(os, "O_BINARY", 0)
-PIPE_BYTES = 1 << 20  # what pipes are enlarged to; the most that Linux allows everyone
+PIPE_BYTES = 1 << 20  # to which pipes are enlarged; the most that Linux allows every user
 
-_claimed: int | None = None  # descriptor that frames go to once fd 1 is claimed; -1 if it was shut
+_claimed: int | None = None  # descriptor for frames once fd 1 is claimed; -1 if it was closed
 
 
 class PipeInput(io.RawIOBase):
-    """A descriptor to read from, whose waiting reads `cancel` ends within milliseconds.
+    """A descriptor to read from; `cancel` ends a waiting read within milliseconds.
 
-    `read` and `readinto` return what is there, at least one byte, empty at the end. They raise
+    `read` and `readinto` return what is there, at least one byte, or nothing at the end. They raise
     Stopped once cancelled. Wrap it in io.BufferedReader to get exact amounts.
     """
 
     def __init__(self, fd: int, name: str, *, owned: bool = False) -> None:
-        """Read from `fd`, called `name` in messages; `owned` closes it at the end.
+        """Read from `fd`. name: what messages call it. owned: whether `close` closes `fd` too.
 
         Raises InputError for a directory.
         """
@@ -46,7 +46,7 @@ class PipeInput(io.RawIOBase):
         self.name = name
         self.fd = fd
         self.received = 0  # bytes taken from the descriptor
-        self.size = _size_left(fd)  # bytes to come, of a file; -1 of a pipe
+        self.size = _size_left(fd)  # bytes to come of a file; -1 for a pipe
         try:
             self._file = io.FileIO(fd, "rb", closefd=owned)
         except OSError as error:
@@ -59,8 +59,8 @@ class PipeInput(io.RawIOBase):
     def sniff(self, size: int, enough: Callable[[bytes], object] | None = None) -> bytes:
         """Return up to `size` bytes ahead without consuming them, fewer at the end of input.
 
-        Stops as soon as `enough` of what has arrived is true, so that the first packet of a slow
-        producer may do. Raises Stopped.
+        enough: called with what has arrived; once it returns something true, no more is waited for,
+        so that the first packet of a slow producer may do. Raises Stopped.
         """
         while len(self._prefix) < size and not (enough and self._prefix and enough(self._prefix)):
             data = self._receive(size - len(self._prefix))
@@ -104,14 +104,14 @@ class PipeInput(io.RawIOBase):
             self._waker.send(b"\0")
 
     def enlarge(self) -> None:
-        """Let the pipe hold a whole frame, so that producer and consumer wait for each other less.
+        """Let the pipe hold more, so that producer and consumer wait less for each other.
 
-        Not before the producer has been looked at: with more room it may finish and be gone.
+        Do not call it before the producer has been looked at: with more room it may finish and end.
         """
         enlarge_pipe(self.fd)
 
     def close(self) -> None:
-        """Release what was opened; standard input itself stays open."""
+        """Release what was opened. The descriptor stays open unless it is owned."""
         if not self.closed:
             self._file.close()
             self._wake.close()
@@ -138,13 +138,13 @@ class PipeInput(io.RawIOBase):
 
 
 class PipeOutput:
-    """A descriptor to write frames to: everything or an error, without copies.
+    """A descriptor to write frames to: everything is written, without copies, or an error raised.
 
     Raises BrokenPipeError when the reader has left, OutputError for everything else.
     """
 
     def __init__(self, fd: int, name: str) -> None:
-        """Write to `fd`, called `name` in messages."""
+        """Write to `fd`. name: what messages call it."""
         self.name = name
         self.fd = fd
         self.sent = 0  # bytes
@@ -162,7 +162,7 @@ class PipeOutput:
         self.sent += write_views(self.fd, views, self.name)
 
     def flush(self) -> None:
-        """Do nothing: nothing is ever held back."""
+        """Do nothing, since nothing is buffered."""
 
 
 def write_views(fd: int, views: list[memoryview], name: str) -> int:
@@ -235,7 +235,8 @@ def open_file(path: str) -> PipeInput:
 def claim_stdout() -> None:
     """Keep standard output for frames: whatever else writes to fd 1 goes to stderr from now on.
 
-    Covers prints of Python code, of C libraries and of child processes. Twice does nothing.
+    That covers prints of Python code, of C libraries and of child processes. Calling it twice does
+    nothing.
     """
     global _claimed
     if _claimed is not None:
@@ -251,11 +252,11 @@ def claim_stdout() -> None:
 
 
 def enlarge_pipe(fd: int) -> None:
-    """Ask for PIPE_BYTES of room if `fd` is a pipe and the system can be asked."""
+    """Enlarge `fd` to PIPE_BYTES if it is a pipe and the system can do that."""
     if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(fd).st_mode):
         import fcntl
 
-        with contextlib.suppress(OSError):  # the user's quota of pipe memory is used up
+        with contextlib.suppress(OSError):  # the user's quota of memory for pipes is used up
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 

@@ -34,7 +34,7 @@ STALE_TAGS = re.compile(
 )
 COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
-CHAPTER_TITLES = "chapter titles, written anew"
+CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
 
 
 def lasting_tags(tags: Mapping[str, str]) -> dict[str, str]:
