@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 HELP = "Print the plan of a run, given as for a run, without decoding everything."
 ACTIONS = {
-    "draw": "interpolated",
     "interpolate": "interpolated",
     "copy": "copied",
     "drop": "dropped",

@@ -22,7 +22,7 @@ from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
 from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
 from ltxfilter.media.output_file import PartFile
 from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
-from ltxfilter.media.raw.packing import ByteLayout
+from ltxfilter.media.raw.packing import SampleLayout
 from ltxfilter.options import InputOptions, OutputOptions
 from ltxfilter.values import round_half_up
 
@@ -44,7 +44,7 @@ class RawSource(ABC):
     other_streams = None
 
     def __init__(
-        self, stream: PipeInput, info: VideoInfo, byte_layout: ByteLayout, options: InputOptions
+        self, stream: PipeInput, info: VideoInfo, byte_layout: SampleLayout, options: InputOptions
     ) -> None:
         """Get ready to read frames of `info` from `stream`, which `close` closes."""
         self.name = stream.name

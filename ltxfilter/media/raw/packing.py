@@ -95,7 +95,7 @@ PACKED_FORMATS = {  # by FFmpeg's names
 }
 
 
-class ByteLayout:
+class SampleLayout:
     """How the bytes of a raw frame of one pixel format and size are laid out."""
 
     def __init__(self, name: str, width: int, height: int) -> None:

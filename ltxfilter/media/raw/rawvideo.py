@@ -18,7 +18,7 @@ from ltxfilter.media.raw.base import (
     output_rate,
     refuse_encoding,
 )
-from ltxfilter.media.raw.packing import ByteLayout
+from ltxfilter.media.raw.packing import SampleLayout
 from ltxfilter.options import InputOptions, OutputOptions
 
 ADVICE = (
@@ -61,7 +61,7 @@ class RawvideoSource(RawSource):
         """
         try:
             check_size(stream.name, geometry.width, geometry.height)
-            byte_layout = ByteLayout(geometry.pix_fmt, geometry.width, geometry.height)
+            byte_layout = SampleLayout(geometry.pix_fmt, geometry.width, geometry.height)
         except InputError as error:
             raise OptionError(str(error)) from None
         super().__init__(stream, _video_info(geometry, byte_layout), byte_layout, options)
@@ -114,7 +114,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     refuse_encoding(options, "rawvideo")
     pix_fmt = options.pix_fmt or source.raw_pix_fmt
     try:
-        byte_layout = ByteLayout(pix_fmt, info.width, info.height)
+        byte_layout = SampleLayout(pix_fmt, info.width, info.height)
     except InputError as error:
         raise OptionError(f"-pix_fmt {pix_fmt}: {error}") from None
     if byte_layout.planar != info.pix_fmt:
@@ -125,7 +125,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     return RawSink(options, source, output_rate(info, rate, "rawvideo"), pack=byte_layout.pack)
 
 
-def _video_info(geometry: Geometry, byte_layout: ByteLayout) -> VideoInfo:
+def _video_info(geometry: Geometry, byte_layout: SampleLayout) -> VideoInfo:
     color = geometry.color
     if geometry.pix_fmt.startswith("yuvj") and not color.range:
         color = replace(color, range=FULL)

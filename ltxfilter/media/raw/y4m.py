@@ -19,7 +19,7 @@ from ltxfilter.media.raw.base import (
     output_rate,
     refuse_encoding,
 )
-from ltxfilter.media.raw.packing import ByteLayout
+from ltxfilter.media.raw.packing import SampleLayout
 from ltxfilter.options import InputOptions, OutputOptions
 
 MAGIC = b"YUV4MPEG2"
@@ -134,7 +134,7 @@ class Y4mSource(RawSource):
         line = _first_line(stream)
         self.header = parse_header(line, stream.name)
         header = self.header
-        byte_layout = ByteLayout(header.pix_fmt, header.width, header.height)
+        byte_layout = SampleLayout(header.pix_fmt, header.width, header.height)
         info = _video_info(header, byte_layout, options, stream.name)
         super().__init__(stream, info, byte_layout, options)
         self.duration = self.duration_of(stream.size - len(line) - 1, len(MARKER))
@@ -203,7 +203,7 @@ def _first_line(stream: PipeInput) -> bytes:
 
 
 def _video_info(
-    header: Header, byte_layout: ByteLayout, options: InputOptions, name: str
+    header: Header, byte_layout: SampleLayout, options: InputOptions, name: str
 ) -> VideoInfo:
     """Return what the header says, with -r in place of its rate; name: for messages."""
     rate = options.rate or header.rate

@@ -17,7 +17,7 @@ from support.tools import TIMEOUT, ltxfilter, run_pipe
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame
 from ltxfilter.media.opening import open_sink, open_source
-from ltxfilter.media.raw.packing import PACKED_FORMATS, ByteLayout
+from ltxfilter.media.raw.packing import PACKED_FORMATS, SampleLayout
 from ltxfilter.media.raw.rawvideo import Geometry, geometry_from
 from ltxfilter.options import InputOptions, OutputOptions
 
@@ -71,8 +71,8 @@ def noise(count: int, depth: int = 8, seed: int = 0) -> bytes:
 def test_arrangements_are_ffmpegs(name, size):
     """Taken apart, every byte_layout is what ffmpeg makes of it; put together, the bytes again."""
     width, height = map(int, size.split("x"))
-    ours = ByteLayout(name, width, height)
-    planar = ByteLayout(ours.planar, width, height)
+    ours = SampleLayout(name, width, height)
+    planar = SampleLayout(ours.planar, width, height)
     planes = noise(planar.frame_bytes, ours.layout[0].depth, seed=len(name))
     there = ffmpeg_converts(planes, size, ours.planar, name)
     assert len(there) == ours.frame_bytes
@@ -85,17 +85,17 @@ def test_arrangements_are_ffmpegs(name, size):
 @pytest.mark.parametrize("name", sorted({*PACKED_FORMATS, *PLANAR}))
 def test_odd_sizes_take_as_many_bytes_as_ffmpegs(name):
     """Only the size: swscale itself loses chroma at odd widths."""
-    byte_layout = ByteLayout(name, 35, 17)
-    planar = bytes(ByteLayout(byte_layout.planar, 35, 17).frame_bytes)
+    byte_layout = SampleLayout(name, 35, 17)
+    planar = bytes(SampleLayout(byte_layout.planar, 35, 17).frame_bytes)
     there = ffmpeg_converts(planar, "35x17", byte_layout.planar, name)
     assert byte_layout.frame_bytes == len(there)
 
 
 @pytest.mark.parametrize("name", PLANAR)
 def test_planar_formats_lie_as_ffmpeg_says(name):
-    data = noise(ByteLayout(name, 34, 18).frame_bytes, ByteLayout(name, 34, 18).layout[0].depth)
+    data = noise(SampleLayout(name, 34, 18).frame_bytes, SampleLayout(name, 34, 18).layout[0].depth)
     assert ffmpeg_converts(data, "34x18", name, name) == data
-    planes = ByteLayout(name, 34, 18).unpack(np.frombuffer(data, np.uint8))
+    planes = SampleLayout(name, 34, 18).unpack(np.frombuffer(data, np.uint8))
     assert b"".join(plane.tobytes() for plane in planes) == data
 
 
@@ -106,7 +106,7 @@ def test_planar_formats_lie_as_ffmpeg_says(name):
     st.integers(0, 99),
 )
 def test_packing_undoes_unpacking_at_any_size(name, width, height, seed):
-    byte_layout = ByteLayout(name, width, height)
+    byte_layout = SampleLayout(name, width, height)
     shapes = byte_layout.layout
     rng = np.random.default_rng(seed)
     planes = tuple(
@@ -195,7 +195,7 @@ def test_geometry_is_whole_or_names_what_is_missing(width, pix_fmt, rate):
 
 @pytest.mark.parametrize("pix_fmt", ["nv12", "rgb24", "yuv422p10le"])
 def test_a_raw_pipe_answers_in_the_same_arrangement(pix_fmt):
-    data = noise(ByteLayout(pix_fmt, 64, 48).frame_bytes * 4, 10 if "10" in pix_fmt else 8)
+    data = noise(SampleLayout(pix_fmt, 64, 48).frame_bytes * 4, 10 if "10" in pix_fmt else 8)
     told = ("-f", "rawvideo", "-s", "64x48", "-pix_fmt", pix_fmt, "-r", "25")
     command = ltxfilter(*told, "--fps", "25", "--engine", "hold", "-f", "rawvideo")
     result = run_pipe(command, stdin=data)
