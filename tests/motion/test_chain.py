@@ -56,7 +56,7 @@ def off(flow: np.ndarray, x: float, y: float) -> float:
 
 
 @given(*[st.floats(-9, 9, width=32)] * 4)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_even_steps_add_up(ax, ay, bx, by):
     shape = (20, 30, 2)
     step, way = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -106,7 +106,7 @@ def test_what_stands_still_goes_nowhere():
 
 
 @given(sigma=st.sampled_from(warp_plan.SIGMAS), noise=st.floats(0, 4), gain=st.floats(0.98, 1.02))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_softness_is_found_in_noise(sigma, noise, gain):
     draws = np.random.default_rng(3)
     detail = scene() + draws.normal(0, 12, (HEIGHT, WIDTH)).astype(np.float32)
@@ -150,7 +150,7 @@ def test_what_one_keyframe_hides_comes_from_the_other():
 
 
 @given(tau=st.sampled_from([0.25, 0.5, 0.75]))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_keyframes_count_by_how_near_they_are(tau):
     chain, small = chained(pan(5, 2.0))
     how = warp_plan.plan_warp(chain, small, BRIGHT, tau, LOST)

@@ -45,7 +45,7 @@ from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.plane_drawer import PlaneDrawer
 from ltxfilter.motion.pyramid import Effort, luma_pyramid
 
-few = settings(max_examples=6, deadline=None)
+few = settings(max_examples=6)
 grids = st.tuples(st.integers(8, 30), st.integers(8, 50))
 seeds = st.integers(0, 2**31)
 reaches = st.sampled_from([0.0, 0.7, 8.0, 1e4])

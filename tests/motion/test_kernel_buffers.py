@@ -317,7 +317,7 @@ WILD = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 0.0, -0.5]
 
 
 @pytest.mark.parametrize("name", CALLS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**31))
 def test_samples_and_flow_of_any_value_stay_within_bounds(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -336,7 +336,7 @@ def test_samples_and_flow_of_any_value_stay_within_bounds(name: str, seed: int) 
     getattr(compiled, name)(*arguments)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_buffers_of_any_shape_are_taken_or_refused(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(CALLS)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.flow import smooth
 
@@ -13,7 +13,7 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.kernels import numpy_grids, numpy_search
 
 needs_compiled = pytest.mark.skipif(kernels.compiled is None, reason="kernels are not compiled")
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40)
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 70))
 seeds = st.integers(0, 2**31)
 

@@ -26,8 +26,6 @@ from ltxfilter.motion.pyramid import (
 )
 from ltxfilter.motion.trajectory import FlowContext, moment, travelled, warp_field
 
-relaxed = settings(deadline=None)  # the machine may be busy
-
 
 def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180)) -> np.ndarray:
     """Return a view of a scene, [H, W] uint8, seen (x, y) further on."""
@@ -36,7 +34,6 @@ def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-@relaxed
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_grids_cover_the_picture(width: int, height: int) -> None:
     grid = MotionGrid(width, height, choose_sizes(width * height)[0])
@@ -55,7 +52,7 @@ def test_shrinking_keeps_the_mean(depth: int) -> None:
     assert abs(float(small.coarse.mean()) - luma.mean()) < 1.5
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(-12, 12), st.floats(-8, 8))
 def test_the_search_finds_a_shift(x: float, y: float) -> None:
     levels = pyramid(moved(0, 0)), pyramid(moved(x, y))
@@ -86,7 +83,6 @@ def test_splat_of_zero_flow_is_identity() -> None:
     np.testing.assert_array_equal(kernels.fill(sums), np.zeros((9, 13, 2)))
 
 
-@relaxed
 @given(st.integers(-4, 4), st.integers(-4, 4))
 def test_splat_keeps_all_weight_inside(x: int, y: int) -> None:
     flow = np.full((20, 20, 2), (x, y), np.float32)
@@ -109,7 +105,6 @@ def test_agreement_is_one_where_flow_returns_and_low_where_not() -> None:
     assert kernels.agree(there, there).max() < 0.1
 
 
-@relaxed
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.1, 3), st.floats(0.01, 0.99))
 def test_trajectories_pass_through_all_keyframes(
     speed: float, acceleration: float, span: float, passed: float

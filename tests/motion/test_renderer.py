@@ -60,7 +60,7 @@ def test_what_nothing_moves_in_comes_back_sample_for_sample(fmt, size):
 
 
 @given(x=st.integers(-12, 12), y=st.integers(-12, 12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_whole_samples_are_fetched_whole_and_the_border_repeats(x, y):
     info = video("gray", 64, 48)
     (plane,) = noise(info)

@@ -55,7 +55,7 @@ def windows(frames, shape, rate):
     before=st.integers(0, 2),
     after=st.integers(0, 2),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_clips_hold_every_slot_once(count, rate, intervals, batch, before, after):
     info = video("gray", 8, 8)
     shape = WindowShape(intervals * batch + 1, max(before, 1), max(after, 1), 0)

@@ -215,7 +215,7 @@ def test_reading_ends_soon_after_cancel(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Stopped):
         list(source.frames())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     source.close()
     os.close(reader)
     os.close(writer)

@@ -88,7 +88,7 @@ def test_missing_frames_do_not_hide_the_rate(tmp_path: Path) -> None:
     assert times == [k * F(1001, 30000) for k in kept]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     rate=st.sampled_from([F(24), F(24000, 1001), F(25), F(30000, 1001), F(48), F(60000, 1001)]),
     gaps=st.lists(st.integers(1, 2), min_size=40, max_size=60),

@@ -412,7 +412,7 @@ def test_a_silent_producer_does_not_keep_it_from_stopping(number, code, given):
         began = time.monotonic()
         process.send_signal(number)
         assert process.wait(TIMEOUT) in (code, -number)  # the latter before it listens to signals
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 CLAIM = """

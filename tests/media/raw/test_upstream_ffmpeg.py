@@ -187,7 +187,7 @@ def test_it_gives_up_when_there_is_nobody():
     os.close(writing)
     began = time.monotonic()
     assert upstream_ffmpeg.find_video(reading) is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     os.close(reading)
 
 

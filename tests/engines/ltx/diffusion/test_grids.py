@@ -108,7 +108,7 @@ def test_windows_end_on_keyframes_where_rates_allow(source, target, latents, key
     assert (planner.latents, planner.keyframes) == (latents, keyframes)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.sampled_from([1001, 2002, 1500, 3003, 500, 40000]), min_size=2, max_size=60),
     st.sampled_from([F(50), F(60), F(60000, 1001), F(120), None]),
@@ -176,7 +176,7 @@ def seen(planner, times, rate, interval, cuts):
     ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from([1001, 1001, 1001, 1500, 40000]), min_size=2, max_size=120),
     st.sampled_from([F(50), F(60), F(60000, 1001), None]),

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ltxfilter.engines.ltx.diffusion import samplers, tokens
@@ -160,7 +160,6 @@ def test_ancestral_without_noise_is_euler():
     torch.testing.assert_close(found, LOOPS["euler"](start, even(9)))
 
 
-@settings(deadline=None)
 @given(st.floats(0.02, 1), st.floats(0.01, 0.9))
 def test_renewed_noise_is_as_strong_as_asked(sigma, part):
     after = sigma * part

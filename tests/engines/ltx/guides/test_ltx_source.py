@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction as F
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
@@ -287,7 +287,6 @@ def test_the_guide_size_of_usual_videos():
     assert guide_size((1920, 1080), "768x448") == (768, 448)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(KINDS),
     st.fractions(F(1, 2), 200),

@@ -35,7 +35,7 @@ def test_tiles_cover_everything_and_overlap(length: int, most: int):
 
 
 @given(st.integers(1, 14), st.integers(1, 14), st.sampled_from([128, 160, 200]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_tiles_add_up_to_the_whole(height: int, width: int, side: int):
     latents = torch.rand(1, 4, 2, height, width, generator=torch.Generator().manual_seed(0))
     found = tiled_decode.decode_tiled(local, latents, side)

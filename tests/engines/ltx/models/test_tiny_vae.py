@@ -44,7 +44,7 @@ def latents(frames: int, seed: int = 0, batch: int = 1):
     return torch.randn(batch, 128, frames, 1, 2, generator=generator)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 2), st.integers(1, 2), st.integers(1, 3))
 def test_shapes_are_those_of_the_large_autoencoder(models, spans, rows, columns):
     found = models.encode(clip(8 * spans + 1, 32 * rows, 32 * columns))

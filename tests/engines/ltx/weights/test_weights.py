@@ -59,7 +59,7 @@ def weight(models: Models, layer: str = LAYER) -> torch.Tensor:
     return whole * module.weight_scale.t() if hasattr(module, "weight_scale") else whole
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.floats(1e-6, 1e4), st.integers(0, 99))
 def test_rows_keep_their_own_scale(rows: int, size: float, seed: int):
     value = random(rows, 64, seed=seed) * torch.logspace(-3, 3, rows)[:, None] * size
