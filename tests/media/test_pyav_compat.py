@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from av.rational import AVRational
-from support.media import convert_held, make_video
+from support.media import convert_repeating, make_video
 
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, open_input, time_base_of
 
@@ -35,7 +35,7 @@ def test_tags_that_are_not_utf_8_keep_their_bytes(tmp_path: Path):
     """Old recordings have tags in Latin-1, and nobody but their reader can tell."""
     path = make_video(tmp_path / "in.mkv", 5, title="Caf#")
     path.write_bytes(path.read_bytes().replace(b"Caf#", b"Caf\xe9"))
-    convert_held(path, tmp_path / "out.mkv")
+    convert_repeating(path, tmp_path / "out.mkv")
     assert b"Caf\xe9" in (tmp_path / "out.mkv").read_bytes()
     with open_input(str(tmp_path / "out.mkv")) as container:
         assert container.metadata["title"].encode("utf-8", "surrogateescape") == b"Caf\xe9"
