@@ -1,4 +1,4 @@
-"""What tests ask of media files: the path with frames held, made inputs, facts of outputs."""
+"""What tests ask of media files: a path that repeats frames, made inputs, facts of outputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ from ltxfilter.windows.timeline import Timeline, output_rate
 FAST = {"preset": "ultrafast"}
 
 
-def hold_path(
+def write_repeating(
     source: ContainerSource, sink: ContainerSink, rate: Fraction | None, limit: int = 10**9
 ) -> int:
-    """Write `source` at `rate`, holding frames; finish. Returns how many frames were written."""
+    """Write `source` at `rate`, with frames repeated, and finish.
+
+    limit: of frames; it stops there, unfinished. Returns how many frames were written.
+    """
     written = 0
-    for frame in held(source, rate):
+    for frame in repeating(source, rate):
         sink.write(frame)
         written += 1
         if written == limit:
@@ -38,8 +41,8 @@ def hold_path(
     return written
 
 
-def held(source: ContainerSource, rate: Fraction | None) -> Iterator[Frame]:
-    """Yield the output frames of a path whose engine only holds."""
+def repeating(source: ContainerSource, rate: Fraction | None) -> Iterator[Frame]:
+    """Yield the output frames of a path that only repeats source frames."""
     timeline: Timeline | None = None
     previous: Frame | None = None
     for frame in source.frames():
@@ -65,7 +68,7 @@ def _until(frame: Frame, slots: Iterator[tuple[int, Fraction, Fraction]]) -> Ite
         yield replace(frame, time=time, made=Made.SOURCE if tau == 0 else Made.REPEATED)
 
 
-def convert_held(
+def convert_repeating(
     path: Path | str,
     output: Path | str,
     fps: str = "auto",
@@ -73,13 +76,13 @@ def convert_held(
     reading: dict[str, Any] | None = None,
     **writing: Any,
 ) -> ContainerSink:
-    """Convert a file with frames held; returns the sink, closed."""
+    """Convert a file with frames repeated; returns the sink, closed."""
     writing = {"encoder": FAST, "codec": "libx264", **writing}
     source = ContainerSource(InputOptions(path=str(path), **(reading or {})))
     try:
         rate = output_rate(fps, source.info.rate)
         with ContainerSink(OutputOptions(path=str(output), **writing), source, rate) as sink:
-            hold_path(source, sink, rate)
+            write_repeating(source, sink, rate)
         return sink
     finally:
         source.close()
@@ -124,6 +127,27 @@ def side_data_names(frame: av.VideoFrame) -> set[str]:
     return {kind.name for kind in Type if side_data_of(frame, kind.name) is not None}
 
 
+def facts(path: Path) -> dict[str, Any]:
+    """Return what a file says of itself and of its streams beside the video's frames."""
+    with av.open(str(path)) as container:
+        streams = [s for s in container.streams if s.type in ("video", "audio", "subtitle")]
+        return {
+            "tags": dict(container.metadata),
+            "kinds": [s.type for s in streams],
+            "languages": [s.metadata.get("language") for s in streams],
+            "dispositions": [int(s.disposition) for s in streams],
+            "chapters": [
+                (c["metadata"]["title"], c["start"] * c["time_base"], c["end"] * c["time_base"])
+                for c in container.chapters()
+            ],
+            "attachments": {
+                s.name: (s.mimetype, bytes(s.data))
+                for s in container.streams
+                if s.type == "attachment"
+            },
+        }
+
+
 def md5(planes: Planes) -> str:
     """Return the digest of a picture's samples."""
     digest = hashlib.md5(usedforsecurity=False)
@@ -162,8 +186,14 @@ def make_video(
     audio: bool = False,
     format: str | None = None,  # noqa: A002
     title: str | None = None,
+    matrix: tuple[int, ...] | None = None,
 ) -> Path:
-    """Write a small video of moving noise-free ramps, with a tone if asked for."""
+    """Write a small video of moving noise-free ramps.
+
+    size: pixels. rate: frames per second. pts: of each frame, in 1 / rate. audio: whether a tone
+    goes with it. title: a tag of the file. matrix: how it is turned for display, FFmpeg's nine
+    numbers.
+    """
     with av.open(str(path), "w", format=format) as container:
         if title is not None:
             container.metadata["title"] = title
@@ -171,6 +201,8 @@ def make_video(
         video.width, video.height = size
         video.pix_fmt = pix_fmt
         video.codec_context.time_base = 1 / rate
+        if matrix is not None:
+            video.set_display_matrix(matrix)
         sound = container.add_stream("aac", rate=48000) if audio else None
         for index in range(frames):
             frame = ramp(index, size, pix_fmt)
@@ -191,92 +223,6 @@ def ramp(index: int, size: tuple[int, int], pix_fmt: str = "yuv420p") -> av.Vide
     return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
 
 
-def make_rich(path: Path, *, frames: int = 50, delay: Fraction = Fraction(0)) -> Path:
-    """Write a video with sound, subtitles, chapters, a cover and tags; mkv also an attachment.
-
-    delay: seconds by which the picture starts after the sound.
-    """
-    matroska = path.suffix == ".mkv"
-    with av.open(str(path), "w") as container:
-        container.metadata.update({"title": "A film", "comment": "kept", "encoder": "stale"})
-        video = container.add_stream("libx264", rate=25, options={"qp": "0", "g": "12"})
-        video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
-        video.metadata.update({"language": "ger", "title": "main", "BPS": "123"})
-        sound = container.add_stream("aac", rate=48000)
-        sound.metadata["language"] = "fre"
-        sound.disposition = av.stream.Disposition.default | av.stream.Disposition.original
-        words = container.add_mux_stream("subrip" if matroska else "mov_text")
-        words.time_base = Fraction(1, 1000)
-        words.metadata["language"] = "ita"
-        cover = jpeg()
-        if matroska:
-            container.add_attachment("font.ttf", "application/x-truetype-font", b"not a font" * 9)
-            container.add_attachment("cover.jpg", "image/jpeg", cover)
-        else:
-            art = container.add_mux_stream("mjpeg", width=32, height=32)
-            art.disposition = av.stream.Disposition.attached_pic
-        container.set_chapters([_chapter(0, 0, 1000, "one"), _chapter(1, 1000, 2000, "two")])
-        packets = [*_pictures(video, frames, delay), *_words(words, matroska)]
-        packets += tone(sound, Fraction(frames, 25) + delay)
-        if not matroska:
-            container.mux(_packet(art, cover, 0, 1))
-        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
-            container.mux(packet)
-    return path
-
-
-def jpeg() -> bytes:
-    """Return a small picture file."""
-    encoder = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = 32, 32, "yuvj420p"
-    encoder.time_base = Fraction(1, 25)
-    frame = ramp(0, (32, 32), "yuvj420p")
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
-
-
-def _chapter(number: int, start: int, end: int, title: str) -> Any:
-    base = Fraction(1, 1000)
-    return {
-        "id": number,
-        "start": start,
-        "end": end,
-        "time_base": base,
-        "metadata": {"title": title},
-    }
-
-
-def _packet(stream: Any, data: bytes, pts: int, duration: int) -> av.Packet[Any]:
-    packet = av.Packet(data)
-    packet.stream, packet.time_base = stream, stream.time_base or Fraction(1, 1000)
-    packet.pts = packet.dts = pts
-    packet.duration, packet.is_keyframe = duration, True
-    return packet
-
-
-def _pictures(stream: Any, frames: int, delay: Fraction) -> Iterator[av.Packet[Any]]:
-    packets: list[av.Packet[Any]] = []
-    for index in range(frames):
-        frame = ramp(index, (64, 48))
-        frame.pts, frame.time_base = index, Fraction(1, 25)
-        packets += stream.encode(frame)
-    for packet in [*packets, *stream.encode(None)]:
-        shift = round(delay * 25)
-        packet.pts, packet.dts, packet.time_base = (
-            packet.pts + shift,
-            packet.dts + shift,
-            Fraction(1, 25),
-        )
-        yield packet
-
-
-def _words(stream: Any, matroska: bool) -> Iterator[av.Packet[Any]]:
-    for number, text in enumerate(["hello", "again", "and bye"]):
-        data = text.encode() if matroska else len(text).to_bytes(2, "big") + text.encode()
-        packet = _packet(stream, data, 200 + 600 * number, 400)
-        packet.time_base = Fraction(1, 1000)
-        yield packet
-
-
 def tone(stream: Any, seconds: Fraction) -> list[av.Packet[Any]]:
     """Return the packets of a stereo tone at 48 kHz."""
     time = np.arange(int(48000 * seconds))
@@ -288,3 +234,25 @@ def tone(stream: Any, seconds: Fraction) -> list[av.Packet[Any]]:
         frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
         packets += stream.encode(frame)
     return [*packets, *stream.encode(None)]
+
+
+QUARTER_TURN = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # a display matrix
+NOISE_SIZE = (46, 30)  # pixels; rows of this width are padded
+
+
+def noise_frame(pix_fmt: str, size: tuple[int, int] = NOISE_SIZE) -> av.VideoFrame:
+    """Return a frame of random samples, unused bits zero, unused bytes full."""
+    rng = np.random.default_rng(0)
+    frame = av.VideoFrame(*size, pix_fmt)
+    for plane in frame.planes:
+        data = np.frombuffer(plane, np.uint8)
+        data[:] = rng.integers(0, 256, data.size, dtype=np.uint8)
+        order = ">u2" if pix_fmt.endswith("be") else "<u2"
+        bits = frame.format.components[0].bits
+        if 8 < bits < 16:
+            samples = np.frombuffer(plane, order)
+            high = pix_fmt[0] == "p"  # semi-planar formats use the high bits
+            samples[:] = (samples >> (16 - bits)) << (16 - bits if high else 0)
+        if "0" in (pix_fmt[0], pix_fmt[-1]) and pix_fmt.strip("0") in ("rgb", "bgr"):
+            data[3 * (pix_fmt[-1] == "0") :: 4] = 255
+    return frame

@@ -1,4 +1,4 @@
-"""Containers in and out: exact times, rates, durations, originals bit for bit."""
+"""Exact times from the source to the output: rates, parts of a file, sync with the sound."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 
 import av
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.media import (
     audio_packets,
-    convert_held,
+    convert_repeating,
     decoded,
     make_video,
     md5,
@@ -21,32 +19,16 @@ from support.media import (
     sound_lag,
 )
 
-from ltxfilter.errors import InputError, OutputError
+from ltxfilter.errors import InputError
 from ltxfilter.media.avframe import view
 from ltxfilter.media.container import ContainerSource
-from ltxfilter.media.container.packet_timing import scan
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import InputOptions
 
 F = Fraction
+
+
 LOSSLESS = {"codec": "libx264", "encoder": {"qp": "0", "preset": "ultrafast"}}
-RATES = {
-    "bbb60_1080_overlay.webm": F(60),
-    "tos332_multishot.webm": F(24),
-    "car432.mp4": F(25, 2),
-    "cups720.mp4": F(30000, 1001),
-    "sample_with_ass_subtitles.mkv": F(30),
-    "sample_with_srt.mkv": F(30),
-    "sample_with_pgs_subtitles.mkv": None,  # stamped 1 and 2 ms apart
-    "sample_with_chapters.mkv": F(30),
-    "sample_with_vorbis_audio.mkv": F(30),
-    "sample_with_chapters.mp4": F(30000, 1001),
-    "bt601.mov": F(30000, 1001),
-    "sample.avi": F(24000, 1001),
-    "bbb_2500ms.ts": F(24),
-    "hdr10-video-with-sdr-container.mp4": None,
-    "pixel7_videoOnly_cleaned.mp4": None,
-}
 
 
 def open_source(path: Path, **options: object) -> ContainerSource:
@@ -61,16 +43,17 @@ def digests(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", RATES)
-def test_rate_is_found_in_the_packet_times(clips: Path, name: str) -> None:
-    path = next(clips.glob(f"*/{name}"))
-    found = scan(InputOptions(path=str(path)))
-    assert found is not None
-    assert found.rate == RATES[name]
+@pytest.mark.parametrize("rate", [F(24), F(30000, 1001), F(60000, 1001), F(60)])
+def test_millisecond_times_are_snapped_to_the_rate(tmp_path: Path, rate: F) -> None:
+    source = open_source(make_video(tmp_path / "in.mkv", 40, rate=rate))
+    times = [frame.time for frame in source.frames()]
+    source.close()
+    assert source.info.rate == rate
+    assert times == [times[0] + i / rate for i in range(40)]
 
 
 @pytest.mark.parametrize("name", ["bbb60_1080_overlay.webm", "sample_with_chapters.mkv"])
-def test_millisecond_times_are_snapped_to_the_rate(clips: Path, name: str) -> None:
+def test_millisecond_times_of_real_files_are_snapped(clips: Path, name: str) -> None:
     source = open_source(next(clips.glob(f"*/{name}")))
     times = [frame.time for frame in source.frames()]
     source.close()
@@ -86,33 +69,6 @@ def test_missing_frames_do_not_hide_the_rate(tmp_path: Path) -> None:
     source.close()
     assert source.info.rate == F(30000, 1001)
     assert times == [k * F(1001, 30000) for k in kept]
-
-
-@settings(max_examples=12)
-@given(
-    rate=st.sampled_from([F(24), F(24000, 1001), F(25), F(30000, 1001), F(48), F(60000, 1001)]),
-    gaps=st.lists(st.integers(1, 2), min_size=40, max_size=60),
-)
-def test_rounded_times_find_their_way_back(
-    tmp_path_factory, rate: Fraction, gaps: list[int]
-) -> None:
-    steps = [sum(gaps[:i]) for i in range(len(gaps))]
-    if sorted(gaps[:-1])[len(gaps) // 2] != 1:
-        gaps = [1] * len(gaps)
-        steps = list(range(len(gaps)))
-    path = tmp_path_factory.mktemp("rate") / "a.mkv"
-    make_video(
-        path,
-        len(gaps),
-        size=(16, 16),
-        rate=rate,
-        codec="mpeg4",
-        pts=lambda i: steps[i],
-    )
-    found = scan(InputOptions(path=str(path)))
-    assert found is not None
-    assert found.rate == rate
-    assert list(found.times) == [k / rate for k in steps]
 
 
 def test_variable_rate_is_said(tmp_path: Path) -> None:
@@ -133,11 +89,11 @@ def test_originals_pass_bit_for_bit(tmp_path: Path, suffix: str, pix_fmt: str) -
         tmp_path / f"in.{suffix}", pix_fmt=pix_fmt, options={"qp": "0", "preset": "ultrafast"}
     )
     out = tmp_path / f"out.{suffix}"
-    convert_held(path, out, "50", **LOSSLESS)
+    convert_repeating(path, out, "50", **LOSSLESS)
     before, after = digests(path), digests(out)
     assert len(set(before)) == len(before) == 10
     assert after[::2] == before
-    assert after[1::2] == before  # held
+    assert after[1::2] == before  # repeated
 
 
 @pytest.mark.parametrize(
@@ -150,7 +106,7 @@ def test_originals_fall_on_their_instants(
 ) -> None:
     path = make_video(tmp_path / f"in.{suffix}", rate=rate, options={"qp": "0"})
     out = tmp_path / f"out.{suffix}"
-    convert_held(path, out, fps, **LOSSLESS)
+    convert_repeating(path, out, fps, **LOSSLESS)
     before, after = digests(path), digests(out)
     ratio = F(fps) / rate if fps != "59.94" else F(60000, 1001) / rate
     hits = [i for i in range(10) if (i * ratio).denominator == 1]
@@ -160,14 +116,14 @@ def test_originals_fall_on_their_instants(
 
 def test_ten_bit_ffv1_passes_bit_for_bit(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuv422p10le")
-    convert_held(path, tmp_path / "out.mkv", "50", codec="ffv1", encoder={})
+    convert_repeating(path, tmp_path / "out.mkv", "50", codec="ffv1", encoder={})
     assert digests(tmp_path / "out.mkv")[::2] == digests(path)
 
 
 def test_variable_source_keeps_its_own_times(tmp_path: Path) -> None:
     stamps = [0, 100, 130, 290, 300, 444, 480, 610, 650, 801]
     path = make_video(tmp_path / "in.mp4", rate=F(1000), pts=lambda i: stamps[i])
-    convert_held(path, tmp_path / "out.mp4", "source", **LOSSLESS)
+    convert_repeating(path, tmp_path / "out.mp4", "source", **LOSSLESS)
     times = shown(tmp_path / "out.mp4").times
     assert times[::2] == [F(stamp, 1000) for stamp in stamps]
     assert digests(tmp_path / "out.mp4")[::2] == digests(path)
@@ -180,18 +136,46 @@ FORMATS = sorted(
 )
 
 
+def check_sync(path: Path, out: Path, rate: F | None) -> None:
+    """Assert that an output lasts as long as its input, and that its sound is as late."""
+    assert abs(shown(out).duration - shown(path).duration) * max(rate or F(0), F(1)) <= F(1, 2)
+    lag, now = sound_lag(path), sound_lag(out)
+    assert (lag is None) == (now is None)
+    if lag is not None and now is not None:
+        assert abs(now - lag) <= F(1, 1000)
+
+
+@pytest.mark.parametrize("rate", [F(15), F(24000, 1001), F(25)])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "ts", "avi"])
+def test_duration_and_sound_are_kept(tmp_path: Path, suffix: str, rate: F) -> None:
+    codec = "mpeg4" if suffix == "avi" else "libx264"
+    path = make_video(tmp_path / f"in.{suffix}", 24, rate=rate, codec=codec, audio=True)
+    out = tmp_path / f"out.{suffix}"
+    writing = {"codec": None, "encoder": {}} if suffix == "avi" else {}
+    sink = convert_repeating(path, out, "auto", **writing)
+    check_sync(path, out, sink.mux_plan.rate)
+    assert audio_packets(out) == audio_packets(path)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "mov"])
+@pytest.mark.parametrize("kind", ["mkv", "mp4"])
+def test_lag_is_kept_across_containers(
+    rich: dict[str, Path], tmp_path: Path, kind: str, suffix: str
+) -> None:
+    out = tmp_path / f"out.{suffix}"
+    sink = convert_repeating(rich[kind], out, "auto", subtitles=False)
+    assert sound_lag(out) != 0
+    check_sync(rich[kind], out, sink.mux_plan.rate)
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_duration_sound_and_lag_are_kept(clips: Path, tmp_path: Path, name: str) -> None:
+def test_duration_and_sound_of_real_files_are_kept(clips: Path, tmp_path: Path, name: str) -> None:
     path = clips / "formats" / name
     out = tmp_path / f"out{path.suffix}"
     writing = {"codec": None, "encoder": {}} if path.suffix == ".avi" else {}
-    sink = convert_held(path, out, "auto", **writing)
-    rate = max(sink.mux_plan.rate or 0, F(1))
-    assert abs(shown(out).duration - shown(path).duration) * rate < F(1, 2)
-    lag, now = sound_lag(path), sound_lag(out)
-    if lag is not None:
-        assert now is not None
-        assert abs(now - lag) < F(1, 1000)
+    sink = convert_repeating(path, out, "auto", **writing)
+    check_sync(path, out, sink.mux_plan.rate)
+    if sound_lag(path) is not None:
         assert audio_packets(out) == audio_packets(path)
 
 
@@ -199,14 +183,13 @@ def test_duration_sound_and_lag_are_kept(clips: Path, tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     "name", ["sample_fragmented.mp4", "sample_15fps_720p_1s.mp4", "bbb_2500ms.ts"]
 )
-def test_lag_is_kept_across_containers(clips: Path, tmp_path: Path, name: str, suffix: str) -> None:
+def test_lag_of_real_files_is_kept_across_containers(
+    clips: Path, tmp_path: Path, name: str, suffix: str
+) -> None:
     path, out = clips / "formats" / name, tmp_path / f"out.{suffix}"
-    sink = convert_held(path, out, "auto")
-    lag, now = sound_lag(path), sound_lag(out)
-    assert lag is not None
-    assert now is not None
-    assert abs(now - lag) <= F(1, 1000)
-    assert abs(shown(out).duration - shown(path).duration) * (sink.mux_plan.rate or 0) < F(1, 2)
+    sink = convert_repeating(path, out, "auto")
+    assert sound_lag(path) is not None
+    check_sync(path, out, sink.mux_plan.rate)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
@@ -215,7 +198,7 @@ def test_part_of_a_file(tmp_path: Path, suffix: str) -> None:
     path = make_video(tmp_path / f"in.{suffix}", 50, options=options, audio=True)
     out = tmp_path / f"out.{suffix}"
     cut = {"start": F("0.72"), "duration": F("0.8")}
-    convert_held(path, out, "50", reading=cut, **LOSSLESS)
+    convert_repeating(path, out, "50", reading=cut, **LOSSLESS)
     assert digests(out)[::2] == digests(path)[18:38]
     times = shown(out).times
     assert abs(times[0]) < F(1, 20)
@@ -245,16 +228,6 @@ def test_start_after_the_end_is_an_error(tmp_path: Path) -> None:
     source.close()
 
 
-def test_scan_obeys_trimming(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "in.mp4", 50)
-    found = scan(InputOptions(path=str(path), start=F(1), end=F("1.5")))
-    assert found is not None
-    assert list(found.times) == [F(25 + i, 25) for i in range(13)]
-    assert found.end == F("1.52")
-    assert found.frame_times().times == [F(i, 25) for i in range(13)]
-    assert found.frame_times().duration == F("0.52")
-
-
 def test_frames_whose_time_does_not_advance_are_dropped(tmp_path: Path) -> None:
     """A source whose stamps repeat loses those frames, and says how many."""
     path = tmp_path / "in.mkv"
@@ -272,40 +245,6 @@ def test_frames_whose_time_does_not_advance_are_dropped(tmp_path: Path) -> None:
     assert source.counts.out_of_order == 1
 
 
-def test_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "in.mp4")
-    with pytest.raises(OutputError, match="is the input itself"):
-        convert_held(path, path, "50", overwrite=True)
-
-
-class Pipe:
-    """Bytes that come once, without seek."""
-
-    def __init__(self, path: Path) -> None:
-        self._data = path.read_bytes()
-
-    def read(self, size: int) -> bytes:
-        piece, self._data = self._data[:size], self._data[size:]
-        return piece
-
-    def cancel(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._data = b""
-
-
-@pytest.mark.parametrize("name", ["sample_with_srt.mkv", "sample_with_vorbis_audio.mkv"])
-def test_pipe_looks_ahead_for_its_rate(clips: Path, name: str) -> None:
-    """The headers of these files say 60."""
-    path = clips / "formats" / name
-    source = ContainerSource(InputOptions(path="-"), file=Pipe(path), format="matroska")
-    times = [frame.time for frame in source.frames()]
-    source.close()
-    assert source.info.rate == 30
-    assert times == [times[0] + F(i, 30) for i in range(30)]
-
-
 @pytest.mark.parametrize("rate", [None, F(50)])
 def test_streams_without_stamps_are_counted_at_a_rate(tmp_path: Path, rate: F | None) -> None:
     path = make_video(tmp_path / "in.h264", options={"bf": "0"}, format="h264")
@@ -314,24 +253,3 @@ def test_streams_without_stamps_are_counted_at_a_rate(tmp_path: Path, rate: F | 
     source.close()
     assert source.info.rate == (rate or 25)
     assert times == [i / (rate or F(25)) for i in range(10)]
-
-
-def test_sample_aspect_goes_along_or_is_missed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "in.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, width=64, height=48)
-        stream.codec_context.sample_aspect_ratio = F(4, 3)
-        for index in range(5):
-            frame = ramp(index, (64, 48))
-            frame.pts, frame.time_base = index, F(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    for suffix in ("mp4", "mkv", "ts", "mov"):
-        convert_held(path, tmp_path / f"out.{suffix}", "50")
-        with av.open(str(tmp_path / f"out.{suffix}")) as container:
-            assert container.streams.video[0].sample_aspect_ratio == F(4, 3)
-    assert "pixels are" not in caplog.text
-    convert_held(path, tmp_path / "out.webm", "50", codec="libvpx-vp9", encoder={"b": "1M"})
-    assert "libvpx-vp9 cannot say here that pixels are 4/3 wide" in caplog.text

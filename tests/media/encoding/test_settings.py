@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
-from support.media import convert_held, decoded, make_video
+from support.media import convert_repeating, decoded, make_video
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
@@ -79,7 +79,7 @@ def test_pixel_format_loses_least(
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "webm", "avi", "ts", "flv", "mpg", "nut"])
 def test_every_usual_ending_works_without_a_word(tmp_path: Path, suffix: str) -> None:
     path = make_video(tmp_path / "in.mkv", 5)
-    convert_held(path, tmp_path / f"out.{suffix}", "50", codec=None, encoder={})
+    convert_repeating(path, tmp_path / f"out.{suffix}", "50", codec=None, encoder={})
     assert len(list(decoded(tmp_path / f"out.{suffix}"))) == 10
 
 

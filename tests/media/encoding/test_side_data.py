@@ -10,7 +10,7 @@ import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.media import convert_held, decoded, make_video, side_data_names
+from support.media import convert_repeating, decoded, make_video, side_data_names
 
 from ltxfilter.media.encoding.side_data import (
     LightLevel,
@@ -68,7 +68,7 @@ def near(one: Mastering | None, other: Mastering) -> bool:
 )
 def test_hdr10_goes_round(hdr10: Path, tmp_path: Path, codec: str | None, suffix: str) -> None:
     out = tmp_path / f"out.{suffix}"
-    convert_held(hdr10, out, "50", codec=codec, encoder=QUICK.get(codec or "libx265", {}))
+    convert_repeating(hdr10, out, "50", codec=codec, encoder=QUICK.get(codec or "libx265", {}))
     frame = next(decoded(out))
     assert near(mastering_of(frame), P3)
     assert light_level_of(frame) == LightLevel(1000, 400)
@@ -80,37 +80,49 @@ def test_hdr10_goes_round(hdr10: Path, tmp_path: Path, codec: str | None, suffix
 def test_every_frame_of_a_real_clip_keeps_its_light(clips: Path, tmp_path: Path) -> None:
     path = clips / "formats" / "sample_with_colr_mdcv_and_clli.mp4"
     before = next(decoded(path))
-    convert_held(path, tmp_path / "out.mp4", codec="libx265", encoder=QUICK["libx265"])
+    convert_repeating(path, tmp_path / "out.mp4", codec="libx265", encoder=QUICK["libx265"])
     after = next(decoded(tmp_path / "out.mp4"))
     assert near(mastering_of(after), mastering_of(before))  # type: ignore[arg-type]
     assert light_level_of(after) == light_level_of(before)
 
 
-def test_data_of_single_pictures_stays_behind(clips: Path, tmp_path: Path) -> None:
+def test_data_of_single_frames_stays_behind(hdr10: Path, tmp_path: Path) -> None:
+    """x265 writes its name as data of single frames; copies of those frames must not have it."""
+    assert "SEI_UNREGISTERED" in side_data_names(next(decoded(hdr10)))
+    convert_repeating(hdr10, tmp_path / "out.mp4", "50", codec="libx264", encoder=QUICK["libx264"])
+    kinds = [side_data_names(frame) for frame in decoded(tmp_path / "out.mp4")]
+    assert {"CONTENT_LIGHT_LEVEL", "MASTERING_DISPLAY_METADATA"} <= kinds[0]
+    assert "SEI_UNREGISTERED" not in set().union(*kinds[1:])
+
+
+def test_data_of_single_frames_of_a_real_clip_stays_behind(clips: Path, tmp_path: Path) -> None:
     path = clips / "formats" / "hdr10-video-with-sdr-container.mp4"
-    convert_held(path, tmp_path / "out.mkv", "60", codec="libx265", encoder=QUICK["libx265"])
+    convert_repeating(path, tmp_path / "out.mkv", "60", codec="libx265", encoder=QUICK["libx265"])
     kinds = [side_data_names(frame) for frame in decoded(tmp_path / "out.mkv")]
     assert "CONTENT_LIGHT_LEVEL" in kinds[0]
-    held = kinds[1::2]
-    assert not any("DYNAMIC_HDR_PLUS" in found for found in held)
+    assert "DYNAMIC_HDR_PLUS" not in set().union(*kinds[1::2])  # of the repeated frames
 
 
-def test_hlg_is_encoded_as_hlg(clips: Path, tmp_path: Path) -> None:
-    sink = convert_held(
-        clips / "formats" / "hlg10-color-test.mp4",
-        tmp_path / "out.mp4",
-        "60",
-        codec=None,
-        encoder=QUICK["libx265"],
-    )
+def test_hlg_is_encoded_as_hlg(tmp_path: Path) -> None:
+    options = {"color_trc": "arib-std-b67", "colorspace": "bt2020nc", "color_primaries": "bt2020"}
+    path = make_video(tmp_path / "in.mp4", 4, pix_fmt="yuv420p10le", options=options)
+    check_hlg(path, tmp_path / "out.mp4")
+
+
+def test_real_hlg_is_encoded_as_hlg(clips: Path, tmp_path: Path) -> None:
+    check_hlg(clips / "formats" / "hlg10-color-test.mp4", tmp_path / "out.mp4")
+
+
+def check_hlg(path: Path, out: Path) -> None:
+    sink = convert_repeating(path, out, "60", codec=None, encoder=QUICK["libx265"])
     assert sink.mux_plan.settings.codec == "libx265"
-    frame = next(decoded(tmp_path / "out.mp4"))
+    frame = next(decoded(out))
     assert (frame.color_trc, frame.colorspace, frame.format.name) == (18, 9, "yuv420p10le")
 
 
 def test_what_the_user_says_wins(hdr10: Path, tmp_path: Path) -> None:
     given = {"preset": "ultrafast", "x265-params": "max-cll=77,66"}
-    convert_held(hdr10, tmp_path / "out.mp4", "50", codec="libx265", encoder=given)
+    convert_repeating(hdr10, tmp_path / "out.mp4", "50", codec="libx265", encoder=given)
     frame = next(decoded(tmp_path / "out.mp4"))
     assert light_level_of(frame) == LightLevel(77, 66)
     assert near(mastering_of(frame), P3)
@@ -128,7 +140,7 @@ def test_colour_tags_are_kept(
 ) -> None:
     path = make_video(tmp_path / "in.mkv", 4, options=options)
     for suffix in ("mkv", "mp4", "ts"):
-        convert_held(path, tmp_path / f"out.{suffix}", "50")
+        convert_repeating(path, tmp_path / f"out.{suffix}", "50")
         frame = next(decoded(tmp_path / f"out.{suffix}"))
         assert (frame.color_range, frame.colorspace) == expected
 
@@ -136,7 +148,7 @@ def test_colour_tags_are_kept(
 def test_colour_tags_are_set_on_request(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mkv", 4)
     color = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
-    convert_held(path, tmp_path / "out.mkv", "50", color=color)
+    convert_repeating(path, tmp_path / "out.mkv", "50", color=color)
     frame = next(decoded(tmp_path / "out.mkv"))
     assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
 

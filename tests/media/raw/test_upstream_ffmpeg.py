@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.media import QUARTER_TURN, make_video
 from support.tools import Piped, ffmpeg, ffmpeg_exe, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter.media.raw import upstream_ffmpeg
@@ -172,7 +173,17 @@ def test_a_declared_geometry_goes_before_the_writers(clip):
 
 
 @linux
-def test_rotated_video_arrives_rotated(clips):
+def test_rotated_video_arrives_rotated(tmp_path):
+    rotated = make_video(tmp_path / "in.mp4", 50, size=(320, 180), matrix=QUARTER_TURN)
+    command = ffmpeg("-i", rotated, "-f", "rawvideo", "-")
+    result = run_pipe(command, ltxfilter("--engine", "hold", "--fps", "1x"))
+    assert result.codes == [0, 0], result.err
+    assert result.out.startswith(b"YUV4MPEG2 W180 H320 ")
+    assert samples(result.out) == run_pipe(command).out
+
+
+@linux
+def test_real_rotated_video_arrives_rotated(clips):
     rotated = clips / "formats" / "internal_emulator_transformer_output_270_rotated.mp4"
     command = ffmpeg("-i", rotated, "-t", "1", "-f", "rawvideo", "-")
     result = run_pipe(command, ltxfilter("--engine", "hold", "--fps", "1x"))

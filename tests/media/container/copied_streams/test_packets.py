@@ -1,4 +1,4 @@
-"""What goes along with the video: sound, subtitles, chapters, attachments, covers, tags."""
+"""What goes along with the video: sound, subtitles, chapters, attachments, covers, rotation."""
 
 from __future__ import annotations
 
@@ -9,33 +9,24 @@ from typing import Any
 
 import av
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.media import (
+    QUARTER_TURN,
     audio_packets,
-    convert_held,
-    hold_path,
-    jpeg,
-    make_rich,
+    convert_repeating,
+    facts,
     make_video,
     shown,
     sound_lag,
+    write_repeating,
 )
+from support.rich_media import jpeg, make_subtitled
 
-from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.container import ContainerSink, ContainerSource
 from ltxfilter.media.container.copied_streams.packet_queue import PacketQueue
-from ltxfilter.media.container.copied_streams.plan import lasting_tags, plan_streams
 from ltxfilter.media.pyav_compat import side_data_of
 from ltxfilter.options import InputOptions, OutputOptions
 
 F = Fraction
-
-
-@pytest.fixture(scope="module")
-def rich(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("rich")
-    return {s: make_rich(folder / f"rich.{s}", delay=F(2, 25)) for s in ("mkv", "mp4")}
 
 
 def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
@@ -45,32 +36,12 @@ def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
         return [(p.pts * p.time_base, bytes(p)) for p in found if bytes(p) != b"\0\0"]
 
 
-def facts(path: Path) -> dict[str, Any]:
-    with av.open(str(path)) as container:
-        streams = [s for s in container.streams if s.type in ("video", "audio", "subtitle")]
-        return {
-            "tags": dict(container.metadata),
-            "kinds": [s.type for s in streams],
-            "languages": [s.metadata.get("language") for s in streams],
-            "dispositions": [int(s.disposition) for s in streams],
-            "chapters": [
-                (c["metadata"]["title"], c["start"] * c["time_base"], c["end"] * c["time_base"])
-                for c in container.chapters()
-            ],
-            "attachments": {
-                s.name: (s.mimetype, bytes(s.data))
-                for s in container.streams
-                if s.type == "attachment"
-            },
-        }
-
-
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_everything_goes_along_in_its_own_container(
     rich: dict[str, Path], tmp_path: Path, suffix: str
 ) -> None:
     path, out = rich[suffix], tmp_path / f"out.{suffix}"
-    convert_held(path, out, "50")
+    convert_repeating(path, out, "50")
     before, after = facts(path), facts(out)
     for key in ("kinds", "languages", "dispositions", "attachments"):
         assert after[key] == before[key]
@@ -88,7 +59,7 @@ def test_cover_changes_its_form_with_the_container(
     rich: dict[str, Path], tmp_path: Path, source: str, suffix: str
 ) -> None:
     out = tmp_path / f"out.{suffix}"
-    convert_held(rich[source], out, "50")
+    convert_repeating(rich[source], out, "50")
     with av.open(str(out)) as container:
         cover = next(s for s in container.streams.video if s.disposition & 1024)
         picture = next(bytes(p) for p in container.demux(cover) if p.size)
@@ -97,73 +68,10 @@ def test_cover_changes_its_form_with_the_container(
         assert len(container.streams.video) == 2
 
 
-def test_what_a_container_cannot_hold_is_named(
-    rich: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    sink = convert_held(rich["mkv"], tmp_path / "out.mp4", "50")
-    dropped = {p.index: p.reason for p in sink.plan if p.action == "drop"}
-    assert dropped == {
-        2: "mp4 cannot hold subrip subtitle",
-        3: "mp4 cannot hold attachments",
-    }
-    assert "stream 2 (subtitle, subrip) is left out: mp4 cannot hold subrip" in caplog.text
-    assert "stream 3 (attachment, font.ttf) is left out" in caplog.text
-
-
-def test_sound_that_would_be_lost_is_refused_before_any_work(
-    rich: dict[str, Path], tmp_path: Path
-) -> None:
-    with pytest.raises(OutputError, match=r"webm cannot hold aac audio \(stream 1\); add -an"):
-        convert_held(rich["mkv"], tmp_path / "out.webm", codec="libvpx-vp9", encoder={})
-    assert list(tmp_path.iterdir()) == []
-    convert_held(
-        rich["mkv"],
-        tmp_path / "out.webm",
-        codec="libvpx-vp9",
-        encoder={"deadline": "realtime"},
-        audio=False,
-    )
-    assert facts(tmp_path / "out.webm")["kinds"] == ["video"]
-
-
-@pytest.mark.parametrize(
-    ("options", "kinds"),
-    [
-        ({"audio": False}, ["video", "subtitle", "video"]),
-        ({"subtitles": False}, ["video", "audio", "video"]),
-        ({"maps": ("0:a",)}, ["video", "audio"]),
-        ({"maps": ("0", "-0:s", "-0:t", "-0:4")}, ["video", "audio"]),
-        ({"maps": ("0:m:language:ita",)}, ["video", "subtitle"]),
-        ({"maps": ("0:v", "0:d?")}, ["video", "video"]),
-    ],
-)
-def test_streams_are_chosen(
-    rich: dict[str, Path], tmp_path: Path, options: dict[str, Any], kinds: list[str]
-) -> None:
-    convert_held(rich["mkv"], tmp_path / "out.mkv", "50", **options)
-    assert facts(tmp_path / "out.mkv")["kinds"] == kinds
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("0:a:7", "matches no stream"),
-        ("1:a", "there is only input 0"),
-        ("0:q", "write 0, 0:a"),
-        ("-0:s", "name what to take"),
-    ],
-)
-def test_a_map_that_means_nothing_is_refused(
-    rich: dict[str, Path], tmp_path: Path, spec: str, message: str
-) -> None:
-    with pytest.raises(OptionError, match=message):
-        convert_held(rich["mkv"], tmp_path / "out.mkv", maps=(spec,))
-
-
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_chapters_are_cut_with_the_file(rich: dict[str, Path], tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out.{suffix}"
-    convert_held(rich[suffix], out, "50", reading={"start": F("0.5"), "end": F("1.5")})
+    convert_repeating(rich[suffix], out, "50", reading={"start": F("0.5"), "end": F("1.5")})
     assert facts(out)["chapters"] == [("one", 0, F(1, 2)), ("two", F(1, 2), 1)]
     assert [text for _, text in packets(out, "subtitle")][:1] != [b"hello"]
 
@@ -176,7 +84,7 @@ def test_pipe_carries_its_sound_along(rich: dict[str, Path], tmp_path: Path) -> 
     with ContainerSink(
         OutputOptions(path=str(out), encoder={"preset": "ultrafast"}), source, F(50)
     ) as sink:
-        hold_path(source, sink, F(50))
+        write_repeating(source, sink, F(50))
     source.close()
     assert audio_packets(out) == audio_packets(rich["mkv"])
     assert packets(out, "subtitle") == packets(rich["mkv"], "subtitle")
@@ -190,26 +98,43 @@ def test_pipe_out_carries_sound_in_nut(rich: dict[str, Path], tmp_path: Path) ->
     out = (tmp_path / "out.nut").open("wb")
     options = OutputOptions(path="-", codec="rawvideo")
     with out, ContainerSink(options, source, F(50), file=Pipe(out), format="nut") as sink:
-        hold_path(source, sink, F(50))
+        write_repeating(source, sink, F(50))
     source.close()
     assert audio_packets(tmp_path / "out.nut") == audio_packets(rich["mp4"])
     assert len(shown(tmp_path / "out.nut").times) == 100
 
 
-def test_mp4_subtitles_and_data_of_real_files(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", ["subrip", "ass", "dvd_subtitle"])
+def test_subtitles_of_every_kind_go_along_byte_for_byte(tmp_path: Path, codec: str) -> None:
+    path = make_subtitled(tmp_path / "in.mkv", codec)
+    convert_repeating(path, tmp_path / "out.mkv", "50")
+    before, after = packets(path, "subtitle"), packets(tmp_path / "out.mkv", "subtitle")
+    assert after == before
+    assert len(before) == 3
+
+
+def test_subtitles_of_real_files(clips: Path, tmp_path: Path) -> None:
     for name in ("sample_with_srt", "sample_with_ass_subtitles", "sample_with_vobsub"):
         path = clips / "formats" / f"{name}.mkv"
-        convert_held(path, tmp_path / "out.mkv", "60", overwrite=True)
+        convert_repeating(path, tmp_path / "out.mkv", "60", overwrite=True)
         before, after = packets(path, "subtitle"), packets(tmp_path / "out.mkv", "subtitle")
         assert after == before
         assert before
 
 
-def test_rotation_is_kept(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_rotation_is_kept(tmp_path: Path, suffix: str) -> None:
+    path = make_video(tmp_path / "in.mp4", matrix=QUARTER_TURN)
+    assert matrix(path)
+    convert_repeating(path, tmp_path / f"out.{suffix}", "50")
+    assert matrix(tmp_path / f"out.{suffix}") == matrix(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_rotation_of_a_real_file_is_kept(clips: Path, tmp_path: Path, suffix: str) -> None:
     path = clips / "formats" / "sample_rotate_and_reflect.mp4"
-    for suffix in ("mp4", "mkv"):
-        convert_held(path, tmp_path / f"out.{suffix}", "60")
-        assert matrix(tmp_path / f"out.{suffix}") == matrix(path)
+    convert_repeating(path, tmp_path / f"out.{suffix}", "60")
+    assert matrix(tmp_path / f"out.{suffix}") == matrix(path)
 
 
 def matrix(path: Path) -> bytes:
@@ -233,17 +158,8 @@ def test_packets_never_stand_still(tmp_path: Path) -> None:
                 packet.pts = packet.dts = packet.dts - (21 if late == 9 else 0)
             packet.stream = streams[packet.stream.index]
             copy.mux(packet)
-    convert_held(broken, tmp_path / "out.mp4", "50")
+    convert_repeating(broken, tmp_path / "out.mp4", "50")
     assert audio_packets(tmp_path / "out.mp4") == audio_packets(path)
-
-
-@given(st.dictionaries(st.text(max_size=12), st.text(max_size=5)))
-def test_tags_are_kept_unless_stale(tags: dict[str, str]) -> None:
-    stale = {"encoder": "x", "DURATION": "1", "BPS-eng": "2", "_STATISTICS_TAGS": "y"}
-    stale["NUMBER_OF_FRAMES"] = "3"
-    kept = lasting_tags({**tags, **stale})
-    assert not kept.keys() & stale.keys()
-    assert all(kept[key] == tags[key] for key in kept)
 
 
 def test_queue_keeps_only_what_is_wanted() -> None:
@@ -259,12 +175,6 @@ def test_queue_keeps_only_what_is_wanted() -> None:
     assert queue.nbytes == 11
     assert [packet.size for packet in queue] == [11]
     assert queue.nbytes == 0
-
-
-def test_plan_needs_no_output_file(rich: dict[str, Path]) -> None:
-    with av.open(str(rich["mkv"])) as container:
-        plans = plan_streams(container, container.streams.video[0], OutputOptions(), "mov")
-    assert [plan.action for plan in plans] == ["interpolate", "copy", "drop", "drop", "drop"]
 
 
 class OnlyForwards(io.RawIOBase):

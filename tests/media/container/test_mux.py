@@ -1,0 +1,45 @@
+"""What goes into an output's header, and outputs that must not be written."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from support.media import (
+    convert_repeating,
+    make_video,
+    ramp,
+)
+
+from ltxfilter.errors import OutputError
+
+F = Fraction
+
+
+def test_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "in.mp4")
+    with pytest.raises(OutputError, match="is the input itself"):
+        convert_repeating(path, path, "50", overwrite=True)
+
+
+def test_sample_aspect_goes_along_or_is_missed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=64, height=48)
+        stream.codec_context.sample_aspect_ratio = F(4, 3)
+        for index in range(5):
+            frame = ramp(index, (64, 48))
+            frame.pts, frame.time_base = index, F(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for suffix in ("mp4", "mkv", "ts", "mov"):
+        convert_repeating(path, tmp_path / f"out.{suffix}", "50")
+        with av.open(str(tmp_path / f"out.{suffix}")) as container:
+            assert container.streams.video[0].sample_aspect_ratio == F(4, 3)
+    assert "pixels are" not in caplog.text
+    convert_repeating(path, tmp_path / "out.webm", "50", codec="libvpx-vp9", encoder={"b": "1M"})
+    assert "libvpx-vp9 cannot say here that pixels are 4/3 wide" in caplog.text
