@@ -50,6 +50,7 @@ class PipeInput(io.RawIOBase):
         try:
             self._file = io.FileIO(fd, "rb", closefd=owned)
         except OSError as error:
+            super().close()  # else the finaliser closes what was never opened
             raise InputError(f"{name}: {error.strerror}") from error
         self._prefix = b""
         self._cancelled = False
