@@ -20,10 +20,6 @@ MIB = 1 << 20  # bytes
 MAX_THREADS = 1024  # to interpolate with, or to decode with
 LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
 LONGEST_REDRAW = Fraction(10)  # seconds of missing frames that can be interpolated in one go
-STDIN_NAMES = frozenset({"-", "pipe:", "pipe:0"})
-STDOUT_NAMES = frozenset({"-", "pipe:", "pipe:1"})
-RAW_FORMATS = ("yuv4mpegpipe", "rawvideo")  # FFmpeg's names of formats in which nothing is encoded
-RAW_SUFFIXES = (".y4m", ".yuv", ".raw")  # file names that stand for them
 SIZES = {  # FFmpeg's names of picture sizes
     "vga": "640x480",
     "ntsc": "720x480",

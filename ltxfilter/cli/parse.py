@@ -21,14 +21,11 @@ from ltxfilter.cli.flags import (
     Side,
 )
 from ltxfilter.errors import OptionError
+from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
 from ltxfilter.normalize import fps_of
 from ltxfilter.options import InputOptions, ModelOptions, Options, OutputOptions
 from ltxfilter.values import (
     LEVELS,
-    RAW_FORMATS,
-    RAW_SUFFIXES,
-    STDIN_NAMES,
-    STDOUT_NAMES,
     Span,
     merge_spans,
     parse_bytes,
@@ -279,7 +276,7 @@ def raw(output: OutputOptions) -> bool:
     """Return True if the frames are written as they are, without an encoder."""
     if output.format is not None:
         return output.format in RAW_FORMATS
-    return output.path == "-" or output.path.endswith(RAW_SUFFIXES)
+    return output.path == "-" or output.path.endswith(tuple(RAW_SUFFIXES))
 
 
 def _check_raw(output: OutputOptions) -> None:

@@ -53,7 +53,8 @@ Rules of a sink:
   its final name. `close` is always called, after `finish` or instead of it.
 - **Threads.** One thread at a time calls `write`, `finish` and `close`.
 - **Failing.** `write` and `finish` raise `OutputError`, or `BrokenPipeError` where the reader of a
-  pipe has left. After that only `close` may be called.
+  pipe has left; `finish` raises `InputError` if there was no frame. After that only `close` may be
+  called.
 
 Rules of the other streams:
 
@@ -284,7 +285,10 @@ class Sink(Protocol):
         ...
 
     def finish(self) -> None:
-        """Drain, complete the output and give it its final name. Raises OutputError."""
+        """Drain, complete the output and give it its final name.
+
+        Raises OutputError, and InputError if no frame was written.
+        """
         ...
 
     def close(self) -> str | None:

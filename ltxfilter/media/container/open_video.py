@@ -91,6 +91,16 @@ class OpenVideo:
             container.close()
             raise
 
+    def close(self) -> None:
+        """Release the container; calling it twice does nothing.
+
+        Flushing the decoder waits until its threads rest. Such a thread that is about to log needs
+        the interpreter for that, which no longer serves it once it shuts down; libav would then
+        wait for that thread for ever.
+        """
+        self.stream.codec_context.flush_buffers()
+        self.container.close()
+
     @property
     def declared_duration(self) -> Fraction | None:
         """Seconds of video to come, as far as the headers tell."""

@@ -127,7 +127,7 @@ class ContainerSource:
     def close(self) -> None:
         """Release everything; calling it twice does nothing."""
         self._frames = iter(())
-        self._open.container.close()
+        self._open.close()
         if self._file is not None:
             self._file.close()
 

@@ -161,6 +161,7 @@ class RawSink:
         """
         self.held_bytes = 0
         self.plan = _plan(options, source)
+        self._source_name = source.name
         self._rate = rate
         self._start = header + marker
         self._marker = marker
@@ -187,9 +188,9 @@ class RawSink:
         self._frames += 1
 
     def finish(self) -> None:
-        """Give a file its final name. Raises OutputError."""
+        """Give a file its final name. Raises InputError, OutputError."""
         if not self._frames:
-            raise OutputError(f"{self.name}: no video frames to write")
+            raise InputError(f"{self._source_name}: no video frames")
         if isinstance(self._out, PartFile):
             self._out.complete()
         self._ended = True
