@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ltxfilter.color import SD_HEIGHT, UNKNOWN, Converter
 from ltxfilter.frame import Plane, Planes, VideoInfo
-from ltxfilter.motion.grid import Floats
+from ltxfilter.motion.grid import BRIGHT, Floats
 
-BRIGHT = ("y", "g")  # roles of planes in which motion is estimated, the preferred one first
 BT709 = 1  # code of the matrix in ISO/IEC 23091-2
 
 FloatPlanes = Mapping[str, Floats]  # role -> [height, width] float32 in 8-bit codes
