@@ -26,7 +26,8 @@ except ImportError:  # `main` says so
     torch = None  # type: ignore[assignment]
 
 from benchmarks import record
-from ltxfilter.engines.flow import PRESETS, Flow
+from ltxfilter.engines.flow import Flow
+from ltxfilter.engines.flow_options import PRESETS
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion.cuda import device

@@ -81,8 +81,8 @@ class Auto(Engine):
         EngineOption(
             "hard",
             HARD,
-            "It is asked where the difficulty for flow is above this: 0 where flow expects a PSNR "
-            "of 50 dB, 1 where it expects 20 dB.",
+            "That engine is asked where the difficulty for flow is above this; the difficulty is 0 "
+            "where flow expects a PSNR of 50 dB, and 1 where it expects 20 dB.",
             low=0,
             high=1,
         ),

@@ -164,10 +164,10 @@ class Flow(Engine):
         ahead = self._ahead
         if ahead is not None and ahead.left is left and ahead.right is right:
             return ahead
-        prior = before.found if before and self._options["prior"] else None
+        prior = before.searched if before and self._options["prior"] else None
         pictures = self._picture(left), self._picture(right)
-        found = self._opened.search(*pictures, prior)
-        return PairMotion(left, right, pictures, found, self._opened.refine)
+        searched = self._opened.search(*pictures, prior)
+        return PairMotion(left, right, pictures, searched, self._opened.refine)
 
     def _picture(self, frame: Frame) -> Picture:
         """Return a keyframe as the backend prepared it."""

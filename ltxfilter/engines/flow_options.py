@@ -42,8 +42,8 @@ OPTIONS = (
     EngineOption(
         "preset",
         "balanced",
-        "Each spends more time on finding motion than the one before; best takes about three times "
-        "as long as fast.",
+        "fast, balanced and best spend more and more time on finding motion; best takes about "
+        "three times as long as fast.",
         PRESETS,
     ),
     EngineOption(
@@ -64,7 +64,11 @@ OPTIONS = (
         "still", True, "Static parts of the picture, such as burned-in text, are protected."
     ),
     EngineOption(
-        "device", "cpu", "The motion is found and the pictures are made there.", ("cpu", "cuda")
+        "device",
+        "cpu",
+        "The motion is found and the pictures are made on the CPU (cpu), or on the first CUDA "
+        "device (cuda) with the same result.",
+        ("cpu", "cuda"),
     ),
     EngineOption(
         "scale",

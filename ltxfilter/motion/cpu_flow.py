@@ -56,9 +56,9 @@ class CpuFlow:
         """See FlowBackend."""
         return self._estimator.search(left, right, before)
 
-    def refine(self, found: SearchResult, left: LumaPyramid, right: LumaPyramid) -> PairFlow:
+    def refine(self, searched: SearchResult, left: LumaPyramid, right: LumaPyramid) -> PairFlow:
         """See FlowBackend."""
-        return self._estimator.refine(found, left, right)
+        return self._estimator.refine(searched, left, right)
 
     def static_mask(
         self, keyframes: Sequence[tuple[Frame, LumaPyramid]], *, forget: bool

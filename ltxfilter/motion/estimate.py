@@ -54,13 +54,13 @@ class Estimator:
         flow = find_flow(self._levels(left, right), prior, self._settings.efforts)
         return SearchResult(flow, onward(flow, self._grid))
 
-    def refine(self, found: SearchResult, left: LumaPyramid, right: LumaPyramid) -> PairFlow:
+    def refine(self, searched: SearchResult, left: LumaPyramid, right: LumaPyramid) -> PairFlow:
         """Return the motion from `left` to `right`, both ways, after a search.
 
         Cells try their neighbours' flow forward in one pass; forward and back in two; back,
         forward and back again in three, each time along the flow that was seen from there.
         """
-        flow = found.flow
+        flow = searched.flow
         if self._settings.polish:
             levels = self._levels(left, right)
             flow = kernels.polish((levels[0][0], levels[1][0]), flow, self._settings.polish)

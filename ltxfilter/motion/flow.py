@@ -1,14 +1,13 @@
-"""The motion of a stream, whatever computes it: what `CpuFlow` and `cuda.flow.CudaFlow` have in
-common, and the values that go between them and their caller.
+"""The protocol that `CpuFlow` and `CudaFlow` share, and the values that they and their caller pass.
 
 How a `FlowBackend` is used, in this order:
 
-    backend = CpuFlow(video, grid, settings)                    # or CudaFlow
-    picture = backend.prepare(frame.planes)                     # once per keyframe, in order
-    found = backend.search(left, right, before)                 # once per pair, in order
-    pair = PairMotion(left_frame, right_frame, (left, right), found, backend.refine)
+    backend = CpuFlow(video, grid, settings)            # or CudaFlow
+    picture = backend.prepare(frame.planes)             # once per keyframe, in order
+    searched = backend.search(left, right, before)      # once per pair, in order
+    pair = PairMotion(left_frame, right_frame, (left, right), searched, backend.refine)
     motion = FlowMotion(pair, before, after, backend.static_mask(...))
-    for planes, psnr_db in backend.draw(motion, taus):          # any thread, and later
+    for planes, psnr_db in backend.draw(motion, taus):  # any thread, and later
         ...
 
 `prepare`, `search` and `static_mask` are called by one thread at a time, in the order of the
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from ltxfilter.motion.gate import FlowEstimate
 
 Picture = Any  # what a backend prepares of a keyframe: LumaPyramid, or bytes on the device
-Found = Any  # what a search yields: SearchResult, or CudaPairFlow
+Searched = Any  # what a search yields: SearchResult, or CudaPairFlow
 Flows = Any  # the whole motion of a pair: PairFlow, or CudaPairFlow
 Mask = Any  # where samples are static: [H, W] uint8, or StaticMask
 
@@ -60,11 +59,11 @@ class PairMotion:
         left: Frame,
         right: Frame,
         pictures: tuple[Picture, Picture],
-        found: Found,
-        refine: Callable[[Found, Picture, Picture], Flows],
+        searched: Searched,
+        refine: Callable[[Searched, Picture, Picture], Flows],
     ) -> None:
-        """Keep what a search found. pictures: both keyframes, prepared; refine: the backend's."""
-        self.left, self.right, self.pictures, self.found = left, right, pictures, found
+        """Keep what a search yields. pictures: both keyframes, prepared; refine: the backend's."""
+        self.left, self.right, self.pictures, self.searched = left, right, pictures, searched
         self._refine = refine
         self._lock = Lock()
         self._flows: Flows = None
@@ -74,7 +73,7 @@ class PairMotion:
         """The whole motion; any thread may ask, and it is computed once."""
         with self._lock:
             if self._flows is None:
-                self._flows = self._refine(self.found, *self.pictures)
+                self._flows = self._refine(self.searched, *self.pictures)
             return self._flows
 
     @property
@@ -111,12 +110,12 @@ class FlowMotion:
     def keyframes(self) -> list[tuple[Frame, Picture]]:
         """Return the two to four keyframes that it spans, in order, each with what was prepared."""
         pair = self.pair
-        found = [(pair.left, pair.pictures[0]), (pair.right, pair.pictures[1])]
+        spanned = [(pair.left, pair.pictures[0]), (pair.right, pair.pictures[1])]
         if self.before is not None:
-            found.insert(0, (self.before.left, self.before.pictures[0]))
+            spanned.insert(0, (self.before.left, self.before.pictures[0]))
         if self.after is not None:
-            found.append((self.after.right, self.after.pictures[1]))
-        return found
+            spanned.append((self.after.right, self.after.pictures[1]))
+        return spanned
 
 
 class FlowBackend(Protocol):
@@ -133,13 +132,13 @@ class FlowBackend(Protocol):
     def prepare(self, planes: Planes) -> Picture:
         """Return a keyframe as motion is found in it."""
 
-    def search(self, left: Picture, right: Picture, before: Found | None) -> Found:
+    def search(self, left: Picture, right: Picture, before: Searched | None) -> Searched:
         """Search the motion between two keyframes.
 
-        before: what was found for the pair that ends in `left`; None begins anew.
+        before: what a search yielded for the pair that ends in `left`; None begins anew.
         """
 
-    def refine(self, found: Found, left: Picture, right: Picture) -> Flows:
+    def refine(self, searched: Searched, left: Picture, right: Picture) -> Flows:
         """Return the whole motion after a search."""
 
     def static_mask(

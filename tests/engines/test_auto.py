@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.pictures import FORMATS, drawings, moving, video
-from support.scenes import scene
+from support.scenes import crowd
 
 from benchmarks import auto as bench
 from ltxfilter import engines
@@ -35,27 +35,6 @@ from ltxfilter.windows.window import Interval, Join, Slot, Window, WindowShape
 
 WIDTH, HEIGHT = 256, 144
 RATE = F(25)
-
-
-def crowd(count: int, seed: int = 0) -> list[tuple[np.ndarray, ...]]:
-    """Return frames that are hard for flow: textured tiles that cross each other over a pan."""
-    chance = np.random.default_rng(seed)
-    ground = scene(seed)
-    tiles = [scene(10 + k)[:40, :40] for k in range(12)]
-    starts = chance.uniform(0, (WIDTH - 40, HEIGHT - 40), (len(tiles), 2))
-    speeds = chance.uniform(-14, 14, (len(tiles), 2))
-    turns = chance.uniform(-1, 1, (len(tiles), 2))
-    frames = []
-    for k in range(count):
-        luma = ground[20 : 20 + HEIGHT, 20 + 2 * k : 20 + 2 * k + WIDTH].copy()
-        for tile, start, speed, turn in zip(tiles, starts, speeds, turns, strict=True):
-            room = np.array((WIDTH - 40, HEIGHT - 40))
-            x, y = np.abs((start + speed * k + turn * k * k / 2) % (2 * room) - room)  # bounces
-            luma[int(y) : int(y) + 40, int(x) : int(x) + 40] = tile
-        chroma = cv2.resize(luma, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA) / 2 + 60
-        planes = (luma, chroma, 255 - chroma)
-        frames.append(tuple(np.clip(np.rint(plane), 0, 255).astype(np.uint8) for plane in planes))
-    return frames
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from ltxfilter.frame import Frame
 from ltxfilter.windows.window import Interval, Join, Window
 
 NAMES = [name for name in engines.engine_names() if not engines.engine_class(name).files]
-EVERY = pytest.mark.parametrize("name", NAMES)  # those with model files: see test_ltx_engines.py
+EVERY = pytest.mark.parametrize("name", NAMES)  # those with model files: see ltx/test_engines.py
 
 
 @EVERY
@@ -123,7 +123,7 @@ def test_options_are_documented_and_checked(name):
     assert kind.name == name
     assert kind.summary
     for option in kind.options:
-        assert option.help
+        assert option.help.endswith(".")  # a whole sentence
         assert option.parse(str(option.default)) == option.default
     with pytest.raises(OptionError, match="no option"):
         engines.build(f"{name}:nonsense=1")

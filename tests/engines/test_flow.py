@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from support.flow import HEIGHT, WIDTH, draw, info, pan, sequence, windows
 
+from ltxfilter.engines import engine_class
 from ltxfilter.engines.flow import Flow
+from ltxfilter.engines.flow_options import PRESET_VALUES, PRESETS, resolved
+from ltxfilter.errors import EngineError, OptionError
 from ltxfilter.frame import Frame
 from ltxfilter.motion import kernels
+from ltxfilter.motion.flow import MotionError
 from ltxfilter.motion.kernels import numpy_grids, numpy_search
 from ltxfilter.windows.window import Join
 
@@ -203,6 +207,65 @@ def test_it_knows_when_it_does_well() -> None:
     frames[1] = Frame(frames[1].time, pan(video, 0, seed=5))
     hard = draw(video, windows(frames))[0][0].psnr_db
     assert easy > hard + 10
+
+
+def test_missing_kernels_are_said_once(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(kernels, "compiled", None)
+    monkeypatch.setattr(kernels, "wanted", True)
+    kernels.warn_if_missing.cache_clear()
+    for _ in range(2):
+        Flow().open(info(), Fraction(50))
+    assert len(caplog.messages) == 1
+    assert "about 30 times as long" in caplog.messages[0]
+    assert caplog.records[0].name == "ltxfilter.motion"
+    kernels.warn_if_missing.cache_clear()
+
+
+def test_who_asks_for_numpy_is_not_warned(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(kernels, "compiled", None)
+    monkeypatch.setattr(kernels, "wanted", False)
+    kernels.warn_if_missing.cache_clear()
+    Flow().open(info(), Fraction(50))
+    assert not caplog.messages
+    kernels.warn_if_missing.cache_clear()
+
+
+@pytest.mark.parametrize("method", ["prepare", "draw"])
+def test_what_stops_motion_is_an_error_of_the_engine(method, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MotionError("CUDA out of memory")
+
+    video = info()
+    engine = Flow()
+    engine.open(video, Fraction(50))
+    window = windows(sequence(video, [0, 4]))[0]
+    motion = engine.prepare(window)
+    engine.close()
+    engine.open(video, Fraction(50))
+    monkeypatch.setattr(engine._backend, method, fail)
+    with pytest.raises(EngineError, match=r"^engine flow: CUDA out of memory; use device=cpu, or"):
+        engine.prepare(window) if method == "prepare" else list(engine.draw(window, motion))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_fill_in_what_is_not_given(preset: str) -> None:
+    values = resolved({"preset": preset, "polish": 5})
+    number = PRESETS.index(preset)
+    expected = {name: by_preset[number] for name, by_preset in PRESET_VALUES.items()}
+    assert {name: values[name] for name in PRESET_VALUES} == expected | {"polish": 5}
+
+
+@pytest.mark.parametrize(("name", "value"), [("scale", 3), ("step", 5), ("coarse_step", 0)])
+def test_values_that_mean_nothing_are_refused(name: str, value: int) -> None:
+    with pytest.raises(OptionError, match=f"option {name}={value}: not one of"):
+        Flow(**{name: value})
+
+
+def test_users_see_few_options_and_experts_all() -> None:
+    for engine, names in (("flow", set()), ("auto", {"with", "hard"})):
+        options = engine_class(engine).options
+        seen = {option.name for option in options if not option.expert}
+        assert seen == names | {"preset", "device", "still", "lookahead", "curved"}
 
 
 def test_nothing_is_drawn_without_slots() -> None:

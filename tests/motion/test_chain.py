@@ -83,7 +83,7 @@ def test_between_two_pictures_is_where_they_say(at):
     pictures = pan(5, 3.0)
     chain, _ = chained(pictures)
     here = place(chain, at)
-    seen = here.look(pictures)
+    seen = here.seen_in(pictures)
     assert np.abs(seen - scene(3 * at, -0.75 * at))[INSIDE].mean() < 2
     found = flow_to_keyframes(chain, here, warp_plan.to_codes(seen))
     assert off(found.to_left, -3 * at, 0.75 * at) < 0.4
@@ -93,7 +93,7 @@ def test_between_two_pictures_is_where_they_say(at):
 def test_on_a_picture_that_picture_is_seen():
     pictures = pan(3, 2.0)
     chain, _ = chained(pictures)
-    assert all(place(chain, k).look(pictures) is pictures[k] for k in range(3))
+    assert all(place(chain, k).seen_in(pictures) is pictures[k] for k in range(3))
 
 
 def test_what_stands_still_goes_nowhere():

@@ -36,6 +36,7 @@ with pytest.MonkeyPatch.context() as patch:
     from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
 
 from support.flow import draw, info, sequence, smooth, windows
+from support.scenes import crowd
 
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame
@@ -364,6 +365,19 @@ def test_the_estimate_is_that_of_the_cpu():
         engine.close()
     np.testing.assert_array_equal(found[1].at.to_left, found[0].at.to_left)
     assert found[1].psnr_db == found[0].psnr_db
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [8, 10])
+def test_a_crowded_clip_is_drawn_the_same(depth):
+    """Fast tiles that cross each other: what `test_real_clips_are_drawn_the_same` is about."""
+    video = info(depth, width=192, height=108)
+    frames = [
+        tuple(plane.astype(video.layout[0].dtype) << (depth - 8) for plane in planes)
+        for planes in crowd(4, seed=3, size=(192, 108))
+    ]
+    made = windows([Frame(Fraction(k, 25), planes) for k, planes in enumerate(frames)])
+    assert_equal_drawings(draw(video, made, device="cuda"), draw(video, made))
 
 
 @pytest.mark.slow

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from inspect import signature
+
 import cv2
 import numpy as np
 import pytest
@@ -193,3 +198,24 @@ def test_taps_sum_to_one_and_mirror() -> None:
     assert (kernels.CUBIC.astype(int).sum(axis=1) == 64).all()
     np.testing.assert_array_equal(kernels.CUBIC[1:], kernels.CUBIC[:0:-1, ::-1])
     np.testing.assert_array_equal(kernels.CUBIC[0], [0, 64, 0, 0])
+
+
+@needs_compiled
+@pytest.mark.parametrize(("setting", "module"), [("", "c_kernels"), ("plain", "numpy_search")])
+def test_one_implementation_is_bound_for_the_whole_process(setting: str, module: str) -> None:
+    code = "from ltxfilter.motion import kernels; print(kernels.search.__module__)"
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "LTXFILTER_KERNELS": setting}
+    command = [sys.executable, "-W", "error", "-c", code]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == f"ltxfilter.motion.kernels.{module}"
+    assert not found.stderr
+
+
+@needs_compiled
+def test_both_implementations_take_the_same_arguments() -> None:
+    from ltxfilter.motion.kernels import c_kernels
+
+    for module in (numpy_grids, numpy_search):
+        for name in set(kernels.__all__) & set(vars(module)) - {"CUBIC"}:
+            twin = signature(getattr(c_kernels, name))
+            assert signature(getattr(module, name)) == twin, name

@@ -65,9 +65,9 @@ class CudaFlow:
             motion = self._estimator.pair(left, right, before)
         return CudaPairFlow(*motion, self._stream.mark())
 
-    def refine(self, found: CudaPairFlow, left: Tensor, right: Tensor) -> CudaPairFlow:  # noqa: ARG002
+    def refine(self, searched: CudaPairFlow, left: Tensor, right: Tensor) -> CudaPairFlow:  # noqa: ARG002
         """See FlowBackend: on the device the search already finds the whole motion."""
-        return found
+        return searched
 
     def static_mask(
         self, keyframes: Sequence[tuple[Frame, Tensor]], *, forget: bool

@@ -12,7 +12,7 @@ UNIT = tl.constexpr(1024.0)  # splats add up in integers, in 1/1024 of cells and
 
 @triton.jit
 def _scatter(sums, flow_x, flow_y, weight, x, y, rows, columns, inside):
-    """Add a cell's way back to the four cells around the place that it goes to."""
+    """Add a cell's flow, turned round, to the four cells around where it goes."""
     cells = rows * columns
     to_x = (x + 1).to(tl.float32) + flow_x
     to_y = (y + 1).to(tl.float32) + flow_y
@@ -44,9 +44,9 @@ def _scatter(sums, flow_x, flow_y, weight, x, y, rows, columns, inside):
 
 @triton.jit(do_not_specialize=SIZES)
 def project_kernel(flow, sums, rows, columns, block: tl.constexpr):
-    """Carry every cell's way back along `flow`, [2, rows, columns].
+    """Splat `flow`, [2, rows, columns], turned round, to where every cell goes.
 
-    sums: [3, rows, columns] int32, 0 before, in 1/1024: weighted x and y of the way, and weight.
+    sums: [3, rows, columns] int32, 0 before, in 1/1024: weighted x and y of -flow, and weight.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     cells = rows * columns

@@ -42,7 +42,7 @@ class Place:
     number: int  # of the picture, or of the earlier one of two
     moment: Moment | None  # between the two, in samples; None on a picture
 
-    def look(self, pictures: Sequence[Floats]) -> Floats:
+    def seen_in(self, pictures: Sequence[Floats]) -> Floats:
         """Return what is seen there, [H, W].
 
         pictures: of another plane, one for each picture of the chain.

@@ -57,7 +57,7 @@ def plan_warp(
     plane that the chain is made of. lost: of both keyframes, see `detail_lost`.
     """
     here = place(chain, tau * (len(chain.pictures) - 1))
-    seen = {name: here.look(pictures) for name, pictures in small.items()}
+    seen = {name: here.seen_in(pictures) for name, pictures in small.items()}
     ends = small[bright][0], small[bright][-1]
     guided = flow_to_keyframes(chain, here, to_codes(seen[bright]))
     flows = _steadied(guided, straight(chain, tau), ends, seen[bright])

@@ -55,7 +55,7 @@ def search(
 
 
 def polish(pictures: tuple[Array, Array], flow: Array, steps: int) -> Array:
-    """Look again with a patch every 4 samples, which starts from the flow at its centre.
+    """Search again with a patch every 4 samples, which starts from the flow at its centre.
 
     pictures, steps: as in `search`. flow: [H, W, 2] float32 samples. Patches that fit to 1.4 codes
     stay where they are. Returns [H, W, 2] float32 samples.
@@ -66,7 +66,7 @@ def polish(pictures: tuple[Array, Array], flow: Array, steps: int) -> Array:
 
 
 def splat(flow: Array, weight: Array) -> Array:
-    """Carry every cell's way back along its flow: summation splatting with bilinear weights.
+    """Splat the flow back from where every cell goes: summation splatting, bilinear weights.
 
     After softmax splatting (Niklaus & Liu, CVPR 2020).
 

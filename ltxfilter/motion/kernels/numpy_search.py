@@ -6,7 +6,7 @@ import numpy as np
 
 from ltxfilter.motion.grid import Array
 
-FITS = 1 << 21  # a patch's error that a second look need not lower: 1.4 codes per sample
+FITS = 1 << 21  # a patch's error that is good enough: 1.4 codes per sample
 ALIGN_MOST = np.float32(0.8)  # samples that a patch may be moved by
 ALIGN_GAIN = np.float32(0.7)  # of the offset; less than 1, because the next patch disagrees
 
@@ -34,7 +34,7 @@ def polish(pictures: tuple[Array, Array], flow: Array, steps: int) -> Array:
 
 
 class _Level:
-    """One level of the search: patches of 8x8 samples, all looked at together."""
+    """One level of the search: patches of 8x8 samples, all compared at once."""
 
     def __init__(self, seen: Array, other: Array, step: int) -> None:
         self.rows, self.columns = seen.shape

@@ -7,7 +7,7 @@
 
 enum {
     UNIT = 1024,        /* sums are in 1/1024 of cells and of weights */
-    LONGEST_WAY = 4000, /* cells; a sum holds it some 500 times */
+    LONGEST_FLOW = 4000, /* cells; a sum holds it some 500 times */
 };
 
 static inline float within(float value, float low, float high)
@@ -49,7 +49,7 @@ static inline void add(int32_t *sum, Cell cell, float share)
 typedef struct {
     int32_t *sums;   /* per cell with a border of one: x, y, weight, nothing; one cell more */
     int32_t *target; /* index into the sums of the first of four cells */
-    float *x, *y;    /* the way back, in 1/UNIT cells */
+    float *x, *y;    /* the flow turned round, in 1/UNIT cells */
     float *shares;   /* [4, columns]: of the first cell, the next one, and the two below */
 } Cargo;
 
@@ -65,8 +65,8 @@ static void lay_out(Cargo *c, Block *block, int rows, int columns)
 }
 
 CLONES static void aim_row(const float *restrict flow, const float *restrict weight, int row,
-                           int rows, int columns, int32_t *restrict target, float *restrict way_x,
-                           float *restrict way_y, float *restrict shares)
+                           int rows, int columns, int32_t *restrict target, float *restrict back_x,
+                           float *restrict back_y, float *restrict shares)
 {
     const float far_x = (float)(columns + 0.999), far_y = (float)(rows + 0.999);
     for (int i = 0; i < columns; i++) {
@@ -77,8 +77,8 @@ CLONES static void aim_row(const float *restrict flow, const float *restrict wei
         const float below = y * weight[i], above = weight[i] - below;
         const float northeast = above * x, southeast = below * x;
         target[i] = 4 * (top * (columns + 2) + left);
-        way_x[i] = within(flow[2 * i], -LONGEST_WAY, LONGEST_WAY) * -(float)UNIT;
-        way_y[i] = within(flow[2 * i + 1], -LONGEST_WAY, LONGEST_WAY) * -(float)UNIT;
+        back_x[i] = within(flow[2 * i], -LONGEST_FLOW, LONGEST_FLOW) * -(float)UNIT;
+        back_y[i] = within(flow[2 * i + 1], -LONGEST_FLOW, LONGEST_FLOW) * -(float)UNIT;
         shares[i] = above - northeast;
         shares[columns + i] = northeast;
         shares[2 * columns + i] = below - southeast;
@@ -90,9 +90,9 @@ static void add_row(const Cargo *cargo, int columns)
 {
     const int below = 4 * (columns + 2); /* from a cell's sums to those of the one below */
     const int32_t *targets = cargo->target;
-    const float *way_x = cargo->x, *way_y = cargo->y, *shares = cargo->shares;
+    const float *back_x = cargo->x, *back_y = cargo->y, *shares = cargo->shares;
     for (int i = 0; i < columns; i++) {
-        const Cell cell = make_cell(way_x[i], way_y[i]);
+        const Cell cell = make_cell(back_x[i], back_y[i]);
         int32_t *target = cargo->sums + targets[i];
         add(target, cell, shares[i]);
         add(target + 4, cell, shares[columns + i]);

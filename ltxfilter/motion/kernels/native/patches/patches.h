@@ -8,7 +8,7 @@ enum {
     PATCH = 8,   /* samples along each side */
     BORDER = 24, /* samples around the padded planes */
     FINE = 16,   /* positions per sample that patches are compared at */
-    FITS = 1 << 21, /* a patch's error that a second look need not lower: 1.4 codes per sample */
+    FITS = 1 << 21, /* a patch's error that is good enough: 1.4 codes per sample */
 };
 
 typedef struct {
