@@ -65,6 +65,11 @@ def filter_command(arguments: Arguments) -> int:
             if isinstance(error, Interrupted):
                 os._exit(error.exit_code)  # an encoder may take seconds to let its threads go
             return error.exit_code
+        except Exception:
+            if signals.seen is None:
+                raise
+            console.say(str(Interrupted(signals.seen)), LEVELS["error"])
+            os._exit(Interrupted(signals.seen).exit_code)  # the signal hit code that changed it
 
 
 def _set_up_heap() -> None:

@@ -24,6 +24,7 @@ from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
 GRACE = 0.5  # seconds a run that writes to a pipe has left after a signal
+OPENING_GRACE = 1.5  # seconds that a run which is still being opened has left after a signal
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 UNSAFE = re.compile(  # what a terminal obeys, what hides text, and what UTF-8 cannot write
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -119,13 +120,16 @@ class Console(logging.Handler):
 class StopSignals:
     """SIGINT and SIGTERM while it is entered: the first ends the run in order, the second at once.
 
-    exit_at_once: a reader that stalls must not keep us, so leave after GRACE seconds.
+    While a run is being opened there is nothing to cancel, so the handler raises Interrupted. Code
+    that happens to run then may swallow it or turn it into another error, which is why the process
+    ends OPENING_GRACE seconds later in any case, and why `seen` overrules other errors.
     """
 
     def __init__(self, *, exit_at_once: bool) -> None:
+        """Prepare. exit_at_once: leave GRACE seconds later; a stalled reader may block the end."""
         self.run: Cancellable | None = None  # None while it is being opened or closed
+        self.seen: int | None = None  # number of the first signal that came
         self._grace = GRACE if exit_at_once else None
-        self._seen: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -139,11 +143,12 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._seen is not None:
+        if self.seen is not None:
             os._exit(128 + number)
-        self._seen = number
-        if self._grace is not None:
-            timer = threading.Timer(self._grace, os._exit, (128 + number,))
+        self.seen = number
+        grace = OPENING_GRACE if self.run is None else self._grace
+        if grace is not None:
+            timer = threading.Timer(grace, os._exit, (128 + number,))
             timer.daemon = True
             timer.start()
         if self.run is None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,3 +195,48 @@ def test_a_kill_loses_seconds_not_the_file(name: str, long_clip: Path, tmp_path:
         timeout=TIMEOUT,
     )
     assert len(decoded.stdout) > 50 * 6
+
+
+SWALLOWED = """
+import sys, threading
+from ltxfilter.cli import terminal
+from ltxfilter.errors import Interrupted
+
+terminal.OPENING_GRACE = 0.2
+with terminal.StopSignals(exit_at_once=False) as signals:
+    try:
+        signals._handle({number}, None)
+    except Interrupted:
+        pass  # as a weakref callback or a destructor does, which happens to run then
+    threading.Event().wait({patience})
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_swallowed_while_a_run_opens_ends_it_all_the_same(number):
+    code = SWALLOWED.format(number=int(number), patience=TIMEOUT)
+    done = subprocess.run([sys.executable, "-c", code], timeout=TIMEOUT, check=False)
+    assert done.returncode == 128 + number
+
+
+CHANGED = """
+import sys
+from ltxfilter.cli import main, terminal
+
+def fails(arguments, console, signals):
+    signals.seen = {number}
+    raise TypeError("enum.py made this of Interrupted")
+
+main._convert = fails
+sys.exit(main.run(["-i", "a.mp4", "b.mp4"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_becomes_another_error_keeps_its_exit_code(number):
+    code = CHANGED.format(number=int(number))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert done.returncode == 128 + number
+    assert done.stderr == f"ltxfilter: stopped by signal {int(number)}\n"
