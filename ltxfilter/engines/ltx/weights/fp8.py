@@ -11,13 +11,13 @@ from weakref import ref
 import torch
 from torch import nn
 
+from ltxfilter.engines.ltx.weights.fp8_range import FP8_MAX, LEAST_MAXIMUM
+
 log = logging.getLogger("ltxfilter.engines")
 
 Quantized = tuple[torch.Tensor, torch.Tensor]  # rows in 8 bits [R, K], their scales [R, 1] float32
 
 FP8 = torch.float8_e4m3fn
-FP8_MAX = 448.0  # the largest number in FP8
-LEAST_MAXIMUM = 1e-12  # of a row's absolute values, so that a row of zeros has a scale
 # Almost all of the transformer's weights; patches, AdaLN and the last projection are not quantized.
 LAYERS = re.compile(r"transformer_blocks\.\d+\.(attn[12]\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2))")
 MULTIPLE = 16  # that rows and columns must be of, for the matrix product in 8 bits

@@ -10,10 +10,10 @@ import torch
 import triton
 import triton.language as tl
 
-from ltxfilter.engines.ltx.weights import fp8
+from ltxfilter.engines.ltx.weights import fp8_range
 
-FP8_MAX = tl.constexpr(fp8.FP8_MAX)
-LEAST_MAXIMUM = tl.constexpr(fp8.LEAST_MAXIMUM)
+FP8_MAX = tl.constexpr(fp8_range.FP8_MAX)
+LEAST_MAXIMUM = tl.constexpr(fp8_range.LEAST_MAXIMUM)
 NARROW = 2048  # columns up to which four warps are enough
 
 

@@ -18,6 +18,7 @@ from support import tiny_ltx
 
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.weights import fp8
+from ltxfilter.engines.ltx.weights.fp8_range import FP8_MAX
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -150,7 +151,7 @@ def published(options: ModelOptions, path: Path) -> ModelOptions:
     for name, value in tiny_ltx.read(options.checkpoint).items():
         layer = name.removeprefix("model.diffusion_model.").removesuffix(".weight")
         if fp8.LAYERS.fullmatch(layer) and name.endswith(".weight"):
-            scale = value.abs().max().float() / fp8.FP8_MAX
+            scale = value.abs().max().float() / FP8_MAX
             stem = name.removesuffix(".weight")
             tensors[stem + ".weight_scale"] = scale
             tensors[stem + ".input_scale"] = torch.tensor(1.0)
