@@ -275,13 +275,7 @@ class Interpolator:
             raise BlockingIOError("push the next frame first")
         frame = self._ready.popleft()
         number, self._pulled = self._pulled, self._pulled + 1
-        picture = self._kind.picture(frame, self._info)
-        if self._rate is None:
-            picture.time_base = Fraction(frame.origin.time_base) / 2
-            picture.pts = round(frame.time / picture.time_base)
-        else:
-            picture.pts, picture.time_base = number, 1 / self._rate
-        return picture
+        return self._kind.stamped_picture(frame, self._info, number, self._rate)
 
     def frames(self) -> Iterator[Any]:
         """Yield the output frames that are ready."""
@@ -306,8 +300,9 @@ class Interpolator:
 
     def _time(self, frame: Any) -> Fraction:
         """Return when `frame` is shown, counting frames that do not say."""
-        if frame.pts is not None and frame.time_base:
-            return Fraction(frame.pts * frame.time_base)
+        time = self._kind.time_of(frame)
+        if time is not None:
+            return time
         assert self._info is not None
         if self._info.rate is None:
             raise InputError("frames without pts need fps_in")

@@ -28,7 +28,7 @@ RANKS = [  # a module imports only from rows below its own, freely inside one fo
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 DOORS = {  # package -> where it may be imported
-    "av": ("media/", "api.py"),
+    "av": ("media/",),
     "click": ("cli/",),
     "cv2": ("motion/", "engines/", "windows/cuts.py"),
     "torch": ("motion/", "engines/", "media/python_pictures.py", "color.py", "pipeline/", "cli/"),
