@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.clips import ffmpeg_exe
+
 ENGINES = ("flow", "flow:preset=fast", "flow:preset=best", "blend")
 LTX_ENGINES = (
     "ltx-temporal",
@@ -90,7 +92,7 @@ def filed(words: list[str], suffix: str) -> str:
         if done.returncode:
             return f"exit {done.returncode}"
         listed = subprocess.run(
-            ["ffmpeg", "-v", "error", "-i", path, "-map", "0", "-f", "framemd5", "-"],
+            [ffmpeg_exe(), "-v", "error", "-i", path, "-map", "0", "-f", "framemd5", "-"],
             capture_output=True,
             check=False,
         )
@@ -100,7 +102,7 @@ def filed(words: list[str], suffix: str) -> str:
 def small(clip: Path, engine: str, tiny: Path) -> str:
     """Return the hash of half a second of a clip, scaled down, drawn by an LTX engine."""
     scaled = subprocess.run(
-        ["ffmpeg", "-v", "error", "-t", "0.5", "-i", clip, "-vf", f"scale={LTX_SIZE}",
+        [ffmpeg_exe(), "-v", "error", "-t", "0.5", "-i", clip, "-vf", f"scale={LTX_SIZE}",
          "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"],
         capture_output=True,
         check=True,

@@ -120,7 +120,9 @@ class Auto(Engine):
         own = self._flow_shape = self._flow.open(video, rate, threads)
         if self._partner is None:
             if self._models.checkpoint:
-                log.warning("the model files named are too few for any ltx engine: flow draws all")
+                log.warning(
+                    "the model files named are too few for any LTX engine: flow makes all frames"
+                )
             return own
         other = self._partner_shape = self._open_partner(self._partner, video, rate, threads)
         gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
@@ -145,7 +147,7 @@ class Auto(Engine):
                 raise EngineUnavailableError(f"engine {partner.name}: {reason}")
             return partner.open(video, rate, threads)
         except EngineUnavailableError as error:
-            raise EngineUnavailableError(f"{error}; --engine flow draws without it") from None
+            raise EngineUnavailableError(f"{error}; --engine flow does without it") from None
 
     def prepare(self, window: Window) -> Any:
         """Find each interval's motion, judge which are hard, let the partner prepare those."""
@@ -240,7 +242,7 @@ class Auto(Engine):
         """Say once why flow draws what the partner should have."""
         if not self._warned:
             self._warned = True
-            log.warning("%s; flow draws instead", error)
+            log.warning("%s; flow is used instead", error)
 
     def close(self) -> None:
         """Close both engines."""

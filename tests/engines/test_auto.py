@@ -339,7 +339,7 @@ def test_options_of_both_engines_are_reached():
 
 def test_a_partner_that_cannot_run_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Mute, "unavailable", classmethod(lambda cls: "it has no voice"))
-    with pytest.raises(EngineUnavailableError, match="it has no voice; --engine flow draws"):
+    with pytest.raises(EngineUnavailableError, match="it has no voice; --engine flow does"):
         engines.build("auto:with=mute").open(video(), 2 * RATE)
 
 
@@ -347,7 +347,7 @@ def test_too_few_files_are_said(caplog: pytest.LogCaptureFixture):
     engine = engines.build("auto", ModelOptions(checkpoint="ltx.safetensors"))
     engine.open(video(), 2 * RATE)
     assert caplog.messages == [
-        "the model files named are too few for any ltx engine: flow draws all"
+        "the model files named are too few for any LTX engine: flow makes all frames"
     ]
     engine.close()
 
