@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from fractions import Fraction
 from time import perf_counter
 from typing import Any, Self
 
@@ -61,6 +62,8 @@ class Run:
             self._open = opening.pop_all()
         self._lateness = self.assembly.lateness()
         self._notes = self.assembly.engine.detector.notes
+        self._first_time: Fraction | None = None  # seconds: time of the first output frame
+        self._latest_time: Fraction | None = None  # of the latest one
         self.progress = Progress(
             rate=self.assembly.rate,
             duration=self.assembly.duration,
@@ -122,15 +125,15 @@ class Run:
 
     def _write(self, frames: Iterable[Frame], began: float, on_progress: OnProgress | None) -> None:
         progress, sink, reported = self.progress, self.assembly.sink, began
-        first = None
         for frame in frames:
             self._refuse_damage()
             sink.write(frame)
             if self._lateness is not None:
                 self._lateness.leaving(frame.time)
             _count(progress, frame)
-            first = frame.time if first is None else first
-            progress.out_time = frame.time - first
+            if self._first_time is None:
+                self._first_time = frame.time
+            self._latest_time = frame.time
             now = perf_counter()
             if on_progress and now - reported >= REPORT_SECONDS:
                 reported, progress.elapsed = now, now - began
@@ -212,6 +215,8 @@ class Run:
         for name, value in asdict(assembly.engine.rolling.counts).items():
             setattr(progress, name, value)
         progress.fallbacks = assembly.runner.fallbacks
+        if self._first_time is not None and self._latest_time is not None:
+            progress.out_time = self._latest_time - self._first_time
         if self._lateness is not None:
             progress.lateness = self._lateness.worst
 
