@@ -74,6 +74,9 @@ class PartFile:
             except OSError as error:
                 raise OutputError(f"{self.name}: cannot be written: {error.strerror}") from error
 
+    def cancel(self) -> None:
+        """Do nothing, since a write to a file cannot be cancelled."""
+
     def discard(self) -> None:
         """Remove what was written."""
         with contextlib.suppress(OutputError, BrokenPipeError):
