@@ -24,7 +24,9 @@ from ltxfilter.pipeline.progress import Progress
 from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
-PATIENCE = 1.1  # seconds that a run has left after a signal for an orderly end
+PATIENCE = 1.0  # seconds that a run has left after a signal for an orderly end
+ENGINE_PATIENCE = 0.2  # seconds that an engine has left once the output is complete
+LOOK = 0.05  # seconds between two looks at that
 ABANDONING = 0.25  # further seconds for completing the output from another thread
 SPEAKING = 0.1  # seconds that standard error may take for the last lines
 SAME = 0.1  # seconds; timeout(1) signals a process and then its group: the second one is the first
@@ -37,6 +39,9 @@ UNSAFE = re.compile(  # what a terminal obeys, what hides text, and what UTF-8 c
 
 class Cancellable(Protocol):
     """Something that a signal may end."""
+
+    left: threading.Event
+    """Set once its output is complete, though its threads may still work."""
 
     def cancel(self, signum: int | None = None) -> None:
         """End early and in order; safe in signal handlers."""
@@ -139,8 +144,9 @@ class StopSignals:
     - The first one asks the run for an early, orderly end. While a run is being opened there is
       nothing to ask, so Interrupted is raised in the main thread. Code that happens to run then may
       swallow it or turn it into another error, which is why `seen` overrules other errors.
-    - The second one, or PATIENCE seconds after the first, another thread completes the output
-      without waiting for the encoder, says what is lost, and ends the process.
+    - At the second one, or PATIENCE seconds after the first, another thread completes the output
+      without waiting for the encoder, says what is lost, and ends the process. An engine has only
+      ENGINE_PATIENCE seconds, since nothing is lost with it once the output is complete.
     - The third one ends the process at once.
 
     Python runs handlers in the main thread only, between two steps of Python code. That thread may
@@ -234,7 +240,10 @@ class StopSignals:
     def _end_late(self) -> None:
         """End the process once the first signal is PATIENCE seconds old, or a second one comes."""
         self._stopping.wait()
-        self._hurried.wait(PATIENCE)
+        latest = self._first + PATIENCE
+        while not self._hurried.wait(LOOK) and monotonic() < latest:
+            if self.run is not None and self.run.left.is_set():
+                latest = min(latest, monotonic() + ENGINE_PATIENCE)
         if self._over or self.seen is None:
             return
         try:

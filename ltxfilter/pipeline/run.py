@@ -55,6 +55,7 @@ class Run:
         self._stop = threading.Event()
         self._signum: int | None = None
         self._began = perf_counter()
+        self.left = threading.Event()  # the output is complete, early; an engine may still work
         with ExitStack() as opening:
             self._report = Report(options.report, options) if options.report else None
             if self._report is not None:  # first of all: models may take minutes to load
@@ -140,6 +141,7 @@ class Run:
         self.assembly.runner.cancel()
         self.assembly.source.cancel()
         self.assembly.close_sink()
+        self.left.set()
 
     def _end(self, error: BaseException | None) -> None:
         """Bring the numbers up to date and complete the report. Raises OutputError."""

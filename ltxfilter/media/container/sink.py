@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.media")
 
-PATIENCE = 0.7  # seconds that an early end leaves the encoder to give back what it holds
+PATIENCE = 0.6  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
@@ -201,7 +201,8 @@ class ContainerSink:
         """Return where the unfinished output is and what it holds; None where nothing is lost."""
         if self._finished:
             return None
-        lost = f"; the encoder still held {len(muxer.held)} frames" if muxer.held else ""
+        count = len(muxer.held)
+        lost = f"; lost in the encoder: {count} frame{'s' if count > 1 else ''}" if count else ""
         if self._part is not None and not self._part.direct:
             if self._broken:
                 return f"{self._part.part} holds what was written before{lost}"
