@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from ltxfilter.errors import InputError, LtxFilterError, OutputError
+from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
 from ltxfilter.media.encoding.settings import encoder_settings
-from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ class ContainerSink:
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
         self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
         self._file = file
-        self._part = (
-            PartFile(options.path, options.overwrite, source.name) if file is None else None
-        )
+        self._part = OutputFile(options.path, options.overwrite) if file is None else None
         self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
@@ -93,6 +91,9 @@ class ContainerSink:
             return None
         with suppress(LtxFilterError, BrokenPipeError):
             self._complete(self._muxer, PATIENCE)
+        if self._part is not None:
+            with suppress(LtxFilterError, BrokenPipeError):
+                self._part.close()
         if self._part is None or self._part.direct:
             return None
         if self._broken:
@@ -136,7 +137,7 @@ class ContainerSink:
         others = self.mux_plan.others
         start = Fraction(0) if others is None else frame.time - others.zero
         self._stamps.begin(frame.time)
-        target = self._file if self._part is None else f"file:{self._part.part}"
+        target = self._file if self._part is None else self._part.for_libav()
         self._muxer = Muxer(self.mux_plan, target, frame.origin, start)
         self._muxer.start_copying()
         return self._muxer
@@ -166,7 +167,7 @@ class ContainerSink:
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's."""
         self._broken = True
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, (BrokenPipeError, Stopped)):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
 
