@@ -111,13 +111,13 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
 
 
 def _progress_file(arguments: Arguments) -> ProgressFile:
-    options = arguments.options
-    written = [name for name in (options.output.path, options.report) if name and name != "-"]
-    return ProgressFile(
-        arguments.progress,
-        stdout_taken=options.output.path == "-",
-        taken=[options.input.path, *written, *(f"{name}.part" for name in written)],
-    )
+    from ltxfilter.pipeline.run_files import check_files
+
+    target = arguments.progress
+    named = target if target and target != "-" and not target.startswith("pipe:") else None
+    if named:
+        check_files(arguments.options, named)
+    return ProgressFile(target, stdout_taken=arguments.options.output.path == "-")
 
 
 def _opening_lines(run: Run) -> list[str]:

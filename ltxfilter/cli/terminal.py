@@ -172,7 +172,7 @@ class StopSignals:
         numbers = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
         for number in numbers:  # the others are ignored, which nohup and & mean
             self._before[number] = signal.signal(number, self._handle)
-        waits = numbers and hasattr(signal, "pthread_sigmask")
+        waits = numbers and sys.platform != "win32"
         if waits:  # before there are further threads, which inherit it
             self._before[NUDGE] = signal.signal(NUDGE, self._nudged)
             self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)

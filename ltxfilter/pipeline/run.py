@@ -29,6 +29,7 @@ from ltxfilter.options import Options
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
+from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
@@ -51,6 +52,7 @@ class Run:
 
         Only the first frame is decoded by then.
         """
+        check_files(options)
         self.options = options
         self._stop = threading.Event()
         self._signum: int | None = None

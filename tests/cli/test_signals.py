@@ -245,12 +245,14 @@ static void hang(int fd) {  /* once a file holds 50 kB, as on a network file sys
     if (!fstat(fd, &status) && S_ISREG(status.st_mode) && status.st_size > 50000) sleep(1000);
 }
 ssize_t write(int fd, const void *data, size_t size) {
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
     hang(fd);
-    return ((ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write"))(fd, data, size);
+    return real(fd, data, size);
 }
 ssize_t writev(int fd, const struct iovec *parts, int count) {
+    ssize_t (*real)(int, const struct iovec *, int) = dlsym(RTLD_NEXT, "writev");
     hang(fd);
-    return ((ssize_t (*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev"))(fd, parts, count);
+    return real(fd, parts, count);
 }
 """
 

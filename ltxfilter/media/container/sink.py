@@ -16,7 +16,7 @@ from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
 from ltxfilter.media.encoding.settings import encoder_settings
-from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
 
@@ -51,9 +51,7 @@ class ContainerSink:
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
         self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
         self._file = file
-        self._part = (
-            PartFile(options.path, options.overwrite, source.name) if file is None else None
-        )
+        self._part = OutputFile(options.path, options.overwrite) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
         self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
@@ -111,6 +109,9 @@ class ContainerSink:
             self._complete(self._muxer, early=True)
         if self._pipe is not None:
             self._pipe.release()
+        if self._part is not None:
+            with suppress(LtxFilterError, BrokenPipeError, Stopped):
+                self._part.close()
         return self._unfinished(self._muxer)
 
     def cancel(self) -> None:
@@ -170,7 +171,7 @@ class ContainerSink:
         others = self.mux_plan.others
         start = Fraction(0) if others is None else frame.time - others.zero
         self._stamps.begin(frame.time)
-        target = self._file if self._part is None else f"file:{self._part.part}"
+        target = self._file if self._part is None else self._part.for_libav()
         self._muxer = Muxer(self.mux_plan, target, frame.origin, start)
         self._muxer.start_copying()
         return self._muxer
@@ -199,17 +200,18 @@ class ContainerSink:
 
     def _unfinished(self, muxer: Muxer) -> str | None:
         """Return where the unfinished output is and what it holds; None where nothing is lost."""
-        if self._finished:
+        direct = self._part is None or self._part.direct
+        if self._finished or (direct and self._broken and not self._stalled):
             return None
         count = len(muxer.held)
         lost = f"; lost in the encoder: {count} frame{'s' if count > 1 else ''}" if count else ""
-        if self._part is not None and not self._part.direct:
-            if self._broken:
-                return f"{self._part.part} holds what was written before{lost}"
-            return f"{self._part.part} holds the first {float(self._kept(muxer)):.3f} s{lost}"
         if self._stalled:
             return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
-        return f"{self.name} ends after {float(self._kept(muxer)):.3f} s{lost}" if lost else None
+        if self._broken:
+            return f"{self.place} holds what was written before"
+        if direct:
+            return f"{self.name} ends after {float(self._kept(muxer)):.3f} s{lost}" if lost else None
+        return f"{self.place} holds the first {float(self._kept(muxer)):.3f} s{lost}"
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's, or of the output's own."""

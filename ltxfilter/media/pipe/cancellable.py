@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from time import monotonic
 
-from ltxfilter.errors import OutputError, Stopped
+from ltxfilter.errors import Stopped
 
 GRACE = 0.5  # seconds that a write has left once it is cancelled
 POLL_MS = 50  # milliseconds between two looks at whether it is
@@ -24,9 +24,8 @@ class CancellableWriter:
     before each small write whether there is room. Elsewhere a waiting write cannot be cancelled.
     """
 
-    def __init__(self, fd: int, name: str) -> None:
-        """Write to `fd`, which stays open. name: what messages call it."""
-        self._name = name
+    def __init__(self, fd: int) -> None:
+        """Write to `fd`, which stays open."""
         self._fd = fd
         self._own = _opened_again(fd)
         self._small = self._own is None and _can_wait(fd)
@@ -36,16 +35,11 @@ class CancellableWriter:
     def write_views(self, views: list[memoryview]) -> int:
         """Write all of `views`, which are consumed; return the bytes.
 
-        Raises BrokenPipeError, OutputError, Stopped.
+        Raises OSError, Stopped.
         """
         total = sum(len(view) for view in views)
-        try:
-            while views:
-                _drop(views, self._write_some(views))
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"{self._name}: {error.strerror}") from error
+        while views:
+            _drop(views, self._write_some(views))
         return total
 
     def cancel(self) -> None:

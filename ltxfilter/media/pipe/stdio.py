@@ -152,7 +152,7 @@ class PipeOutput:
         self.fd = fd
         self.sent = 0  # bytes
         enlarge_pipe(fd)
-        self._writer = CancellableWriter(fd, name)
+        self._writer = CancellableWriter(fd)
 
     def write(self, data: ReadableBuffer) -> int:
         """Write all of `data`; return its size in bytes."""
@@ -163,7 +163,12 @@ class PipeOutput:
     def write_all(self, buffers: Sequence[Any]) -> None:
         """Write contiguous `buffers` one after another, all of them."""
         views = [memoryview(buffer).cast("B") for buffer in buffers]
-        self.sent += self._writer.write_views(views)
+        try:
+            self.sent += self._writer.write_views(views)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{self.name}: {error.strerror}") from error
 
     def flush(self) -> None:
         """Do nothing, since nothing is buffered."""

@@ -21,7 +21,7 @@ from ltxfilter.media import pixfmt
 from ltxfilter.media.base import NOT_ASKED, FrameTimes, Source, SourceCounts, StreamPlan
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
 from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
-from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
 from ltxfilter.media.raw.packing import SampleLayout
 from ltxfilter.options import InputOptions, OutputOptions
@@ -173,17 +173,17 @@ class RawSink:
         self._writing = RLock()  # held while anything is written
         self._ended = False  # finished or closed
         self._finished = False
-        self._out: PipeOutput | PartFile
+        self._out: PipeOutput | OutputFile
         if options.path in STDOUT_NAMES:
             self._out = open_stdout()
         else:
-            self._out = PartFile(options.path, options.overwrite, source.name)
+            self._out = OutputFile(options.path, options.overwrite)
         self.name = self._out.name
 
     @property
     def place(self) -> str:
         """NAME.part, or `name` where the output has no other."""
-        return str(self._out.part) if isinstance(self._out, PartFile) else self.name
+        return str(self._out.part) if isinstance(self._out, OutputFile) else self.name
 
     def write(self, frame: Frame) -> None:
         """Write one frame. Raises OutputError, BrokenPipeError, Stopped."""
@@ -202,7 +202,7 @@ class RawSink:
         """Give a file its final name. Raises InputError, OutputError."""
         if not self._frames:
             raise InputError(f"{self._source_name}: no video frames")
-        if isinstance(self._out, PartFile):
+        if isinstance(self._out, OutputFile):
             self._out.complete()
         else:
             self._out.close()
@@ -214,7 +214,7 @@ class RawSink:
             if self._ended:
                 return None
             self._ended = True
-            if isinstance(self._out, PartFile) and not self._frames:
+            if isinstance(self._out, OutputFile) and not self._frames:
                 self._out.discard()
                 return None
             try:
@@ -237,7 +237,7 @@ class RawSink:
         if self._stalled:
             number = self._frames + 1
             return f"{self.name}: the reader takes nothing; frame {number} is not complete"
-        named = isinstance(self._out, PartFile) and not self._out.direct
+        named = isinstance(self._out, OutputFile) and not self._out.direct
         if self._finished or not self._frames or not named:
             return None
         if self._broken:
