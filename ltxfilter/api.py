@@ -54,6 +54,7 @@ def convert(  # long, since it names every option with its type
     input_pix_fmt: str | None = None,
     hwaccel: str | None = None,
     deinterlace: str = "auto",
+    autorotate: bool | None = None,
     decoder_threads: int | None = None,
     speed: Number | str = 1,
     cuts: bool = True,
@@ -92,6 +93,8 @@ def convert(  # long, since it names every option with its type
         size, input_pix_fmt: Width and height in pixels, and pixel format, of headerless video.
         hwaccel: FFmpeg's name of a hardware decoder.
         deinterlace: "auto" (as the stream says), "on" or "off".
+        autorotate: Whether pictures are turned as the input says; None turns them where the output
+            cannot say how they lie.
         decoder_threads: Threads to decode with, 1 to 1024; None chooses.
         speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
         cuts: Whether scene cuts are looked for, so that nothing is interpolated across them.
@@ -133,6 +136,7 @@ def convert(  # long, since it names every option with its type
             end=_as_given(end),
             hwaccel=hwaccel,
             deinterlace=deinterlace,
+            autorotate=autorotate,
             threads=decoder_threads,
         ),
         output=OutputOptions(

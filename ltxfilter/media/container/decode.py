@@ -12,6 +12,7 @@ import av
 
 from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
+from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.open_video import OpenVideo
 from ltxfilter.media.deinterlace import Deinterlacer
 from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
@@ -60,6 +61,7 @@ class VideoDecoder:
         self._packets = PacketDecoder(opened.stream, threads, counts)
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"
+        self.turner = Turner(wanted=bool(options.autorotate))
         self._shaper = Shaper(name)
 
     @property
@@ -76,9 +78,9 @@ class VideoDecoder:
         for packet in packets:
             for decoded in self._packets.decode(packet):
                 for frame in self._deinterlacer.push(decoded):
-                    yield self._shaper.shape(frame)
+                    yield self._shaper.shape(self.turner.turn(frame))
         for frame in self._deinterlacer.drain():
-            yield self._shaper.shape(frame)
+            yield self._shaper.shape(self.turner.turn(frame))
 
     def is_damaged(self, picture: av.VideoFrame) -> bool:
         """Return True if a frame was decoded from damaged data."""

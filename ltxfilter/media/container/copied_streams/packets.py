@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
+from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import av.container
 import av.stream
 from av.bitstream import BitStreamFilterContext
 
-from ltxfilter.media.container.copied_streams.plan import COVER_TYPES, codec_name, lasting_tags
+from ltxfilter.media.carried.tags import lasting_tags
+from ltxfilter.media.container.copied_streams.audio import name_layout, without_adts
+from ltxfilter.media.container.copied_streams.plan import COVER_TYPES, codec_name
 from ltxfilter.media.container.demux import is_cover, packets_of
 from ltxfilter.media.container.open_video import Trim
-from ltxfilter.media.encoding.settings import MOV_FAMILY
 from ltxfilter.media.pyav_compat import fraction, time_base_of
 
 log = logging.getLogger("ltxfilter.media")
@@ -30,6 +32,18 @@ class DamagedPacketError(Exception):
     """A packet has to be left out because no muxer could take it."""
 
 
+class PacketReader(Protocol):
+    """Where the packets of copied streams come from."""
+
+    def packets(self, indices: list[int]) -> Iterator[av.Packet[Any]]:
+        """Return those of some streams; the iterator may end for now and go on later."""
+        ...
+
+    def first_packet(self, index: int) -> bytes | None:
+        """Return the first packet of a stream; None if it is not known yet."""
+        ...
+
+
 class CopiedStreams:
     """The streams of one output that are copied, and their packets in order of time."""
 
@@ -39,19 +53,18 @@ class CopiedStreams:
         wanted: set[int],
         covers: dict[int, bytes],
         trim: Trim,
-        read: Callable[[list[int]], Iterator[av.Packet[Any]]],
+        reader: PacketReader,
     ) -> None:
         """Get ready to copy.
 
         wanted: indices of the input's streams. covers: by index, the pictures in files of their
-        own. read: returns the packets of the streams with the indices that it is given; the
-        iterator may end for now and go on later.
+        own. reader: where their packets come from.
         """
         self._container = container
         self._wanted = wanted
         self._covers = covers
         self._trim = trim
-        self._read = read
+        self._reader = reader
         self._streams: dict[int, CopiedStream] = {}  # by index in the input
         self._damaged = 0  # packets that had to be left out
         self._next: av.Packet[Any] | None = None  # placed, but later than what was asked for
@@ -74,11 +87,12 @@ class CopiedStreams:
                 extension, mime = COVER_TYPES[codec_name(stream)]
                 output.add_attachment(f"cover.{extension}", mime, cover)
         else:
-            self._streams[index] = _add_stream(output, stream, self._trim)
+            first = partial(self._reader.first_packet, index)
+            self._streams[index] = _add_stream(output, stream, self._trim, first)
 
     def start(self) -> None:
         """Begin to read packets, once all streams are added."""
-        self._packets = self._read(sorted(self._streams))
+        self._packets = self._reader.packets(sorted(self._streams))
 
     def close(self) -> None:
         """Stop reading, and warn of what was damaged."""
@@ -180,24 +194,19 @@ class CopiedStream:
 
 
 def _add_stream(
-    output: av.container.OutputContainer, stream: av.stream.Stream, trim: Trim
+    output: av.container.OutputContainer,
+    stream: av.stream.Stream,
+    trim: Trim,
+    first_packet: Callable[[], bytes | None],
 ) -> CopiedStream:
     """Create in `output` a stream for the packets of `stream`."""
     added = output.add_stream_from_template(stream, opaque=True)
     added.metadata.update(lasting_tags(stream.metadata))
     added.disposition = stream.disposition
-    to_mp4 = output.format.name in MOV_FAMILY and _is_adts(stream)
-    return CopiedStream(
-        added, trim, BitStreamFilterContext("aac_adtstoasc", stream) if to_mp4 else None
-    )
-
-
-def _is_adts(stream: av.stream.Stream) -> bool:
-    """Return True for AAC whose packets carry their own headers, as in a transport stream.
-
-    mp4 knows no such headers. libav's muxer removes them itself, but not while it delays its index.
-    """
-    return codec_name(stream) == "aac" and not stream.codec_context.extradata
+    if stream.type != "audio":
+        return CopiedStream(added, trim, None)
+    name_layout(added)
+    return CopiedStream(added, trim, without_adts(added, stream, output.format.name, first_packet))
 
 
 def _is_filler(packet: av.Packet[Any]) -> bool:
