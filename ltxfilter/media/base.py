@@ -154,6 +154,10 @@ class StreamCopy(Protocol):
         """Yield the packets up to `time`, seconds of output, ready to be muxed; None: all."""
         ...
 
+    def ends(self) -> Iterator[av.Packet[Any]]:
+        """Yield what ends the streams, once all their packets are muxed."""
+        ...
+
     def count_damaged(self) -> None:
         """Note that the muxer refused a packet because it is damaged."""
         ...

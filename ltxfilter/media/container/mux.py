@@ -28,6 +28,7 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
 
@@ -186,6 +187,8 @@ class Muxer:
     def close(self) -> None:
         """Write the trailer."""
         if self._copied is not None:
+            for packet in self._copied.ends():
+                self._out.mux(packet)
             self._copied.close()
         self._out.close()
 
@@ -238,6 +241,8 @@ class Muxer:
             stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
         )
         stream.time_base = plan.clock
+        if plan.settings.codec in ALPHA_ENCODERS and plan.settings.pix_fmt.startswith("yuva"):
+            stream.metadata["alpha_mode"] = "1"  # players look for alpha only where that is said
         if matrix is not None:
             stream.set_display_matrix(matrix)
         return stream

@@ -92,7 +92,7 @@ class ContainerStreams:
             (output, self._container.metadata),
         ):
             kept = converted(lasting_tags(tags), before, rate, passed)
-            target.metadata.update({key: kept[key] for key in kept if key not in dropped})
+            target.metadata.update({key: kept[key] for key in kept if key.lower() not in dropped})
         if (track := self._timecode_track()) and before:
             video.metadata[timecode.KEY] = timecode.at_rate(track, before, rate, passed)
         video.disposition = self._video.disposition

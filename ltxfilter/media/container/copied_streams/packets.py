@@ -25,6 +25,7 @@ log = logging.getLogger("ltxfilter.media")
 
 LONGEST_PAUSE = 3600  # seconds between two packets of sound; a longer pause is a damaged timestamp
 SPARSER = 24  # times longer may the pauses of subtitles be
+EMPTY_TEXT = b"\0\0"  # of an mp4
 LOOK_BACK = 2  # seconds before -ss at which reading starts: streams are loosely interleaved
 
 
@@ -116,6 +117,12 @@ class CopiedStreams:
             self._next = None
             yield packet
 
+    def ends(self) -> Iterator[av.Packet[Any]]:
+        """Yield what ends the streams; nothing may be muxed after that."""
+        for stream in self._streams.values():
+            if (packet := stream.end()) is not None:
+                yield packet
+
     def _peek(self) -> av.Packet[Any] | None:
         while self._next is None:
             packet = next(self._packets, None)
@@ -141,6 +148,7 @@ class CopiedStream:
         self._trim = trim
         self._filter = bitstream_filter
         self._last: int | None = None  # dts of the latest packet, in ticks of the input
+        self._end: tuple[int, Fraction] | None = None  # of the latest text, and seconds per tick
         self._longest_pause = LONGEST_PAUSE * (1 if output.type == "audio" else SPARSER)
 
     def placed(self, packet: av.Packet[Any]) -> av.Packet[Any] | None:
@@ -158,6 +166,7 @@ class CopiedStream:
             return None
         assert packet.pts is not None
         assert packet.dts is not None
+        self._cut_text(packet, base)
         last = self._last
         if (packet.dts - (last or 0)) * base > self._longest_pause:  # mp4's muxer would abort
             raise DamagedPacketError
@@ -168,6 +177,30 @@ class CopiedStream:
         self._last = packet.dts
         packet.stream = self._output
         return packet
+
+    def end(self) -> av.Packet[Any] | None:
+        """Return the empty text that ends the subtitles of an mp4; None for all other streams.
+
+        Libav's muxer adds one by itself, but gives it the duration of the text before.
+        """
+        if self._end is None or codec_name(self._output) != "mov_text":
+            return None
+        packet: av.Packet[Any] = av.Packet(EMPTY_TEXT)
+        packet.pts = packet.dts = self._end[0]
+        packet.time_base, packet.duration = self._end[1], 0
+        packet.stream = self._output
+        return packet
+
+    def _cut_text(self, packet: av.Packet[Any], base: Fraction) -> None:
+        """End a text at the latest where the output ends. base: seconds per tick."""
+        if self._output.type != "subtitle" or not packet.duration:
+            return
+        assert packet.pts is not None
+        end = packet.pts + packet.duration
+        if self._trim.end is not None:
+            end = min(end, round((self._trim.end - self._trim.zero) / base))
+        packet.duration = max(end - packet.pts, 1)
+        self._end = (packet.pts + packet.duration, base)
 
     def _move(self, packet: av.Packet[Any], base: Fraction) -> bool:
         """Put a packet's timestamps onto the output's clock; return False if it is cut off.
@@ -211,7 +244,9 @@ def _add_stream(
 
 def _is_filler(packet: av.Packet[Any]) -> bool:
     """Return True for the empty text between two subtitles of an mp4; its muxer adds its own."""
-    return packet.size == 2 and bytes(packet) == b"\0\0" and codec_name(packet.stream) == "mov_text"
+    return (
+        packet.size == 2 and bytes(packet) == EMPTY_TEXT and codec_name(packet.stream) == "mov_text"
+    )
 
 
 def read_again(
