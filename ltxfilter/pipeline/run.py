@@ -31,6 +31,7 @@ from ltxfilter.pipeline.report import Report, ReportedWindow, plain
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
+from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
 
@@ -45,6 +46,7 @@ OnProgress = Callable[[Progress], None]
 class Run:
     """One conversion. Open it in a `with` statement and call `go`."""
 
+    @refusals_named()
     def __init__(self, options: Options) -> None:
         """Open both ends and the engine. Raises LtxFilterError.
 
@@ -79,6 +81,7 @@ class Run:
         self._stop.set()
         self.assembly.source.cancel()
 
+    @refusals_named()
     def go(self, on_progress: OnProgress | None = None) -> Progress:
         """Convert everything. Raises LtxFilterError, BrokenPipeError.
 
