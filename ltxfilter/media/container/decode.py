@@ -18,6 +18,7 @@ from ltxfilter.media.deinterlace import Deinterlacer
 from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
+from ltxfilter.refusals import refusal_of
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -106,14 +107,19 @@ class PacketDecoder:
         context.options = {"max_pixels": str(MAX_PIXELS)}
 
     def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
-        """Return the frames that `packet` completes; None drains the decoder."""
+        """Return the frames that `packet` completes; None drains the decoder.
+
+        Raises ResourceError.
+        """
         if packet is not None and packet.size and packet.is_corrupt:
             self.damaged.add(packet.pts)
         try:
             frames = self.context.decode(packet or None)
         except EOFError:
             return []
-        except (av.FFmpegError, ValueError):
+        except (av.FFmpegError, ValueError) as error:
+            if refusal := refusal_of(error):
+                raise refusal from error
             self._counts.corrupt += 1
             if packet is not None and packet.pts is not None:
                 self._lost.append(packet.pts)

@@ -22,12 +22,14 @@ from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_na
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import OutputOptions
+from ltxfilter.refusals import check_threads, encoder_threads
 
 if TYPE_CHECKING:
     from typing import Self
 
 log = logging.getLogger("ltxfilter.media")
 
+WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
 PATIENCE = 0.3  # seconds that an early end leaves the encoder to give back what it holds
 
 
@@ -126,10 +128,12 @@ class ContainerSink:
     ) -> MuxPlan:
         """Choose encoder and streams, and check that the container takes them.
 
-        given: the format, if one is named. Raises OptionError, OutputError.
+        given: the format, if one is named. Raises OptionError, OutputError, ResourceError.
         """
         info, others = source.info, source.other_streams
         muxer = muxer_name(options, given)
+        if options.codec in WAITING_ENCODERS:
+            check_threads(encoder_threads())
         settings = encoder_settings(options, muxer, info, rate or nominal_rate(info))
         streams: tuple[StreamPlan, ...] = ()
         if others is not None:
