@@ -204,10 +204,13 @@ class OtherStreams(Protocol):
         video: av.VideoStream,
         rate: Fraction,
         dropped: Collection[str] = (),
+        *,
+        chapters: bool = True,
     ) -> None:
         """Give `output` the tags and chapters of the file, and `video` those of its stream.
 
         rate: frames per second of the output, about. dropped: names of tags that hold no more.
+        chapters: False leaves them out.
         """
         ...
 

@@ -144,7 +144,7 @@ class Muxer:
         if plan.others is None:
             self._video = self._add_video(matrix)
         else:
-            self._add_all(plan.others, matrix)
+            self._add_all(plan.others, matrix, chapters=decoded is not None)
         with ordinary_priority():
             self._out.start_encoding()
 
@@ -218,7 +218,9 @@ class Muxer:
         packet.time_base, packet.stream = base, self._video
         return decoded
 
-    def _add_all(self, others: OtherStreams, matrix: tuple[int, ...] | None) -> None:
+    def _add_all(
+        self, others: OtherStreams, matrix: tuple[int, ...] | None, *, chapters: bool
+    ) -> None:
         """Add all streams in the input's order, and what belongs to the file as a whole."""
         self._copied = others.open_copy(self._plan.streams)
         for stream in self._plan.streams:
@@ -229,7 +231,11 @@ class Muxer:
         components = av.VideoFormat(self._plan.settings.pix_fmt).components
         opaque = not any(component.is_alpha for component in components)
         others.copy_tags(
-            self._out, self._video, self._plan.nominal_rate, {"alpha_mode"} if opaque else ()
+            self._out,
+            self._video,
+            self._plan.nominal_rate,
+            {"alpha_mode"} if opaque else (),
+            chapters=chapters,
         )
 
     def _add_video(self, matrix: tuple[int, ...] | None) -> av.VideoStream:
