@@ -240,6 +240,6 @@ def test_an_attachment_too_large_for_ffmpeg_is_named(caplog: pytest.LogCaptureFi
         av.logging.log(av.logging.ERROR, "matroska,webm", "Duplicate element\n")
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "in.mkv: an attachment of 257 MB is left out: FFmpeg reads none over 256 MB; mkvtoolnix can "
-        "add it to the output"
+        "in.mkv: an attachment of 257 MB is left out: FFmpeg reads none over 256 MB; mkvtoolnix "
+        "can add it to the output"
     ]
