@@ -246,9 +246,10 @@ class ContainerSink:
             return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
         if self._broken:
             return f"{self.place} holds what was written before"
+        seconds = f"{float(self._kept(muxer)):.3f} s{lost}"
         if direct:
-            return f"{self.name} ends after {float(self._kept(muxer)):.3f} s{lost}" if lost else None
-        return f"{self.place} holds the first {float(self._kept(muxer)):.3f} s{lost}"
+            return f"{self.name} ends after {seconds}" if lost else None
+        return f"{self.place} holds the first {seconds}"
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's, or of the output's own."""

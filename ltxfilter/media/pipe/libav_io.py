@@ -103,6 +103,7 @@ class Writer:
         """Close the stream; PyAV would call a method named close too early."""
         self._stream.close()
 
+
 class SeekableWriter(Writer):
     """The same for a stream whose position can be chosen."""
 
