@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ltxfilter.media")
 
 WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
-PATIENCE = 0.6  # seconds that an early end leaves the encoder to give back what it holds
+PATIENCE = 0.5  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
