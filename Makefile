@@ -30,7 +30,7 @@ PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
+	bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-stops bench-latency bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -132,6 +132,9 @@ bench-mainjob: $(VENV)/.dev
 bench-quality bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
 
+bench-stops: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.stops $(ARGS)
+
 bench-latency: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.latency --clip $(CLIPS)/seek480.mp4 $(ARGS)
 
@@ -139,7 +142,7 @@ bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
 
-bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
+bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, stops, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)
