@@ -174,6 +174,10 @@ class Assembly:
         """Complete what was written as a playable file, if the run did not reach its end."""
         self.partial = self.sink.close() or self.partial
 
+    def abandon_sink(self) -> str | None:
+        """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
+        return self.sink.abandon() or self.partial
+
     def _input(self) -> InputOptions:
         """Return what to read, and how, as far as the output and the latency decide that.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf, lcm
+from threading import RLock
 from time import monotonic
 from typing import Any
 
@@ -134,6 +135,10 @@ class Muxer:
         self._plan = replace(plan, settings=settings)
         self._copied: StreamCopy | None = None
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
+        self._deadline = inf  # in seconds of `monotonic`; the encoder is not waited for any longer
+        self._muxing = RLock()  # held while anything is written to the container
+        self._closed = False
+        self.cut = False  # the deadline came while the encoder was drained
         self._out = open_output(
             target,
             format=plan.muxer,
@@ -153,31 +158,40 @@ class Muxer:
         if self._copied is not None:
             self._copied.start()
 
-    def encode(self, picture: av.VideoFrame | None, patience: float = inf) -> None:
+    def encode(self, picture: av.VideoFrame | None) -> None:
         """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.
 
-        patience: seconds after which no more packets are asked for; see `first_lost`.
+        Past the deadline no more packets are asked for. Once it is closed nothing is muxed.
         """
-        deadline = monotonic() + patience
         if picture is not None and picture.pts is not None:
             self._inside.add(picture.pts)
         for packet in self._video.codec_context.encode_lazy(picture):
-            assert packet.pts is not None
-            self._inside.discard(packet.pts)
-            captioned = self._with_captions(packet)
-            self.copy(self._place(captioned))
-            self._out.mux(captioned)
-            if monotonic() > deadline:
+            with self._muxing:
+                if self._closed:
+                    return
+                assert packet.pts is not None
+                self._inside.discard(packet.pts)
+                captioned = self._with_captions(packet)
+                self.copy(self._place(captioned))
+                self._out.mux(captioned)
+            if monotonic() > self._deadline and self._inside:
+                self.cut = picture is None
                 return
 
+    def hurry(self, patience: float) -> None:
+        """Leave the encoder `patience` more seconds, or what an earlier call has left of them."""
+        self._deadline = min(self._deadline, monotonic() + patience)
+
     @property
-    def first_lost(self) -> int | None:
-        """The tick of the first picture that went in and has not come out."""
-        return min(self._inside, default=None)
+    def held(self) -> Sequence[int]:
+        """The ticks of the pictures that went in and have not come out, ascending."""
+        return sorted(self._inside)
 
     def copy(self, until: Fraction | None) -> None:
         """Mux the copied packets up to `until`, seconds of output; None for all that are left."""
-        if self._copied is not None:
+        with self._muxing:
+            if self._copied is None or self._closed:
+                return
             for packet in self._copied.until(until):
                 try:
                     self._out.mux(packet)
@@ -185,12 +199,19 @@ class Muxer:
                     self._copied.count_damaged()
 
     def close(self) -> None:
-        """Write the trailer."""
-        if self._copied is not None:
-            for packet in self._copied.ends():
-                self._out.mux(packet)
-            self._copied.close()
-        self._out.close()
+        """Write the trailer; calling it again does nothing.
+
+        Another thread may be inside the encoder. What that still gives out is not muxed any more.
+        """
+        with self._muxing:
+            if self._closed:
+                return
+            self._closed = True
+            if self._copied is not None:
+                for packet in self._copied.ends():
+                    self._out.mux(packet)
+                self._copied.close()
+            self._out.close()
 
     def _with_captions(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
         """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
