@@ -28,6 +28,7 @@ from ltxfilter.options import Options
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
+from ltxfilter.pipeline.resident import MemoryWatch, resident_bytes
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
@@ -57,9 +58,11 @@ class Run:
             self._report = Report(options.report, options) if options.report else None
             if self._report is not None:  # first of all: models may take minutes to load
                 opening.callback(self._report.discard)
+            before = resident_bytes()
             self.assembly = opening.enter_context(Assembly(options))
             self._open = opening.pop_all()
         self._lateness = self.assembly.lateness()
+        self._memory = MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
         self.progress = Progress(
             rate=self.assembly.rate,
@@ -109,6 +112,7 @@ class Run:
 
     def _end(self, began: float, error: BaseException | None) -> None:
         """Bring the numbers up to date and complete the report. Raises OutputError."""
+        self._memory.measure()
         self._gather()
         self.progress.elapsed = perf_counter() - began
         if self._report is None:
@@ -132,6 +136,7 @@ class Run:
             first = frame.time if first is None else first
             progress.out_time = frame.time - first
             now = perf_counter()
+            self._memory.look(now)
             if on_progress and now - reported >= REPORT_SECONDS:
                 reported, progress.elapsed = now, now - began
                 self._gather()
@@ -212,6 +217,8 @@ class Run:
         for name, value in asdict(assembly.engine.rolling.counts).items():
             setattr(progress, name, value)
         progress.fallbacks = assembly.runner.fallbacks
+        progress.memory_peak = self._memory.peak
+        progress.memory_exceeded = self._memory.exceeded
         if self._lateness is not None:
             progress.lateness = self._lateness.worst
 

@@ -15,10 +15,19 @@ from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
-from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
+from ltxfilter.media.container.mux import (
+    BUFFER,
+    Muxer,
+    MuxPlan,
+    check_header,
+    muxer_name,
+    nominal_rate,
+)
+from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import PartFile
 from ltxfilter.options import OutputOptions
+from ltxfilter.values import MIB
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,7 +58,8 @@ class ContainerSink:
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
-        self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
+        self.held_bytes = self._bytes_held()
+        self.index_bytes = self.mux_plan.index_bytes
         self._file = file
         self._part = (
             PartFile(options.path, options.overwrite, source.name) if file is None else None
@@ -130,6 +140,18 @@ class ContainerSink:
                 info.sample_aspect,
             )
         return plan
+
+    def _bytes_held(self) -> int:
+        """Return the bytes of the encoder, and of the packets that libav puts in order."""
+        plan = self.mux_plan
+        share = encoder_share(plan.settings, plan.info, plan.nominal_rate)
+        if not share.measured:
+            log.info(
+                "%s: what it holds in memory was never measured; it is counted as %d MB",
+                plan.settings.codec,
+                share.nbytes // MIB,
+            )
+        return share.nbytes + plan.interleaved_bytes + BUFFER
 
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
