@@ -27,7 +27,7 @@ class Held:
 
 
 DECODERS = {  # by FFmpeg's name of the codec
-    "h264": Held(12.5, 2.1),  # beside the pictures that its level lets it keep
+    "h264": Held(13.5, 2.1),  # beside the pictures that its level lets it keep
     "hevc": Held(9, 1.95),  # likewise
     "av1": Held(20, 0.75),
     "vp9": Held(5, 1.4),
@@ -40,7 +40,7 @@ DECODERS = {  # by FFmpeg's name of the codec
     "ffv1": Held(4.5, 1.4),
     "rawvideo": Held(4, 0),
 }
-UNKNOWN = Held(MOST_PICTURES + 12.5, 2.3)  # as much as the largest of them
+UNKNOWN = Held(MOST_PICTURES + 13.5, 2.3)  # as much as the largest of them
 
 
 def held_frames(codec: str, threads: int, level: int | None, size: tuple[int, int]) -> float:

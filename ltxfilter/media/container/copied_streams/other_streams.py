@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
@@ -19,7 +20,7 @@ from ltxfilter.media.container.open_video import Trim
 from ltxfilter.media.pyav_compat import fraction
 from ltxfilter.options import OutputOptions
 
-COPIES = 7  # of an attachment or a cover at a time: two readers, PyAV, the output and its header
+COPIES = 5.5  # of an attachment or a cover at a time, measured with 200 MB of each
 CHAPTER_BYTES = 2500  # of one chapter: in two readers, in Python and in the output
 
 
@@ -57,7 +58,7 @@ class ContainerStreams:
                 whole += len(stream.data)
         others = len(self._container.streams) > 1
         waiting = self.queue.most if self._reopen is None and others else 0
-        return COPIES * whole + CHAPTER_BYTES * len(self._container.chapters()) + waiting
+        return ceil(COPIES * whole) + CHAPTER_BYTES * len(self._container.chapters()) + waiting
 
     @property
     def zero(self) -> Fraction:
