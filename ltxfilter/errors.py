@@ -7,6 +7,7 @@ LtxFilterError
 ├── MemoryLimitError                 1  more memory was in use than --memory allows
 ├── EngineError                      5  drawing failed
 │   └── EngineUnavailableError       5  a package, file or device is missing
+├── ResourceError                    1  the system refuses memory or threads
 └── Interrupted                130/143  a signal asked us to stop
 """
 
@@ -49,6 +50,10 @@ class EngineError(LtxFilterError):
 
 class EngineUnavailableError(EngineError):
     """An engine that cannot run here; the message says what to install or download."""
+
+
+class ResourceError(LtxFilterError):
+    """The system refuses memory or threads; the message says what to lower."""
 
 
 class Interrupted(LtxFilterError):

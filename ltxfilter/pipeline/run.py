@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from fractions import Fraction
 from time import perf_counter
 from typing import Any, Self
 
@@ -29,9 +30,11 @@ from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
 from ltxfilter.pipeline.resident import MemoryWatch, resident_bytes
+from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
+from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
 
@@ -46,11 +49,13 @@ OnProgress = Callable[[Progress], None]
 class Run:
     """One conversion. Open it in a `with` statement and call `go`."""
 
+    @refusals_named()
     def __init__(self, options: Options) -> None:
         """Open both ends and the engine. Raises LtxFilterError.
 
         Only the first frame is decoded by then.
         """
+        check_files(options)
         self.options = options
         self._stop = threading.Event()
         self._signum: int | None = None
@@ -64,6 +69,8 @@ class Run:
         self._lateness = self.assembly.lateness()
         self._memory = MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
+        self._first_time: Fraction | None = None  # seconds: time of the first output frame
+        self._latest_time: Fraction | None = None  # of the latest one
         self.progress = Progress(
             rate=self.assembly.rate,
             duration=self.assembly.duration,
@@ -82,6 +89,7 @@ class Run:
         self._stop.set()
         self.assembly.source.cancel()
 
+    @refusals_named()
     def go(self, on_progress: OnProgress | None = None) -> Progress:
         """Convert everything. Raises LtxFilterError, BrokenPipeError.
 
@@ -126,15 +134,15 @@ class Run:
 
     def _write(self, frames: Iterable[Frame], began: float, on_progress: OnProgress | None) -> None:
         progress, sink, reported = self.progress, self.assembly.sink, began
-        first = None
         for frame in frames:
             self._refuse_damage()
             sink.write(frame)
             if self._lateness is not None:
                 self._lateness.leaving(frame.time)
             _count(progress, frame)
-            first = frame.time if first is None else first
-            progress.out_time = frame.time - first
+            if self._first_time is None:
+                self._first_time = frame.time
+            self._latest_time = frame.time
             now = perf_counter()
             self._memory.look(now)
             if on_progress and now - reported >= REPORT_SECONDS:
@@ -219,6 +227,8 @@ class Run:
         progress.fallbacks = assembly.runner.fallbacks
         progress.memory_peak = self._memory.peak
         progress.memory_exceeded = self._memory.exceeded
+        if self._first_time is not None and self._latest_time is not None:
+            progress.out_time = self._latest_time - self._first_time
         if self._lateness is not None:
             progress.lateness = self._lateness.worst
 

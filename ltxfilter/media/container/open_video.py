@@ -12,6 +12,7 @@ import av.container
 
 from ltxfilter.errors import InputError
 from ltxfilter.media.container.demux import display_name, open_container, video_stream
+from ltxfilter.media.container.oversized import oversized_attachments
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
 from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
@@ -86,7 +87,8 @@ class OpenVideo:
         cls, options: InputOptions, file: Readable | None, format_name: str | None
     ) -> OpenVideo:
         """Open `options.path`, or `file` in its place. Raises InputError, Stopped."""
-        container = _open_for_decoding(options, file, format_name)
+        with oversized_attachments(display_name(options)):
+            container = _open_for_decoding(options, file, format_name)
         try:
             stream = video_stream(container, display_name(options))
             trim = Trim.of(options, container)

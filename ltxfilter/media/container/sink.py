@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from ltxfilter.errors import InputError, LtxFilterError, OutputError
+from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
 from ltxfilter.media.base import Source, StreamPlan
+from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
+from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import (
     BUFFER,
@@ -25,8 +28,9 @@ from ltxfilter.media.container.mux import (
 )
 from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
-from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import OutputOptions
+from ltxfilter.refusals import check_threads, encoder_threads
 from ltxfilter.values import MIB
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.media")
 
+WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
 PATIENCE = 0.3  # seconds that an early end leaves the encoder to give back what it holds
 
 
@@ -60,11 +65,17 @@ class ContainerSink:
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
         self.held_bytes = self._bytes_held()
         self.index_bytes = self.mux_plan.index_bytes
-        self._file = file
-        self._part = (
-            PartFile(options.path, options.overwrite, source.name) if file is None else None
+        settings = self.mux_plan.settings
+        self.output_format = OutputFormat(
+            self.mux_plan.muxer,
+            settings.codec,
+            av.codec.codec.Codec(settings.codec, "w").canonical_name,
+            is_any_name(self.mux_plan.options),
         )
-        self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
+        self._file = file
+        self._part = OutputFile(options.path, options.overwrite) if file is None else None
+        self._captions = self._caption_writer(options, source)
+        self._pictures = Pictures(source.info, settings.pix_fmt, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
@@ -77,6 +88,10 @@ class ContainerSink:
             muxer = self._muxer or self._begin(frame)
             picture = self._pictures.picture(frame)
             self._stamps.stamp(picture, frame.time)
+            if self._captions is not None:
+                assert self.mux_plan.others is not None
+                arrived = self.mux_plan.others.captions.until(frame.time)
+                self._captions.add(self._stamps.ticks, arrived)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
         except (av.FFmpegError, OSError) as error:
@@ -103,6 +118,9 @@ class ContainerSink:
             return None
         with suppress(LtxFilterError, BrokenPipeError):
             self._complete(self._muxer, PATIENCE)
+        if self._part is not None:
+            with suppress(LtxFilterError, BrokenPipeError):
+                self._part.close()
         if self._part is None or self._part.direct:
             return None
         if self._broken:
@@ -120,17 +138,28 @@ class ContainerSink:
     ) -> MuxPlan:
         """Choose encoder and streams, and check that the container takes them.
 
-        given: the format, if one is named. Raises OptionError, OutputError.
+        given: the format, if one is named. Raises OptionError, OutputError, ResourceError.
         """
         info, others = source.info, source.other_streams
         muxer = muxer_name(options, given)
+        if options.codec in WAITING_ENCODERS:
+            check_threads(encoder_threads())
         settings = encoder_settings(options, muxer, info, rate or nominal_rate(info))
         streams: tuple[StreamPlan, ...] = ()
         if others is not None:
             streams = others.plan(options, muxer)
             refuse_lost_audio(streams, self.name)
             others.select(streams)
-        plan = MuxPlan(muxer, options.muxer, settings, info, rate, others, streams)
+        plan = MuxPlan(
+            muxer,
+            options.muxer,
+            settings,
+            info,
+            rate,
+            others,
+            streams,
+            has_device_tags(source.carries),
+        )
         check_header(plan, self.name)
         if plan.loses_aspect:
             log.warning(
@@ -153,13 +182,22 @@ class ContainerSink:
             )
         return share.nbytes + plan.interleaved_bytes + BUFFER
 
+    def _caption_writer(self, options: OutputOptions, source: Source) -> CaptionWriter | None:
+        """Return what writes captions, if the source can have any and the codec can carry them."""
+        if source.other_streams is None or not options.subtitles:
+            return None
+        if not RULES[Kind.CAPTIONS].keeps(self.output_format):
+            return None
+        source.other_streams.captions.wanted = True
+        return CaptionWriter(self.output_format.codec, self.mux_plan.nominal_rate)
+
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
         others = self.mux_plan.others
         start = Fraction(0) if others is None else frame.time - others.zero
         self._stamps.begin(frame.time)
-        target = self._file if self._part is None else f"file:{self._part.part}"
-        self._muxer = Muxer(self.mux_plan, target, frame.origin, start)
+        target = self._file if self._part is None else self._part.for_libav()
+        self._muxer = Muxer(self.mux_plan, target, frame.origin, start, self._captions)
         self._muxer.start_copying()
         return self._muxer
 
@@ -188,7 +226,7 @@ class ContainerSink:
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's."""
         self._broken = True
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, (BrokenPipeError, Stopped)):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
 
@@ -196,8 +234,13 @@ class ContainerSink:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, pix_fmt: str) -> None:
-        """info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name."""
+    def __init__(self, info: VideoInfo, pix_fmt: str, *, strip: bool) -> None:
+        """Begin a stream.
+
+        info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name. strip: whether frames
+        lose the side data that describes one frame, since it is written otherwise.
+        """
+        self._strip = strip
         self._info = info
         self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
@@ -212,7 +255,7 @@ class Pictures:
         elif frame.made is Made.REPEATED:
             picture = self._copier.share(decoded)
         else:
-            picture = decoded
+            picture = self._copier.share(decoded) if self._strip else decoded
         if picture.format.name == self._pix_fmt:
             return picture
         if picture is decoded:
@@ -228,6 +271,11 @@ class EncoderStamps:
         self._clock = clock
         self._first = Fraction(0)  # seconds on the source's clock
         self._ticks = -1  # of the latest frame
+
+    @property
+    def ticks(self) -> int:
+        """Of the latest frame."""
+        return self._ticks
 
     @property
     def latest(self) -> Fraction:

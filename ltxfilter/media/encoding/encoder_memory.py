@@ -50,13 +50,17 @@ class CodedPictures:
     per_pixel: float
     """Samples of all planes for each pixel: 1.5 with 4:2:0, 3 with 4:4:4."""
 
+    alpha: bool = False
+    """True if a plane of them is alpha."""
+
     @classmethod
     def of(cls, info: VideoInfo, pix_fmt: str) -> CodedPictures:
         """Describe pictures of the size of `info` in another pixel format."""
         shapes = plane_shapes(pix_fmt, info.width, info.height)
         samples = sum(shape.width * shape.height for shape in shapes)
         nbytes = 2 if any(shape.depth > 8 for shape in shapes) else 1
-        return cls(info.width, info.height, nbytes, samples / (info.width * info.height))
+        alpha = any(shape.role == "a" for shape in shapes)
+        return cls(info.width, info.height, nbytes, samples / (info.width * info.height), alpha)
 
     def padded(self, grid: int, across: int, down: int) -> int:
         """Return the pixels of one plane rounded up to a grid, with borders.
@@ -163,13 +167,15 @@ def vp9(pictures: CodedPictures, options: Options) -> float:
     bordered = pictures.padded(8, 320, 320) * pictures.per_pixel * pictures.sample_bytes
     ahead = _int(options, "lag-in-frames", 25)
     threads = min(_int(options, "threads") or available_threads(), 64)
-    return (ahead + 15) * bordered + 39 * pictures.nbytes + (4.2 * threads + 2) * MIB
+    held = (ahead + 15) * bordered + 39 * pictures.nbytes + (4.2 * threads + 2) * MIB
+    return 2 * held if pictures.alpha else held  # alpha is coded by a second encoder
 
 
 def vp8(pictures: CodedPictures, options: Options) -> float:
     """Lookahead, references and what one picture is coded with; threads share it."""
     bordered = pictures.padded(16, 64, 64) * pictures.per_pixel
-    return (31.5 + max(_int(options, "lag-in-frames") - 25, 0)) * bordered + 2 * MIB
+    held = (31.5 + max(_int(options, "lag-in-frames") - 25, 0)) * bordered + 2 * MIB
+    return 2 * held if pictures.alpha else held
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from ltxfilter.errors import InputError, OptionError, OutputError
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media import pixfmt
 from ltxfilter.media.base import NOT_ASKED, FrameTimes, Source, SourceCounts, StreamPlan
+from ltxfilter.media.carried.items import Item, OutputFormat
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
 from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
-from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
 from ltxfilter.media.raw.packing import SampleLayout
 from ltxfilter.options import InputOptions, OutputOptions
@@ -42,6 +43,7 @@ class RawSource(ABC):
 
     pipe_format = Y4M
     other_streams = None
+    carries: tuple[Item, ...] = ()
 
     def __init__(
         self, stream: PipeInput, info: VideoInfo, byte_layout: SampleLayout, options: InputOptions
@@ -149,17 +151,19 @@ class RawSink:
         options: OutputOptions,
         source: Source,
         rate: Fraction,
+        kind: str,
         *,
         header: bytes = b"",
         marker: bytes = b"",
         pack: Callable[[Planes], Planes] | None = None,
     ) -> None:
-        """Open the output. rate: frames per second.
+        """Open the output. rate: frames per second. kind: FFmpeg's name of the format.
 
         header: written once. marker: written before each frame. pack: lays out the planes of a
         frame. Raises OutputError, OptionError.
         """
         self.held_bytes = self.index_bytes = 0
+        self.output_format = OutputFormat(kind)
         self.plan = _plan(options, source)
         self._source_name = source.name
         self._rate = rate
@@ -169,11 +173,11 @@ class RawSink:
         self._frames = 0  # written
         self._broken = False  # less is on disk than was written
         self._ended = False
-        self._out: PipeOutput | PartFile
+        self._out: PipeOutput | OutputFile
         if options.path in STDOUT_NAMES:
             self._out = open_stdout()
         else:
-            self._out = PartFile(options.path, options.overwrite, source.name)
+            self._out = OutputFile(options.path, options.overwrite)
         self.name = self._out.name
 
     def write(self, frame: Frame) -> None:
@@ -191,13 +195,13 @@ class RawSink:
         """Give a file its final name. Raises InputError, OutputError."""
         if not self._frames:
             raise InputError(f"{self._source_name}: no video frames")
-        if isinstance(self._out, PartFile):
+        if isinstance(self._out, OutputFile):
             self._out.complete()
         self._ended = True
 
     def close(self) -> str | None:
         """Release everything; return where an unfinished file is and how much it holds."""
-        if self._ended or not isinstance(self._out, PartFile):
+        if self._ended or not isinstance(self._out, OutputFile):
             return None
         self._ended = True
         if not self._frames:

@@ -89,6 +89,20 @@ class PacketFile:
             side.to_packet(packet, move=True)
         return packet
 
+    def first_of(self, index: int) -> bytes | None:
+        """Return the oldest packet of a stream, without taking it. Raises InputError."""
+        place = self._read
+        while self._file is not None and place < self._written:
+            try:
+                self._file.seek(place)
+                size, found, *_ = RECORD.unpack(self._file.read(RECORD.size))
+                if found == index:
+                    return self._file.read(size)
+            except (OSError, struct.error) as error:
+                raise _unusable(error) from error
+            place += RECORD.size + size
+        return None
+
     def close(self) -> None:
         """Delete the file; calling it twice does nothing."""
         if self._file is not None:

@@ -76,6 +76,14 @@ class PacketQueue:
             self._spilled.close()
             self.nbytes = 0
 
+    def first_of(self, index: int) -> bytes | None:
+        """Return the oldest packet of a stream, without taking it; None if there is none."""
+        with self._lock:
+            for packet in self._packets:
+                if packet.stream_index == index:
+                    return bytes(packet)
+            return self._spilled.first_of(index)
+
     def __iter__(self) -> PacketQueue:
         return self
 

@@ -66,8 +66,20 @@ def test_who_wants_what_counts_for_packets_in_the_file_too(streams) -> None:
     queue = PacketQueue(2 * (100 + PACKET_OBJECT))
     for number in range(20):
         queue.put(packet(streams[number % 2], number))
+    assert queue.first_of(0) == bytes([0]) * 100
     queue.want({1})
+    assert queue.first_of(0) is None
     assert [bytes(each)[0] for each in queue] == list(range(1, 20, 2))
+    queue.close()
+
+
+def test_the_first_packet_of_a_stream_is_found_in_the_file(streams) -> None:
+    queue = PacketQueue(100 + PACKET_OBJECT)
+    for number in range(9):
+        queue.put(packet(streams[number > 5], number))
+    assert queue.first_of(1) == bytes([6]) * 100
+    assert queue.first_of(2) is None
+    assert [bytes(each)[0] for each in queue] == list(range(9))
     queue.close()
 
 

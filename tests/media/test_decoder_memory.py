@@ -8,7 +8,7 @@ import pytest
 from support.tools import make_clip
 
 from ltxfilter.media.container import ContainerSource
-from ltxfilter.media.container.decoder_memory import held_frames
+from ltxfilter.media.decoder_memory import held_frames
 from ltxfilter.options import InputOptions
 
 HD = (1920, 1080)
