@@ -6,12 +6,13 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import inf, lcm
+from math import ceil, inf, lcm
 from threading import RLock
 from time import monotonic
 from typing import Any
 
 import av
+import av.codec.codec
 import av.container
 
 from ltxfilter.errors import OutputError
@@ -29,6 +30,13 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+INTERLEAVED = Fraction(1, 2)  # seconds that libav waits for the streams to come in order
+INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400,000 frames
+    **dict.fromkeys(MOV_FAMILY, 160),
+    "matroska": 48, "webm": 48, "nut": 32, "avi": 64, "mpegts": 0, "mpeg": 0, "flv": 0, "ivf": 0,
+    "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
+}  # fmt: skip
+UNKNOWN_INDEX = 160  # bytes likewise, of a muxer that was not measured: the largest
 ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
@@ -95,6 +103,24 @@ class MuxPlan:
                 flags += f"+{ANY_NAME}"
             ours |= {"movflags": flags, "movie_timescale": "90000"}
         return {**ours, **self.muxer_options}
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes that the muxer keeps of each frame, and of the copied packets beside it."""
+        copied = sum(stream.action == "copy" for stream in self.streams)
+        own = INDEX_BYTES.get(self.muxer, UNKNOWN_INDEX)
+        return own * (1 + 2 * copied)
+
+    @property
+    def interleaved_bytes(self) -> int:
+        """Bytes of encoded frames that libav may hold until the copied streams come as far."""
+        if all(stream.action != "copy" for stream in self.streams):
+            return 0
+        kind = av.codec.codec.Codec(self.settings.codec, "w")
+        share = Fraction(1, 8)  # of the bytes before encoding
+        if kind.intra_only:
+            share = Fraction(1, 1) if kind.lossless else Fraction(1, 3)
+        return ceil(INTERLEAVED * self.nominal_rate * share * self.info.frame_bytes)
 
     @property
     def loses_aspect(self) -> bool:
@@ -278,8 +304,9 @@ class Muxer:
 def check_header(plan: MuxPlan, name: str) -> None:
     """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
     buffer = io.BytesIO()
+    small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
-        Muxer(plan, buffer, None)
+        Muxer(replace(plan, streams=small), buffer, None)
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(

@@ -17,12 +17,21 @@ from ltxfilter.media.carried.captions import CaptionWriter
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
 from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
-from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
+from ltxfilter.media.container.mux import (
+    BUFFER,
+    Muxer,
+    MuxPlan,
+    check_header,
+    muxer_name,
+    nominal_rate,
+)
+from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
+from ltxfilter.values import MIB
 
 if TYPE_CHECKING:
     from typing import Self
@@ -54,6 +63,8 @@ class ContainerSink:
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
+        self.held_bytes = self._bytes_held()
+        self.index_bytes = self.mux_plan.index_bytes
         settings = self.mux_plan.settings
         self.output_format = OutputFormat(
             self.mux_plan.muxer,
@@ -61,7 +72,6 @@ class ContainerSink:
             av.codec.codec.Codec(settings.codec, "w").canonical_name,
             is_any_name(self.mux_plan.options),
         )
-        self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
         self._file = file
         self._part = OutputFile(options.path, options.overwrite) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
@@ -193,6 +203,18 @@ class ContainerSink:
                 info.sample_aspect,
             )
         return plan
+
+    def _bytes_held(self) -> int:
+        """Return the bytes of the encoder, and of the packets that libav puts in order."""
+        plan = self.mux_plan
+        share = encoder_share(plan.settings, plan.info, plan.nominal_rate)
+        if not share.measured:
+            log.info(
+                "%s: what it holds in memory was never measured; it is counted as %d MB",
+                plan.settings.codec,
+                share.nbytes // MIB,
+            )
+        return share.nbytes + plan.interleaved_bytes + BUFFER
 
     def _caption_writer(self, options: OutputOptions, source: Source) -> CaptionWriter | None:
         """Return what writes captions, if the source can have any and the codec can carry them."""

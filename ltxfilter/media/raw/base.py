@@ -163,7 +163,7 @@ class RawSink:
         header: written once. marker: written before each frame. pack: lays out the planes of a
         frame. Raises OutputError, OptionError.
         """
-        self.held_bytes = 0
+        self.held_bytes = self.index_bytes = 0
         self.output_format = OutputFormat(kind)
         self.plan = _plan(options, source)
         self._source_name = source.name
