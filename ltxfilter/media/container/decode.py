@@ -14,7 +14,7 @@ from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.open_video import OpenVideo
 from ltxfilter.media.deinterlace import Deinterlacer
-from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
+from ltxfilter.media.pixfmt import MAX_PIXELS, keeps_samples, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
 
@@ -143,6 +143,13 @@ class Shaper:
         decoded = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = (frame.width, frame.height, planar_name(frame.format.name))
+            if not keeps_samples(frame.format.name):
+                log.warning(
+                    "%s: %s is converted to %s, since nothing interpolates or encodes it as it is",
+                    self._name,
+                    frame.format.name,
+                    self._shape[2],
+                )
         spliced = self._previous is not None and decoded != self._previous
         self._previous = decoded
         if spliced and not self._warned:

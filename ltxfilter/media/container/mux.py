@@ -16,7 +16,8 @@ import av.container
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
-from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
+from ltxfilter.media.encoding.defaults import MOV_FAMILY
+from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.side_data import display_matrix_of
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
@@ -204,9 +205,7 @@ class Muxer:
         plan = self._plan
         stream = self._out.add_stream(plan.settings.codec, rate=plan.nominal_rate)
         assert isinstance(stream, av.VideoStream)
-        configure(
-            stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
-        )
+        configure(stream.codec_context, plan.settings, plan.encoder_clock, plan.nominal_rate)
         stream.time_base = plan.clock
         if matrix is not None:
             stream.set_display_matrix(matrix)
@@ -221,7 +220,7 @@ def check_header(plan: MuxPlan, name: str) -> None:
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
-            f"{name}: {plan.muxer} cannot hold {plan.settings.codec} {plan.settings.pix_fmt}"
+            f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error

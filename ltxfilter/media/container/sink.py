@@ -12,10 +12,11 @@ import av
 
 from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
+from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
+from ltxfilter.media.encoding.conversion import PictureConverter
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import OutputOptions
@@ -49,10 +50,10 @@ class ContainerSink:
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
-        self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
+        self.held_bytes = self.mux_plan.settings.held_bytes(self.mux_plan.settings.video)
         self._file = file
         self._part = OutputFile(options.path, options.overwrite) if file is None else None
-        self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
+        self._pictures = Pictures(source.info, self.mux_plan.settings.video)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
@@ -121,14 +122,14 @@ class ContainerSink:
             streams = others.plan(options, muxer)
             refuse_lost_audio(streams, self.name)
             others.select(streams)
-        plan = MuxPlan(muxer, options.muxer, settings, info, rate, others, streams)
+        plan = MuxPlan(muxer, options.muxer, settings, settings.video, rate, others, streams)
         check_header(plan, self.name)
         if plan.loses_aspect:
             log.warning(
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
                 self.name,
                 settings.codec,
-                info.sample_aspect,
+                plan.info.sample_aspect,
             )
         return plan
 
@@ -175,11 +176,11 @@ class ContainerSink:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, pix_fmt: str) -> None:
-        """info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name."""
+    def __init__(self, info: VideoInfo, video: VideoInfo) -> None:
+        """info: the stream's. video: what the encoder is given."""
         self._info = info
-        self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
+        self._converter = PictureConverter(info, video)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -192,11 +193,7 @@ class Pictures:
             picture = self._copier.share(decoded)
         else:
             picture = decoded
-        if picture.format.name == self._pix_fmt:
-            return picture
-        if picture is decoded:
-            picture = self._copier.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self._info.width, self._info.height, self._pix_fmt)
+        return self._converter.convert(picture)
 
 
 class EncoderStamps:

@@ -16,7 +16,7 @@ from av.bitstream import BitStreamFilterContext
 from ltxfilter.media.container.copied_streams.plan import COVER_TYPES, codec_name, lasting_tags
 from ltxfilter.media.container.demux import is_cover, packets_of
 from ltxfilter.media.container.open_video import Trim
-from ltxfilter.media.encoding.settings import MOV_FAMILY
+from ltxfilter.media.encoding.defaults import MOV_FAMILY
 from ltxfilter.media.pyav_compat import fraction, time_base_of
 
 log = logging.getLogger("ltxfilter.media")
