@@ -17,6 +17,7 @@ from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.container.demux import DEMUXERS
+from ltxfilter.media.encoding.encoded_video import tagged
 from ltxfilter.media.format_names import (
     RAW,
     RAW_SUFFIXES,
@@ -82,8 +83,9 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     output = open_stdout()
     if kind != "nut":
         return ContainerSink(options, source, rate, file=Writer(output), format=kind)
-    warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = Writer(AspectWriter(output, source.info.sample_aspect))
+    info = tagged(source.info, options)
+    warn_of_lost_tags("nut", info.color, siting=True, range=True)
+    file = Writer(AspectWriter(output, info.sample_aspect))
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 

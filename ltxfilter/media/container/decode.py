@@ -13,6 +13,7 @@ import av
 from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.open_video import OpenVideo
+from ltxfilter.media.container.untagged_raw import settle_pix_fmt
 from ltxfilter.media.deinterlace import Deinterlacer
 from ltxfilter.media.pixfmt import MAX_PIXELS, keeps_samples, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
@@ -56,6 +57,7 @@ class VideoDecoder:
         """Get ready to decode. counts: where damage is counted. name: for messages."""
         threads = options.threads or min(MAX_THREADS, available_threads())
         self.held_frames = threads + REORDER  # at most
+        self._name = name
         self._context = opened.stream.codec_context
         self._packets = PacketDecoder(opened.stream, threads, counts)
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
@@ -72,8 +74,13 @@ class VideoDecoder:
         return own + PARSED + self._context.thread_count - 1 + reordered
 
     def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
-        """Yield the frames of `packets`; an empty packet, or None, drains the decoder."""
+        """Yield the frames of `packets`; an empty packet, or None, drains the decoder.
+
+        Raises InputError if their pixel format cannot be told.
+        """
         for packet in packets:
+            if packet is not None and not self._context.is_open:
+                settle_pix_fmt(self._context, packet, self._name)
             for decoded in self._packets.decode(packet):
                 for frame in self._deinterlacer.push(decoded):
                     yield self._shaper.shape(frame)

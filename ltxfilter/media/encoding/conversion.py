@@ -104,15 +104,15 @@ def conversion_steps(source: VideoInfo, target: VideoInfo) -> tuple[Step, ...]:
     """
     if source.pix_fmt == target.pix_fmt:
         return ()
-    steps: list[Step] = []
-    if len(source.layout) == 1 and not _same_codes(source, target):
-        source = _with_chroma(source)
-        steps += _gray_step(source)
-        if source.pix_fmt == target.pix_fmt:
-            return tuple(steps)
-    if len(source.layout) == 1 or (len(target.layout) == 1 and _same_codes(source, target)):
-        return (*steps, *_gray_step(target))
-    return (*steps, *_unscaled_white(source), *_scale(source, target), *_scaled_white(target))
+    if len(target.layout) == 1 and len(source.layout) > 1:
+        between = source if _same_codes(source, target) else _with_chroma(target)
+        return (*conversion_steps(source, between), *_luma_alone(target))
+    if len(source.layout) > 1:
+        return (*_unscaled_white(source), *_scale(source, target), *_scaled_white(target))
+    if _same_codes(source, target):
+        return tuple(_gray_copied(target))
+    between = _with_chroma(source)
+    return (*_gray_copied(between), *conversion_steps(between, target))
 
 
 def _same_codes(source: VideoInfo, target: VideoInfo) -> bool:
@@ -126,17 +126,25 @@ def _with_chroma(gray: VideoInfo) -> VideoInfo:
     return replace(gray, pix_fmt=name, layout=plane_shapes(name, gray.width, gray.height))
 
 
-def _gray_step(target: VideoInfo) -> list[Step]:
-    """Return the filters that copy luma into another format and leave its codes as they are.
+def _gray_copied(target: VideoInfo) -> list[Step]:
+    """Return the filters that copy gray into another format and leave its codes as they are.
 
     swscale takes gray for full range whatever its tag says, so both sides are called that.
     """
-    code_range = "pc" if target.color.full_range else "tv"
     return [
         ("scale", {"in_range": "pc", "out_range": "pc", "flags": FLAGS}),
         ("format", {"pix_fmts": target.pix_fmt}),
-        ("setparams", {"range": code_range}),
+        _range_tag(target),
     ]
+
+
+def _luma_alone(target: VideoInfo) -> list[Step]:
+    """Return the filters that leave nothing but luma; swscale would change it by its chroma."""
+    return [("extractplanes", {"planes": "y"}), _range_tag(target)]
+
+
+def _range_tag(target: VideoInfo) -> Step:
+    return "setparams", {"range": "pc" if target.color.full_range else "tv"}
 
 
 def _scale(source: VideoInfo, target: VideoInfo) -> list[Step]:
