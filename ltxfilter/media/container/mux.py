@@ -27,6 +27,7 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
 
@@ -183,6 +184,8 @@ class Muxer:
         clock, base = self._plan.encoder_clock, self._plan.clock
         assert packet.pts is not None
         dts = packet.pts if packet.dts is None else packet.dts
+        if not 0 <= (packet.pts - dts) * clock <= LONGEST_REORDER:
+            dts = packet.pts  # libx265 makes up any number for clips of one or two frames
         shown, decoded = self.start + packet.pts * clock, self.start + dts * clock
         duration = clock if self._plan.rate else (packet.duration or 0) * clock
         packet.pts, packet.dts = round(shown / base), round(decoded / base)

@@ -18,8 +18,8 @@ from ltxfilter.media.pixfmt import planar_name, plane_shapes
 log = logging.getLogger("ltxfilter.media")
 
 UNNAMED = "RGB\x0f"  # NUT's tag of rgb555le
-# (format, its low bits that are zero); the first that fits is taken. p010le comes out of hardware so
-# often that it is believed without them, too: swscale fills them.
+# (format, its low bits that are zero); the first that fits is taken. p010le comes out of hardware
+# so often that it is believed without them, too: swscale fills them.
 CANDIDATES = (("p010le", 6), ("p012le", 4), ("p210le", 6), ("p410le", 6), ("p010le", 0))
 
 

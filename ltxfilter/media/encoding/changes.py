@@ -51,7 +51,7 @@ def say_changes(
     if converted and loses_alpha(info, video.pix_fmt):
         said.append("without its alpha")
     if padded:
-        said.append(_repeated(info))
+        said.append(_repeated(info, video))
     name = "standard output" if options.path in STDOUT_NAMES else options.path
     if not converted:
         route = _size_kept(encoder, video)
@@ -71,8 +71,9 @@ def _becomes(info: VideoInfo, video: VideoInfo, *, padded: bool, converted: bool
     return f"{' '.join(old)} is converted to {' '.join(new)}"
 
 
-def _repeated(info: VideoInfo) -> str:
-    edges = [name for name, odd in (("column", info.width % 2), ("row", info.height % 2)) if odd]
+def _repeated(info: VideoInfo, video: VideoInfo) -> str:
+    wider, higher = video.width > info.width, video.height > info.height
+    edges = [name for name, more in (("column", wider), ("row", higher)) if more]
     return f"with the last {' and '.join(edges)} repeated"
 
 

@@ -11,6 +11,9 @@ from ltxfilter.media.pixfmt import planar_name, plane_shapes
 
 H265_MUXERS = {"mp4", "mov", "matroska", "mpegts"}
 MOV_FAMILY = {"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v"}
+MPEGTS_CODECS = {  # what has a stream type in MPEG-TS, or an identifier that FFmpeg reads again
+    "mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "vc1", "cavs", "dirac", "jpeg2000",
+}  # fmt: skip
 PLAYED = {*MOV_FAMILY, "webm"}  # containers that phones, browsers and televisions play
 QUALITY = {  # encoder -> options where the user asked for no rate and no quality
     "libx264": {"crf": "18", "preset": "medium"},

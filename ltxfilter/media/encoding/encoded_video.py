@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -65,14 +65,16 @@ def encoded_video(info: VideoInfo, pix_fmt: str, options: OutputOptions) -> Vide
     return tagged(replace(video, color=color), options)
 
 
-def even_sized(video: VideoInfo, options: OutputOptions | None = None) -> VideoInfo:
-    """Return `video` with one more column, row or both where its size is odd.
-
-    options: whose -aspect holds for the new size.
-    """
-    width, height = video.width + video.width % 2, video.height + video.height % 2
-    padded = _in_format(replace(video, width=width, height=height), video.pix_fmt)
-    return padded if options is None else tagged(padded, options)
+def padded_sizes(video: VideoInfo) -> Iterator[VideoInfo]:
+    """Yield `video` as it is, with whole chroma samples, and with even sides; no size twice."""
+    yield video
+    odd = video.width % 2, video.height % 2
+    halved = [any(shifts) for shifts in zip(*map(_shifts, video.layout), strict=True)]
+    whole = odd[0] and halved[0], odd[1] and halved[1]
+    for columns, rows in dict.fromkeys((whole, odd)):
+        if columns or rows:
+            larger = replace(video, width=video.width + columns, height=video.height + rows)
+            yield _in_format(larger, video.pix_fmt)
 
 
 def _in_format(info: VideoInfo, pix_fmt: str) -> VideoInfo:
@@ -84,8 +86,12 @@ def _in_format(info: VideoInfo, pix_fmt: str) -> VideoInfo:
     return replace(info, pix_fmt=pix_fmt, layout=layout)
 
 
+def _shifts(shape: PlaneShape) -> tuple[int, int]:
+    return shape.shift_x, shape.shift_y
+
+
 def _is_420(layout: Sequence[PlaneShape]) -> bool:
-    return any((shape.shift_x, shape.shift_y) == (1, 1) for shape in layout)
+    return (1, 1) in map(_shifts, layout)
 
 
 def _overridden(color: ColorInfo, given: Mapping[str, str]) -> ColorInfo:

@@ -15,8 +15,13 @@ import av.logging
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding.changes import say_changes
-from ltxfilter.media.encoding.defaults import MOV_FAMILY, default_codec, default_options
-from ltxfilter.media.encoding.encoded_video import encoded_video, even_sized, tagged
+from ltxfilter.media.encoding.defaults import (
+    MOV_FAMILY,
+    MPEGTS_CODECS,
+    default_codec,
+    default_options,
+)
+from ltxfilter.media.encoding.encoded_video import encoded_video, padded_sizes, tagged
 from ltxfilter.media.encoding.library_logs import quiet_svt, x265_log_level
 from ltxfilter.media.encoding.pixel_formats import Encoder, choose_pix_fmt, playable_pix_fmt
 from ltxfilter.media.encoding.side_data import encoder_params
@@ -101,9 +106,7 @@ def encoder_settings(
     if options.codec is None and options.pix_fmt is None:
         playable = playable_pix_fmt(encoder, muxer, info)
     pix_fmt = playable or choose_pix_fmt(encoder, info, options.pix_fmt)
-    video = encoded_video(info, pix_fmt, options)
-    if not _takes_size(encoder, video):
-        video = even_sized(video, options)
+    video = tagged(_padded(encoder, encoded_video(info, pix_fmt, options)), options)
     settings = EncoderSettings(
         encoder.name,
         video,
@@ -129,20 +132,31 @@ def _encoder(name: str, muxer: str, options: OutputOptions) -> Encoder:
         raise OptionError(f"-c:v {name}: FFmpeg has no such encoder here") from None
     if encoder.type != "video":
         raise OptionError(f"-c:v {name}: is not a video encoder")
-    try:
-        open_output(io.BytesIO(), format=muxer).add_stream(encoder.name)
-    except ValueError:
+    if not _holds(muxer, encoder):
         raise OutputError(
             f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
             "-c:v or another container such as .mkv"
-        ) from None
+        )
     return encoder
 
 
-def _takes_size(encoder: Encoder, video: VideoInfo) -> bool:
-    """Return False if `encoder` takes the frames of `video` only with even sides."""
-    sides = video.width % 2 or video.height % 2
-    return not sides or _opens(encoder, video) or not _opens(encoder, even_sized(video))
+def _holds(muxer: str, encoder: Encoder) -> bool:
+    """Return True if a container holds what `encoder` makes, so that it can be read again."""
+    if muxer == "mpegts" and encoder.canonical_name not in MPEGTS_CODECS:
+        return False  # FFmpeg writes anything into it, as private data
+    try:
+        open_output(io.BytesIO(), format=muxer).add_stream(encoder.name)
+    except ValueError:
+        return False
+    return True
+
+
+def _padded(encoder: Encoder, video: VideoInfo) -> VideoInfo:
+    """Return `video`, with a column or a row more where `encoder` takes no odd size."""
+    sizes = list(padded_sizes(video))
+    if len(sizes) == 1:
+        return video
+    return next((padded for padded in sizes if _opens(encoder, padded)), video)
 
 
 def _opens(encoder: Encoder, video: VideoInfo) -> bool:

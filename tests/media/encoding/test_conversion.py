@@ -14,7 +14,7 @@ from support.pictures import plane
 from ltxfilter.frame import ColorInfo, Planes, VideoInfo
 from ltxfilter.media.avframe import from_planes, view
 from ltxfilter.media.encoding.conversion import PictureConverter
-from ltxfilter.media.encoding.encoded_video import encoded_video, even_sized
+from ltxfilter.media.encoding.encoded_video import encoded_video, padded_sizes
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import OutputOptions
 
@@ -156,7 +156,7 @@ def test_yuv_becomes_rgb_and_comes_back() -> None:
 )
 def test_odd_sizes_get_a_repeated_column_and_row(pix_fmt: str, size: tuple[int, int]) -> None:
     info, planes = stream(pix_fmt, size)
-    video = even_sized(info)
+    video = list(padded_sizes(info))[-1]
     assert (video.width, video.height) == (size[0] + size[0] % 2, size[1] + size[1] % 2)
     _, made = converted(info, planes, video)
     for found, given in zip(made, planes, strict=True):
@@ -178,7 +178,7 @@ def test_side_data_and_time_stay(tmp_path: Path) -> None:
     before, pts = side_data_names(picture), picture.pts
     shapes = plane_shapes("yuv444p10le", 65, 47)
     info = VideoInfo(65, 47, "yuv444p10le", shapes, F(25))
-    video = even_sized(encoded_video(info, "yuv420p10le", OutputOptions()))
+    video = list(padded_sizes(encoded_video(info, "yuv420p10le", OutputOptions())))[-1]
     made = PictureConverter(info, video).convert(picture)
     assert (made.width, made.height, made.format.name) == (66, 48, "yuv420p10le")
     assert "MASTERING_DISPLAY_METADATA" in before
