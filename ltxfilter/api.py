@@ -54,6 +54,7 @@ def convert(  # long, since it names every option with its type
     input_pix_fmt: str | None = None,
     hwaccel: str | None = None,
     deinterlace: str = "auto",
+    autorotate: bool | None = None,
     decoder_threads: int | None = None,
     speed: Number | str = 1,
     cuts: bool = True,
@@ -92,6 +93,8 @@ def convert(  # long, since it names every option with its type
         size, input_pix_fmt: Width and height in pixels, and pixel format, of headerless video.
         hwaccel: FFmpeg's name of a hardware decoder.
         deinterlace: "auto" (as the stream says), "on" or "off".
+        autorotate: Whether pictures are turned as the input says; None turns them where the output
+            cannot say how they lie.
         decoder_threads: Threads to decode with, 1 to 1024; None chooses.
         speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
         cuts: Whether scene cuts are looked for, so that nothing is interpolated across them.
@@ -134,6 +137,7 @@ def convert(  # long, since it names every option with its type
             end=_as_given(end),
             hwaccel=hwaccel,
             deinterlace=deinterlace,
+            autorotate=autorotate,
             threads=decoder_threads,
         ),
         output=OutputOptions(
@@ -254,10 +258,12 @@ class Interpolator:
     def push(self, frame: Any) -> None:
         """Take the next source frame, or None at the end of the stream.
 
-        Raises InputError for a frame unlike the first one or out of order, EOFError after None.
+        The frame's samples are not copied: leave them alone until its output frames came back.
+        Raises InputError for a frame unlike the first one or out of order, EOFError after None and
+        after `close`.
         """
         if self._ended:
-            raise EOFError("the end of the stream was pushed already")
+            raise EOFError("the stream has ended; begin another Interpolator")
         if frame is None:
             self._ended = True
             if self._path is not None:
@@ -292,6 +298,7 @@ class Interpolator:
 
     def close(self) -> None:
         """Release the engine; calling it twice does nothing."""
+        self._ended = True
         if self._path is not None:
             self._path.close()
 
@@ -329,9 +336,10 @@ def interpolate(
 
     Args:
         frames: NumPy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
-            1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1. Source pictures come back
-            as the very objects that were given; the others are new ones of the same kind, tensors
-            on the same device.
+            1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1, where NaN counts as 0.
+            Source pictures come back as the very objects that were given, or as copies if they
+            were written into meanwhile, as where one buffer serves every picture. The others are
+            new ones of the same kind, tensors on the same device.
         fps_in: Frames per second of `frames`.
         fps_out: Frames per second to yield, as `fps` of `convert`, without "source".
         engine, cuts, repeats, models: As for `convert`.
@@ -339,8 +347,15 @@ def interpolate(
 
     Raises:
         OptionError: An option cannot be used; at once, before a picture is taken.
-        LtxFilterError: Something else is wrong; while iterating.
+        LtxFilterError: Something else is wrong; while iterating. What `frames` itself raises is
+            passed on.
     """
+    try:
+        pictures = iter(frames)
+    except TypeError:
+        raise OptionError(
+            f"frames: {type(frames).__name__} is not iterable; give pictures"
+        ) from None
     rate_in = rate_of(fps_in)
     options = Options(
         fps=_as_given(fps_out),
@@ -354,15 +369,15 @@ def interpolate(
     rate_out = output_rate(options.fps, rate_in)
     if rate_out is None:
         raise OptionError('fps_out="source" needs frames with times; use "2x"')
-    return _interpolated(frames, rate_in, rate_out, options)
+    return _interpolated(pictures, rate_in, rate_out, options)
 
 
 def _interpolated(
-    frames: Iterable[Any], rate_in: Fraction, rate_out: Fraction, options: Options
+    pictures: Iterator[Any], rate_in: Fraction, rate_out: Fraction, options: Options
 ) -> Iterator[Any]:
     kind, path, info = ArrayPictures(), None, None
     try:
-        for number, picture in enumerate(frames):
+        for number, picture in enumerate(pictures):
             if path is None or info is None:
                 info = kind.info(picture, rate_in)
                 path = FramePath(info, rate_out, options)

@@ -6,6 +6,7 @@ LtxFilterError
 ├── OutputError                      4  cannot encode, mux or write
 ├── EngineError                      5  drawing failed
 │   └── EngineUnavailableError       5  a package, file or device is missing
+├── ResourceError                    1  the system refuses memory or threads
 └── Interrupted                130/143  a signal asked us to stop
 """
 
@@ -44,6 +45,10 @@ class EngineError(LtxFilterError):
 
 class EngineUnavailableError(EngineError):
     """An engine that cannot run here; the message says what to install or download."""
+
+
+class ResourceError(LtxFilterError):
+    """The system refuses memory or threads; the message says what to lower."""
 
 
 class Interrupted(LtxFilterError):

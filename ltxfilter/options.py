@@ -100,6 +100,7 @@ class InputOptions:
     end: Fraction | None = None  # -to, seconds
     hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
     deinterlace: str = "auto"  # auto, on or off
+    autorotate: bool | None = None  # turn pictures; None: where the output cannot say how they lie
     threads: int | None = None  # decoder threads; None lets us choose
 
     def __post_init__(self) -> None:
@@ -118,6 +119,7 @@ class InputOptions:
                 "end": optional(seconds_of),
                 "hwaccel": optional(text_of),
                 "deinterlace": choice_of("auto", "on", "off"),
+                "autorotate": optional(switch_of),
                 "threads": optional(threads_of),
             },
         )

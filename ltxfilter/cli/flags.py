@@ -62,6 +62,19 @@ INPUT_FLAGS = (
         "Deinterlace: auto (default, as the stream says), on or off.",
         Side.INPUT,
     ),
+    Flag(
+        "autorotate",
+        "",
+        "Turn pictures as the input says. Default: where the output cannot say how they lie.",
+        Side.INPUT,
+    ),
+    Flag(
+        "noautorotate",
+        "",
+        "Never turn pictures.",
+        Side.INPUT,
+        group="autorotate",
+    ),
 )
 
 EITHER_FLAGS = (

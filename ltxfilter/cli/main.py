@@ -20,6 +20,7 @@ from ltxfilter.cli.probe import probe_command
 from ltxfilter.cli.progress_file import ProgressFile
 from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
 from ltxfilter.errors import Interrupted, LtxFilterError
+from ltxfilter.refusals import refusal_of
 from ltxfilter.values import LEVELS
 
 if TYPE_CHECKING:
@@ -166,13 +167,18 @@ def run(argv: Sequence[str]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return 130
-    except (LtxFilterError, click.ClickException) as error:
-        return _fail(str(error), error.exit_code)
     except Exception as error:
-        if any(level in argv for level in ("debug", "trace", "48", "56")):
-            traceback.print_exc()
-        problem = f"{type(error).__name__}: {error}".rstrip(": ")
-        return _fail(f"{problem}; run with -v debug for the traceback", 1)
+        return _report(refusal_of(error) or error, argv)
+
+
+def _report(error: Exception, argv: Sequence[str]) -> int:
+    """Print what went wrong; return its exit code."""
+    if isinstance(error, (LtxFilterError, click.ClickException)):
+        return _fail(str(error), error.exit_code)
+    if any(level in argv for level in ("debug", "trace", "48", "56")):
+        traceback.print_exception(error)
+    problem = f"{type(error).__name__}: {error}".rstrip(": ")
+    return _fail(f"{problem}; run with -v debug for the traceback", 1)
 
 
 def _open_standard_descriptors() -> None:

@@ -228,6 +228,7 @@ def _input(given: Given) -> InputOptions:
         end=_time(text, "to"),
         hwaccel=text.get("hwaccel"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
+        autorotate=text["autorotate"] == "autorotate" if "autorotate" in text else None,
         threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
     )
 

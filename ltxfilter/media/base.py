@@ -66,7 +66,7 @@ Rules of the other streams:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,6 +79,8 @@ if TYPE_CHECKING:
     import av
     import av.container
 
+    from ltxfilter.media.carried.captions import CaptionQueue
+    from ltxfilter.media.carried.items import Item, OutputFormat
     from ltxfilter.options import OutputOptions
 
 UNSTATED_RATE = Fraction(25)  # frames per second that FFmpeg assumes where a stream states none
@@ -119,6 +121,9 @@ class StreamPlan:
     reason: str = ""
     """Why it is dropped; empty for the other actions."""
 
+    way: str = ""
+    """Where it could go instead, for audio: ".avi or .nut"."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameTimes:
@@ -149,6 +154,10 @@ class StreamCopy(Protocol):
         """Yield the packets up to `time`, seconds of output, ready to be muxed; None: all."""
         ...
 
+    def ends(self) -> Iterator[av.Packet[Any]]:
+        """Yield what ends the streams, once all their packets are muxed."""
+        ...
+
     def count_damaged(self) -> None:
         """Note that the muxer refused a packet because it is damaged."""
         ...
@@ -160,6 +169,9 @@ class StreamCopy(Protocol):
 
 class OtherStreams(Protocol):
     """Everything that a container carries beside its video, for the sink that copies it."""
+
+    captions: CaptionQueue
+    """The captions of the frames; a sink that writes them says so with `wanted`."""
 
     @property
     def zero(self) -> Fraction:
@@ -186,8 +198,17 @@ class OtherStreams(Protocol):
         """Return True if a stream that `plan` copies is a cover picture."""
         ...
 
-    def copy_tags(self, output: av.container.OutputContainer, video: av.VideoStream) -> None:
-        """Give `output` the tags and chapters of the file, and `video` those of its stream."""
+    def copy_tags(
+        self,
+        output: av.container.OutputContainer,
+        video: av.VideoStream,
+        rate: Fraction,
+        dropped: Collection[str] = (),
+    ) -> None:
+        """Give `output` the tags and chapters of the file, and `video` those of its stream.
+
+        rate: frames per second of the output, about. dropped: names of tags that hold no more.
+        """
         ...
 
     def open_copy(self, plan: Sequence[StreamPlan]) -> StreamCopy:
@@ -206,6 +227,9 @@ class Source(Protocol):
 
     counts: SourceCounts
     """Kept up to date while `frames` is iterated."""
+
+    carries: tuple[Item, ...]
+    """What it carries beside samples and other streams; see `carried/`."""
 
     @property
     def other_streams(self) -> OtherStreams | None:
@@ -274,6 +298,9 @@ class Sink(Protocol):
 
     plan: tuple[StreamPlan, ...]
     """What becomes of each stream of the input, in the input's order."""
+
+    output_format: OutputFormat
+    """What decides which of a source's items it keeps."""
 
     @property
     def held_bytes(self) -> int:

@@ -15,7 +15,7 @@ from typing import Self
 
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import Sink, Source
-from ltxfilter.media.opening import open_sink, open_source
+from ltxfilter.media.opening import open_sink, open_source, says_rotation
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
 from ltxfilter.pipeline.memory import Budget, Job, divide
@@ -175,8 +175,13 @@ class Assembly:
         self.partial = self.sink.close() or self.partial
 
     def _input(self) -> InputOptions:
-        """Return what to read; each further decoder thread delays live video by one frame."""
+        """Return what to read, and how, as far as the output and the latency decide that.
+
+        Each further decoder thread delays live video by one frame.
+        """
         given = self.options.input
+        if given.autorotate is None:
+            given = replace(given, autorotate=not says_rotation(self.options.output))
         if self.options.max_latency is None:
             return given
         return replace(given, threads=given.threads or 1)

@@ -33,6 +33,7 @@ from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
+from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
 
@@ -47,6 +48,7 @@ OnProgress = Callable[[Progress], None]
 class Run:
     """One conversion. Open it in a `with` statement and call `go`."""
 
+    @refusals_named()
     def __init__(self, options: Options) -> None:
         """Open both ends and the engine. Raises LtxFilterError.
 
@@ -84,6 +86,7 @@ class Run:
         self._stop.set()
         self.assembly.source.cancel()
 
+    @refusals_named()
     def go(self, on_progress: OnProgress | None = None) -> Progress:
         """Convert everything. Raises LtxFilterError, BrokenPipeError.
 

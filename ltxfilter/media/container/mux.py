@@ -16,9 +16,11 @@ import av.container
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
-from ltxfilter.media.encoding.defaults import MOV_FAMILY
+from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import MOV_FAMILY
+from ltxfilter.media.carried.tags import ANY_NAME
+from ltxfilter.media.carried.turning import display_matrix_of
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
-from ltxfilter.media.encoding.side_data import display_matrix_of
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
@@ -28,6 +30,7 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
 LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
+ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
 
@@ -55,6 +58,9 @@ class MuxPlan:
 
     streams: tuple[StreamPlan, ...]
     """What becomes of each stream of the input; empty if that carries video only."""
+
+    device_tags: bool = False
+    """True if there are tags of a camera, which the MOV family keeps only if it is told to."""
 
     @property
     def nominal_rate(self) -> Fraction:
@@ -85,7 +91,10 @@ class MuxPlan:
         has_cover = self.others is not None and self.others.has_cover(self.streams)
         if self.muxer in MOV_FAMILY and not has_cover:  # fragments would keep a cover's track
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
-            ours |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+            flags = "hybrid_fragmented+delay_moov"
+            if self.device_tags:
+                flags += f"+{ANY_NAME}"
+            ours |= {"movflags": flags, "movie_timescale": "90000"}
         return {**ours, **self.muxer_options}
 
     @property
@@ -113,12 +122,15 @@ class Muxer:
         target: Any,
         decoded: av.VideoFrame | None,
         start: Fraction = Fraction(0),
+        captions: CaptionWriter | None = None,
     ) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
-        into the header. start: seconds of output at which the encoder's tick 0 is shown.
+        into the header. start: seconds of output at which the encoder's tick 0 is shown. captions:
+        puts captions into encoded packets.
         """
+        self._captions = captions
         self.start = start
         settings = plan.settings if decoded is None else plan.settings.with_hdr(decoded)
         self._plan = replace(plan, settings=settings)
@@ -154,8 +166,9 @@ class Muxer:
         for packet in self._video.codec_context.encode_lazy(picture):
             assert packet.pts is not None
             self._inside.discard(packet.pts)
-            self.copy(self._place(packet))
-            self._out.mux(packet)
+            captioned = self._with_captions(packet)
+            self.copy(self._place(captioned))
+            self._out.mux(captioned)
             if monotonic() > deadline:
                 return
 
@@ -176,8 +189,24 @@ class Muxer:
     def close(self) -> None:
         """Write the trailer."""
         if self._copied is not None:
+            for packet in self._copied.ends():
+                self._out.mux(packet)
             self._copied.close()
         self._out.close()
+
+    def _with_captions(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
+        """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
+        if self._captions is None:
+            return packet
+        data = self._captions.into(packet.pts, bytes(packet))
+        if data is None:
+            return packet
+        made: av.Packet[Any] = av.Packet(data)
+        made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
+        made.is_keyframe = packet.is_keyframe
+        for entry in packet.iter_sidedata():
+            made.set_sidedata(entry)
+        return made
 
     def _place(self, packet: av.Packet[av.VideoStream]) -> Fraction:
         """Put an encoded packet onto the output's clock; return when it is decoded, in seconds."""
@@ -201,7 +230,11 @@ class Muxer:
                 self._video = self._add_video(matrix)
             else:
                 self._copied.add(self._out, stream.index)
-        others.copy_tags(self._out, self._video)
+        components = av.VideoFormat(self._plan.settings.pix_fmt).components
+        opaque = not any(component.is_alpha for component in components)
+        others.copy_tags(
+            self._out, self._video, self._plan.nominal_rate, {"alpha_mode"} if opaque else ()
+        )
 
     def _add_video(self, matrix: tuple[int, ...] | None) -> av.VideoStream:
         """Add the encoded stream. matrix: how to turn or flip it for display, if at all."""
@@ -210,6 +243,8 @@ class Muxer:
         assert isinstance(stream, av.VideoStream)
         configure(stream.codec_context, plan.settings, plan.encoder_clock, plan.nominal_rate)
         stream.time_base = plan.clock
+        if plan.settings.codec in ALPHA_ENCODERS and plan.settings.pix_fmt.startswith("yuva"):
+            stream.metadata["alpha_mode"] = "1"  # players look for alpha only where that is said
         if matrix is not None:
             stream.set_display_matrix(matrix)
         return stream

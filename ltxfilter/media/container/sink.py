@@ -14,18 +14,23 @@ from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
+from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
+from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
 from ltxfilter.media.encoding.conversion import PictureConverter
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import OutputOptions
+from ltxfilter.refusals import check_threads, encoder_threads
 
 if TYPE_CHECKING:
     from typing import Self
 
 log = logging.getLogger("ltxfilter.media")
 
+WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
 PATIENCE = 0.3  # seconds that an early end leaves the encoder to give back what it holds
 
 
@@ -50,10 +55,18 @@ class ContainerSink:
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
-        self.held_bytes = self.mux_plan.settings.held_bytes(self.mux_plan.settings.video)
+        settings = self.mux_plan.settings
+        self.output_format = OutputFormat(
+            self.mux_plan.muxer,
+            settings.codec,
+            av.codec.codec.Codec(settings.codec, "w").canonical_name,
+            is_any_name(self.mux_plan.options),
+        )
+        self.held_bytes = settings.held_bytes(settings.video)
         self._file = file
         self._part = OutputFile(options.path, options.overwrite) if file is None else None
-        self._pictures = Pictures(source.info, self.mux_plan.settings.video)
+        self._captions = self._caption_writer(options, source)
+        self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
@@ -66,6 +79,10 @@ class ContainerSink:
             muxer = self._muxer or self._begin(frame)
             picture = self._pictures.picture(frame)
             self._stamps.stamp(picture, frame.time)
+            if self._captions is not None:
+                assert self.mux_plan.others is not None
+                arrived = self.mux_plan.others.captions.until(frame.time)
+                self._captions.add(self._stamps.ticks, arrived)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
         except (av.FFmpegError, OSError) as error:
@@ -112,17 +129,28 @@ class ContainerSink:
     ) -> MuxPlan:
         """Choose encoder and streams, and check that the container takes them.
 
-        given: the format, if one is named. Raises OptionError, OutputError.
+        given: the format, if one is named. Raises OptionError, OutputError, ResourceError.
         """
         info, others = source.info, source.other_streams
         muxer = muxer_name(options, given)
+        if options.codec in WAITING_ENCODERS:
+            check_threads(encoder_threads())
         settings = encoder_settings(options, muxer, info, rate or nominal_rate(info))
         streams: tuple[StreamPlan, ...] = ()
         if others is not None:
             streams = others.plan(options, muxer)
             refuse_lost_audio(streams, self.name)
             others.select(streams)
-        plan = MuxPlan(muxer, options.muxer, settings, settings.video, rate, others, streams)
+        plan = MuxPlan(
+            muxer,
+            options.muxer,
+            settings,
+            settings.video,
+            rate,
+            others,
+            streams,
+            has_device_tags(source.carries),
+        )
         check_header(plan, self.name)
         if plan.loses_aspect:
             log.warning(
@@ -133,13 +161,22 @@ class ContainerSink:
             )
         return plan
 
+    def _caption_writer(self, options: OutputOptions, source: Source) -> CaptionWriter | None:
+        """Return what writes captions, if the source can have any and the codec can carry them."""
+        if source.other_streams is None or not options.subtitles:
+            return None
+        if not RULES[Kind.CAPTIONS].keeps(self.output_format):
+            return None
+        source.other_streams.captions.wanted = True
+        return CaptionWriter(self.output_format.codec, self.mux_plan.nominal_rate)
+
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
         others = self.mux_plan.others
         start = Fraction(0) if others is None else frame.time - others.zero
         self._stamps.begin(frame.time)
         target = self._file if self._part is None else self._part.for_libav()
-        self._muxer = Muxer(self.mux_plan, target, frame.origin, start)
+        self._muxer = Muxer(self.mux_plan, target, frame.origin, start, self._captions)
         self._muxer.start_copying()
         return self._muxer
 
@@ -176,8 +213,13 @@ class ContainerSink:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, video: VideoInfo) -> None:
-        """info: the stream's. video: what the encoder is given."""
+    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
+        """Begin a stream.
+
+        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
+        data that describes one frame, since it is written otherwise.
+        """
+        self._strip = strip
         self._info = info
         self._copier = FrameCopier()
         self._converter = PictureConverter(info, video)
@@ -192,7 +234,7 @@ class Pictures:
         elif frame.made is Made.REPEATED:
             picture = self._copier.share(decoded)
         else:
-            picture = decoded
+            picture = self._copier.share(decoded) if self._strip else decoded
         return self._converter.convert(picture)
 
 
@@ -204,6 +246,11 @@ class EncoderStamps:
         self._clock = clock
         self._first = Fraction(0)  # seconds on the source's clock
         self._ticks = -1  # of the latest frame
+
+    @property
+    def ticks(self) -> int:
+        """Of the latest frame."""
+        return self._ticks
 
     @property
     def latest(self) -> Fraction:

@@ -13,6 +13,11 @@ from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.avframe import color_of, view
 from ltxfilter.media.base import FrameTimes, SourceCounts
+from ltxfilter.media.carried.captions import CAPTION_CODECS
+from ltxfilter.media.carried.frame_items import DOVI_PROFILE_5, CaptionReader, is_dovi_profile_5
+from ltxfilter.media.carried.items import RULES, Kind
+from ltxfilter.media.carried.source_items import source_items
+from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.copied_streams.other_streams import ContainerStreams
 from ltxfilter.media.container.decode import DecodedFrame, TimedFrame, VideoDecoder, ascending
 from ltxfilter.media.container.demux import (
@@ -73,7 +78,12 @@ class ContainerSource:
             if first is None:
                 raise InputError(f"{self.name}: no video frames")
             self._frames = chain([first], self._frames)
-            self.info = _video_info(first, self._open, timing)
+            self.info = _video_info(first, self._open, timing, self._decoder.turner)
+            self.carries = source_items(first.picture, self._open.container, self._open.stream)
+            codec = self._open.stream.codec_context.codec.canonical_name
+            self._captions = CaptionReader() if codec in CAPTION_CODECS else None
+            if is_dovi_profile_5(first.picture):
+                raise InputError(f"{self.name}: {DOVI_PROFILE_5}")
             opening.pop_all()
         self.raw_pix_fmt = self.info.pix_fmt
         self.held_bytes = self._decoder.held_frames * self.info.frame_bytes
@@ -149,6 +159,8 @@ class ContainerSource:
         )
 
     def _frame(self, frame: TimedFrame) -> Frame:
+        if self._captions is not None and (found := self._captions.read(frame.picture)):
+            self._keep_captions(frame.time, found)
         corrupt = self._decoder.is_damaged(frame.picture)
         self.counts.corrupt += corrupt
         return Frame(
@@ -160,6 +172,16 @@ class ContainerSource:
             lost=self._decoder.lost_before(frame.time),
             spliced=frame.spliced,
         )
+
+    def _keep_captions(self, time: Fraction, triplets: bytes) -> None:
+        queue = self.other_streams.captions
+        listed = any(item.kind is Kind.CAPTIONS for item in self.carries)
+        if not (queue.seen or queue.wanted or listed):
+            way = RULES[Kind.CAPTIONS].way
+            log.warning(
+                "%s: captions begin at %.3f s and are left out; %s", self.name, float(time), way
+            )
+        queue.put(time, triplets)
 
     def _warn_of_haste(self) -> None:
         if self.info.interval is not None and self.info.interval < HASTE:
@@ -193,9 +215,12 @@ class ContainerSource:
             )
 
 
-def _video_info(first: DecodedFrame, opened: OpenVideo, timing: StreamTiming) -> VideoInfo:
+def _video_info(
+    first: DecodedFrame, opened: OpenVideo, timing: StreamTiming, turner: Turner
+) -> VideoInfo:
     """Describe a stream by its first frame and by its header."""
     picture = first.picture
+    aspect = fraction(opened.stream.sample_aspect_ratio) or Fraction(1)
     return VideoInfo(
         width=picture.width,
         height=picture.height,
@@ -204,5 +229,5 @@ def _video_info(first: DecodedFrame, opened: OpenVideo, timing: StreamTiming) ->
         rate=timing.rate,
         interval=timing.interval,
         color=color_of(picture, opened.header.chroma_location),
-        sample_aspect=fraction(opened.stream.sample_aspect_ratio) or Fraction(1),
+        sample_aspect=1 / aspect if turner.transposes else aspect,
     )

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from ltxfilter.errors import InputError, OutputError
 from ltxfilter.frame import VideoInfo
+from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.encoding.side_data import HDR_TRANSFERS
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
 
 H265_MUXERS = {"mp4", "mov", "matroska", "mpegts"}
-MOV_FAMILY = {"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v"}
 MPEGTS_CODECS = {  # what has a stream type in MPEG-TS, or an identifier that FFmpeg reads again
     "mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "vc1", "cavs", "dirac", "jpeg2000",
 }  # fmt: skip

@@ -14,9 +14,9 @@ import av.logging
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
+from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.encoding.changes import say_changes
 from ltxfilter.media.encoding.defaults import (
-    MOV_FAMILY,
     MPEGTS_CODECS,
     default_codec,
     default_options,

@@ -18,6 +18,7 @@ from ltxfilter.errors import InputError, OptionError, OutputError
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media import pixfmt
 from ltxfilter.media.base import NOT_ASKED, FrameTimes, Source, SourceCounts, StreamPlan
+from ltxfilter.media.carried.items import Item, OutputFormat
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
 from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
 from ltxfilter.media.output_file import OutputFile
@@ -42,6 +43,7 @@ class RawSource(ABC):
 
     pipe_format = Y4M
     other_streams = None
+    carries: tuple[Item, ...] = ()
 
     def __init__(
         self, stream: PipeInput, info: VideoInfo, byte_layout: SampleLayout, options: InputOptions
@@ -149,17 +151,19 @@ class RawSink:
         options: OutputOptions,
         source: Source,
         rate: Fraction,
+        kind: str,
         *,
         header: bytes = b"",
         marker: bytes = b"",
         pack: Callable[[Planes], Planes] | None = None,
     ) -> None:
-        """Open the output. rate: frames per second.
+        """Open the output. rate: frames per second. kind: FFmpeg's name of the format.
 
         header: written once. marker: written before each frame. pack: lays out the planes of a
         frame. Raises OutputError, OptionError.
         """
         self.held_bytes = 0
+        self.output_format = OutputFormat(kind)
         self.plan = _plan(options, source)
         self._source_name = source.name
         self._rate = rate

@@ -11,6 +11,7 @@ from ltxfilter.frame import ColorInfo, VideoInfo
 from ltxfilter.media.base import UNSTATED_RATE, Source
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.encoding.encoded_video import tagged
+from ltxfilter.media.format_names import Y4M
 from ltxfilter.media.pipe.stdio import PipeInput
 from ltxfilter.media.raw.base import (
     RawSink,
@@ -188,7 +189,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         chroma_location=info.color.chroma_location,
     )
     warn_of_lost_tags("y4m", info.color, siting=info.depth > 8)
-    return RawSink(options, source, exact, header=header.line(), marker=MARKER)
+    return RawSink(options, source, exact, Y4M, header=header.line(), marker=MARKER)
 
 
 def _first_line(stream: PipeInput) -> bytes:

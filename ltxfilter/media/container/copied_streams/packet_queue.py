@@ -41,6 +41,13 @@ class PacketQueue:
                 self.nbytes += packet.size
             self._packets.append(packet)
 
+    def first_of(self, index: int) -> bytes | None:
+        """Return the oldest packet of a stream, without taking it; None if there is none."""
+        for packet in tuple(self._packets):
+            if packet.stream_index == index:
+                return bytes(packet)
+        return None
+
     def __iter__(self) -> PacketQueue:
         return self
 

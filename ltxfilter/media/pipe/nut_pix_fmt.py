@@ -30,6 +30,8 @@ def settle_pix_fmt(context: Any, packet: av.Packet[Any], name: str) -> None:
     """
     if context.name != "rawvideo" or context.codec_tag != UNNAMED or not packet.size:
         return
+    if not context.width or not context.height:
+        return  # a header that cannot be: the decoder says so
     pix_fmt = _pix_fmt_of(context.width, context.height, packet)
     if pix_fmt is None:
         raise InputError(
