@@ -10,6 +10,7 @@ from typing import Any
 
 from ltxfilter.errors import OptionError
 from ltxfilter.normalize import (
+    aspect_of,
     bytes_of,
     choice_of,
     fps_of,
@@ -132,7 +133,9 @@ class OutputOptions:
     format: str | None = None  # FFmpeg's muxer name; None goes by the file's name
     overwrite: bool | None = None  # None refuses, and says how to allow it
     codec: str | None = None  # FFmpeg's video encoder name; None goes by the container
-    pix_fmt: str | None = None  # None keeps the stream's own if the encoder takes it
+    pix_fmt: str | None = None  # None: the stream's own, or what players of the container take
+    tag: str | None = None  # four characters by which the container calls the codec, such as hvc1
+    aspect: Fraction | None = None  # of the display, width over height; None keeps the source's
     encoder: Mapping[str, str] = field(default_factory=dict)  # crf, preset, b, g, x265-params, ...
     muxer: Mapping[str, str] = field(default_factory=dict)  # movflags, ...
     audio: bool = True  # False leaves audio streams out
@@ -151,6 +154,8 @@ class OutputOptions:
                 "overwrite": optional(switch_of),
                 "codec": optional(text_of),
                 "pix_fmt": optional(text_of),
+                "tag": optional(text_of),
+                "aspect": optional(aspect_of),
                 "encoder": mapping_of,
                 "muxer": mapping_of,
                 "audio": switch_of,

@@ -72,6 +72,15 @@ def write_error(text: str) -> None:
         sys.stderr.flush()
 
 
+def logging_level(level: int) -> int:
+    """Return Python's number of what still passes at FFmpeg's log level `level`.
+
+    media/ goes by it for libraries that write to standard error by themselves.
+    """
+    shown = [name for name in ("debug", "info", "warning", "error") if level >= LEVELS[name]]
+    return logging.getLevelNamesMapping()[shown[0].upper()] if shown else logging.CRITICAL + 1
+
+
 class Console(logging.Handler):
     """Standard error: whole lines, log records among them, and a status line under them."""
 
@@ -91,7 +100,7 @@ class Console(logging.Handler):
         self._writing = threading.Lock()
         logger = logging.getLogger("ltxfilter")
         logger.handlers = [self]
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(logging_level(level))
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:

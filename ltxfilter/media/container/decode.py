@@ -16,7 +16,8 @@ from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.open_video import OpenVideo
 from ltxfilter.media.decoder_memory import held_frames
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, Deinterlacer
-from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
+from ltxfilter.media.pipe.nut_pix_fmt import settle_pix_fmt
+from ltxfilter.media.pixfmt import MAX_PIXELS, keeps_samples, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
 from ltxfilter.refusals import refusal_of
@@ -61,6 +62,7 @@ class VideoDecoder:
         """Get ready to decode. counts: where damage is counted. name: for messages."""
         threads = options.threads or min(MAX_THREADS, available_threads())
         self._threads = threads
+        self._name = name
         self._packets = PacketDecoder(opened.stream, threads, counts)
         self._context = self._packets.context
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
@@ -90,8 +92,13 @@ class VideoDecoder:
         return own + PARSED + self._context.thread_count - 1 + reordered
 
     def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
-        """Yield the frames of `packets`; an empty packet, or None, drains the decoder."""
+        """Yield the frames of `packets`; an empty packet, or None, drains the decoder.
+
+        Raises InputError if their pixel format cannot be told.
+        """
         for packet in packets:
+            if packet is not None and not self._context.is_open:
+                settle_pix_fmt(self._context, packet, self._name)
             for decoded in self._packets.decode(packet):
                 for frame in self._deinterlacer.push(decoded):
                     yield self._shaper.shape(self.turner.turn(frame))
@@ -184,6 +191,13 @@ class Shaper:
         decoded = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = (frame.width, frame.height, planar_name(frame.format.name))
+            if not keeps_samples(frame.format.name):
+                log.warning(
+                    "%s: %s is converted to %s, since nothing interpolates or encodes it as it is",
+                    self._name,
+                    frame.format.name,
+                    self._shape[2],
+                )
         spliced = self._previous is not None and decoded != self._previous
         self._previous = decoded
         if spliced and not self._warned:

@@ -19,9 +19,10 @@ from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
-from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
+from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
@@ -37,6 +38,7 @@ INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400
     "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
 }  # fmt: skip
 UNKNOWN_INDEX = 160  # bytes likewise, of a muxer that was not measured: the largest
+LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
 ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
@@ -258,6 +260,8 @@ class Muxer:
         clock, base = self._plan.encoder_clock, self._plan.clock
         assert packet.pts is not None
         dts = packet.pts if packet.dts is None else packet.dts
+        if not 0 <= (packet.pts - dts) * clock <= LONGEST_REORDER:
+            dts = packet.pts  # libx265 makes up any number for clips of one or two frames
         shown, decoded = self.start + packet.pts * clock, self.start + dts * clock
         duration = clock if self._plan.rate else (packet.duration or 0) * clock
         packet.pts, packet.dts = round(shown / base), round(decoded / base)
@@ -290,9 +294,7 @@ class Muxer:
         plan = self._plan
         stream = self._out.add_stream(plan.settings.codec, rate=plan.nominal_rate)
         assert isinstance(stream, av.VideoStream)
-        configure(
-            stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
-        )
+        configure(stream.codec_context, plan.settings, plan.encoder_clock, plan.nominal_rate)
         stream.time_base = plan.clock
         if plan.settings.codec in ALPHA_ENCODERS and plan.settings.pix_fmt.startswith("yuva"):
             stream.metadata["alpha_mode"] = "1"  # players look for alpha only where that is said
@@ -310,7 +312,7 @@ def check_header(plan: MuxPlan, name: str) -> None:
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
-            f"{name}: {plan.muxer} cannot hold {plan.settings.codec} {plan.settings.pix_fmt}"
+            f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error

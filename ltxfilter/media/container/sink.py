@@ -11,7 +11,7 @@ import av
 
 from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
+from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
@@ -25,6 +25,7 @@ from ltxfilter.media.container.mux import (
     muxer_name,
     nominal_rate,
 )
+from ltxfilter.media.encoding.conversion import PictureConverter
 from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
@@ -76,7 +77,7 @@ class ContainerSink:
         self._part = OutputFile(options.path, options.overwrite) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
-        self._pictures = Pictures(source.info, settings.pix_fmt, strip=self._captions is not None)
+        self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
@@ -188,7 +189,7 @@ class ContainerSink:
             muxer,
             options.muxer,
             settings,
-            info,
+            settings.video,
             rate,
             others,
             streams,
@@ -200,14 +201,14 @@ class ContainerSink:
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
                 self.name,
                 settings.codec,
-                info.sample_aspect,
+                plan.info.sample_aspect,
             )
         return plan
 
     def _bytes_held(self) -> int:
         """Return the bytes of the encoder, and of the packets that libav puts in order."""
         plan = self.mux_plan
-        share = encoder_share(plan.settings, plan.info, plan.nominal_rate)
+        share = encoder_share(plan.settings, plan.settings.video, plan.nominal_rate)
         if not share.measured:
             log.info(
                 "%s: what it holds in memory was never measured; it is counted as %d MB",
@@ -287,16 +288,16 @@ class ContainerSink:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, pix_fmt: str, *, strip: bool) -> None:
+    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
         """Begin a stream.
 
-        info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name. strip: whether frames
-        lose the side data that describes one frame, since it is written otherwise.
+        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
+        data that describes one frame, since it is written otherwise.
         """
         self._strip = strip
         self._info = info
-        self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
+        self._converter = PictureConverter(info, video)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -309,11 +310,7 @@ class Pictures:
             picture = self._copier.share(decoded)
         else:
             picture = self._copier.share(decoded) if self._strip else decoded
-        if picture.format.name == self._pix_fmt:
-            return picture
-        if picture is decoded:
-            picture = self._copier.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self._info.width, self._info.height, self._pix_fmt)
+        return self._converter.convert(picture)
 
 
 class EncoderStamps:
