@@ -208,7 +208,7 @@ class ContainerSink:
     def _bytes_held(self) -> int:
         """Return the bytes of the encoder, and of the packets that libav puts in order."""
         plan = self.mux_plan
-        share = encoder_share(plan.settings, plan.settings.video, plan.nominal_rate)
+        share = encoder_share(plan.settings, plan.nominal_rate)
         if not share.measured:
             log.info(
                 "%s: what it holds in memory was never measured; it is counted as %d MB",

@@ -80,11 +80,12 @@ Options = Mapping[str, str]
 Model = Callable[[CodedPictures, Options], float]  # what an encoder was asked -> bytes
 
 
-def encoder_share(settings: EncoderSettings, info: VideoInfo, rate: Fraction) -> EncoderShare:
-    """Return how many bytes an encoder holds at most, for frames of `info`.
+def encoder_share(settings: EncoderSettings, rate: Fraction) -> EncoderShare:
+    """Return how many bytes an encoder holds at most.
 
     rate: frames per second.
     """
+    info = settings.video
     codec, options = settings.codec, settings.options
     pictures = CodedPictures.of(info, settings.pix_fmt)
     asked = {**options, **_params(options)}
