@@ -58,18 +58,23 @@ class Contexts:
         negative = None if self.negative is None else self.negative.to(device, dtype)
         return replace(self, positive=self.positive.to(device, dtype), negative=negative)
 
-    def write(self, path: str | Path) -> None:
-        """Write the file that --context takes.
+    def to_bytes(self) -> bytes:
+        """Return the content of the file that --context takes.
 
-        A program that knows one context per file reads the first prompt's. Raises OutputError.
+        A program that knows one context per file reads the first prompt's.
         """
         tensors = {files.CONTEXT: self.positive.contiguous()}
         if self.negative is not None:
             tensors[NEGATIVE] = self.negative.contiguous()
         words = [[str(prompt.time), prompt.text] for prompt in self.prompts]
+        return save(tensors, metadata={"prompts": json.dumps(words)})
+
+    def write(self, path: str | Path) -> None:
+        """Write that file at once, in place of one that exists. Raises OutputError."""
         partial = Path(f"{path}.{os.getpid()}.part")
         try:
-            partial.write_bytes(save(tensors, metadata={"prompts": json.dumps(words)}))
+            with partial.open("xb") as file:
+                file.write(self.to_bytes())
             partial.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror or error}") from None
