@@ -24,7 +24,7 @@ from ltxfilter.pipeline.progress import Progress
 from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
-PATIENCE = 1.0  # seconds that a run has left after a signal for an orderly end
+PATIENCE = 0.8  # seconds that a run has left after a signal for an orderly end
 ENGINE_PATIENCE = 0.2  # seconds that an engine has left once the output is complete
 LOOK = 0.05  # seconds between two looks at that
 ABANDONING = 0.25  # further seconds for completing the output from another thread

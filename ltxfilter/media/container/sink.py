@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ltxfilter.media")
 
 WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
-PATIENCE = 0.6  # seconds that an early end leaves the encoder to give back what it holds
+PATIENCE = 0.5  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
@@ -269,11 +269,10 @@ class ContainerSink:
             return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
         if self._broken:
             return f"{self.place} holds what was written before"
+        seconds = f"{float(self._kept(muxer)):.3f} s{lost}"
         if direct:
-            return (
-                f"{self.name} ends after {float(self._kept(muxer)):.3f} s{lost}" if lost else None
-            )
-        return f"{self.place} holds the first {float(self._kept(muxer)):.3f} s{lost}"
+            return f"{self.name} ends after {seconds}" if lost else None
+        return f"{self.place} holds the first {seconds}"
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's, or of the output's own."""
