@@ -26,8 +26,8 @@ Rules of a source:
   bases never leave media/.
 - **Memory.** The planes of a frame are views of the decoder's own memory. They do not change while
   anybody holds the frame, and nobody may write to them. Beyond the frames that it has handed out,
-  a source holds about `held_bytes`. A pipe adds the packets of other streams that lie between the
-  frame that was read last and the one that was written last.
+  a source holds at most `held_bytes`, and its `other_streams` theirs: of a pipe, packets of other
+  streams wait there, and beyond a fixed share of memory in a temporary file.
 - **Damage.** What does not decode is passed over, counted in `counts` and told in a warning. A file
   that breaks off ends there. Neither is an error, but a source without a single frame is.
 - **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
@@ -48,7 +48,8 @@ Rules of a sink:
   times. What is copied beside the video stays in sync with it.
 - **Frames.** A frame that comes from the source is passed on with its samples. One that an engine
   made takes tags and lasting side data from `Frame.origin`. Planes are only read.
-- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead.
+- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead, references and
+  threads. It grows by `index_bytes` with each frame where a container's index is kept to the end.
 - **Finishing.** `finish` is called once, after the last frame. It completes the output and gives it
   its final name. `close` is always called, after `finish` or instead of it.
 - **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
@@ -181,6 +182,11 @@ class OtherStreams(Protocol):
     """The captions of the frames; a sink that writes them says so with `wanted`."""
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that it holds at most; known once the first frame is decoded."""
+        ...
+
+    @property
     def zero(self) -> Fraction:
         """Seconds on the source's clock that are 0 in the output."""
         ...
@@ -276,7 +282,7 @@ class Source(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it holds beyond the frames it handed out, estimated."""
+        """Bytes that it holds at most beyond the frames it handed out."""
         ...
 
     def frames(self) -> Iterator[Frame]:
@@ -319,7 +325,12 @@ class Sink(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it holds at most, estimated: an encoder's lookahead."""
+        """Bytes that it holds at most, `index_bytes` aside."""
+        ...
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes by which it grows with each frame, until the end."""
         ...
 
     def write(self, frame: Frame) -> None:

@@ -29,6 +29,7 @@ from ltxfilter.options import Options
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
+from ltxfilter.pipeline.resident import MemoryWatch, resident_bytes
 from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
@@ -64,9 +65,11 @@ class Run:
             self._report = Report(options.report, options) if options.report else None
             if self._report is not None:  # first of all: models may take minutes to load
                 opening.callback(self._report.discard)
+            before = resident_bytes()
             self.assembly = opening.enter_context(Assembly(options))
             self._open = opening.pop_all()
         self._lateness = self.assembly.lateness()
+        self._memory = MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
         self._first_time: Fraction | None = None  # seconds: time of the first output frame
         self._latest_time: Fraction | None = None  # of the latest one
@@ -150,6 +153,7 @@ class Run:
 
     def _end(self, error: BaseException | None) -> None:
         """Bring the numbers up to date and complete the report. Raises OutputError."""
+        self._memory.measure()
         self._gather()
         self.progress.elapsed = perf_counter() - self._began
         if self._report is None:
@@ -175,6 +179,7 @@ class Run:
                 self._first_time = frame.time
             self._latest_time = frame.time
             now = perf_counter()
+            self._memory.look(now)
             if on_progress and now - reported >= REPORT_SECONDS:
                 reported, progress.elapsed = now, now - self._began
                 self._gather()
@@ -257,6 +262,8 @@ class Run:
         for name, value in asdict(assembly.engine.rolling.counts).items():
             setattr(progress, name, value)
         progress.fallbacks = assembly.runner.fallbacks
+        progress.memory_peak = self._memory.peak
+        progress.memory_exceeded = self._memory.exceeded
         if self._first_time is not None and self._latest_time is not None:
             progress.out_time = self._latest_time - self._first_time
         if self._lateness is not None:

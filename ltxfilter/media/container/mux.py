@@ -6,21 +6,23 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import inf, lcm
+from math import ceil, inf, lcm
 from threading import RLock
 from time import monotonic
 from typing import Any
 
 import av
+import av.codec.codec
 import av.container
 
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
-from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
+from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
@@ -29,6 +31,14 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+INTERLEAVED = Fraction(1, 2)  # seconds that libav waits for the streams to come in order
+INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400,000 frames
+    **dict.fromkeys(MOV_FAMILY, 160),
+    "matroska": 48, "webm": 48, "nut": 32, "avi": 64, "mpegts": 0, "mpeg": 0, "flv": 0, "ivf": 0,
+    "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
+}  # fmt: skip
+UNKNOWN_INDEX = 160  # bytes likewise, of a muxer that was not measured: the largest
+LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
 ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
@@ -95,6 +105,24 @@ class MuxPlan:
                 flags += f"+{ANY_NAME}"
             ours |= {"movflags": flags, "movie_timescale": "90000"}
         return {**ours, **self.muxer_options}
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes that the muxer keeps of each frame, and of the copied packets beside it."""
+        copied = sum(stream.action == "copy" for stream in self.streams)
+        own = INDEX_BYTES.get(self.muxer, UNKNOWN_INDEX)
+        return own * (1 + 2 * copied)
+
+    @property
+    def interleaved_bytes(self) -> int:
+        """Bytes of encoded frames that libav may hold until the copied streams come as far."""
+        if all(stream.action != "copy" for stream in self.streams):
+            return 0
+        kind = av.codec.codec.Codec(self.settings.codec, "w")
+        share = Fraction(1, 8)  # of the bytes before encoding
+        if kind.intra_only:
+            share = Fraction(1, 1) if kind.lossless else Fraction(1, 3)
+        return ceil(INTERLEAVED * self.nominal_rate * share * self.info.frame_bytes)
 
     @property
     def loses_aspect(self) -> bool:
@@ -232,6 +260,8 @@ class Muxer:
         clock, base = self._plan.encoder_clock, self._plan.clock
         assert packet.pts is not None
         dts = packet.pts if packet.dts is None else packet.dts
+        if not 0 <= (packet.pts - dts) * clock <= LONGEST_REORDER:
+            dts = packet.pts  # libx265 makes up any number for clips of one or two frames
         shown, decoded = self.start + packet.pts * clock, self.start + dts * clock
         duration = clock if self._plan.rate else (packet.duration or 0) * clock
         packet.pts, packet.dts = round(shown / base), round(decoded / base)
@@ -264,9 +294,7 @@ class Muxer:
         plan = self._plan
         stream = self._out.add_stream(plan.settings.codec, rate=plan.nominal_rate)
         assert isinstance(stream, av.VideoStream)
-        configure(
-            stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
-        )
+        configure(stream.codec_context, plan.settings, plan.encoder_clock, plan.nominal_rate)
         stream.time_base = plan.clock
         if plan.settings.codec in ALPHA_ENCODERS and plan.settings.pix_fmt.startswith("yuva"):
             stream.metadata["alpha_mode"] = "1"  # players look for alpha only where that is said
@@ -278,12 +306,13 @@ class Muxer:
 def check_header(plan: MuxPlan, name: str) -> None:
     """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
     buffer = io.BytesIO()
+    small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
-        Muxer(plan, buffer, None)
+        Muxer(replace(plan, streams=small), buffer, None)
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
-            f"{name}: {plan.muxer} cannot hold {plan.settings.codec} {plan.settings.pix_fmt}"
+            f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error

@@ -11,18 +11,28 @@ import av
 
 from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
+from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
 from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
-from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
+from ltxfilter.media.container.mux import (
+    BUFFER,
+    Muxer,
+    MuxPlan,
+    check_header,
+    muxer_name,
+    nominal_rate,
+)
+from ltxfilter.media.encoding.conversion import PictureConverter
+from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
+from ltxfilter.values import MIB
 
 if TYPE_CHECKING:
     from typing import Self
@@ -54,6 +64,8 @@ class ContainerSink:
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
+        self.held_bytes = self._bytes_held()
+        self.index_bytes = self.mux_plan.index_bytes
         settings = self.mux_plan.settings
         self.output_format = OutputFormat(
             self.mux_plan.muxer,
@@ -61,12 +73,11 @@ class ContainerSink:
             av.codec.codec.Codec(settings.codec, "w").canonical_name,
             is_any_name(self.mux_plan.options),
         )
-        self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
         self._file = file
         self._part = OutputFile(options.path, options.overwrite) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
-        self._pictures = Pictures(source.info, settings.pix_fmt, strip=self._captions is not None)
+        self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
@@ -178,7 +189,7 @@ class ContainerSink:
             muxer,
             options.muxer,
             settings,
-            info,
+            settings.video,
             rate,
             others,
             streams,
@@ -190,9 +201,21 @@ class ContainerSink:
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
                 self.name,
                 settings.codec,
-                info.sample_aspect,
+                plan.info.sample_aspect,
             )
         return plan
+
+    def _bytes_held(self) -> int:
+        """Return the bytes of the encoder, and of the packets that libav puts in order."""
+        plan = self.mux_plan
+        share = encoder_share(plan.settings, plan.nominal_rate)
+        if not share.measured:
+            log.info(
+                "%s: what it holds in memory was never measured; it is counted as %d MB",
+                plan.settings.codec,
+                share.nbytes // MIB,
+            )
+        return share.nbytes + plan.interleaved_bytes + BUFFER
 
     def _caption_writer(self, options: OutputOptions, source: Source) -> CaptionWriter | None:
         """Return what writes captions, if the source can have any and the codec can carry them."""
@@ -264,16 +287,16 @@ class ContainerSink:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, pix_fmt: str, *, strip: bool) -> None:
+    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
         """Begin a stream.
 
-        info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name. strip: whether frames
-        lose the side data that describes one frame, since it is written otherwise.
+        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
+        data that describes one frame, since it is written otherwise.
         """
         self._strip = strip
         self._info = info
-        self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
+        self._converter = PictureConverter(info, video)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -286,11 +309,7 @@ class Pictures:
             picture = self._copier.share(decoded)
         else:
             picture = self._copier.share(decoded) if self._strip else decoded
-        if picture.format.name == self._pix_fmt:
-            return picture
-        if picture is decoded:
-            picture = self._copier.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self._info.width, self._info.height, self._pix_fmt)
+        return self._converter.convert(picture)
 
 
 class EncoderStamps:

@@ -163,7 +163,7 @@ class RawSink:
         header: written once. marker: written before each frame. pack: lays out the planes of a
         frame. Raises OutputError, OptionError.
         """
-        self.held_bytes = 0
+        self.held_bytes = self.index_bytes = 0
         self.output_format = OutputFormat(kind)
         self.plan = _plan(options, source)
         self._source_name = source.name
@@ -305,6 +305,8 @@ def refuse_encoding(options: OutputOptions, kind: str) -> None:
     given = [f"-{key}" for key in (*options.encoder, *options.muxer)]
     if options.codec not in (None, "rawvideo", "wrapped_avframe"):
         given.insert(0, f"-c:v {options.codec}")
+    if options.tag is not None:
+        given.append(f"-tag:v {options.tag}")
     if given:
         raise OptionError(f"{', '.join(given)}: {kind} holds frames that are not encoded")
 

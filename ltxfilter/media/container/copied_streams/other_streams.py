@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
 import av.container
+import av.stream
 
 from ltxfilter.media.base import StreamPlan
 from ltxfilter.media.carried import timecode
@@ -21,6 +23,9 @@ from ltxfilter.media.container.demux import is_cover
 from ltxfilter.media.container.open_video import Trim
 from ltxfilter.media.pyav_compat import fraction
 from ltxfilter.options import OutputOptions
+
+COPIES = 5.5  # of an attachment or a cover at a time, measured with 200 MB of each
+CHAPTER_BYTES = 2500  # of one chapter: in two readers, in Python and in the output
 
 
 class ContainerStreams:
@@ -48,6 +53,17 @@ class ContainerStreams:
         self._trim = trim
         self._reopen = reopen
         self._covers: dict[int, bytes] = {}  # stream index -> picture file
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it holds at most: what is copied whole, chapters, and packets that wait."""
+        whole = sum(map(len, self._covers.values()))
+        for stream in self._container.streams:
+            if isinstance(stream, av.stream.AttachmentStream):
+                whole += len(stream.data)
+        others = len(self._container.streams) > 1
+        waiting = self.queue.most if self._reopen is None and others else 0
+        return ceil(COPIES * whole) + CHAPTER_BYTES * len(self._container.chapters()) + waiting
 
     @property
     def zero(self) -> Fraction:
