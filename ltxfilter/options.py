@@ -32,8 +32,6 @@ from ltxfilter.normalize import (
 )
 from ltxfilter.values import Span, parse_scalar
 
-DEFAULT_MEMORY = 2 << 30  # bytes
-
 
 @dataclass(frozen=True, slots=True)
 class EngineOption:
@@ -214,7 +212,7 @@ class Options:
     repeats: str = "report"  # report, or smooth: a run of up to 3 equal frames counts as one
     redraw: tuple[Span, ...] = ()  # seconds as -ss counts them: frames to interpolate anew; merged
     conceal: bool = True  # interpolate source frames anew that the decoder calls damaged
-    memory: int = DEFAULT_MEMORY  # bytes
+    memory: int | None = None  # bytes; None takes what the job needs, within the machine's bounds
     threads: int = field(default_factory=lambda: available_threads())  # 1..1024, to interpolate
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
@@ -235,7 +233,7 @@ class Options:
                 "repeats": choice_of("report", "smooth"),
                 "redraw": spans_of,
                 "conceal": switch_of,
-                "memory": bytes_of,
+                "memory": optional(bytes_of),
                 "threads": threads_of,
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),

@@ -175,7 +175,8 @@ INTERPOLATE_FLAGS = (
     Flag(
         "memory",
         "SIZE",
-        "Use at most SIZE of memory, such as 512M or 4G (default 2G).",
+        "Use at most SIZE of memory, such as 512M or 4G. The default is what the job needs, up to "
+        "half of the machine's.",
         Side.INTERPOLATE,
     ),
 )

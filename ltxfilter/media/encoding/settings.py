@@ -31,14 +31,6 @@ from ltxfilter.options import OutputOptions
 
 REFUSED = re.compile(r"Unknown option|Error parsing option|Invalid value for")
 LAMBDA = 118  # units of global_quality per step of -q (FFmpeg's FF_QP2LAMBDA)
-LOOKAHEAD = {  # encoder -> preset -> frames that it looks ahead
-    "libx264": {"ultrafast": 0, "superfast": 0, "veryfast": 10, "faster": 20, "fast": 30,
-                "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60},
-    "libx265": {"ultrafast": 5, "superfast": 10, "veryfast": 15, "faster": 15, "fast": 15,
-                "medium": 20, "slow": 25, "slower": 40, "veryslow": 40, "placebo": 60},
-}  # fmt: skip
-# Measured memory of an encoder in frames: what it always holds, and more per frame of lookahead.
-HOLDS = {"libx264": (30, 2.5), "libx265": (60, 2.5), "libsvtav1": (94, 0), "libvpx-vp9": (64, 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +71,6 @@ class EncoderSettings:
         added = [param for param in params if param.partition("=")[0] not in keys]
         merged = ":".join([*filter(None, [given]), *added])
         return replace(self, options={**self.options, option: merged})
-
-    def held_bytes(self, info: VideoInfo) -> int:
-        """Estimate how many bytes the encoder holds at most, for frames of `info`."""
-        base, per_frame = HOLDS.get(self.codec, (8, 1))
-        preset = self.options.get("preset", "medium")
-        ahead = LOOKAHEAD.get(self.codec, {}).get(preset, 0)
-        if self.options.get("tune") == "zerolatency":
-            ahead = 0
-        return int((base + per_frame * ahead) * info.frame_bytes)
 
 
 def encoder_settings(

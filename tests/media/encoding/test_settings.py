@@ -110,13 +110,3 @@ def test_parameters_of_encoders_are_joined() -> None:
     assert recipe.options["x265-params"] == "ref=2:log-level=error"
     with pytest.raises(OptionError, match="no option tunes"):
         encoder_settings(replace(options, encoder={"tunes": "x"}), "mp4", info("yuv420p"), F(50))
-
-
-@pytest.mark.parametrize(("preset", "least"), [("ultrafast", 17), ("medium", 125)])
-def test_lookahead_is_charged(preset: str, least: int) -> None:
-    """Measured growth of libx264 at 1080p, in frames."""
-    video = info("yuv420p")
-    held = EncoderSettings("libx264", video, {"preset": preset}).held_bytes(video)
-    assert held >= least * video.frame_bytes
-    calm = EncoderSettings("libx264", video, {"preset": preset, "tune": "zerolatency"})
-    assert calm.held_bytes(video) <= held
