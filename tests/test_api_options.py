@@ -83,6 +83,9 @@ def test_what_is_refused_is_named_with_what_is_allowed(case):
         (InputOptions, "rate", "fast"),
         (OutputOptions, "path", 5),
         (OutputOptions, "audio", "loud"),
+        (OutputOptions, "tag", 5),
+        (OutputOptions, "aspect", "wide"),
+        (OutputOptions, "aspect", True),
         (OutputOptions, "encoder", "crf=18"),
         (OutputOptions, "encoder", {"crf": [18]}),
         (OutputOptions, "maps", 0),
@@ -105,6 +108,11 @@ def test_loras_are_files_with_or_without_a_strength():
 def test_encoder_options_are_text_for_the_encoder():
     found = OutputOptions(encoder={"crf": 18, "fast": True, "qcomp": 0.5, "x": F(1, 2)})
     assert found.encoder == {"crf": "18", "fast": "1", "qcomp": "0.5", "x": "1/2"}
+
+
+@pytest.mark.parametrize("given", ["16:9", "16/9", F(16, 9)])
+def test_the_aspect_of_the_display_is_a_fraction(given):
+    assert OutputOptions(aspect=given).aspect == F(16, 9)
 
 
 def test_the_end_and_the_duration_contradict_each_other():
