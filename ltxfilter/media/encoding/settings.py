@@ -16,6 +16,7 @@ import av.logging
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
+from ltxfilter.media.encoding.hardware import missing_device
 from ltxfilter.media.encoding.side_data import HDR_TRANSFERS, encoder_params
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
@@ -248,7 +249,10 @@ def _try_open(
             context.open()
     except (av.FFmpegError, ValueError, OverflowError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        what = "; ".join([what, *(text.strip() for _, _, text in said)])
+        reasons = [text.strip() for _, _, text in said]
+        if missing := missing_device(settings.codec, (reasons or [what])[0]):
+            raise OutputError(f"{options.path}: {missing}") from error
+        what = "; ".join([what, *reasons])
         if written:
             raise OptionError(f"{settings.codec} does not take {shown}: {what}") from error
         raise OutputError(
