@@ -18,7 +18,6 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.python_pictures import ArrayPictures, FramePictures
 from ltxfilter.normalize import named_options, optional, rate_of
 from ltxfilter.options import (
-    DEFAULT_MEMORY,
     InputOptions,
     ModelOptions,
     Options,
@@ -71,7 +70,7 @@ def convert(  # long, since it names every option with its type
     data: bool = True,
     maps: Sequence[str] = (),
     overwrite: bool = False,
-    memory: int | str = DEFAULT_MEMORY,
+    memory: int | str | None = None,
     threads: int | None = None,
     strict: bool = False,
     report: File | None = None,
@@ -102,14 +101,16 @@ def convert(  # long, since it names every option with its type
         redraw: Spans of the input, in seconds, whose frames are taken as missing and interpolated.
         conceal: Whether damaged source frames are taken as missing and interpolated.
         max_latency: Seconds that the output of a live source may be late.
-        video: "codec", "pix_fmt", and the encoder's own options: {"codec": "libx265", "crf": 18}.
+        video: "codec", "pix_fmt", "tag", "aspect" of the display, and the encoder's own options:
+            {"codec": "libx265", "crf": 18}.
         output_format: FFmpeg's muxer name; None goes by the output's name.
         muxer: Options of the container, such as {"movflags": "+faststart"}.
         color: Colour tags, such as {"colorspace": "bt709"}.
         audio, subtitles, data: Whether such streams are copied.
         maps: FFmpeg's stream specifiers, such as "0:a:1" or "-0:s".
         overwrite: Whether an existing output is replaced.
-        memory: The most memory to use, in bytes or as text such as "512M".
+        memory: The most memory to use, in bytes or as text such as "512M". A run that goes 10 %
+            beyond it is ended. None takes what the job needs, at most half of the machine's.
         threads: Threads to interpolate with, 1 to 1024; None takes one per CPU.
         strict: Whether damaged input is an error.
         report: A file for what happened, as JSON (docs/report.md).
@@ -145,6 +146,8 @@ def convert(  # long, since it names every option with its type
             overwrite=overwrite,
             codec=_as_given(encoder.pop("codec", None)),
             pix_fmt=_as_given(encoder.pop("pix_fmt", None)),
+            tag=_as_given(encoder.pop("tag", None)),
+            aspect=_as_given(encoder.pop("aspect", None)),
             encoder=_as_given(encoder),
             muxer=_as_given(muxer or {}),
             audio=audio,

@@ -4,6 +4,7 @@ LtxFilterError
 ├── OptionError (ValueError)         2  an option, or two that contradict each other
 ├── InputError                       3  cannot open, probe or decode
 ├── OutputError                      4  cannot encode, mux or write
+├── MemoryLimitError                 1  more memory was in use than --memory allows
 ├── EngineError                      5  drawing failed
 │   └── EngineUnavailableError       5  a package, file or device is missing
 ├── ResourceError                    1  the system refuses memory or threads
@@ -35,6 +36,10 @@ class OutputError(LtxFilterError):
     """The output cannot be encoded, muxed or written; the message begins with its name."""
 
     exit_code = 4
+
+
+class MemoryLimitError(LtxFilterError):
+    """More memory was in use than an explicit bound allows; what was done is kept."""
 
 
 class EngineError(LtxFilterError):

@@ -23,6 +23,7 @@ from ltxfilter.values import (
     Span,
     check_multiple,
     merge_spans,
+    parse_aspect,
     parse_bytes,
     parse_lora,
     parse_rate,
@@ -122,6 +123,16 @@ def speed_of(value: object) -> Fraction:
     if not isinstance(value, str) and number_of(value) is None:
         raise OptionError(f"{shown(value)}: give a number from 0.01 to 100, such as 0.5 or '1/3'")
     return parse_speed(str(value))
+
+
+def aspect_of(value: object) -> Fraction:
+    """Read width over height: a number from 0.01 to 100, or text as for `parse_aspect`.
+
+    Raises OptionError.
+    """
+    if not isinstance(value, str) and number_of(value) is None:
+        raise OptionError(f"{value!r}: give width over height, such as '16:9' or Fraction(16, 9)")
+    return parse_aspect(str(value))
 
 
 def threads_of(value: object) -> int:

@@ -19,6 +19,7 @@ Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not inclu
 MIB = 1 << 20  # bytes
 MAX_THREADS = 1024  # to interpolate with, or to decode with
 LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
+LEAST_ASPECT = Fraction(1, 100)  # of a display, and its inverse is the highest
 LONGEST_REDRAW = Fraction(10)  # seconds of missing frames that can be interpolated in one go
 SIZES = {  # FFmpeg's names of picture sizes
     "vga": "640x480",
@@ -206,6 +207,17 @@ def parse_speed(text: str) -> Fraction:
     if not LEAST_SPEED <= speed <= 1 / LEAST_SPEED:
         raise OptionError(f"{_plain(text)}: write a number from 0.01 to 100, such as 0.5 or 1/3")
     return speed
+
+
+def parse_aspect(text: str) -> Fraction:
+    """Read a display aspect, width over height: 16:9, 16/9 or 1.78. Raises OptionError."""
+    try:
+        aspect = parse_fraction(text.replace(":", "/"))
+    except (ValueError, ZeroDivisionError):
+        aspect = Fraction(0)
+    if not LEAST_ASPECT <= aspect <= 1 / LEAST_ASPECT:
+        raise OptionError(f"{text}: write width over height from 0.01 to 100, such as 16:9 or 1.78")
+    return aspect
 
 
 def parse_level(text: str) -> int:

@@ -175,7 +175,8 @@ INTERPOLATE_FLAGS = (
     Flag(
         "memory",
         "SIZE",
-        "Use at most SIZE of memory, such as 512M or 4G (default 2G).",
+        "Use at most SIZE of memory, such as 512M or 4G. The default is what the job needs, up to "
+        "half of the machine's.",
         Side.INTERPOLATE,
     ),
 )
@@ -256,6 +257,14 @@ OUTPUT_FLAGS = (
         Side.OUTPUT,
         ("vcodec", "codec:v"),
     ),
+    Flag(
+        "tag",
+        "FOURCC",
+        "Set the codec's four characters in the container, as -tag:v hvc1.",
+        Side.OUTPUT,
+        ("vtag",),
+    ),
+    Flag("aspect", "W:H", "Set the aspect of the display, such as 16:9.", Side.OUTPUT),
     *ENCODER_FLAGS,
     *COLOR_FLAGS,
     *MUXER_FLAGS,

@@ -26,8 +26,8 @@ Rules of a source:
   bases never leave media/.
 - **Memory.** The planes of a frame are views of the decoder's own memory. They do not change while
   anybody holds the frame, and nobody may write to them. Beyond the frames that it has handed out,
-  a source holds about `held_bytes`. A pipe adds the packets of other streams that lie between the
-  frame that was read last and the one that was written last.
+  a source holds at most `held_bytes`, and its `other_streams` theirs: of a pipe, packets of other
+  streams wait there, and beyond a fixed share of memory in a temporary file.
 - **Damage.** What does not decode is passed over, counted in `counts` and told in a warning. A file
   that breaks off ends there. Neither is an error, but a source without a single frame is.
 - **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
@@ -48,9 +48,17 @@ Rules of a sink:
   times. What is copied beside the video stays in sync with it.
 - **Frames.** A frame that comes from the source is passed on with its samples. One that an engine
   made takes tags and lasting side data from `Frame.origin`. Planes are only read.
-- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead.
+- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead, references and
+  threads. It grows by `index_bytes` with each frame where a container's index is kept to the end.
 - **Finishing.** `finish` is called once, after the last frame. It completes the output and gives it
   its final name. `close` is always called, after `finish` or instead of it.
+- **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
+  more than once, and after `close`. A write whose reader takes nothing then ends within a second
+  with `Stopped`, and so does a `finish` whose encoder goes on longer than that. After `Stopped`
+  only `close` may be called.
+- **Abandoning.** An encoder or a file system may keep a thread for many seconds inside one call.
+  `abandon` is for a second thread of a process that is about to exit: it completes the output
+  without waiting for the encoder. It waits for a write that is under way.
 - **Threads.** One thread at a time calls `write`, `finish` and `close`.
 - **Failing.** `write` and `finish` raise `OutputError`, or `BrokenPipeError` where the reader of a
   pipe has left; `finish` raises `InputError` if there was no frame. After that only `close` may be
@@ -174,6 +182,11 @@ class OtherStreams(Protocol):
     """The captions of the frames; a sink that writes them says so with `wanted`."""
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that it holds at most; known once the first frame is decoded."""
+        ...
+
+    @property
     def zero(self) -> Fraction:
         """Seconds on the source's clock that are 0 in the output."""
         ...
@@ -204,10 +217,13 @@ class OtherStreams(Protocol):
         video: av.VideoStream,
         rate: Fraction,
         dropped: Collection[str] = (),
+        *,
+        chapters: bool = True,
     ) -> None:
         """Give `output` the tags and chapters of the file, and `video` those of its stream.
 
         rate: frames per second of the output, about. dropped: names of tags that hold no more.
+        chapters: False leaves them out.
         """
         ...
 
@@ -266,7 +282,7 @@ class Source(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it holds beyond the frames it handed out, estimated."""
+        """Bytes that it holds at most beyond the frames it handed out."""
         ...
 
     def frames(self) -> Iterator[Frame]:
@@ -296,6 +312,11 @@ class Sink(Protocol):
     name: str
     """What messages call it: the path as given, or "standard output"."""
 
+    @property
+    def place(self) -> str:
+        """Where the output is until it is complete: NAME.part, or `name` where it has no other."""
+        ...
+
     plan: tuple[StreamPlan, ...]
     """What becomes of each stream of the input, in the input's order."""
 
@@ -304,7 +325,12 @@ class Sink(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it holds at most, estimated: an encoder's lookahead."""
+        """Bytes that it holds at most, `index_bytes` aside."""
+        ...
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes by which it grows with each frame, until the end."""
         ...
 
     def write(self, frame: Frame) -> None:
@@ -323,7 +349,19 @@ class Sink(Protocol):
 
         If `finish` was not reached, complete what was written as a playable file that keeps its
         provisional name, and return one line that says where it is and how many seconds it holds.
-        Without a frame nothing is left behind.
+        Without a frame nothing is left behind. Of what has no provisional name, the line says only
+        what is lost.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a write that waits, and an encoder that is drained, end soon; see the rules."""
+        ...
+
+    def abandon(self) -> str | None:
+        """Complete the output now, whatever another thread waits for; return what `close` would.
+
+        What the encoder still holds is lost, and the line counts it.
         """
         ...
 

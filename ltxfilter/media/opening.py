@@ -18,6 +18,7 @@ from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, name_losses
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.container.demux import DEMUXERS
+from ltxfilter.media.encoding.encoded_video import tagged
 from ltxfilter.media.format_names import (
     RAW,
     RAW_SUFFIXES,
@@ -89,8 +90,9 @@ def _open_sink(options: OutputOptions, source: Source, rate: Fraction | None) ->
     output = open_stdout()
     if kind != "nut":
         return ContainerSink(options, source, rate, file=Writer(output), format=kind)
-    warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = Writer(AspectWriter(output, source.info.sample_aspect))
+    info = tagged(source.info, options)
+    warn_of_lost_tags("nut", info.color, siting=True, range=True)
+    file = Writer(AspectWriter(output, info.sample_aspect))
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
 from itertools import chain
+from math import ceil
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, VideoInfo
@@ -26,7 +27,7 @@ from ltxfilter.media.container.demux import (
     seek_before,
 )
 from ltxfilter.media.container.frame_clock import FrameClock, StreamTiming
-from ltxfilter.media.container.open_video import OpenVideo
+from ltxfilter.media.container.open_video import OpenVideo, index_bytes
 from ltxfilter.media.container.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
 from ltxfilter.media.pipe.libav_io import InputStream
@@ -62,9 +63,9 @@ class ContainerSource:
         self._file = file
         scanned = scan(options, SHORT_SCAN) if file is None else None
         self._open = OpenVideo.open(options, file, format or options.format)
+        self.other_streams = self._other_streams()
         with ExitStack() as opening:
             opening.callback(self.close)
-            self.other_streams = self._other_streams()
             self._packets = self._video_packets()
             self._decoder = VideoDecoder(self._open, options, self.counts, self.name)
             if file is not None:
@@ -86,7 +87,7 @@ class ContainerSource:
                 raise InputError(f"{self.name}: {DOVI_PROFILE_5}")
             opening.pop_all()
         self.raw_pix_fmt = self.info.pix_fmt
-        self.held_bytes = self._decoder.held_frames * self.info.frame_bytes
+        self.held_bytes = self._bytes_held()
         self._warn_of_haste()
 
     @property
@@ -137,9 +138,15 @@ class ContainerSource:
     def close(self) -> None:
         """Release everything; calling it twice does nothing."""
         self._frames = iter(())
+        self.other_streams.queue.close()
         self._open.close()
         if self._file is not None:
             self._file.close()
+
+    def _bytes_held(self) -> int:
+        """Return the bytes of frames in the decoder, packets ahead of it, and libav's index."""
+        frames = self._decoder.held_frames * self.info.frame_bytes
+        return ceil(frames + self._packets.bytes_ahead + index_bytes(self._open))
 
     def _other_streams(self) -> ContainerStreams:
         opened, options, reopen = self._open, self._options, None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
 import av.container
+import av.stream
 
 from ltxfilter.media.base import StreamPlan
 from ltxfilter.media.carried import timecode
@@ -21,6 +23,9 @@ from ltxfilter.media.container.demux import is_cover
 from ltxfilter.media.container.open_video import Trim
 from ltxfilter.media.pyav_compat import fraction
 from ltxfilter.options import OutputOptions
+
+COPIES = 5.5  # of an attachment or a cover at a time, measured with 200 MB of each
+CHAPTER_BYTES = 2500  # of one chapter: in two readers, in Python and in the output
 
 
 class ContainerStreams:
@@ -48,6 +53,17 @@ class ContainerStreams:
         self._trim = trim
         self._reopen = reopen
         self._covers: dict[int, bytes] = {}  # stream index -> picture file
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it holds at most: what is copied whole, chapters, and packets that wait."""
+        whole = sum(map(len, self._covers.values()))
+        for stream in self._container.streams:
+            if isinstance(stream, av.stream.AttachmentStream):
+                whole += len(stream.data)
+        others = len(self._container.streams) > 1
+        waiting = self.queue.most if self._reopen is None and others else 0
+        return ceil(COPIES * whole) + CHAPTER_BYTES * len(self._container.chapters()) + waiting
 
     @property
     def zero(self) -> Fraction:
@@ -80,10 +96,13 @@ class ContainerStreams:
         video: av.VideoStream,
         rate: Fraction,
         dropped: Collection[str] = (),
+        *,
+        chapters: bool = True,
     ) -> None:
         """Give `output` the tags and chapters of the file, and `video` those of its stream.
 
         rate: frames per second of the output, about. dropped: names of tags that hold no more.
+        chapters: False leaves them out; 100,000 of them take libav's muxer 15 s.
         """
         before = fraction(self._video.average_rate)
         passed = self._trim.zero - self._trim.clock
@@ -96,7 +115,8 @@ class ContainerStreams:
         if (track := self._timecode_track()) and before:
             video.metadata[timecode.KEY] = timecode.at_rate(track, before, rate, passed)
         video.disposition = self._video.disposition
-        output.set_chapters(self._chapters())
+        if chapters:
+            output.set_chapters(self._chapters())
 
     def open_copy(self, plan: Sequence[StreamPlan]) -> CopiedStreams:
         """Return what copies the streams of `plan` into one output."""
