@@ -38,6 +38,7 @@ Row = dict[str, Any]
 TEXTS = {".md", ".txt", ".sh", ".py", ".json", ".csv", ".srt", ".y", ".log"}
 LIMIT = 180.0  # seconds for each program
 NOT_IN_MATROSKA = re.compile(r"matroska cannot hold|No space for|use .*\.nut", re.IGNORECASE)
+VARIABLE = "--fps 2x needs a constant source rate"  # then every interval of the source is halved
 WAY_OUT = re.compile(r"(?<!\w)-[a-z]|\.(mkv|mov|nut|avi|ts|wmv)\b", re.IGNORECASE)
 
 
@@ -90,7 +91,8 @@ def files(folders: list[Path]) -> Iterator[tuple[str, Path]]:
 def converted(exe: str, item: tuple[str, Path]) -> Row:
     """Convert one file both ways; return its row."""
     name, path = item
-    row: Row = {"file": name, "outcome": "FAILED", "checks": [], "in": 0, "out": 0, "passed": 0}
+    row: Row = {"file": name, "outcome": "FAILED", "checks": [], "fps": "2x"}
+    row |= {"in": 0, "out": 0, "passed": 0, "log": []}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -106,10 +108,13 @@ def converted(exe: str, item: tuple[str, Path]) -> Row:
 def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
     target = folder / "out.mkv"
     exact = ["-c:v", "ffv1", "--report", str(folder / "report.json")]
-    status, log = ltxfilter(path, target, *exact)
+    status, log = ltxfilter(path, target, row["fps"], *exact)
+    if status and VARIABLE in log:
+        row["fps"] = "source"
+        status, log = ltxfilter(path, target, row["fps"], *exact)
     if status and NOT_IN_MATROSKA.search(log):
         target = folder / "out.nut"
-        status, log = ltxfilter(path, target, *exact)
+        status, log = ltxfilter(path, target, row["fps"], *exact)
     row["log"] = [
         line for line in log.splitlines() if "took " not in line and "memory:" not in line
     ]
@@ -122,7 +127,7 @@ def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
         row |= {"in": counted.frames_in, "out": counted.frames_out, "passed": counted.passed}
     output = hear(exe, target, LIMIT)
     row["checks"] += failed_checks(_as_in(exe, path, output, log), output, log)
-    row["checks"] += plays(exe, path, folder / "out.mp4")
+    row["checks"] += plays(exe, path, folder / "out.mp4", row["fps"])
 
 
 def _refused(exe: str, path: Path, status: int, row: Row) -> None:
@@ -150,9 +155,9 @@ def _as_in(exe: str, path: Path, output: Heard, log: str) -> Heard:
     return source
 
 
-def plays(exe: str, path: Path, target: Path) -> list[str]:
+def plays(exe: str, path: Path, target: Path, fps: str) -> list[str]:
     """Convert with all defaults to mp4; return what keeps ffmpeg from playing it."""
-    status, log = ltxfilter(path, target)
+    status, log = ltxfilter(path, target, fps)
     if status:
         named = WAY_OUT.search(log.splitlines()[-1]) if log else None
         early = not target.exists() and Counted.read(log) is None
@@ -167,10 +172,10 @@ def plays(exe: str, path: Path, target: Path) -> list[str]:
     return [f"mp4: {words[0]}"] if words else []
 
 
-def ltxfilter(path: Path, target: Path, *words: str) -> tuple[int, str]:
-    """Run the command line at twice the rate of `path`; return exit code and messages."""
+def ltxfilter(path: Path, target: Path, fps: str, *words: str) -> tuple[int, str]:
+    """Convert `path` to the rate `fps`; return exit code and messages."""
     command = [sys.executable, "-m", "ltxfilter", "-v", "info", "-y", "--engine", "hold"]
-    command += ["--fps", "2x", "-i", str(path), *words, str(target)]
+    command += ["--fps", fps, "-i", str(path), *words, str(target)]
     done = subprocess.run(command, capture_output=True, timeout=LIMIT, check=False)
     log = done.stderr.decode(errors="replace").replace(str(path), path.name)
     return done.returncode, log.replace(f"{target.parent}/", "")

@@ -165,12 +165,19 @@ def tags(source: Heard, output: Heard, log: str) -> list[str]:
     kept = set(output.tags)
     for stream in output.streams:
         kept |= set(stream.tags)
+    kept = {_without_language(key) for key in kept}
+    asked = {_without_language(key) for key in source.tags}
     lost = [
         key
-        for key in source.tags
-        if key not in kept and not STALE_TAGS.fullmatch(key) and key not in log.lower()
+        for key in sorted(asked - kept)
+        if not STALE_TAGS.fullmatch(key) and key not in log.lower()
     ]
-    return [f"tags: {', '.join(sorted(lost))}"] if lost else []
+    return [f"tags: {', '.join(lost)}"] if lost else []
+
+
+def _without_language(key: str) -> str:
+    """Return a tag's name without its language, which has two spellings: fra, fre."""
+    return re.sub(r"-[a-z]{3}$", "", key)
 
 
 def playable(source: Heard, output: Heard) -> list[str]:
