@@ -146,7 +146,9 @@ def _stalled(folder: Path) -> Iterator[Case]:
     for container in ("mkv", "mp4", "y4m"):
         out = folder / f"hung.{container}"
         words = ["-i", clip, "--fps", "50", "-y", str(out)]
-        words[4:4] = ["-f", "yuv4mpegpipe"] if container == "y4m" else ["-c:v", "mjpeg", "-strict", "-1"]
+        words[4:4] = (
+            ["-f", "yuv4mpegpipe"] if container == "y4m" else ["-c:v", "mjpeg", "-strict", "-1"]
+        )
         environment = {"LD_PRELOAD": str(library)}
         yield Case(f"write() that sleeps, {container}", words, environment=environment, most=8.0)
 
