@@ -10,6 +10,9 @@ which ffmpeg must play every frame. Nothing is downloaded. The outcome of a file
     refused   ltxfilter refused it, and ffmpeg finds no two frames in it either
     FAILED    anything else; the row names the checks
 
+Where the refusal names a way out, that is taken and said in the row: another container for audio
+that Matroska cannot hold, `--fps source` for a variable rate, -an for audio without its headers.
+
 Prints a table, writes results/corpus.json and exits with 1 if any file failed.
 """
 
@@ -37,7 +40,9 @@ Row = dict[str, Any]
 
 TEXTS = {".md", ".txt", ".sh", ".py", ".json", ".csv", ".srt", ".y", ".log"}
 LIMIT = 180.0  # seconds for each program
-NOT_IN_MATROSKA = re.compile(r"matroska cannot hold|No space for|use .*\.nut", re.IGNORECASE)
+HOLDERS = re.compile(r"or write (\.\w+(?: or \.\w+)*)")  # of audio that Matroska cannot hold
+BEST_HOLDERS = (".nut", ".mov", ".wmv", ".avi")
+DAMAGED = "add -an if its audio is damaged"
 VARIABLE = "--fps 2x needs a constant source rate"  # then every interval of the source is halved
 WAY_OUT = re.compile(r"(?<!\w)-[a-z]|\.(mkv|mov|nut|avi|ts|wmv)\b", re.IGNORECASE)
 
@@ -92,13 +97,15 @@ def converted(exe: str, item: tuple[str, Path]) -> Row:
     """Convert one file both ways; return its row."""
     name, path = item
     row: Row = {"file": name, "outcome": "FAILED", "checks": [], "fps": "2x"}
-    row |= {"in": 0, "out": 0, "passed": 0, "log": []}
+    row |= {"way": "", "in": 0, "out": 0, "passed": 0, "log": []}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
             _judge(exe, path, Path(folder), row)
         except subprocess.TimeoutExpired as error:
             row["checks"].append(f"time: over {error.timeout:.0f} s: {Path(error.cmd[0]).name}")
+    if not row["checks"]:
+        row["log"] = []
     row["seconds"] = round(time.perf_counter() - began, 1)
     if row["outcome"] != "refused":
         row["outcome"] = "FAILED" if row["checks"] else "ok"
@@ -106,15 +113,19 @@ def converted(exe: str, item: tuple[str, Path]) -> Row:
 
 
 def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
-    target = folder / "out.mkv"
-    exact = ["-c:v", "ffv1", "--report", str(folder / "report.json")]
-    status, log = ltxfilter(path, target, row["fps"], *exact)
+    target, words = folder / "out.mkv", ["-c:v", "ffv1", "--report", str(folder / "report.json")]
+    status, log = ltxfilter(path, target, row["fps"], *words)
     if status and VARIABLE in log:
         row["fps"] = "source"
-        status, log = ltxfilter(path, target, row["fps"], *exact)
-    if status and NOT_IN_MATROSKA.search(log):
-        target = folder / "out.nut"
-        status, log = ltxfilter(path, target, row["fps"], *exact)
+        status, log = ltxfilter(path, target, row["fps"], *words)
+    if status and (holders := HOLDERS.search(log)):
+        named = holders.group(1).split(" or ")
+        row["way"] = next((suffix for suffix in BEST_HOLDERS if suffix in named), named[0])
+        target = target.with_suffix(row["way"])
+        status, log = ltxfilter(path, target, row["fps"], *words)
+    if status and DAMAGED in log:
+        row["way"] = "-an"
+        status, log = ltxfilter(path, target, row["fps"], *words, "-an")
     row["log"] = [
         line for line in log.splitlines() if "took " not in line and "memory:" not in line
     ]
@@ -126,8 +137,11 @@ def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
     if counted := Counted.read(log):
         row |= {"in": counted.frames_in, "out": counted.frames_out, "passed": counted.passed}
     output = hear(exe, target, LIMIT)
-    row["checks"] += failed_checks(_as_in(exe, path, output, log), output, log)
-    row["checks"] += plays(exe, path, folder / "out.mp4", row["fps"])
+    source = _as_in(exe, path, output, log)
+    if row["way"] == "-an":
+        source.streams = [stream for stream in source.streams if stream.kind != "audio"]
+    row["checks"] += failed_checks(source, output, log)
+    row["checks"] += plays(exe, path, folder / "out.mp4", row)
 
 
 def _refused(exe: str, path: Path, status: int, row: Row) -> None:
@@ -155,9 +169,9 @@ def _as_in(exe: str, path: Path, output: Heard, log: str) -> Heard:
     return source
 
 
-def plays(exe: str, path: Path, target: Path, fps: str) -> list[str]:
+def plays(exe: str, path: Path, target: Path, row: Row) -> list[str]:
     """Convert with all defaults to mp4; return what keeps ffmpeg from playing it."""
-    status, log = ltxfilter(path, target, fps)
+    status, log = ltxfilter(path, target, row["fps"], *(["-an"] if row["way"] == "-an" else []))
     if status:
         named = WAY_OUT.search(log.splitlines()[-1]) if log else None
         early = not target.exists() and Counted.read(log) is None
