@@ -1,6 +1,6 @@
 """Real files: every file of some folders at twice its rate, judged by the ffmpeg program.
 
-    python -m benchmarks.corpus FOLDER... [--ffmpeg EXE] [--jobs N] [--only TEXT] [--name NAME]
+    python -m benchmarks.corpus FOLDER... [--ffmpeg EXE] [--jobs N] [--only TEXT] [--again]
 
 Each file is converted twice by the command line, with the engine `hold`: to FFV1 in Matroska, where
 every frame, time, stream and tag can be compared with the input's, and with all defaults to mp4, of
@@ -13,12 +13,14 @@ which ffmpeg must play every frame. Nothing is downloaded. The outcome of a file
 Where the refusal names a way out, that is taken and said in the row: another container for audio
 that Matroska cannot hold, `--fps source` for a variable rate, -an for audio without its headers.
 
-Prints a table, writes results/corpus.json and exits with 1 if any file failed.
+Prints a table, writes results/corpus.json and exits with 1 if any file failed. With --again only the
+files that failed are converted again; the rows of the others are those of the last results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -34,7 +36,7 @@ from typing import Any
 from benchmarks.clips import ffmpeg_exe
 from benchmarks.corpus_checks import Counted, failed_checks
 from benchmarks.corpus_media import Heard, hear
-from benchmarks.record import table, write
+from benchmarks.record import RESULTS, table, write
 
 Row = dict[str, Any]
 
@@ -54,19 +56,29 @@ def main() -> None:
     parser.add_argument("--ffmpeg", default=newest_ffmpeg(), help="the program that judges")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     parser.add_argument("--only", default="", help="files whose name holds this text")
+    parser.add_argument("--again", action="store_true", help="only files that failed last time")
     parser.add_argument("--name", default="corpus", help="of the results")
     asked = parser.parse_args()
+    known = passed_before(asked.name) if asked.again else {}
     chosen = [item for item in files(asked.folders) if asked.only in item[0]]
-    rows = []
+    rows = [known[name] for name, _ in chosen if name in known]
     with ThreadPoolExecutor(asked.jobs) as pool:
-        for row in pool.map(partial(converted, asked.ffmpeg), chosen):
+        waiting = [item for item in chosen if item[0] not in known]
+        for row in pool.map(partial(converted, asked.ffmpeg), waiting):
             rows.append(row)
             print(f"{row['outcome']:8}{row['file']}  {'; '.join(row['checks'])}", flush=True)
             if row["outcome"] == "FAILED":
                 print(*row["log"], sep="\n", flush=True)
+    rows.sort(key=lambda row: row["file"])
     print(table(by_folder(rows)))
     print(write(asked.name, rows, ffmpeg=version(asked.ffmpeg), folders=by_folder(rows)))
     sys.exit(any(row["outcome"] == "FAILED" for row in rows))
+
+
+def passed_before(name: str) -> dict[str, Row]:
+    """Return the rows of the last results that did not fail, by file. Raises OSError."""
+    rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    return {row["file"]: row for row in rows if row["outcome"] != "FAILED"}
 
 
 def newest_ffmpeg() -> str:
