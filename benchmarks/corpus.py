@@ -13,7 +13,7 @@ which ffmpeg must play every frame. Nothing is downloaded. The outcome of a file
 Where the refusal names a way out, that is taken and said in the row: another container for audio
 that Matroska cannot hold, `--fps source` for a variable rate, -an for audio without its headers.
 
-Prints a table, writes results/corpus.json and exits with 1 if any file failed. With --again only the
+Prints a table, writes results/corpus.json and exits with 1 if any file failed. With --again only
 files that failed are converted again; the rows of the others are those of the last results.
 """
 
