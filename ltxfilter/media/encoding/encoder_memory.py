@@ -272,14 +272,14 @@ def _int(options: Options, name: str, default: int = 0) -> int:
     """Return the whole number that an option has; the default if it has none."""
     try:
         return int(float(options.get(name, default)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return default
 
 
 def _pool(options: Options) -> int:
     """Return how many threads libx265's pools may have: those of `pools`, else one per CPU."""
     asked = options.get("pools", "").split(",")
-    if all(part.isdecimal() for part in asked):
+    if all(re.fullmatch(r"(?a)\d{1,9}", part) for part in asked):
         return max(sum(map(int, asked)), 1)
     return available_threads()
 
