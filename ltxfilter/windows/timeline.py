@@ -16,6 +16,7 @@ from ltxfilter.values import NTSC, check_multiple, parse_rate, round_half_up
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
 PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: what is longer is a pause
 LONGEST_PAUSE = 3600  # seconds; what is longer is a damaged time stamp
+DECIMALS = Fraction(1, 500_000)  # by which 2997/125, written for 24000/1001, may be off, and more
 
 
 Place = tuple[int, Fraction, Fraction]  # of a slot: index, time in seconds, tau
@@ -125,20 +126,28 @@ class UsualInterval:
 
 @dataclass(frozen=True, slots=True)
 class Snap:
-    """Put times that a container rounded to `tick` back onto their rational rate.
+    """Put times that a container rounded to its clock back onto their rational rate.
 
-    A time within one tick of `start + n / rate` becomes exactly that; others stay as they are.
+    A time within `slack` of `start + n / rate` becomes exactly that; others stay as they are.
     It keeps no state, so a run that starts in the middle snaps alike.
     """
 
     rate: Fraction
     start: Fraction  # seconds
-    tick: Fraction  # seconds
+    slack: Fraction  # seconds: a tick of the container's clock, half a tick of a coarse one
+    drift: Fraction = Fraction(0)  # seconds that the clock may go wrong per second since `start`
 
     def __call__(self, time: Fraction) -> Fraction:
         """Return `time`, snapped."""
         exact = self.start + round_half_up((time - self.start) * self.rate) / self.rate
-        return exact if abs(time - exact) <= self.tick else time
+        return exact if abs(time - exact) <= self._slack_at(time) else time
+
+    def _slack_at(self, time: Fraction) -> Fraction:
+        """Return how far off `time` may be; drift adds up, to a quarter of an interval at most."""
+        if not self.drift:
+            return self.slack
+        drifted = self.slack + abs(time - self.start) * self.drift
+        return min(drifted, max(self.slack, 1 / (4 * self.rate)))
 
 
 def auto_rate(source: Fraction | None) -> Fraction:

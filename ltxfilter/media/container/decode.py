@@ -13,6 +13,7 @@ import av
 from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.open_video import OpenVideo
+from ltxfilter.media.container.timing.stamps import REORDER, StampGuess, stamp_of
 from ltxfilter.media.deinterlace import Deinterlacer
 from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
@@ -20,7 +21,6 @@ from ltxfilter.options import InputOptions, available_threads
 
 log = logging.getLogger("ltxfilter.media")
 
-REORDER = 4  # frames that a decoder holds, at most, to put them in order
 PARSED = 2  # frames until demuxer and parser know that one has ended, measured with mpegts
 MAX_THREADS = 8  # of the decoder: each one holds a frame
 LEAP = 10  # seconds; a frame this far from the one before may have a damaged timestamp
@@ -93,8 +93,9 @@ class PacketDecoder:
     """Decodes the packets of one stream, and goes on past those that do not decode."""
 
     def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
-        self.damaged: set[int | None] = set()  # pts of packets that arrived damaged
-        self._lost: list[int] = []  # pts of packets that did not decode
+        self.damaged: set[int | None] = set()  # pts of frames whose packets arrived damaged
+        self._lost: list[int] = []  # stamps of packets that did not decode
+        self._stamps = StampGuess()
         self._counts = counts
         self._stream = stream
         context = stream.codec_context
@@ -112,13 +113,21 @@ class PacketDecoder:
             return []
         except (av.FFmpegError, ValueError):
             self._counts.corrupt += 1
-            if packet is not None and packet.pts is not None:
-                self._lost.append(packet.pts)
+            stamp = None if packet is None else stamp_of(packet)
+            if stamp is not None:
+                self._lost.append(stamp)
             return []
         for frame in frames:
-            if not frame.time_base:  # PyAV forgets it when draining
-                frame.time_base = time_base_of(self._stream)
+            self._stamp(frame)
         return frames
+
+    def _stamp(self, frame: av.VideoFrame) -> None:
+        """Give a frame the stamp that is to be believed, and its time base."""
+        if not frame.time_base:  # PyAV forgets it when draining
+            frame.time_base = time_base_of(self._stream)
+        stamped, frame.pts = frame.pts, self._stamps.guess(frame.pts, frame.dts)
+        if stamped in self.damaged:
+            self.damaged.add(frame.pts)
 
     def lost_before(self, time: Fraction) -> bool:
         """Return True if packets shown before `time`, seconds, were lost; each counts once."""

@@ -15,7 +15,8 @@ import av.container
 import av.stream
 
 from ltxfilter.errors import InputError
-from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.container.timing.stamps import stamp_of
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.media.pixfmt import MAX_PIXELS, check_size
@@ -159,11 +160,10 @@ def _seek_before(
         target = max(time - back, first)
         place = int((target - lead) / base)
         container.seek(place, stream=stream)
-        shown = (
-            packet.pts * base
-            for packet in packets_of(container, stream)
-            if packet.is_keyframe and packet.pts is not None
+        stamps = (
+            stamp_of(packet) for packet in packets_of(container, stream) if packet.is_keyframe
         )
+        shown = (stamp * base for stamp in stamps if stamp is not None)
         if next(shown, time + 1) <= time or target == first:
             container.seek(place, stream=stream)
             return

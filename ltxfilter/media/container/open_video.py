@@ -12,6 +12,7 @@ import av.container
 from ltxfilter.errors import InputError
 from ltxfilter.media.container.demux import display_name, open_container, video_stream
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
+from ltxfilter.media.container.timing.stamps import keep_stamps
 from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, time_base_of
 from ltxfilter.options import InputOptions
@@ -83,6 +84,7 @@ class OpenVideo:
         """Open `options.path`, or `file` in its place. Raises InputError, Stopped."""
         container = _open_for_decoding(options, file, format_name)
         try:
+            keep_stamps(container)
             stream = video_stream(container, display_name(options))
             trim = Trim.of(options, container)
             declared = _declared_span(container, stream, trim.clock)
