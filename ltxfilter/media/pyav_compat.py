@@ -120,3 +120,9 @@ def reorder_depth(context: av.VideoCodecContext) -> int:
     It shows the number from 18.1 on.
     """
     return int(getattr(context, "reorder_depth", context.has_b_frames))
+
+
+def set_reorder_depth(context: av.VideoCodecContext, depth: int) -> None:
+    """Tell a decoder how many frames it has to hold to put them in order, where PyAV can."""
+    if hasattr(context, "reorder_depth"):
+        context.reorder_depth = depth

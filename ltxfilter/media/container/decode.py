@@ -13,9 +13,10 @@ import av
 from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.open_video import OpenVideo
-from ltxfilter.media.container.timing.stamps import REORDER, StampGuess, stamp_of
+from ltxfilter.media.container.repeatable import RepeatableDecoder
+from ltxfilter.media.container.timing.stamps import REORDER, StampGuess
 from ltxfilter.media.deinterlace import Deinterlacer
-from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
+from ltxfilter.media.pixfmt import planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
 
@@ -55,7 +56,7 @@ class VideoDecoder:
     ) -> None:
         """Get ready to decode. counts: where damage is counted. name: for messages."""
         threads = options.threads or min(MAX_THREADS, available_threads())
-        self.held_frames = threads + REORDER  # at most
+        self.held_frames = threads + 2 * REORDER  # usually, at most
         self._context = opened.stream.codec_context
         self._packets = PacketDecoder(opened.stream, threads, counts)
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
@@ -68,7 +69,7 @@ class VideoDecoder:
         own = int(self._deinterlaces)
         if self._context.name == "rawvideo":
             return own
-        reordered = REORDER if self._context.has_b_frames else 0
+        reordered = 2 * REORDER if self._context.has_b_frames else 0  # and until it is sound
         return own + PARSED + self._context.thread_count - 1 + reordered
 
     def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
@@ -98,28 +99,22 @@ class PacketDecoder:
         self._stamps = StampGuess()
         self._counts = counts
         self._stream = stream
-        context = stream.codec_context
-        context.thread_count = threads
-        context.thread_type = "AUTO"
-        context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._decoder = RepeatableDecoder(stream.codec_context, threads, self._lose)
 
     def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
         """Return the frames that `packet` completes; None drains the decoder."""
         if packet is not None and packet.size and packet.is_corrupt:
             self.damaged.add(packet.pts)
-        try:
-            frames = packet.decode() if packet else self._stream.codec_context.decode(None)
-        except EOFError:
-            return []
-        except (av.FFmpegError, ValueError):
-            self._counts.corrupt += 1
-            stamp = None if packet is None else stamp_of(packet)
-            if stamp is not None:
-                self._lost.append(stamp)
-            return []
+        frames = self._decoder.decode(packet)
         for frame in frames:
             self._stamp(frame)
         return frames
+
+    def _lose(self, stamp: int | None) -> None:
+        """Count a packet that does not decode."""
+        self._counts.corrupt += 1
+        if stamp is not None:
+            self._lost.append(stamp)
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Give a frame the stamp that is to be believed, and its time base."""
