@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor
 from statistics import median
 
 from ltxfilter.errors import OptionError
 from ltxfilter.values import NTSC, check_multiple, parse_rate, round_half_up
 
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
+ODD = 100  # numerator + denominator of a ratio that keeps next to no source frame
+MOST_PARTS = 4  # largest denominator of a multiple that is taken instead
 PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: what is longer is a pause
 LONGEST_PAUSE = 3600  # seconds; what is longer is a damaged time stamp
 DECIMALS = Fraction(1, 500_000)  # by which 2997/125, written for 24000/1001, may be off, and more
@@ -154,18 +156,29 @@ def auto_rate(source: Fraction | None) -> Fraction:
     """Return what `--fps auto` means for a source rate (None: variable).
 
     Among 50, 60000/1001 and 60 the rate whose ratio to the source is the simplest (smallest
-    numerator + denominator, the higher rate on a tie); sources at 50 or more keep theirs.
+    numerator + denominator, the higher rate on a tie); sources at 50 or more keep theirs. Where no
+    ratio is simple, as with 45000/1499, it is the simplest multiple of the source that is about as
+    high, so that source frames fall on output times.
     """
     if source is None:
         return Fraction(60)
     if source >= 50:
         return source
+    best = min(TARGETS, key=lambda target: (_complexity(target / source), -target))
+    if _complexity(best / source) <= ODD:
+        return best
+    low, high = TARGETS[0] * 99 / 100, TARGETS[-1] * 101 / 100
+    multiples = (
+        Fraction(whole, part)
+        for part in range(1, MOST_PARTS + 1)
+        for whole in range(ceil(part * low / source), floor(part * high / source) + 1)
+    )
+    chosen = min(multiples, key=lambda ratio: (_complexity(ratio), -ratio), default=None)
+    return best if chosen is None else source * chosen
 
-    def complexity(target: Fraction) -> tuple[int, Fraction]:
-        ratio = target / source
-        return ratio.numerator + ratio.denominator, -target
 
-    return min(TARGETS, key=complexity)
+def _complexity(ratio: Fraction) -> int:
+    return ratio.numerator + ratio.denominator
 
 
 def output_rate(fps: str, source: Fraction | None) -> Fraction | None:

@@ -195,13 +195,14 @@ class History:
     def are_out(self, last: Iterable[av.VideoFrame]) -> bool:
         """Return True if a frame came out for every packet once those in `last` have."""
         out = self._out.union(frame.pts for frame in last)
-        return all(packet.pts in out for packet in self.packets)
+        return all(packet.pts in out or packet.is_discard for packet in self.packets)
 
     def add(self, packet: av.Packet[Any]) -> None:
         """Take the next packet, and give it its number."""
         number, self._count = self._count, self._count + 1
         self._stamps[number], packet.pts = packet.pts, number
-        self._due.add(number)
+        if not packet.is_discard:
+            self._due.add(number)
         if packet.is_keyframe:
             self._begun.add(number)
         elif not self.packets and number:
