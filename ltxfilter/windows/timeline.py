@@ -21,6 +21,8 @@ LONGEST_PAUSE = 3600  # seconds; what is longer is a damaged time stamp
 DECIMALS = Fraction(1, 500_000)  # by which 2997/125, written for 24000/1001, may be off, and more
 
 
+MOST_DRIFT = Fraction(9, 20)  # intervals; with more, it would be another frame's time
+
 Place = tuple[int, Fraction, Fraction]  # of a slot: index, time in seconds, tau
 
 
@@ -145,11 +147,11 @@ class Snap:
         return exact if abs(time - exact) <= self._slack_at(time) else time
 
     def _slack_at(self, time: Fraction) -> Fraction:
-        """Return how far off `time` may be; drift adds up, to a quarter of an interval at most."""
+        """Return how far off `time` may be; drift adds up, to nearly half an interval."""
         if not self.drift:
             return self.slack
         drifted = self.slack + abs(time - self.start) * self.drift
-        return min(drifted, max(self.slack, 1 / (4 * self.rate)))
+        return min(drifted, max(self.slack, MOST_DRIFT / self.rate))
 
 
 def auto_rate(source: Fraction | None) -> Fraction:

@@ -23,6 +23,7 @@ log = logging.getLogger("ltxfilter.media")
 
 LONGEST_PAUSE = 3600  # seconds between two packets of sound; a longer pause is a damaged timestamp
 SPARSER = 24  # times longer may the pauses of subtitles be
+NO_TEXT = b"\0\0"  # what mp4's text has between two subtitles
 LOOK_BACK = 2  # seconds before -ss at which reading starts: streams are loosely interleaved
 
 
@@ -106,13 +107,22 @@ class CopiedStreams:
         while self._next is None:
             packet = next(self._packets, None)
             if packet is None:
-                return None
+                return self._closing_text()
             stream = self._streams.get(packet.stream_index)
             if stream is not None and packet.size and not _is_filler(packet):
                 try:
                     self._next = stream.placed(packet)
                 except DamagedPacketError:
                     self.count_damaged()
+        return self._next
+
+    def _closing_text(self) -> av.Packet[Any] | None:
+        """Return an empty text for the end of a stream of mp4's text, of which the muxer needs one.
+
+        In its place it would repeat the length of the last text.
+        """
+        endings = (stream.closing_text() for stream in self._streams.values())
+        self._next = next((packet for packet in endings if packet is not None), None)
         return self._next
 
 
@@ -127,6 +137,7 @@ class CopiedStream:
         self._trim = trim
         self._filter = bitstream_filter
         self._last: int | None = None  # dts of the latest packet, in ticks of the input
+        self._text_end: tuple[int, Fraction] | None = None  # ticks, seconds per tick
         self._longest_pause = LONGEST_PAUSE * (1 if output.type == "audio" else SPARSER)
 
     def placed(self, packet: av.Packet[Any]) -> av.Packet[Any] | None:
@@ -152,7 +163,20 @@ class CopiedStream:
             packet.dts = last + ceil(output_base / base)
             packet.pts = max(packet.pts, packet.dts)
         self._last = packet.dts
+        if codec_name(self._output) == "mov_text" and packet.duration:
+            self._text_end = packet.pts + packet.duration, base
         packet.stream = self._output
+        return packet
+
+    def closing_text(self) -> av.Packet[Any] | None:
+        """Return an empty text as short as can be, once, after the last one; else None."""
+        if self._text_end is None:
+            return None
+        packet: av.Packet[Any] = av.Packet(NO_TEXT)
+        packet.pts = packet.dts = self._text_end[0]
+        packet.duration, packet.time_base = 1, self._text_end[1]
+        packet.stream = self._output
+        self._text_end = None
         return packet
 
     def _move(self, packet: av.Packet[Any], base: Fraction) -> bool:
@@ -168,6 +192,8 @@ class CopiedStream:
         time = shown * base
         if self._trim.is_before(time) or self._trim.is_after(time):
             return False
+        if self._output.type == "subtitle" and self._trim.end is not None and packet.duration:
+            packet.duration = min(packet.duration, ceil((self._trim.end - time) / base))
         shift = round(self._trim.zero / base)
         packet.pts = shown - shift
         if packet.dts is not None:
@@ -202,7 +228,7 @@ def _is_adts(stream: av.stream.Stream) -> bool:
 
 def _is_filler(packet: av.Packet[Any]) -> bool:
     """Return True for the empty text between two subtitles of an mp4; its muxer adds its own."""
-    return packet.size == 2 and bytes(packet) == b"\0\0" and codec_name(packet.stream) == "mov_text"
+    return packet.size == 2 and bytes(packet) == NO_TEXT and codec_name(packet.stream) == "mov_text"
 
 
 def read_again(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -61,11 +61,11 @@ def find_cadence(shown: PacketTimes, clock: Clock) -> Cadence:
         if rate is None:
             return Cadence(None, shown.durations[-1] * clock.tick or None)
         return Cadence(rate, 1 / rate, Snap(rate, ticks[0] * clock.tick, clock.tick))
-    snap = constant_rate(ticks, clock)
+    snap = constant_rate(ticks, replace(clock, guessed=shown.guessed))
     if snap is not None:
         return Cadence(snap.rate, 1 / snap.rate, snap)
     stamped = list(shown.stamped(clock.tick))
-    pulldown = find_pulldown(stamped)
+    pulldown = find_pulldown(stamped, guessed=shown.guessed)
     if pulldown is not None:
         return _film(stamped, clock.tick, pulldown)
     deltas = sorted(b - a for a, b in pairwise(ticks))

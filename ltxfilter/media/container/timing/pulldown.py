@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ltxfilter.values import NTSC
 
@@ -58,15 +58,15 @@ class Pulldown:
         A picture of three fields after one of two came half a field early.
         """
         held: tuple[Fraction, Item] | None = None
-        before = 2  # fields for which the picture before the held one is shown; 0: none of ours
+        before, earlier = 2, 3  # fields of the picture before the held one, and of the one before
         for time, item in self._repaired(shown):
             if held is not None:
                 fields = self.fields(time - held[0])
                 yield held[0] + self._lateness(before, fields), held[1]
-                before = fields
+                before, earlier = fields, before
             held = time, item
-        if held is not None:
-            yield held
+        if held is not None:  # as if the pattern went on
+            yield held[0] + self._lateness(before, earlier), held[1]
 
     def fields(self, step: Fraction) -> int:
         """Return 2 or 3 where a picture that is shown for `step` seconds has so many, else 0."""
@@ -91,15 +91,18 @@ class Pulldown:
             yield time, frame.item
 
 
-def find_pulldown(shown: Sequence[Stamped[Item]]) -> Pulldown | None:
-    """Return what takes 2:3 pulldown out of the times of a stream; None if there is none."""
-    durations = [frame.duration or Fraction(0) for frame in shown]
-    steps = [b.time - a.time for a, b in pairwise(shown)]
-    for flagged, lengths in ((True, durations), (False, steps)):
-        field = _field(lengths)
-        if field is not None:
-            return Pulldown(field, flagged)
-    return None
+def find_pulldown(shown: Sequence[Stamped[Any]], *, guessed: bool) -> Pulldown | None:
+    """Return what takes 2:3 pulldown out of the times of a stream; None if there is none.
+
+    guessed: True if the times follow from those of decoding. Flags tell more then. Where times are
+    stated, durations may be those of decoding (mp4).
+    """
+    if guessed:
+        lengths = [frame.duration or Fraction(0) for frame in shown]
+    else:
+        lengths = [b.time - a.time for a, b in pairwise(shown)]
+    field = _field(lengths)
+    return None if field is None else Pulldown(field, flagged=guessed)
 
 
 def _field(lengths: Sequence[Fraction]) -> Fraction | None:

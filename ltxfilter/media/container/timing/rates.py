@@ -13,6 +13,7 @@ from ltxfilter.windows.timeline import DECIMALS, Snap
 COARSE = 4  # ticks per interval; with fewer, times a tick off would fit every rate
 ROUGHLY = 10**4  # a header's rate may be off the one it means by one part in so many
 PAUSE = Fraction(5, 2)  # intervals; a longer pause separates two runs of frames
+GUESSWORK = 200  # parts of an interval; times that are added up are off by one, at most
 STEADY = Fraction(3, 4)  # of the frames of a coarse clock follow the one before at the rate
 FASTEST = 300  # frames per second that times on a coarse clock are believed to mean
 ENOUGH = 100  # frames that tell a rate that no header states and nobody uses
@@ -31,6 +32,9 @@ class Clock:
     drifts: bool = False
     """True if every interval is rounded by itself, so that the errors add up."""
 
+    guessed: bool = False
+    """True if times are added up from intervals where a packet states none, as MPEG has them."""
+
 
 def constant_rate(ticks: Sequence[int], clock: Clock) -> Snap | None:
     """Return the rate that explains `ticks`, as what puts times back onto it; None: variable.
@@ -39,14 +43,14 @@ def constant_rate(ticks: Sequence[int], clock: Clock) -> Snap | None:
     """
     deltas = sorted(b - a for a, b in pairwise(ticks))
     median = deltas[len(deltas) // 2]
-    steady = [delta for delta in deltas if delta <= PAUSE * median]
+    steady = [delta for delta in deltas if abs(delta - median) <= 1]
     mean = Fraction(sum(steady), len(steady))
     drift = Fraction(1, 2 * median) if clock.drifts else Fraction(0)
     rates = list(_candidates(clock, (Fraction(median), mean), same=deltas[0] == deltas[-1]))
     rates += _simplest_rate(ticks, clock.tick)
     for followers in (Fraction(1), STEADY):
         for rate in rates:
-            snap = _explained(ticks, clock.tick, rate, max(drift, _drift(rate)), followers)
+            snap = _explained(ticks, clock, rate, max(drift, _drift(rate)), followers)
             if snap is not None:
                 return snap
     return None
@@ -96,28 +100,31 @@ def _near(one: Fraction, other: Fraction, parts: Fraction | int) -> bool:
 
 
 def _explained(
-    ticks: Sequence[int], tick: Fraction, rate: Fraction, drift: Fraction, followers: Fraction
+    ticks: Sequence[int], clock: Clock, rate: Fraction, drift: Fraction, followers: Fraction
 ) -> Snap | None:
     """Return what puts `ticks` onto `rate`; None if they do not lie there.
 
     followers: the part of the frames that follow the one before at the rate, on a coarse clock.
     """
-    step = 1 / (rate * tick)  # ticks from frame to frame
+    step = 1 / (rate * clock.tick)  # ticks from frame to frame
     if step >= COARSE:
-        fits = _fits(ticks, step, drift)
-        return Snap(rate, ticks[0] * tick, tick, drift) if fits else None
+        slack = max(step / GUESSWORK, Fraction(1)) if clock.guessed else Fraction(1)
+        fits = _fits(ticks, step, slack, drift)
+        return Snap(rate, ticks[0] * clock.tick, slack * clock.tick, drift) if fits else None
     phase = _phase(ticks, step, drift, followers) if rate <= FASTEST else None
-    return None if phase is None else Snap(rate, (ticks[0] + phase) * tick, tick / 2, drift)
+    if phase is None:
+        return None
+    return Snap(rate, (ticks[0] + phase) * clock.tick, clock.tick / 2, drift)
 
 
-def _fits(ticks: Sequence[int], step: Fraction, drift: Fraction) -> bool:
-    """Return True if every time lies within a tick of the grid that its run of frames started."""
+def _fits(ticks: Sequence[int], step: Fraction, slack: Fraction, drift: Fraction) -> bool:
+    """Return True if every time lies within `slack` ticks of the grid that its run started."""
     first = previous = ticks[0]  # `first` of the run of frames
     for tick in ticks:
         if tick - previous > PAUSE * step:
             first = tick
         off = (tick - first) - round_half_up((tick - first) / step) * step
-        if abs(off) > 1 + drift * (tick - first):
+        if abs(off) > slack + drift * (tick - first):
             return False
         previous = tick
     return True
@@ -158,16 +165,18 @@ class _Run:
 
     def add(self, tick: int, drift: Fraction) -> int | None:
         """Take the next frame and return how many are missing before it; None: it does not fit."""
+        exact = 1 if self.step >= 2 else 1 - Fraction(1, self.step.denominator)
+        width = exact + drift * (tick - self.first)  # of what rounding makes of a grid
         off = tick - self.first - (self._number + 1) * self.step
         likely = round_half_up((off - (self._low + self._high) / 2) / self.step)
-        skipped = max(likely, 0)
-        low = min(self._low, off - skipped * self.step)
-        high = max(self._high, off - skipped * self.step)
-        if high - low > 1 + drift * (tick - self.first):
-            return None
-        self._low, self._high = low, high
-        self._number += 1 + skipped
-        return skipped
+        for skipped in (0, likely):
+            low = min(self._low, off - skipped * self.step)
+            high = max(self._high, off - skipped * self.step)
+            if skipped >= 0 and high - low <= width:
+                self._low, self._high = low, high
+                self._number += 1 + skipped
+                return skipped
+        return None
 
     @property
     def phase(self) -> Fraction:

@@ -32,9 +32,14 @@ def keep_stamps(container: av.container.InputContainer) -> None:
     container.flags &= ~invented.value
 
 
-def stamp_of(packet: av.Packet[Any]) -> int | None:
-    """Return when `packet` is shown, or else decoded, in ticks; None if it says neither."""
-    return packet.dts if packet.pts is None else packet.pts
+def shown_at(packet: av.Packet[Any], delay: int) -> int | None:
+    """Return when `packet` is shown, in ticks, as far as its stamps tell; None if it has none.
+
+    delay: frames that the decoder holds to reorder them.
+    """
+    if packet.pts is not None or packet.dts is None:
+        return packet.pts
+    return packet.dts + delay * (packet.duration or 0)
 
 
 class StampGuess:
@@ -75,6 +80,9 @@ class PacketTimes:
 
     durations: Sequence[int]
     """For each of `ticks`; 0 where it is not declared."""
+
+    guessed: bool = False
+    """True if the packets say only when they are decoded."""
 
     def stamped(self, tick: Fraction) -> Iterator[Stamped[None]]:
         """Yield them in seconds; tick: seconds per tick."""
@@ -121,13 +129,13 @@ class PacketStamps:
     def _times_of_decoding(self, delay: int) -> PacketTimes:
         """Return the times at which a decoder hands out frames: when it gets those after `delay`.
 
-        What says when it is shown (a B-frame) is handed out at once, anything else is held.
+        What is shown when it is decoded (a B-frame) is handed out at once, anything else is held.
         """
         durations = array("q")
         held: deque[int] = deque()
-        for pts, duration in zip(self._pts, self._durations, strict=True):
+        for pts, dts, duration in zip(self._pts, self._dts, self._durations, strict=True):
             held.append(duration)
-            if pts != NEVER:
+            if pts == dts:
                 durations.append(held.pop())
             elif len(held) > delay:
                 durations.append(held.popleft())
@@ -135,4 +143,4 @@ class PacketStamps:
         times = sorted(set(self._dts))
         step = times[-1] - times[-2] if len(times) > 1 else 1
         times = times[delay:] + [times[-1] + step * (late + 1) for late in range(delay)]
-        return PacketTimes(array("q", times[-len(durations) :]), durations[: len(times)])
+        return PacketTimes(array("q", times[-len(durations) :]), durations[: len(times)], True)
