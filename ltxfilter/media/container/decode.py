@@ -13,7 +13,7 @@ import av
 from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.open_video import OpenVideo
-from ltxfilter.media.container.repeatable import RepeatableDecoder
+from ltxfilter.media.container.repeatable import RepeatableDecoder, usual_threads
 from ltxfilter.media.container.timing.stamps import REORDER, StampGuess
 from ltxfilter.media.deinterlace import Deinterlacer
 from ltxfilter.media.pixfmt import planar_name
@@ -23,7 +23,6 @@ from ltxfilter.options import InputOptions, available_threads
 log = logging.getLogger("ltxfilter.media")
 
 PARSED = 2  # frames until demuxer and parser know that one has ended, measured with mpegts
-MAX_THREADS = 8  # of the decoder: each one holds a frame
 LEAP = 10  # seconds; a frame this far from the one before may have a damaged timestamp
 
 
@@ -55,9 +54,10 @@ class VideoDecoder:
         name: str,
     ) -> None:
         """Get ready to decode. counts: where damage is counted. name: for messages."""
-        threads = options.threads or min(MAX_THREADS, available_threads())
+        context = opened.stream.codec_context
+        threads = options.threads or usual_threads(context, available_threads())
         self.held_frames = threads + 2 * REORDER  # usually, at most
-        self._context = opened.stream.codec_context
+        self._context = context
         self._packets = PacketDecoder(opened.stream, threads, counts)
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"

@@ -5,6 +5,11 @@ another one has mended it. So the decoder with many threads is made strict, such
 the first fault. What follows is decoded by one with a single thread, from the last I-frame on: what
 depends on the fault has not come out at that moment. Once both make the same picture of a later
 I-frame, the threads go on from there.
+
+Parts of a frame that no slice covers show what the memory held before. Which memory that is must
+not depend on when others let go of frames, so damaged frames are copied at once. Decoders in
+`SILENT` do not even say that parts are missing, so all of their frames are copied, and one thread
+is the rule.
 """
 
 from __future__ import annotations
@@ -17,16 +22,29 @@ from typing import Any
 import av
 import numpy as np
 
+from ltxfilter.media.avframe import FrameCopier
 from ltxfilter.media.container.timing.stamps import REORDERED
 from ltxfilter.media.pixfmt import MAX_PIXELS
 from ltxfilter.media.pyav_compat import reorder_depth, set_reorder_depth
 
 HISTORY_BYTES = 64 << 20  # of packets since the last I-frame; of a longer stretch none are kept
 REMEMBERED = 64  # packets before those, whose frames may still come out
+MAX_THREADS = 8  # of a decoder: each one holds a frame
 TRIAL = 48  # packets after which many threads, their delay included, are trusted again
 LONGEST_WAIT = 64  # I-frames between two attempts to go back to many threads
 
+SILENT = {"hevc", "vvc"}  # codecs whose decoders leave parts of a frame undecoded without a word
+
 OnLost = Callable[[int | None], None]
+
+
+def usual_threads(context: av.VideoCodecContext, available: int) -> int:
+    """Return the threads that decode what `context` is for alike on every run.
+
+    available: threads that the machine has for it.
+    """
+    silent = context.codec.canonical_name in SILENT and not context.is_hwaccel
+    return 1 if silent else min(MAX_THREADS, available)
 
 
 class RepeatableDecoder:
@@ -46,6 +64,8 @@ class RepeatableDecoder:
         self._trial: Trial | None = None  # None while `_fast` decodes alone, or not at all
         self._wait = self._patience = 0  # I-frames before the next trial, and after it fails
         self._strict = not context.is_hwaccel
+        self._copier = FrameCopier()
+        self._silent = context.codec.canonical_name in SILENT and self._strict
         self._history = History()
         self._held: deque[av.VideoFrame] = deque()  # whole, but later ones may not be
         self._on_lost = on_lost
@@ -70,6 +90,8 @@ class RepeatableDecoder:
         """Decode with many threads, or go over to one where something is wrong."""
         damaged = packet is not None and packet.is_corrupt and self._strict
         frames, sound = ([], False) if damaged else _decode(self._fast, packet)
+        if self._silent:
+            frames = [self._copier.own(frame) for frame in frames]
         if not self._strict:
             if not sound:
                 self._lose(packet)
@@ -115,6 +137,7 @@ class RepeatableDecoder:
         frames, sound = _decode(self._careful, packet)
         if not sound:
             self._lose(packet)
+        frames = [self._copier.own(frame) for frame in frames]
         if self._trial is not None:
             self._trial.note(frames)
         return list(self._history.released(frames))
@@ -131,6 +154,8 @@ class RepeatableDecoder:
         """Decode beside the one thread, and go on alone once that went well for long enough."""
         assert self._trial is not None
         frames, sound = _decode(self._fast, packet)
+        if self._silent:
+            frames = [self._copier.own(frame) for frame in frames]
         if sound and not packet.is_corrupt and self._trial.goes_on(frames):
             if (packet.pts or 0) - self._trial.number < TRIAL:
                 return []  # the one thread was first to give these frames
