@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from ltxfilter.errors import EngineUnavailableError, InputError, OptionError
 @click.option("--checkpoint", help="The LTX-2 checkpoint that the prompt is encoded for.")
 @click.option("--device", help="What runs the text encoder: auto (default), cpu, cuda or cuda:N.")
 @click.option("-o", "--output", required=True, help="The file to write, for --context.")
+@click.option("-y", "overwrite", is_flag=True, help="Overwrite the file if it exists.")
 def context_command(
     *,
     prompt: str | None,
@@ -26,10 +28,13 @@ def context_command(
     checkpoint: str | None,
     device: str | None,
     output: str,
+    overwrite: bool,
 ) -> int:
     """Encode prompts for the LTX engines, once; what was encoded before needs no text encoder."""
     from ltxfilter.engines import model_files
     from ltxfilter.engines.ltx import missing_packages
+    from ltxfilter.media.output_file import OutputFile
+    from ltxfilter.media.output_name import RunFile, refuse_shared
     from ltxfilter.options import ModelOptions
 
     if (prompt is None) == (prompt_file is None):
@@ -42,9 +47,18 @@ def context_command(
         schedule = prompts.parse_schedule(f"0 {prompt}", "--prompt")
     else:
         schedule = prompts.parse_schedule(_read_text(prompt_file), prompt_file)
+    read = [(checkpoint, "the checkpoint"), (gemma, "the text encoder"), (prompt_file, "the input")]
+    refuse_shared(
+        [RunFile(output, "the output")], [RunFile(name, what) for name, what in read if name]
+    )
     models = model_files.complete(ModelOptions(checkpoint=checkpoint, gemma=gemma, device=device))
-    encoded = prompts.make(schedule, negative, models.checkpoint, models.gemma, models.device)
-    encoded.write(output)
+    with ExitStack() as opening:
+        file = OutputFile(output, overwrite)
+        opening.callback(file.discard)
+        encoded = prompts.make(schedule, negative, models.checkpoint, models.gemma, models.device)
+        opening.pop_all()
+    file.write_all([encoded.to_bytes()])
+    file.complete()
     return 0
 
 

@@ -28,6 +28,7 @@ from ltxfilter.values import (
     LEVELS,
     Span,
     merge_spans,
+    parse_aspect,
     parse_bytes,
     parse_level,
     parse_lora,
@@ -227,6 +228,7 @@ def _input(given: Given) -> InputOptions:
         end=_time(text, "to"),
         hwaccel=text.get("hwaccel"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
+        autorotate=text["autorotate"] == "autorotate" if "autorotate" in text else None,
         threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
     )
 
@@ -243,6 +245,8 @@ def _output(given: Given) -> OutputOptions:
         overwrite={"y": True, "n": False}.get(given.general.get("y", "")),
         codec=text.get("c:v"),
         pix_fmt=text.get("pix_fmt"),
+        tag=text.get("tag"),
+        aspect=_read("aspect", parse_aspect, text["aspect"]) if "aspect" in text else None,
         encoder=given.encoder,
         muxer={name: text[name] for name in MUXER if name in text},
         audio="an" not in text,

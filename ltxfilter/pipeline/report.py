@@ -17,7 +17,7 @@ from typing import Any
 from ltxfilter import __version__
 from ltxfilter.errors import Interrupted, OptionError, OutputError
 from ltxfilter.frame import Frame, Made
-from ltxfilter.media.output_file import PartFile
+from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import Options
 from ltxfilter.pipeline.progress import Progress, busy
 from ltxfilter.windows.cuts import Note
@@ -26,6 +26,7 @@ from ltxfilter.windows.window import Window
 log = logging.getLogger("ltxfilter.report")
 
 FORMAT, VERSION = "ltxfilter report", 2  # docs/report.md; raised where readers must know
+OURS = b'{\n "format": "ltxfilter report"'  # how such a file begins
 PACKAGES = ("av", "numpy", "opencv-python-headless", "torch", "ltx-core", "ltx-pipelines")
 OWN = ("rate", "duration", "stages", "memory")  # fields of Progress that stand elsewhere
 
@@ -96,9 +97,8 @@ class Report:
 
     def __init__(self, path: str, options: Options) -> None:
         """Claim the file. Raises OutputError if it may not be written, OptionError."""
-        _check_name(path, options)
-        source = "" if options.input.path == "-" else options.input.path
-        self._file = PartFile(path, options.output.overwrite, source)
+        _check_name(path)
+        self._file = OutputFile(path, options.output.overwrite, ours=OURS)
         self._entry: _Entry | None = None
         self._notes: list[Note] = []
         self._count = 0  # windows written
@@ -113,6 +113,8 @@ class Report:
 
     def add(self, part: ReportedWindow, notes: Iterable[Note] = ()) -> None:
         """Take the next part; whole windows are written. notes: what was seen meanwhile."""
+        if self._ended:  # by a thread that gave up on this one
+            return
         if self._entry is not None and self._entry.part.window != part.window:
             self._flush()
         self._notes += notes
@@ -212,17 +214,12 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(asdict(value), default=str))
 
 
-def _check_name(path: str, options: Options) -> None:
-    """Refuse names that are taken or that promise something else. Raises OptionError."""
+def _check_name(path: str) -> None:
+    """Raise OptionError for a name that is no file's, or that promises something else."""
     if path in ("", "-") or path.startswith("pipe:"):
         raise OptionError(f"--report {path}: name a file")
     if Path(path).suffix.lower() in (".html", ".htm"):
         raise OptionError(f"--report {path}: it is written as JSON; name it .json")
-    output = options.output.path
-    if output != "-":
-        taken = {Path(name).resolve() for name in (output, output + ".part")}
-        if taken & {Path(name).resolve() for name in (path, path + ".part")}:
-            raise OutputError(f"--report {path}: is the output itself; name another file")
 
 
 def _ending(error: BaseException | None) -> str:

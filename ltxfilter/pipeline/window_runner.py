@@ -90,12 +90,12 @@ class WindowRunner:
         ]
         self.shape: WindowShape = self._engine.open(video, rate, threads)
         self._checks = self._engine.can_be_wrong
+        self.engine = self._described()  # what was asked for, and which engines that comes down to
         self.most_slots = self.shape.slots  # of one call of the engine; fewer take less memory
         self.fallbacks = 0  # frames that failed the check and come from a fallback
 
-    @property
-    def engine(self) -> str:
-        """What was asked for, and which engines that comes down to."""
+    def _described(self) -> str:
+        """Return what was asked for, and which engines that comes down to."""
         partners = ", ".join(partner.name for partner in self._engine.partners)
         return self._spec + (f" ({partners})" if partners else "")
 
@@ -121,6 +121,10 @@ class WindowRunner:
         window = prepared.window
         made = self._made(prepared)
         return [self._frame(window, slot, made) for slot in window.slots]
+
+    def cancel(self) -> None:
+        """Make the engine's work raise Stopped soon; safe in signal handlers and other threads."""
+        self._engine.cancel()
 
     def close(self) -> None:
         """Release the engines; calling it twice does nothing."""

@@ -11,15 +11,14 @@ from math import ceil, floor
 from statistics import median
 
 from ltxfilter.errors import OptionError
-from ltxfilter.values import NTSC, check_multiple, parse_rate, round_half_up
+from ltxfilter.values import LEAST_RATE, NTSC, check_multiple, parse_rate, round_half_up
 
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
 ODD = 100  # numerator + denominator of a ratio that keeps next to no source frame
 MOST_PARTS = 4  # largest denominator of a multiple that is taken instead
 PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: what is longer is a pause
-LONGEST_PAUSE = 3600  # seconds; what is longer is a damaged time stamp
+LONGEST_PAUSE = int(1 / LEAST_RATE)  # seconds; what is longer is a damaged time stamp
 DECIMALS = Fraction(1, 500_000)  # by which 2997/125, written for 24000/1001, may be off, and more
-
 
 MOST_DRIFT = Fraction(9, 20)  # intervals; with more, it would be another frame's time
 
@@ -117,13 +116,16 @@ class UsualInterval:
     def last(self, declared: Fraction | None, rate: Fraction | None) -> Fraction:
         """Return how long the last frame is shown, seconds.
 
-        declared: the frame's own duration in seconds, not believed under half the usual interval.
+        declared: the frame's own duration in seconds, not believed under half the usual interval
+        or over LONGEST_PAUSE.
         rate: output frames per second, used if there is no usual interval.
         """
+        if declared is not None and declared > LONGEST_PAUSE:
+            declared = None
         usual = self.usual
         if usual is None:
             usual = declared or (1 / rate if rate else Fraction(1, 25))
-        if declared is None or declared < usual / 2 or declared > LONGEST_PAUSE:
+        if declared is None or declared < usual / 2:
             return usual
         return declared
 

@@ -26,6 +26,7 @@ from ltxfilter.media.avframe import FrameCopier
 from ltxfilter.media.container.timing.stamps import REORDERED
 from ltxfilter.media.pixfmt import MAX_PIXELS
 from ltxfilter.media.pyav_compat import reorder_depth, set_reorder_depth
+from ltxfilter.refusals import refusal_of
 
 HISTORY_BYTES = 64 << 20  # of packets since the last I-frame; of a longer stretch none are kept
 REMEMBERED = 64  # packets before those, whose frames may still come out
@@ -72,7 +73,10 @@ class RepeatableDecoder:
         _configure(context, threads, strict=self._strict)
 
     def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
-        """Return the frames that `packet` completes; an empty packet, or None, drains."""
+        """Return the frames that `packet` completes; an empty packet, or None, drains.
+
+        Raises ResourceError.
+        """
         if packet is not None and not packet.size:
             packet = None
         if packet is not None:
@@ -305,10 +309,15 @@ def _another(like: av.VideoCodecContext, depth: int) -> av.VideoCodecContext:
 def _decode(
     context: av.VideoCodecContext, packet: av.Packet[Any] | None
 ) -> tuple[list[av.VideoFrame], bool]:
-    """Return the frames that `packet` completes, and False if it did not decode; None drains."""
+    """Return the frames that `packet` completes, and False if it did not decode; None drains.
+
+    Raises ResourceError.
+    """
     try:
         return context.decode(packet), True
     except EOFError:
         return [], True
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, ValueError) as error:
+        if refusal := refusal_of(error):
+            raise refusal from error
         return [], False

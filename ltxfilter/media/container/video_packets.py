@@ -43,6 +43,7 @@ class VideoPackets:
         where damage is counted. name: what messages call the input.
         """
         self.jumps = 0  # how often the container's clock started anew
+        self.bytes_ahead = 0  # of the packets that `look_ahead` read
         self._video = video
         self._set_aside = set_aside
         self._counts = counts
@@ -60,10 +61,14 @@ class VideoPackets:
         nbytes, complete = 0, True
         with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
             for packet in self._demuxed:
-                self._ahead.append(packet)
                 nbytes += packet.size
-                if packet.stream.index == self._video.index and packet.size:
-                    stamps.add(packet)
+                if packet.stream.index != self._video.index:
+                    self._set_aside(packet)
+                else:
+                    self._ahead.append(packet)
+                    self.bytes_ahead += packet.size
+                    if packet.size:
+                        stamps.add(packet)
                 if stamps.count == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
                     complete = False
                     break

@@ -36,6 +36,26 @@ class Writable(Protocol):
         """Take all of `data`; return its size."""
         ...
 
+    def cancel(self) -> None:
+        """Make a waiting write end soon with Stopped."""
+        ...
+
+    def close(self) -> None:
+        """Release it; calling it twice does nothing."""
+        ...
+
+
+class Seekable(Writable, Protocol):
+    """A stream to write to whose position can be chosen."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move; return the position in bytes."""
+        ...
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        ...
+
 
 class Reader:
     """A stream that has ended once reading it failed."""
@@ -59,8 +79,9 @@ class Reader:
 class Writer:
     """A stream that forgets what it is given once writing to it failed."""
 
-    def __init__(self, stream: Writable) -> None:
-        self.name = getattr(stream, "name", "")
+    def __init__(self, stream: Writable, name: str = "") -> None:
+        """name: what libav takes for its URL."""
+        self.name = name or getattr(stream, "name", "")
         self._stream = stream
         self._failed = False
 
@@ -73,3 +94,34 @@ class Writer:
                 self._failed = True
                 raise
         return len(data)
+
+    def cancel(self) -> None:
+        """Make a waiting write end soon with Stopped."""
+        self._stream.cancel()
+
+    def release(self) -> None:
+        """Close the stream; PyAV would call a method named close too early."""
+        self._stream.close()
+
+
+class SeekableWriter(Writer):
+    """The same for a stream whose position can be chosen."""
+
+    def __init__(self, stream: Seekable, name: str = "") -> None:
+        """name: what libav takes for its URL."""
+        super().__init__(stream, name)
+        self._positions = stream
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move; return the position. Raises what the stream does, once."""
+        if self._failed:
+            return offset
+        try:
+            return self._positions.seek(offset, whence)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def tell(self) -> int:
+        """Return the position."""
+        return 0 if self._failed else self._positions.tell()

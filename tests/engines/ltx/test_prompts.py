@@ -144,7 +144,7 @@ def test_the_cache_needs_no_text_encoder(
     assert run(text_options, first, "--prompt", "w270") == 0
     assert run(text_options, second, "--prompt", "w270", gemma=False) == 0
     assert first.read_bytes() == second.read_bytes()
-    assert run(text_options, second, "--prompt", "w271", gemma=False) == 5
+    assert run(text_options, second, "-y", "--prompt", "w271", gemma=False) == 5
     assert "--gemma FOLDER is needed" in capsys.readouterr().err
 
 

@@ -9,19 +9,10 @@ import av
 import pytest
 from support.media import (
     convert_repeating,
-    make_video,
     ramp,
 )
 
-from ltxfilter.errors import OutputError
-
 F = Fraction
-
-
-def test_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "in.mp4")
-    with pytest.raises(OutputError, match="is the input itself"):
-        convert_repeating(path, path, "50", overwrite=True)
 
 
 def test_sample_aspect_goes_along_or_is_missed(

@@ -198,3 +198,13 @@ def test_one_frame_is_enough(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mp4", 1)
     convert_repeating(path, tmp_path / "out.mp4", "50")
     assert len(list(decoded(tmp_path / "out.mp4"))) == 2
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_an_index_is_moved_to_the_front_of_the_file(tmp_path: Path, suffix: str) -> None:
+    """Libav's muxer reads what it wrote for that."""
+    out = tmp_path / f"o:u t.{suffix}"
+    convert_repeating(make_video(tmp_path / "in.mp4"), out, muxer={"movflags": "+faststart"})
+    data = out.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert len(list(decoded(out))) == 20

@@ -11,12 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import ModelFile
+from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError, OutputError
+from ltxfilter.values import parse_fraction
 
 NEGATIVE = "negative_context"  # the tensor of the negative prompt in a context file
 
@@ -57,18 +58,23 @@ class Contexts:
         negative = None if self.negative is None else self.negative.to(device, dtype)
         return replace(self, positive=self.positive.to(device, dtype), negative=negative)
 
-    def write(self, path: str | Path) -> None:
-        """Write the file that --context takes.
+    def to_bytes(self) -> bytes:
+        """Return the content of the file that --context takes.
 
-        A program that knows one context per file reads the first prompt's. Raises OutputError.
+        A program that knows one context per file reads the first prompt's.
         """
         tensors = {files.CONTEXT: self.positive.contiguous()}
         if self.negative is not None:
             tensors[NEGATIVE] = self.negative.contiguous()
         words = [[str(prompt.time), prompt.text] for prompt in self.prompts]
+        return save(tensors, metadata={"prompts": json.dumps(words)})
+
+    def write(self, path: str | Path) -> None:
+        """Write that file at once, in place of one that exists. Raises OutputError."""
         partial = Path(f"{path}.{os.getpid()}.part")
         try:
-            partial.write_bytes(save(tensors, metadata={"prompts": json.dumps(words)}))
+            with partial.open("xb") as file:
+                file.write(self.to_bytes())
             partial.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror or error}") from None
@@ -79,14 +85,14 @@ def read_contexts(file: ModelFile) -> Contexts:
 
     Raises EngineUnavailableError if its prompts and its contexts differ in number.
     """
-    with safe_open(file.path, "pt") as opened:
+    with open_tensors(file.path) as opened:
         tensors = {name: opened.get_tensor(name) for name in file.tensors}
     positive = tensors[files.CONTEXT]
     positive = positive.reshape(-1, *positive.shape[-2:])
     try:
         words = json.loads(file.metadata.get("prompts", '[["0", ""]]'))
-        prompts = tuple(Prompt(Fraction(time), text) for time, text in words)
-    except (ValueError, TypeError):
+        prompts = tuple(Prompt(parse_fraction(time), str(text)) for time, text in words)
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
         prompts = ()
     if len(prompts) != len(positive):
         raise EngineUnavailableError(

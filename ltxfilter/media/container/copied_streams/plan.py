@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
-from collections.abc import Mapping
 from typing import Any
 
 import av
@@ -14,6 +12,7 @@ import av.stream
 
 from ltxfilter.errors import OutputError
 from ltxfilter.media.base import NOT_ASKED, StreamPlan
+from ltxfilter.media.carried import timecode
 from ltxfilter.media.container.copied_streams.stream_specifiers import asked_for
 from ltxfilter.media.container.demux import is_cover
 from ltxfilter.media.pyav_compat import open_output
@@ -27,19 +26,13 @@ TS_CODECS = {
     "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "h264", "hevc", "mpeg1video",
     "mpeg2video", "mpeg4", "vvc",
 }  # fmt: skip
-STALE_TAGS = re.compile(
-    r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_.*"
-    r"|_statistics_.*|source_id)(-[a-z]{3})?",
-    re.IGNORECASE,
-)
+CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".avi": "avi", ".wmv": "asf",
+              ".nut": "nut", ".ts": "mpegts"}  # fmt: skip  # suffix -> FFmpeg's muxer
 COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
-
-
-def lasting_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return the metadata that still holds once the video is another."""
-    return {key: value for key, value in tags.items() if not STALE_TAGS.fullmatch(key)}
+TIMECODE_TRACK = "it holds the timecode, which is written anew"
+WRITTEN_ANEW = (CHAPTER_TITLES, TIMECODE_TRACK)
 
 
 def plan_streams(
@@ -57,7 +50,7 @@ def plan_streams(
     trial = open_output(io.BytesIO(), format=muxer)
     plans = []
     for stream in container.streams:
-        kind, codec = str(stream.type), codec_name(stream)
+        kind, codec, way = str(stream.type), codec_name(stream), ""
         if stream.index == video.index:
             action, reason = "interpolate", ""
         elif stream.index not in asked:
@@ -65,7 +58,9 @@ def plan_streams(
         else:
             reason = _obstacle(stream, trial, muxer, bool(container.chapters()))
             action = "drop" if reason else "copy"
-        plans.append(StreamPlan(stream.index, kind, codec, action, reason))
+            if reason and kind == "audio":
+                way = " or ".join(_holders(stream)) or "another container"
+        plans.append(StreamPlan(stream.index, kind, codec, action, reason, way))
     return tuple(plans)
 
 
@@ -80,12 +75,12 @@ def codec_name(stream: av.stream.Stream) -> str:
 def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
     """Warn of streams that `output` cannot hold. Raises OutputError if one of them is audio."""
     for plan in plans:
-        if plan.action != "drop" or plan.reason in (NOT_ASKED, CHAPTER_TITLES):
+        if plan.action != "drop" or plan.reason in (NOT_ASKED, *WRITTEN_ANEW):
             continue
         if plan.kind == "audio":
             raise OutputError(
                 f"{output}: {plan.reason} (stream {plan.index}); add -an to leave it out, or "
-                "write another container such as .mkv"
+                f"write {plan.way}"
             )
         log.warning(
             "%s: stream %d (%s, %s) is left out: %s",
@@ -108,6 +103,8 @@ def _obstacle(
     if kind == "attachment":
         return "" if muxer == "matroska" else f"{muxer} cannot hold attachments"
     if kind not in ("video", "audio", "subtitle"):
+        if kind == "data" and timecode.KEY in stream.metadata:
+            return TIMECODE_TRACK
         titles = chapters and codec == "bin_data"
         return CHAPTER_TITLES if titles else f"{kind} streams are not carried"
     if is_cover(stream):
@@ -125,3 +122,12 @@ def _holds(trial: av.container.OutputContainer, stream: av.stream.Stream) -> boo
     except (ValueError, av.FFmpegError):
         return False
     return True
+
+
+def _holders(stream: av.stream.Stream) -> list[str]:
+    """Return the endings of the usual containers that a stream can be copied into."""
+    return [
+        suffix
+        for suffix, muxer in CONTAINERS.items()
+        if _holds(open_output(io.BytesIO(), format=muxer), stream)
+    ]

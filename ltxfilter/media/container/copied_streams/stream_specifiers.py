@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import av.container
@@ -38,7 +39,7 @@ def _matching(container: av.container.InputContainer, text: str, spec: str) -> I
         rest = rest[1:]
     if len(rest) == 3 and rest[0] == "m":
         streams = [stream for stream in streams if stream.metadata.get(rest[1]) == rest[2]]
-    elif len(rest) == 1 and rest[0].isdecimal():
+    elif len(rest) == 1 and re.fullmatch(r"(?a)\d{1,9}", rest[0]):
         streams = streams[int(rest[0]) : int(rest[0]) + 1]
     elif rest:
         raise OptionError(f"-map {spec}: write 0, 0:a, 0:a:1, 0:3 or 0:m:language:eng")

@@ -148,7 +148,7 @@ def _phase(
                 return None
             first_run, run = first_run or run, _Run(tick, step)
         singles += not skipped
-    if singles < followers * len(ticks):
+    if singles < followers * len(ticks) - 1:  # one may be missing anywhere
         return None
     return (first_run or run).phase
 
