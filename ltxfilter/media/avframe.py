@@ -177,7 +177,10 @@ class FrameCopier:
         return graph.vpull()
 
     def own(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Return a frame with the same content in memory of its own, with all its side data."""
+        """Return a frame with the same content in memory of its own, with all its side data.
+
+        Its time base is that of `frame` only if that has one.
+        """
         key = (frame.width, frame.height, frame.format.name, "own")
         if key not in self._graphs:
             graph = av.filter.Graph()

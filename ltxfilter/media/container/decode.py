@@ -146,8 +146,7 @@ class PacketDecoder:
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Give a frame the stamp that is to be believed, and its time base."""
-        if not frame.time_base:  # PyAV forgets it when draining
-            frame.time_base = time_base_of(self._stream)
+        frame.time_base = time_base_of(self._stream)  # PyAV forgets it when draining
         stamped, frame.pts = frame.pts, self._stamps.guess(frame.pts, frame.dts)
         if stamped in self.damaged:
             self.damaged.add(frame.pts)
