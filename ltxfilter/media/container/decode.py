@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -29,6 +30,7 @@ PARSED = 2  # frames until demuxer and parser know that one has ended, measured 
 MAX_THREADS = 8  # of the decoder: each one holds a frame
 SHAPED = 2  # frames that a turn, and a change of size or format, make anew
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 LEAP = 10  # seconds; a frame this far from the one before may have a damaged timestamp
 
 
@@ -63,7 +65,7 @@ class VideoDecoder:
         threads = options.threads or min(MAX_THREADS, available_threads())
         self._threads = threads
         self._name = name
-        self._packets = PacketDecoder(opened.stream, threads, counts)
+        self._packets = PacketDecoder(opened.stream, threads, counts, options.demuxer)
         self._context = self._packets.context
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"
@@ -117,7 +119,14 @@ class VideoDecoder:
 class PacketDecoder:
     """Decodes the packets of one stream, and goes on past those that do not decode."""
 
-    def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        threads: int,
+        counts: SourceCounts,
+        options: Mapping[str, str] = NO_OPTIONS,
+    ) -> None:
+        """Get ready to decode. options: what libav is told, where the decoder has such options."""
         self.damaged: set[int | None] = set()  # pts of packets that arrived damaged
         self._lost: list[int] = []  # pts of packets that did not decode
         self._counts = counts
@@ -125,7 +134,7 @@ class PacketDecoder:
         self.context = context = _decoder_of(stream)
         context.thread_count = threads
         context.thread_type = "AUTO"
-        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.options = {**options, "max_pixels": str(MAX_PIXELS)}
 
     def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
         """Return the frames that `packet` completes; None drains the decoder.

@@ -14,6 +14,7 @@ from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
 from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
@@ -194,6 +195,7 @@ class ContainerSink:
             others,
             streams,
             has_device_tags(source.carries),
+            Edits.of(options),
         )
         check_header(plan, self.name)
         if plan.loses_aspect:

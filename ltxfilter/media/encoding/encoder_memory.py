@@ -60,7 +60,9 @@ class CodedPictures:
         samples = sum(shape.width * shape.height for shape in shapes)
         nbytes = 2 if any(shape.depth > 8 for shape in shapes) else 1
         alpha = any(shape.role == "a" for shape in shapes)
-        return cls(info.width, info.height, nbytes, samples / (info.width * info.height), alpha)
+        packed = av.VideoFormat(pix_fmt).padded_bits_per_pixel / 8 / nbytes  # bgr0 has a spare one
+        per_pixel = max(samples / (info.width * info.height), packed)
+        return cls(info.width, info.height, nbytes, per_pixel, alpha)
 
     def padded(self, grid: int, across: int, down: int) -> int:
         """Return the pixels of one plane rounded up to a grid, with borders.
