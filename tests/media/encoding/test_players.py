@@ -251,7 +251,7 @@ def write(path: Path, info: VideoInfo) -> None:
     with av.open(str(path), "w") as container:
         video = container.add_stream("rawvideo", rate=25)
         video.width, video.height, video.pix_fmt = info.width, info.height, info.pix_fmt
-        for index in range(2):
+        for index in range(6):
             planes = [plane(shape, index, seed) for seed, shape in enumerate(info.layout)]
             picture = from_planes(tuple(planes), info)
             picture.pts, picture.time_base = index, F(1, 25)
