@@ -26,7 +26,7 @@ TS_CODECS = {
     "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "h264", "hevc", "mpeg1video",
     "mpeg2video", "mpeg4", "vvc",
 }  # fmt: skip
-# Audio that cannot be decoded without numbers (block_align, bits of a sample) that NUT does not keep.
+# Audio whose decoders need numbers (block_align, bits of a sample) that NUT does not keep.
 LOST_IN_NUT = {
     "adpcm_g726", "adpcm_g726le", "adpcm_ima_wav", "atrac3", "atrac3p", "cook", "ra_288", "sipr",
     "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice", "xma1", "xma2",
