@@ -112,9 +112,13 @@ def interval(shown: Sequence[Shown]) -> Fraction:
 
 
 def lasting(shown: Sequence[Shown]) -> Fraction:
-    """Return the seconds from the first frame to the end of the last, which lasts as usual."""
-    times = [frame.time for frame in shown]
-    return max(times) - min(times) + interval(shown)
+    """Return the seconds from the first frame to the end of the last.
+
+    That lasts as usual where its own duration is missing or under half of it.
+    """
+    first, last = (pick(shown, key=lambda frame: frame.time) for pick in (min, max))
+    usual = interval(shown)
+    return last.time - first.time + (usual if last.duration < usual / 2 else last.duration)
 
 
 def offset(source: Heard, output: Heard) -> list[str]:
