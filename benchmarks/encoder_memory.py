@@ -137,7 +137,7 @@ def cases(wanted: str) -> Iterator[Case]:
 def measure(case: Case) -> Row:
     """Encode until the encoder is in its stride, in this process; return its peak and its share."""
     info, settings = _info(case), _settings(case)
-    share = encoder_share(settings, info, RATE)
+    share = encoder_share(settings, RATE)
     wide = tuple(_texture(shape.height, shape.width, shape.depth) for shape in info.layout)
     before = _begin()
     frames, first = _encode(settings, info, wide)
@@ -159,7 +159,7 @@ def restated() -> list[Row]:
     rows: list[Row] = json.loads((RESULTS / "encoder_memory.json").read_text())["rows"]
     for row in rows:
         case = Case.of(row["codec"], row["size"], row["options"])
-        stated = encoder_share(_settings(case), _info(case), RATE).nbytes / MIB
+        stated = encoder_share(_settings(case), RATE).nbytes / MIB
         row |= _compared(row["peak MiB"], stated)
     return rows
 
@@ -177,7 +177,7 @@ def _encode(settings: EncoderSettings, info: VideoInfo, wide: Planes) -> tuple[i
     """Encode and drain; return how many frames went in, and before which one a packet came."""
     context = av.CodecContext.create(settings.codec, "w")
     assert isinstance(context, av.VideoCodecContext)
-    configure(context, settings, info, 1 / RATE, RATE)
+    configure(context, settings, 1 / RATE, RATE)
     with ordinary_priority():
         context.open()
     first, number = MOST_FRAMES, 0

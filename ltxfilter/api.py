@@ -101,7 +101,8 @@ def convert(  # long, since it names every option with its type
         redraw: Spans of the input, in seconds, whose frames are taken as missing and interpolated.
         conceal: Whether damaged source frames are taken as missing and interpolated.
         max_latency: Seconds that the output of a live source may be late.
-        video: "codec", "pix_fmt", and the encoder's own options: {"codec": "libx265", "crf": 18}.
+        video: "codec", "pix_fmt", "tag", "aspect" of the display, and the encoder's own options:
+            {"codec": "libx265", "crf": 18}.
         output_format: FFmpeg's muxer name; None goes by the output's name.
         muxer: Options of the container, such as {"movflags": "+faststart"}.
         color: Colour tags, such as {"colorspace": "bt709"}.
@@ -145,6 +146,8 @@ def convert(  # long, since it names every option with its type
             overwrite=overwrite,
             codec=_as_given(encoder.pop("codec", None)),
             pix_fmt=_as_given(encoder.pop("pix_fmt", None)),
+            tag=_as_given(encoder.pop("tag", None)),
+            aspect=_as_given(encoder.pop("aspect", None)),
             encoder=_as_given(encoder),
             muxer=_as_given(muxer or {}),
             audio=audio,

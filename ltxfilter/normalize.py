@@ -23,6 +23,7 @@ from ltxfilter.values import (
     Span,
     check_multiple,
     merge_spans,
+    parse_aspect,
     parse_bytes,
     parse_lora,
     parse_rate,
@@ -124,11 +125,25 @@ def speed_of(value: object) -> Fraction:
     return parse_speed(str(value))
 
 
+def aspect_of(value: object) -> Fraction:
+    """Read width over height: a number from 0.01 to 100, or text as for `parse_aspect`.
+
+    Raises OptionError.
+    """
+    if not isinstance(value, str) and number_of(value) is None:
+        raise OptionError(f"{value!r}: give width over height, such as '16:9' or Fraction(16, 9)")
+    return parse_aspect(str(value))
+
+
 def threads_of(value: object) -> int:
-    """Read a number of threads, 1 to MAX_THREADS. Raises OptionError."""
+    """Read a number of threads, up to MAX_THREADS; 0 has it chosen. Raises OptionError."""
     text = value if isinstance(value, str) else str(number_of(value))
-    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"{shown(value)}: give a whole number from 1 to {MAX_THREADS}")
+    if text == "auto":
+        return 0
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or int(text) > MAX_THREADS:
+        raise OptionError(
+            f"{shown(value)}: give a whole number from 1 to {MAX_THREADS}, or 0 to have it chosen"
+        )
     return int(text)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ltxfilter.errors import OptionError
 from ltxfilter.normalize import (
+    aspect_of,
     bytes_of,
     choice_of,
     fps_of,
@@ -29,7 +30,7 @@ from ltxfilter.normalize import (
     threads_of,
     whole_of,
 )
-from ltxfilter.values import Span, parse_scalar
+from ltxfilter.values import Span, network_advice, parse_scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,18 @@ class InputOptions:
     start: Fraction | None = None  # -ss, seconds
     duration: Fraction | None = None  # -t, seconds
     end: Fraction | None = None  # -to, seconds
-    hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
+    from_end: Fraction | None = (
+        None  # -sseof without its sign: start so many seconds before the end
+    )
+    hwaccel: str | None = None  # FFmpeg's name of a hardware decoder; auto takes what works
+    hwaccel_device: str | None = None  # which of several devices: a number, or a name in /dev
     deinterlace: str = "auto"  # auto, on or off
     autorotate: bool | None = None  # turn pictures; None: where the output cannot say how they lie
-    threads: int | None = None  # decoder threads; None lets us choose
+    threads: int | None = None  # decoder threads; None or 0 lets us choose
+    demuxer: Mapping[str, str] = field(default_factory=dict)  # probesize, fflags, ...
+    pace: Fraction | None = None  # read at most so many times as fast as it plays; None: at once
+    shortest: bool = False  # end with the shortest of video and sound
+    keep_times: bool = False  # -copyts: refuse an input whose times the output would not have
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
@@ -114,14 +123,26 @@ class InputOptions:
                 "start": optional(seconds_of),
                 "duration": optional(seconds_of),
                 "end": optional(seconds_of),
+                "from_end": optional(seconds_of),
                 "hwaccel": optional(text_of),
+                "hwaccel_device": optional(text_of),
                 "deinterlace": choice_of("auto", "on", "off"),
                 "autorotate": optional(switch_of),
                 "threads": optional(threads_of),
+                "demuxer": mapping_of,
+                "pace": optional(speed_of),
+                "shortest": switch_of,
+                "keep_times": switch_of,
             },
         )
+        if self.threads == 0:
+            object.__setattr__(self, "threads", None)
         if self.duration is not None and self.end is not None:
             raise OptionError("options duration and end contradict each other; give one of them")
+        if self.from_end is not None and (self.start, self.end) != (None, None):
+            raise OptionError("option from_end: give no start or end with it")
+        if advice := network_advice(self.path):
+            raise OptionError(advice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +153,9 @@ class OutputOptions:
     format: str | None = None  # FFmpeg's muxer name; None goes by the file's name
     overwrite: bool | None = None  # None refuses, and says how to allow it
     codec: str | None = None  # FFmpeg's video encoder name; None goes by the container
-    pix_fmt: str | None = None  # None keeps the stream's own if the encoder takes it
+    pix_fmt: str | None = None  # None: the stream's own, or what players of the container take
+    tag: str | None = None  # four characters by which the container calls the codec, such as hvc1
+    aspect: Fraction | None = None  # of the display, width over height; None keeps the source's
     encoder: Mapping[str, str] = field(default_factory=dict)  # crf, preset, b, g, x265-params, ...
     muxer: Mapping[str, str] = field(default_factory=dict)  # movflags, ...
     audio: bool = True  # False leaves audio streams out
@@ -140,6 +163,12 @@ class OutputOptions:
     data: bool = True  # False leaves data streams out
     maps: tuple[str, ...] = ()  # FFmpeg's stream specifiers: "0", "0:a:1", "-0:s"
     color: Mapping[str, str] = field(default_factory=dict)  # colorspace, color_range, ...
+    tags: bool = True  # False leaves out the input's tags: of the file, its streams and chapters
+    chapters: bool = True  # False leaves chapters out
+    metadata: Mapping[str, str] = field(default_factory=dict)  # title, s:a:0:language, ...
+    disposition: Mapping[str, str] = field(default_factory=dict)  # a:0 -> default, s -> 0, ...
+    frames: int | None = None  # end after so many output frames
+    shortest: bool = False  # end with the shortest of video and sound
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
@@ -151,6 +180,8 @@ class OutputOptions:
                 "overwrite": optional(switch_of),
                 "codec": optional(text_of),
                 "pix_fmt": optional(text_of),
+                "tag": optional(text_of),
+                "aspect": optional(aspect_of),
                 "encoder": mapping_of,
                 "muxer": mapping_of,
                 "audio": switch_of,
@@ -158,8 +189,16 @@ class OutputOptions:
                 "data": switch_of,
                 "maps": texts_of,
                 "color": mapping_of,
+                "tags": switch_of,
+                "chapters": switch_of,
+                "metadata": mapping_of,
+                "disposition": mapping_of,
+                "frames": optional(whole_of),
+                "shortest": switch_of,
             },
         )
+        if advice := network_advice(self.path, writing=True):
+            raise OptionError(advice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +247,7 @@ class Options:
     redraw: tuple[Span, ...] = ()  # seconds as -ss counts them: frames to interpolate anew; merged
     conceal: bool = True  # interpolate source frames anew that the decoder calls damaged
     memory: int | None = None  # bytes; None takes what the job needs, within the machine's bounds
-    threads: int = field(default_factory=lambda: available_threads())  # 1..1024, to interpolate
+    threads: int = field(default_factory=lambda: available_threads())  # to interpolate; 0: per CPU
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: str | None = None  # the file that says what happened, as JSON
@@ -235,6 +274,8 @@ class Options:
                 "report": optional(path_of),
             },
         )
+        if self.threads == 0:
+            object.__setattr__(self, "threads", available_threads())
         if self.max_latency is None:
             return
         if self.max_latency <= 0:

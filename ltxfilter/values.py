@@ -19,6 +19,7 @@ Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not inclu
 MIB = 1 << 20  # bytes
 MAX_THREADS = 1024  # to interpolate with, or to decode with
 LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
+LEAST_ASPECT = Fraction(1, 100)  # of a display, and its inverse is the highest
 LONGEST_REDRAW = Fraction(10)  # seconds of missing frames that can be interpolated in one go
 SIZES = {  # FFmpeg's names of picture sizes
     "vga": "640x480",
@@ -46,6 +47,10 @@ LEVELS = {  # FFmpeg's log levels
     "debug": 48,
     "trace": 56,
 }
+NETWORK = re.compile(  # how an address of the network begins, for what FFmpeg can read or write
+    r"(?i)(https?|ftps?|sftp|rtmp\w*|rtsps?|rtp|srtp?|udp|udplite|tcp|tls|mms\w*|gopher|rist|sctp|smb"
+    r"|icecast|whip|ipfs)://"
+)
 SWITCHES = {"1": True, "true": True, "yes": True, "on": True}
 SWITCHES |= {"0": False, "false": False, "no": False, "off": False}
 
@@ -108,6 +113,19 @@ def parse_time(text: str) -> Fraction:
     return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
 
 
+def network_advice(path: str, *, writing: bool = False) -> str | None:
+    """Say how to reach an address of the network by an ffmpeg; None for a name of a file.
+
+    writing: whether it is an output.
+    """
+    if not NETWORK.match(path):
+        return None
+    own = "ltxfilter itself reads and writes no network yet; let ffmpeg do that"
+    if writing:
+        return f"{path}: {own}: ltxfilter ... -f nut - | ffmpeg -i - ... {path}"
+    return f"{path}: {own}: ffmpeg -i {path} -c copy -f matroska - | ltxfilter -i - ..."
+
+
 def parse_spans(text: str) -> tuple[Span, ...]:
     """Read 1.5:3.5, or 0:01:30-0:01:32; several are separated by commas. Raises OptionError.
 
@@ -147,9 +165,13 @@ def parse_lora(text: str) -> tuple[str, float]:
 
 
 def parse_threads(text: str) -> int:
-    """Read the value of -threads. Raises OptionError."""
-    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"{_plain(text)}: write a whole number from 1 to {MAX_THREADS}")
+    """Read the value of -threads; auto is 0, as ffmpeg has it. Raises OptionError."""
+    if text == "auto":
+        return 0
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or int(text) > MAX_THREADS:
+        raise OptionError(
+            f"{_plain(text)}: write a whole number from 1 to {MAX_THREADS}, or 0 to have it chosen"
+        )
     return int(text)
 
 
@@ -206,6 +228,17 @@ def parse_speed(text: str) -> Fraction:
     if not LEAST_SPEED <= speed <= 1 / LEAST_SPEED:
         raise OptionError(f"{_plain(text)}: write a number from 0.01 to 100, such as 0.5 or 1/3")
     return speed
+
+
+def parse_aspect(text: str) -> Fraction:
+    """Read a display aspect, width over height: 16:9, 16/9 or 1.78. Raises OptionError."""
+    try:
+        aspect = parse_fraction(text.replace(":", "/"))
+    except (ValueError, ZeroDivisionError):
+        aspect = Fraction(0)
+    if not LEAST_ASPECT <= aspect <= 1 / LEAST_ASPECT:
+        raise OptionError(f"{text}: write width over height from 0.01 to 100, such as 16:9 or 1.78")
+    return aspect
 
 
 def parse_level(text: str) -> int:

@@ -53,7 +53,7 @@ def filter_command(arguments: Arguments) -> int:
     _set_up_heap()
     to_stdout = arguments.options.output.path == "-"
     console = Console(arguments.level, arguments.stats)
-    with StopSignals(exit_at_once=to_stdout) as signals:
+    with StopSignals(console.say_last) as signals:
         if to_stdout:
             from ltxfilter.media.pipe.stdio import claim_stdout
 
@@ -62,14 +62,16 @@ def filter_command(arguments: Arguments) -> int:
         try:
             return _convert(arguments, console, signals)
         except LtxFilterError as error:
-            console.say(str(error), LEVELS["error"])
+            signals.last_words.acquire()
+            console.say_last(str(error))
             if isinstance(error, Interrupted):
                 os._exit(error.exit_code)  # an encoder may take seconds to let its threads go
             return error.exit_code
         except Exception:
             if signals.seen is None:
                 raise
-            console.say(str(Interrupted(signals.seen)), LEVELS["error"])
+            signals.last_words.acquire()
+            console.say_last(str(Interrupted(signals.seen)))
             os._exit(Interrupted(signals.seen).exit_code)  # the signal hit code that changed it
 
 
@@ -101,7 +103,8 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
         finally:
             console.end_status()
             if run.assembly.partial:
-                console.say(run.assembly.partial, LEVELS["error"])
+                signals.last_words.acquire()
+                console.say_last(run.assembly.partial)
         blocks.write(progress, ended=True)
     for line in summary(progress):
         console.say(line)

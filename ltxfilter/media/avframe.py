@@ -13,6 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from ltxfilter.frame import ColorInfo, Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.media import pyav_compat
+from ltxfilter.media.pixfmt import DETOURS
 
 # The side data that holds for the whole stream, by PyAV's names; all other describes one frame.
 STREAM_SIDE_DATA = frozenset(
@@ -85,17 +86,21 @@ def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.V
     width, height: pixels. The frame itself is touched by swscale, so nobody else may use it.
     """
     full = frame.color_range == FULL or frame.format.name.startswith("yuvj")
-    code_range = FULL if full else LIMITED
-    shaped = frame.reformat(
-        width,
-        height,
-        pix_fmt,
-        src_color_range=code_range,
-        dst_color_range=code_range,
-        interpolation="BICUBIC",
-    )
-    shaped.color_range = FULL if full else int(frame.color_range)
-    return shaped
+    formats = (frame.format, av.VideoFormat(pix_fmt, width, height))
+    gray = any(len(fmt.components) < 3 for fmt in formats)  # full range to swscale in any case
+    code_range = FULL if full or gray else LIMITED
+    tag = FULL if full else int(frame.color_range)
+    for name in (*DETOURS.get(frame.format.name, ()), pix_fmt):
+        frame = frame.reformat(
+            width,
+            height,
+            name,
+            src_color_range=code_range,
+            dst_color_range=code_range,
+            interpolation="BICUBIC",
+        )
+    frame.color_range = tag
+    return frame
 
 
 def buffer_filter(graph: av.filter.Graph, frame: av.VideoFrame, time_base: str) -> FilterContext:
@@ -170,6 +175,26 @@ class FrameCopier:
         graph = self._graphs[key]
         graph.vpush(frame)
         return graph.vpull()
+
+    def own(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Return a frame with the same content in memory of its own, with all its side data.
+
+        Its time base is that of `frame` only if that has one.
+        """
+        key = (frame.width, frame.height, frame.format.name, "own")
+        if key not in self._graphs:
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                buffer_filter(graph, frame, "1/1"), graph.add("buffersink")
+            ).configure()
+            self._graphs[key] = graph
+        self._graphs[key].vpush(frame)
+        copy = self._graphs[key].vpull()
+        copy.make_writable()
+        copy.pts, copy.dts, copy.duration = frame.pts, frame.dts, frame.duration
+        if frame.time_base:
+            copy.time_base = frame.time_base
+        return copy
 
     def with_planes(
         self, frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]

@@ -52,6 +52,13 @@ Rules of a sink:
   threads. It grows by `index_bytes` with each frame where a container's index is kept to the end.
 - **Finishing.** `finish` is called once, after the last frame. It completes the output and gives it
   its final name. `close` is always called, after `finish` or instead of it.
+- **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
+  more than once, and after `close`. A write whose reader takes nothing then ends within a second
+  with `Stopped`, and so does a `finish` whose encoder goes on longer than that. After `Stopped`
+  only `close` may be called.
+- **Abandoning.** An encoder or a file system may keep a thread for many seconds inside one call.
+  `abandon` is for a second thread of a process that is about to exit: it completes the output
+  without waiting for the encoder. It waits for a write that is under way.
 - **Threads.** One thread at a time calls `write`, `finish` and `close`.
 - **Failing.** `write` and `finish` raise `OutputError`, or `BrokenPipeError` where the reader of a
   pipe has left; `finish` raises `InputError` if there was no frame. After that only `close` may be
@@ -305,6 +312,11 @@ class Sink(Protocol):
     name: str
     """What messages call it: the path as given, or "standard output"."""
 
+    @property
+    def place(self) -> str:
+        """Where the output is until it is complete: NAME.part, or `name` where it has no other."""
+        ...
+
     plan: tuple[StreamPlan, ...]
     """What becomes of each stream of the input, in the input's order."""
 
@@ -337,7 +349,19 @@ class Sink(Protocol):
 
         If `finish` was not reached, complete what was written as a playable file that keeps its
         provisional name, and return one line that says where it is and how many seconds it holds.
-        Without a frame nothing is left behind.
+        Without a frame nothing is left behind. Of what has no provisional name, the line says only
+        what is lost.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a write that waits, and an encoder that is drained, end soon; see the rules."""
+        ...
+
+    def abandon(self) -> str | None:
+        """Complete the output now, whatever another thread waits for; return what `close` would.
+
+        What the encoder still holds is lost, and the line counts it.
         """
         ...
 

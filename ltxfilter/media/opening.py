@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.base import Sink, Source
+from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, name_losses
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.container.demux import DEMUXERS
+from ltxfilter.media.encoding.encoded_video import tagged
 from ltxfilter.media.format_names import (
     RAW,
     RAW_SUFFIXES,
@@ -71,7 +73,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     OptionError.
     """
     sink = _open_sink(options, source, rate)
-    name_losses(source.carries, sink.output_format, sink.name)
+    name_losses(Edits.of(options).edited(source.carries), sink.output_format, sink.name)
     return sink
 
 
@@ -89,8 +91,9 @@ def _open_sink(options: OutputOptions, source: Source, rate: Fraction | None) ->
     output = open_stdout()
     if kind != "nut":
         return ContainerSink(options, source, rate, file=Writer(output), format=kind)
-    warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = Writer(AspectWriter(output, source.info.sample_aspect))
+    info = tagged(source.info, options)
+    warn_of_lost_tags("nut", info.color, siting=True, range=True)
+    file = Writer(AspectWriter(output, info.sample_aspect))
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 
@@ -105,7 +108,7 @@ def open_trial(options: OutputOptions, source: Source, rate: Fraction | None) ->
     from ltxfilter.media.container import ContainerSink
 
     sink = ContainerSink(options, source, rate, file=io.BytesIO(), format=kind)
-    name_losses(source.carries, sink.output_format, sink.name)
+    name_losses(Edits.of(options).edited(source.carries), sink.output_format, sink.name)
     return sink
 
 

@@ -179,6 +179,10 @@ class Assembly:
         """Complete what was written as a playable file, if the run did not reach its end."""
         self.partial = self.sink.close() or self.partial
 
+    def abandon_sink(self) -> str | None:
+        """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
+        return self.sink.abandon() or self.partial
+
     def _input(self) -> InputOptions:
         """Return what to read, and how, as far as the output and the latency decide that.
 
@@ -187,6 +191,8 @@ class Assembly:
         given = self.options.input
         if given.autorotate is None:
             given = replace(given, autorotate=not says_rotation(self.options.output))
+        if self.options.output.shortest and self.options.target.audio:
+            given = replace(given, shortest=True)
         if self.options.max_latency is None:
             return given
         return replace(given, threads=given.threads or 1)

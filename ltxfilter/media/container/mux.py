@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, inf, lcm
+from threading import RLock
 from time import monotonic
 from typing import Any
 
@@ -18,9 +19,11 @@ from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.edits import Edits
+from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
-from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
+from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
@@ -36,6 +39,7 @@ INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400
     "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
 }  # fmt: skip
 UNKNOWN_INDEX = 160  # bytes likewise, of a muxer that was not measured: the largest
+LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
 ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
@@ -67,6 +71,9 @@ class MuxPlan:
 
     device_tags: bool = False
     """True if there are tags of a camera, which the MOV family keeps only if it is told to."""
+
+    edits: Edits = field(default_factory=Edits)
+    """What the user changes of tags, chapters and dispositions."""
 
     @property
     def nominal_rate(self) -> Fraction:
@@ -160,6 +167,10 @@ class Muxer:
         self._plan = replace(plan, settings=settings)
         self._copied: StreamCopy | None = None
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
+        self._deadline = inf  # in seconds of `monotonic`; the encoder is not waited for any longer
+        self._muxing = RLock()  # held while anything is written to the container
+        self._closed = False
+        self.cut = False  # the deadline came while the encoder was drained
         self._out = open_output(
             target,
             format=plan.muxer,
@@ -171,6 +182,7 @@ class Muxer:
             self._video = self._add_video(matrix)
         else:
             self._add_all(plan.others, matrix, chapters=decoded is not None)
+        plan.edits.apply(self._out)
         with ordinary_priority():
             self._out.start_encoding()
 
@@ -179,31 +191,40 @@ class Muxer:
         if self._copied is not None:
             self._copied.start()
 
-    def encode(self, picture: av.VideoFrame | None, patience: float = inf) -> None:
+    def encode(self, picture: av.VideoFrame | None) -> None:
         """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.
 
-        patience: seconds after which no more packets are asked for; see `first_lost`.
+        Past the deadline no more packets are asked for. Once it is closed nothing is muxed.
         """
-        deadline = monotonic() + patience
         if picture is not None and picture.pts is not None:
             self._inside.add(picture.pts)
         for packet in self._video.codec_context.encode_lazy(picture):
-            assert packet.pts is not None
-            self._inside.discard(packet.pts)
-            captioned = self._with_captions(packet)
-            self.copy(self._place(captioned))
-            self._out.mux(captioned)
-            if monotonic() > deadline:
+            with self._muxing:
+                if self._closed:
+                    return
+                assert packet.pts is not None
+                self._inside.discard(packet.pts)
+                captioned = self._with_captions(packet)
+                self.copy(self._place(captioned))
+                self._out.mux(captioned)
+            if monotonic() > self._deadline and self._inside:
+                self.cut = picture is None
                 return
 
+    def hurry(self, patience: float) -> None:
+        """Leave the encoder `patience` more seconds, or what an earlier call has left of them."""
+        self._deadline = min(self._deadline, monotonic() + patience)
+
     @property
-    def first_lost(self) -> int | None:
-        """The tick of the first picture that went in and has not come out."""
-        return min(self._inside, default=None)
+    def held(self) -> Sequence[int]:
+        """The ticks of the pictures that went in and have not come out, ascending."""
+        return sorted(self._inside)
 
     def copy(self, until: Fraction | None) -> None:
         """Mux the copied packets up to `until`, seconds of output; None for all that are left."""
-        if self._copied is not None:
+        with self._muxing:
+            if self._copied is None or self._closed:
+                return
             for packet in self._copied.until(until):
                 try:
                     self._out.mux(packet)
@@ -211,12 +232,19 @@ class Muxer:
                     self._copied.count_damaged()
 
     def close(self) -> None:
-        """Write the trailer."""
-        if self._copied is not None:
-            for packet in self._copied.ends():
-                self._out.mux(packet)
-            self._copied.close()
-        self._out.close()
+        """Write the trailer; calling it again does nothing.
+
+        Another thread may be inside the encoder. What that still gives out is not muxed any more.
+        """
+        with self._muxing:
+            if self._closed:
+                return
+            self._closed = True
+            if self._copied is not None:
+                for packet in self._copied.ends():
+                    self._out.mux(packet)
+                self._copied.close()
+            self._out.close()
 
     def _with_captions(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
         """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
@@ -237,6 +265,8 @@ class Muxer:
         clock, base = self._plan.encoder_clock, self._plan.clock
         assert packet.pts is not None
         dts = packet.pts if packet.dts is None else packet.dts
+        if not 0 <= (packet.pts - dts) * clock <= LONGEST_REORDER:
+            dts = packet.pts  # libx265 makes up any number for clips of one or two frames
         shown, decoded = self.start + packet.pts * clock, self.start + dts * clock
         duration = clock if self._plan.rate else (packet.duration or 0) * clock
         packet.pts, packet.dts = round(shown / base), round(decoded / base)
@@ -269,9 +299,7 @@ class Muxer:
         plan = self._plan
         stream = self._out.add_stream(plan.settings.codec, rate=plan.nominal_rate)
         assert isinstance(stream, av.VideoStream)
-        configure(
-            stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
-        )
+        configure(stream.codec_context, plan.settings, plan.encoder_clock, plan.nominal_rate)
         stream.time_base = plan.clock
         if plan.settings.codec in ALPHA_ENCODERS and plan.settings.pix_fmt.startswith("yuva"):
             stream.metadata["alpha_mode"] = "1"  # players look for alpha only where that is said
@@ -289,7 +317,7 @@ def check_header(plan: MuxPlan, name: str) -> None:
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
-            f"{name}: {plan.muxer} cannot hold {plan.settings.codec} {plan.settings.pix_fmt}"
+            f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error

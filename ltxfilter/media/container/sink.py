@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from fractions import Fraction
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import av
 
 from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
+from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
 from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
@@ -26,9 +26,11 @@ from ltxfilter.media.container.mux import (
     muxer_name,
     nominal_rate,
 )
+from ltxfilter.media.encoding.conversion import PictureConverter
 from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.output_file import OutputFile
+from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
 from ltxfilter.values import MIB
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ltxfilter.media")
 
 WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
-PATIENCE = 0.3  # seconds that an early end leaves the encoder to give back what it holds
+PATIENCE = 0.5  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
@@ -74,16 +76,25 @@ class ContainerSink:
         )
         self._file = file
         self._part = OutputFile(options.path, options.overwrite) if file is None else None
+        self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
-        self._pictures = Pictures(source.info, settings.pix_fmt, strip=self._captions is not None)
+        self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
+        self._to_come = options.frames  # frames until the output ends; None: with the source
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
+        self._stalled = False  # a reader took nothing until the output was cancelled
         self._completed = False  # drained, with its trailer, as far as that went
         self._ended = False  # finished or closed
+        self._finished = False
+
+    @property
+    def place(self) -> str:
+        """NAME.part, or `name` where the output has no other."""
+        return self.name if self._part is None else str(self._part.part)
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame. Raises OutputError, BrokenPipeError."""
+        """Encode one frame. Raises OutputError, BrokenPipeError, Stopped."""
         try:
             muxer = self._muxer or self._begin(frame)
             picture = self._pictures.picture(frame)
@@ -94,18 +105,27 @@ class ContainerSink:
                 self._captions.add(self._stamps.ticks, arrived)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
-        except (av.FFmpegError, OSError) as error:
+            if self._to_come is not None:
+                self._to_come -= 1
+        except (av.FFmpegError, OSError, Stopped) as error:
             raise self._failed(error) from error
 
     def finish(self) -> None:
-        """Drain, complete the file and give it its final name. Raises InputError, OutputError."""
+        """Drain, complete the file and give it its final name.
+
+        Raises InputError, OutputError, Stopped.
+        """
         if self._muxer is None:
             self.close()
             raise InputError(f"{self._source_name}: no video frames")
         self._complete(self._muxer)
+        if self._muxer.cut:
+            raise Stopped
         if self._part is not None:
             self._part.complete()
-        self._ended = True
+        if self._pipe is not None:
+            self._pipe.release()
+        self._ended = self._finished = True
 
     def close(self) -> str | None:
         """Release everything; an unfinished file is completed, and the line says where it is."""
@@ -116,16 +136,35 @@ class ContainerSink:
             if self._part is not None:
                 self._part.discard()
             return None
-        with suppress(LtxFilterError, BrokenPipeError):
-            self._complete(self._muxer, PATIENCE)
+        self._muxer.hurry(PATIENCE)
+        with suppress(LtxFilterError, BrokenPipeError, Stopped):
+            self._complete(self._muxer, early=True)
+        if self._pipe is not None:
+            self._pipe.release()
         if self._part is not None:
-            with suppress(LtxFilterError, BrokenPipeError):
+            with suppress(LtxFilterError, BrokenPipeError, Stopped):
                 self._part.close()
-        if self._part is None or self._part.direct:
-            return None
-        if self._broken:
-            return f"{self._part.part} holds what was written before"
-        return f"{self._part.part} holds the first {float(self._kept(self._muxer)):.3f} s"
+        return self._unfinished(self._muxer)
+
+    def cancel(self) -> None:
+        """Leave the encoder PATIENCE more seconds, and a reader that takes nothing a moment."""
+        if self._muxer is not None:
+            self._muxer.hurry(PATIENCE)
+        if self._pipe is not None:
+            self._pipe.cancel()
+        if self._part is not None:
+            self._part.cancel()
+
+    def abandon(self) -> str | None:
+        """Write the trailer, though another thread may be inside the encoder."""
+        muxer = self._muxer
+        if muxer is None:
+            return self.close()
+        try:
+            muxer.close()
+        except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
+            self._failed(error)
+        return self._unfinished(muxer)
 
     def __enter__(self) -> Self:
         return self
@@ -154,11 +193,12 @@ class ContainerSink:
             muxer,
             options.muxer,
             settings,
-            info,
+            settings.video,
             rate,
             others,
             streams,
             has_device_tags(source.carries),
+            Edits.of(options),
         )
         check_header(plan, self.name)
         if plan.loses_aspect:
@@ -166,14 +206,14 @@ class ContainerSink:
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
                 self.name,
                 settings.codec,
-                info.sample_aspect,
+                plan.info.sample_aspect,
             )
         return plan
 
     def _bytes_held(self) -> int:
         """Return the bytes of the encoder, and of the packets that libav puts in order."""
         plan = self.mux_plan
-        share = encoder_share(plan.settings, plan.info, plan.nominal_rate)
+        share = encoder_share(plan.settings, plan.nominal_rate)
         if not share.measured:
             log.info(
                 "%s: what it holds in memory was never measured; it is counted as %d MB",
@@ -201,31 +241,50 @@ class ContainerSink:
         self._muxer.start_copying()
         return self._muxer
 
-    def _complete(self, muxer: Muxer, patience: float | None = None) -> None:
+    def _complete(self, muxer: Muxer, *, early: bool = False) -> None:
         """Drain the encoder and the copied streams, and write the trailer; only once.
 
-        patience: seconds that an early end leaves the encoder; what it still holds is lost then.
+        early: whether the other streams end with the frames that were kept.
         """
         if self._completed:
             return
         self._completed = True
         try:
             if not self._broken:
-                muxer.encode(None, inf if patience is None else patience)
-                muxer.copy(None if patience is None else muxer.start + self._kept(muxer))
+                muxer.encode(None)
+                short = early or muxer.cut or self._to_come == 0
+                muxer.copy(muxer.start + self._kept(muxer) if short else None)
             muxer.close()
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, Stopped) as error:
             raise self._failed(error) from error
 
     def _kept(self, muxer: Muxer) -> Fraction:
         """Return how many seconds after the first frame's time the last kept frame ends."""
-        if muxer.first_lost is not None:
-            return muxer.first_lost * self.mux_plan.encoder_clock
+        if muxer.held:
+            return muxer.held[0] * self.mux_plan.encoder_clock
         return self._stamps.latest + 1 / self.mux_plan.nominal_rate
 
+    def _unfinished(self, muxer: Muxer) -> str | None:
+        """Return where the unfinished output is and what it holds; None where nothing is lost."""
+        direct = self._part is None or self._part.direct
+        if self._finished or (direct and self._broken and not self._stalled):
+            return None
+        count = len(muxer.held)
+        lost = f"; lost in the encoder: {count} frame{'s' if count > 1 else ''}" if count else ""
+        if self._stalled:
+            return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
+        if self._broken:
+            return f"{self.place} holds what was written before"
+        seconds = f"{float(self._kept(muxer)):.3f} s{lost}"
+        if direct:
+            return f"{self.name} ends after {seconds}" if lost else None
+        return f"{self.place} holds the first {seconds}"
+
     def _failed(self, error: Exception) -> Exception:
-        """Return the error to raise for one of libav's."""
+        """Return the error to raise for one of libav's, or of the output's own."""
         self._broken = True
+        if isinstance(error, Stopped):
+            self._stalled = True
         if isinstance(error, (BrokenPipeError, Stopped)):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
@@ -234,16 +293,16 @@ class ContainerSink:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, pix_fmt: str, *, strip: bool) -> None:
+    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
         """Begin a stream.
 
-        info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name. strip: whether frames
-        lose the side data that describes one frame, since it is written otherwise.
+        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
+        data that describes one frame, since it is written otherwise.
         """
         self._strip = strip
         self._info = info
-        self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
+        self._converter = PictureConverter(info, video)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -256,11 +315,7 @@ class Pictures:
             picture = self._copier.share(decoded)
         else:
             picture = self._copier.share(decoded) if self._strip else decoded
-        if picture.format.name == self._pix_fmt:
-            return picture
-        if picture is decoded:
-            picture = self._copier.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self._info.width, self._info.height, self._pix_fmt)
+        return self._converter.convert(picture)
 
 
 class EncoderStamps:

@@ -18,7 +18,7 @@ import av.codec.codec
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding.reported_options import REPORTING, reported_options
 from ltxfilter.media.encoding.settings import EncoderSettings
-from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.pixfmt import planar_name, plane_shapes
 from ltxfilter.options import available_threads
 from ltxfilter.values import MIB
 
@@ -56,11 +56,13 @@ class CodedPictures:
     @classmethod
     def of(cls, info: VideoInfo, pix_fmt: str) -> CodedPictures:
         """Describe pictures of the size of `info` in another pixel format."""
-        shapes = plane_shapes(pix_fmt, info.width, info.height)
+        shapes = plane_shapes(planar_name(pix_fmt), info.width, info.height)
         samples = sum(shape.width * shape.height for shape in shapes)
         nbytes = 2 if any(shape.depth > 8 for shape in shapes) else 1
         alpha = any(shape.role == "a" for shape in shapes)
-        return cls(info.width, info.height, nbytes, samples / (info.width * info.height), alpha)
+        packed = av.VideoFormat(pix_fmt).padded_bits_per_pixel / 8 / nbytes  # bgr0 has a spare one
+        per_pixel = max(samples / (info.width * info.height), packed)
+        return cls(info.width, info.height, nbytes, per_pixel, alpha)
 
     def padded(self, grid: int, across: int, down: int) -> int:
         """Return the pixels of one plane rounded up to a grid, with borders.
@@ -82,11 +84,12 @@ Options = Mapping[str, str]
 Model = Callable[[CodedPictures, Options], float]  # what an encoder was asked -> bytes
 
 
-def encoder_share(settings: EncoderSettings, info: VideoInfo, rate: Fraction) -> EncoderShare:
-    """Return how many bytes an encoder holds at most, for frames of `info`.
+def encoder_share(settings: EncoderSettings, rate: Fraction) -> EncoderShare:
+    """Return how many bytes an encoder holds at most.
 
     rate: frames per second.
     """
+    info = settings.video
     codec, options = settings.codec, settings.options
     pictures = CodedPictures.of(info, settings.pix_fmt)
     asked = {**options, **_params(options)}
@@ -269,14 +272,14 @@ def _int(options: Options, name: str, default: int = 0) -> int:
     """Return the whole number that an option has; the default if it has none."""
     try:
         return int(float(options.get(name, default)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return default
 
 
 def _pool(options: Options) -> int:
     """Return how many threads libx265's pools may have: those of `pools`, else one per CPU."""
     asked = options.get("pools", "").split(",")
-    if all(part.isdecimal() for part in asked):
+    if all(re.fullmatch(r"(?a)\d{1,9}", part) for part in asked):
         return max(sum(map(int, asked)), 1)
     return available_threads()
 

@@ -12,12 +12,9 @@ from support.media import convert_repeating, decoded, make_video
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
-from ltxfilter.media.encoding.settings import (
-    EncoderSettings,
-    choose_pix_fmt,
-    default_codec,
-    encoder_settings,
-)
+from ltxfilter.media.encoding.defaults import default_codec
+from ltxfilter.media.encoding.pixel_formats import choose_pix_fmt
+from ltxfilter.media.encoding.settings import EncoderSettings, encoder_settings
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import OutputOptions
 
@@ -57,6 +54,11 @@ def test_encoder_goes_by_container_and_samples(
 @pytest.mark.parametrize(
     ("codec", "pix_fmt", "chosen", "said"),
     [
+        ("png", "yuv420p", "rgb24", "since png cannot encode yuv420p"),
+        ("png", "gbrap", "rgba", ""),
+        ("png", "gray", "gray", ""),
+        ("ffv1", "gbrap", "bgra", ""),
+        ("libx264", "gbrp", "yuv444p", "-c:v ffv1"),
         ("libx264", "yuv422p10le", "yuv422p10le", ""),
         ("libx264", "yuv420p12le", "yuv420p10le", "converted to yuv420p10le"),
         ("libx264", "yuva444p", "yuv444p", "without its alpha"),
@@ -72,6 +74,8 @@ def test_pixel_format_loses_least(
 ) -> None:
     encoder = av.codec.codec.Codec(codec, "w")
     assert choose_pix_fmt(encoder, info(pix_fmt), None) == chosen
+    muxer = {"rawvideo": "nut", "png": "mov"}.get(codec, "matroska")
+    encoder_settings(OutputOptions(codec=codec), muxer, info(pix_fmt), F(25))
     assert said in caplog.text
     assert bool(said) == bool(caplog.text)
 
