@@ -33,7 +33,7 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
 INTERLEAVED = Fraction(1, 2)  # seconds that libav waits for the streams to come in order
-INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400,000 frames
+INDEX_BYTES = {  # muxer -> bytes of its index for each frame, above what 100,000 frames took
     **dict.fromkeys(MOV_FAMILY, 160),
     "matroska": 48, "webm": 48, "nut": 32, "avi": 64, "mpegts": 0, "mpeg": 0, "flv": 0, "ivf": 0,
     "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
