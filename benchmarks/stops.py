@@ -2,6 +2,8 @@
 
 python -m benchmarks.stops [--tiny FOLDER] [--only WORD] [--times N]; results/stops.json
 
+With --only the other results stay as they are.
+
 Each case starts the command line, waits until it is in the middle of its work, sends SIGTERM and
 takes the time until the process has ended. Then the unfinished file is decoded.
 """
@@ -9,6 +11,7 @@ takes the time until the process has ended. Then the unfinished file is decoded.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -23,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import table, write
+from benchmarks.record import RESULTS, table, write
 
 BOUND = 2.0  # seconds from the signal to the end of the process
 PATIENCE = 60  # seconds after which a process that does not end is killed
@@ -146,7 +149,8 @@ def _stalled(folder: Path) -> Iterator[Case]:
     for container in ("mkv", "mp4", "y4m"):
         out = folder / f"hung.{container}"
         words = ["-i", clip, "--fps", "50", "-y", str(out)]
-        words[4:4] = ["-f", "yuv4mpegpipe"] if container == "y4m" else ["-c:v", "mjpeg", "-strict", "-1"]
+        kind = "-f yuv4mpegpipe" if container == "y4m" else "-c:v mjpeg -strict -1"
+        words[4:4] = kind.split()
         environment = {"LD_PRELOAD": str(library)}
         yield Case(f"write() that sleeps, {container}", words, environment=environment, most=8.0)
 
@@ -214,6 +218,7 @@ def _row(case: Case, took: float, code: int | None, said: list[str]) -> Row:
     return {
         "what": case.name,
         "seconds": took,
+        "load": os.getloadavg()[0],
         "code": code,
         "frames": frames,
         "promised": round(float(promised[1]) * 50) if promised else None,
@@ -266,8 +271,15 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     print(table(rows))
-    if not given.only:
-        print(write("stops", rows))
+    print(write("stops", _with_earlier(rows) if given.only else rows))
+
+
+def _with_earlier(rows: list[Row]) -> list[Row]:
+    """Return the rows of the results that exist, with those in `rows` in place of theirs."""
+    path = RESULTS / "stops.json"
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {row["what"]: row for row in rows}
+    return [new.pop(row["what"], row) for row in earlier] + list(new.values())
 
 
 if __name__ == "__main__":
