@@ -8,6 +8,7 @@ CONSTRAINTS ?= constraints.txt
 WARNINGS ?= error
 IN ?=
 OUT ?= demo.mp4
+DIR ?=
 CLIPS ?= ../shared/clips/dev
 DIST ?= dist
 JOBS ?= 2
@@ -31,7 +32,7 @@ ALONE := bench-encoder-memory bench-soak bench-stops
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
+	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu corpus clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -148,6 +149,10 @@ bench-latency: $(VENV)/.dev
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
+
+corpus: $(VENV)/.dev ## convert every file of DIR (one folder or more) and let ffmpeg judge the outcome
+	@test -n "$(DIR)" || { echo "name a folder of media files: make corpus DIR=../shared/clips/formats"; exit 2; }
+	$(BIN)/python -m benchmarks.corpus $(DIR) $(ARGS)
 
 bench-NAME: ## measure: memory, encoder-memory, soak, stops, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
 
