@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -14,7 +14,7 @@ from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.open_video import OpenVideo
-from ltxfilter.media.container.repeatable import RepeatableDecoder, usual_threads
+from ltxfilter.media.container.repeatable import NO_OPTIONS, RepeatableDecoder, usual_threads
 from ltxfilter.media.container.timing.stamps import REORDER, StampGuess
 from ltxfilter.media.decoder_memory import held_frames
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, Deinterlacer
@@ -62,7 +62,7 @@ class VideoDecoder:
         threads = options.threads or usual_threads(opened.stream.codec_context, available_threads())
         self._threads = threads
         self._name = name
-        self._packets = PacketDecoder(opened.stream, threads, counts)
+        self._packets = PacketDecoder(opened.stream, threads, counts, options.demuxer)
         self._context = self._packets.context
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"
@@ -119,14 +119,21 @@ class VideoDecoder:
 class PacketDecoder:
     """Decodes the packets of one stream, and goes on past those that do not decode."""
 
-    def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        threads: int,
+        counts: SourceCounts,
+        options: Mapping[str, str] = NO_OPTIONS,
+    ) -> None:
+        """Get ready to decode. options: what libav is told, where the decoder has such options."""
         self.damaged: set[int | None] = set()  # pts of frames whose packets arrived damaged
         self._lost: list[int] = []  # stamps of packets that did not decode
         self._stamps = StampGuess()
         self._counts = counts
         self._stream = stream
         self.context = _decoder_of(stream)
-        self._decoder = RepeatableDecoder(self.context, threads, self._lose)
+        self._decoder = RepeatableDecoder(self.context, threads, self._lose, options)
 
     def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
         """Return the frames that `packet` completes; None drains the decoder.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ import av
 import av.container
 import av.stream
 
-from ltxfilter.errors import InputError
+from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJumps
 from ltxfilter.media.container.timing.stamps import shown_at
 from ltxfilter.media.pipe.libav_io import Readable, Reader
@@ -33,6 +34,9 @@ log = logging.getLogger("ltxfilter.media")
 SEEK_LEAD = 1  # seconds; a frame is decoded at most so long before it is shown, libav assumes
 READ_SIZE = 1 << 20  # bytes that a pipe is asked for at a time
 FILE_READ_SIZE = 32768  # bytes; FFmpeg's own default
+EMPTY_WAV = bytes.fromhex(  # a whole file, to try options on
+    "524946462400000057415645666d7420100000000100010044ac000088580100020010006461746100000000"
+)
 
 # Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
 # sequences, devices, network protocols, and `tty`, which takes any text for video.
@@ -76,6 +80,7 @@ def open_container(
             _url(options.path, named) if file is None else Reader(file),
             format=format_name,
             options={
+                **options.demuxer,
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(sorted(DEMUXERS | named)),
                 "max_pixels": str(MAX_PIXELS),
@@ -199,6 +204,8 @@ def _url(path: str, named: set[str]) -> str:
 
 def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
     """Say why a container could not be opened; error: what libav said."""
+    if isinstance(error, av.error.ArgumentError):
+        refuse_value(options.demuxer)
     if isinstance(error, av.error.EOFError):
         return "no video frames: it ends with its header, or within"
     prefix = _prefix(options.path) if file is None else b""
@@ -216,6 +223,15 @@ def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
             "format with -f before -i"
         )
     return getattr(error, "strerror", None) or str(error)
+
+
+def refuse_value(given: Mapping[str, str]) -> None:
+    """Raise OptionError for an option of demuxers that has a value that none of them takes."""
+    for name, value in given.items():
+        try:
+            open_input(io.BytesIO(EMPTY_WAV), format="wav", options={name: value}).close()
+        except av.error.ArgumentError:
+            raise OptionError(f"-{name} {value}: FFmpeg does not take this value") from None
 
 
 def _prefix(path: str) -> bytes:

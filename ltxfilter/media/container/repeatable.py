@@ -15,8 +15,9 @@ is the rule.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -36,6 +37,7 @@ LONGEST_WAIT = 64  # I-frames between two attempts to go back to many threads
 
 SILENT = {"hevc", "vvc"}  # codecs whose decoders leave parts of a frame undecoded without a word
 
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 OnLost = Callable[[int | None], None]
 
 
@@ -54,11 +56,19 @@ class RepeatableDecoder:
     A packet that it was given has a number in place of its `pts`, by which frames are told apart.
     """
 
-    def __init__(self, context: av.VideoCodecContext, threads: int, on_lost: OnLost) -> None:
+    def __init__(
+        self,
+        context: av.VideoCodecContext,
+        threads: int,
+        on_lost: OnLost,
+        options: Mapping[str, str] = NO_OPTIONS,
+    ) -> None:
         """Get ready to decode what `context` is for, which is not open yet.
 
         on_lost: called with the stamp of each packet that does not decode; None if it has none.
+        options: what libav is told, where the decoder has such options.
         """
+        self._options = options
         self._depth = reorder_depth(context)
         self._fast = context
         self._careful: av.VideoCodecContext | None = None  # None while nothing is wrong
@@ -71,7 +81,7 @@ class RepeatableDecoder:
         self._history = History()
         self._held: deque[av.VideoFrame] = deque()  # whole, but later ones may not be
         self._on_lost = on_lost
-        _configure(context, threads, strict=self._strict)
+        _configure(context, threads, options, strict=self._strict)
 
     def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
         """Return the frames that `packet` completes; an empty packet, or None, drains.
@@ -133,7 +143,7 @@ class RepeatableDecoder:
         if not self._history.packets:  # that was too long ago
             self._lose(latest)
             return []
-        self._careful = _another(self._fast, self._depth)
+        self._careful = _another(self._fast, self._depth, self._options)
         packets: list[av.Packet[Any] | None] = list(self._history.packets)
         if latest is None:
             packets.append(None)
@@ -288,15 +298,19 @@ class History:
         self._begun = {key for key in self._begun if key >= oldest}
 
 
-def _configure(context: av.VideoCodecContext, threads: int, *, strict: bool) -> None:
+def _configure(
+    context: av.VideoCodecContext, threads: int, options: Mapping[str, str], *, strict: bool
+) -> None:
     context.thread_count = threads
     context.thread_type = "AUTO"
-    context.options = {"max_pixels": str(MAX_PIXELS)}
+    context.options = {**options, "max_pixels": str(MAX_PIXELS)}
     if strict:
         context.options = {**context.options, "err_detect": "explode"}
 
 
-def _another(like: av.VideoCodecContext, depth: int) -> av.VideoCodecContext:
+def _another(
+    like: av.VideoCodecContext, depth: int, options: Mapping[str, str]
+) -> av.VideoCodecContext:
     """Return a decoder for the same stream, with one thread, which conceals what is damaged."""
     context = av.CodecContext.create(like.codec, "r")
     assert isinstance(context, av.VideoCodecContext)
@@ -305,7 +319,7 @@ def _another(like: av.VideoCodecContext, depth: int) -> av.VideoCodecContext:
     if like.extradata:
         context.extradata = like.extradata
     set_reorder_depth(context, depth)
-    _configure(context, 1, strict=False)
+    _configure(context, 1, options, strict=False)
     return context
 
 
