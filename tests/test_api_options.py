@@ -129,7 +129,7 @@ def test_the_end_and_the_duration_contradict_each_other():
         ({"start": "soon"}, "option start: time 'soon'"),
         ({"video": {"codec": 5}}, "option codec: 5 is no text"),
         ({"deinterlace": True}, "option deinterlace: True is none of auto, on, off"),
-        ({"decoder_threads": 0}, "option threads: 0"),
+        ({"decoder_threads": -1}, "option threads: -1"),
         ({"overwrite": "never"}, "option overwrite: 'never'"),
     ],
 )

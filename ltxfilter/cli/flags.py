@@ -310,7 +310,7 @@ OUTPUT_FLAGS = (
     Flag(
         "frames",
         "N",
-        "End the video after N frames; -t ends sound with it.",
+        "End after N output frames.",
         Side.OUTPUT,
         ("vframes",),
     ),

@@ -259,6 +259,7 @@ def _output(given: Given) -> OutputOptions:
         output = replace(output, path=os.devnull, format="rawvideo", overwrite=True)
     if raw(output):
         _check_raw(output)
+        output = replace(output, encoder={})
     return output
 
 

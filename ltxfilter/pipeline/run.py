@@ -138,10 +138,10 @@ class Run:
         try:
             with closing(self._frames()) as frames:  # its threads end before both ends are closed
                 self._write(islice(frames, self.options.output.frames), on_progress)
-            self._refuse_damage()
-            if not self.progress.frames_out:
-                raise InputError(f"{self.assembly.source.name}: no video frames")
-            self.assembly.sink.finish()
+                self._refuse_damage()
+                if not self.progress.frames_out:
+                    raise InputError(f"{self.assembly.source.name}: no video frames")
+                self.assembly.sink.finish()
         except Stopped:
             self.assembly.close_sink()
             raise Interrupted(self._signum or 2) from None

@@ -23,7 +23,7 @@ ACCEPTED = (
     _accepted("sws_flags", "FLAGS", "Pictures are never scaled.", "sws_dither"),
     _accepted("autoscale", "[0|1]", "Pictures are never scaled, but for a source that changes."),
     _accepted("hwaccel_output_format", "NAME", _ON_GPU),
-    _accepted("init_hw_device", "SPEC", _ON_GPU),
+    _accepted("init_hw_device", "SPEC", _ON_GPU, "vaapi_device", "qsv_device"),
     _accepted("filter_hw_device", "NAME", _ON_GPU),
     _accepted("extra_hw_frames", "N", _ON_GPU),
     _accepted("accurate_seek", "", "Reading starts exactly at -ss."),

@@ -40,7 +40,7 @@ MUXER_OPTIONS = _names(  # of writing, in any container
     "flipped_raw_rgb write_crc32 default_mode write_channel_mask muxpreload muxrate preload "
     "pes_payload_size tables_version omit_video_pes_length pcr_period pat_period sdt_period "
     "nit_period signal_standard store_user_comments flvflags serial_offset oggpagesize "
-    "page_duration syncpoints write_index id3v2_version "
+    "page_duration syncpoints write_index id3v2_version write_id3v1 write_id3v2 write_xing "
     "update strftime strftime_mkdir frame_pts atomic_writing final_delay init_seg_name "
     "media_seg_name window_size extra_window_size use_template use_timeline adaptation_sets "
     "streaming ldash master_pl_name increment_tc reset_timestamps single_file "

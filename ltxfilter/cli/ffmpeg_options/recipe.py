@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ltxfilter.cli.ffmpeg_options.passed_on import is_demuxers
 from ltxfilter.cli.ffmpeg_options.refused import Helper
 from ltxfilter.cli.flags import Side
 from ltxfilter.cli.words import Word
@@ -94,7 +93,7 @@ def _is_for_demuxer(word: Word) -> bool:
     """Return True for what tells how the input is stored."""
     if word.after_input:
         return False
-    return word.is_flag("f", "s", "r", "pix_fmt") or (word.flag is None and is_demuxers(word.name))
+    return word.flag is None or word.is_flag("f", "s", "r", "pix_fmt")
 
 
 def _is_for_output(word: Word) -> bool:

@@ -80,6 +80,7 @@ class ContainerSink:
         self._captions = self._caption_writer(options, source)
         self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
+        self._to_come = options.frames  # frames until the output ends; None: with the source
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
         self._stalled = False  # a reader took nothing until the output was cancelled
@@ -104,6 +105,8 @@ class ContainerSink:
                 self._captions.add(self._stamps.ticks, arrived)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
+            if self._to_come is not None:
+                self._to_come -= 1
         except (av.FFmpegError, OSError, Stopped) as error:
             raise self._failed(error) from error
 
@@ -249,7 +252,8 @@ class ContainerSink:
         try:
             if not self._broken:
                 muxer.encode(None)
-                muxer.copy(muxer.start + self._kept(muxer) if early or muxer.cut else None)
+                short = early or muxer.cut or self._to_come == 0
+                muxer.copy(muxer.start + self._kept(muxer) if short else None)
             muxer.close()
         except (av.FFmpegError, OSError, Stopped) as error:
             raise self._failed(error) from error
