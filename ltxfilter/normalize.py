@@ -155,6 +155,17 @@ def whole_of(value: object) -> int:
     return int(text)
 
 
+def sides_of(value: Any) -> tuple[Any, Any]:
+    """Return the width and the height of a pair, unread. Raises OptionError."""
+    try:
+        width, height = value
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"option size: {value!r}: give width and height, as (1920, 1080)"
+        ) from None
+    return width, height
+
+
 def switch_of(value: object) -> bool:
     """Read True or False, 1 or 0, or text as for `parse_switch`. Raises OptionError."""
     if isinstance(value, str):
