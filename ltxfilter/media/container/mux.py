@@ -15,7 +15,7 @@ import av
 import av.codec.codec
 import av.container
 
-from ltxfilter.errors import OutputError
+from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
@@ -309,11 +309,16 @@ class Muxer:
 
 
 def check_header(plan: MuxPlan, name: str) -> None:
-    """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
+    """Write the header to memory and forget it.
+
+    Raises OutputError if it cannot be written, OptionError.
+    """
     buffer = io.BytesIO()
     small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
         Muxer(replace(plan, streams=small), buffer, None)
+    except OptionError:  # what is asked of the tags and dispositions
+        raise
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
