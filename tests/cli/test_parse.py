@@ -120,6 +120,13 @@ def test_options_of_streams_and_muxers():
     }
 
 
+@pytest.mark.parametrize("tag", ["-tag:v", "-vtag", "--tag", "-tag"])
+def test_tag_and_aspect_of_the_output(tag: str):
+    found = options(f"-i a {tag} hvc1 -aspect 16:9 b.mp4").output
+    assert (found.tag, found.aspect, found.encoder) == ("hvc1", Fraction(16, 9), {})
+    assert options("-i a -aspect 1.5 b.mp4").output.aspect == Fraction(3, 2)
+
+
 def test_options_of_interpolation():
     found = options(
         "--engine flow:preset=fast --speed 1/3 --memory 512M --no-cuts --repeats smooth "
@@ -167,6 +174,10 @@ def test_options_of_messages():
         ("-i a -acodec aac b.mp4", "-c:a aac"),
         ("-i a -c:v copy b.mp4", "has frames that are interpolated"),
         ("-i a -s 64x48 b.mp4", "does not scale"),
+        ("-i a -tag:a mp4a b.mp4", "only video is encoded"),
+        ("-i a -aspect wide b.mp4", "-aspect wide: write width over height from 0.01 to 100"),
+        ("-i a -aspect 16:0 b.mp4", "-aspect 16:0: write width over height"),
+        ("-i a -aspect 0 b.mp4", "-aspect 0: write width over height"),
         ("-s 64", "size '64'"),
         ("-s 0x48", "size '0x48'"),
         ("-r 0", "frame rate 0"),

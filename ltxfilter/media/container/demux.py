@@ -18,11 +18,12 @@ import av.container
 import av.stream
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.container.timing.stamps import shown_at
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.media.pixfmt import MAX_PIXELS, check_size
-from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, time_base_of
+from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, reorder_depth, time_base_of
 from ltxfilter.options import InputOptions
 
 if TYPE_CHECKING:
@@ -166,11 +167,13 @@ def _seek_before(
         target = max(time - back, first)
         place = int((target - lead) / base)
         container.seek(place, stream=stream)
-        shown = (
-            packet.pts * base
+        depth = reorder_depth(stream.codec_context)
+        stamps = (
+            shown_at(packet, depth)
             for packet in packets_of(container, stream)
-            if packet.is_keyframe and packet.pts is not None
+            if packet.is_keyframe
         )
+        shown = (stamp * base for stamp in stamps if stamp is not None)
         if next(shown, time + 1) <= time or target == first:
             container.seek(place, stream=stream)
             return

@@ -15,6 +15,7 @@ from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.container.demux import display_name, open_container, video_stream
 from ltxfilter.media.container.oversized import oversized_attachments
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
+from ltxfilter.media.container.timing.stamps import keep_stamps
 from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions
@@ -97,6 +98,7 @@ class OpenVideo:
         with oversized_attachments(display_name(options)):
             container = _open_for_decoding(options, file, format_name)
         try:
+            keep_stamps(container)
             stream = video_stream(container, display_name(options))
             trim = Trim.of(options, container)
             if options.keep_times and trim.zero != 0:
