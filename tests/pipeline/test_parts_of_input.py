@@ -106,6 +106,13 @@ def test_options_reach_the_demuxer(tmp_path: Path):
         ltxfilter.convert(source, tmp_path / "c.mp4", demuxer={"probesize": "many"})
 
 
+def test_a_value_that_a_muxer_does_not_take_is_named(uneven: Path, tmp_path: Path):
+    with pytest.raises(OptionError, match="-movflags zzz: mp4 does not take this value"):
+        ltxfilter.convert(
+            uneven, tmp_path / "a.mp4", audio=False, muxer={"brand": "mp42", "movflags": "zzz"}
+        )
+
+
 def test_a_demuxer_does_as_it_is_told(tmp_path: Path):
     """An mp4 whose edit list leaves out the first half shows it all where that is passed over."""
     long, cut = tmp_path / "long.mp4", tmp_path / "cut.mp4"

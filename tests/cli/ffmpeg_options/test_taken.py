@@ -25,7 +25,7 @@ def options(line: str) -> Options:
         "-vsync 1 -fps_mode auto",
         "-map_metadata 0 -map_chapters 0 -map_metadata:s:v 0:s:v",
         "-sws_flags bicubic -autoscale 0 -stats_period 1",
-        "-itsoffset 0 -stream_loop 0",
+        "-itsoffset 0 -stream_loop 0 -benchmark",
     ],
 )
 def test_what_happens_anyway_is_accepted(line: str):
@@ -61,6 +61,15 @@ def test_options_before_i_go_to_the_demuxer_and_those_after_it_to_the_muxer():
         ("-i a -probesize 1M b.mkv", "-probesize stands after -i"),
         ("-preset fast -i a b.mkv", "-preset stands before -i"),
         ("-wobble -i a b.mkv", "-wobble needs a value"),
+        ("-report -i a b.mkv", "-report needs a value"),
+        (
+            "-i a -tune film -bitexact b.mkv",
+            r"-bitexact is not supported: write -fflags \+bitexact",
+        ),
+        ("-skip_frame nokey -i a b.mkv", "-skip_frame is not supported: all frames"),
+        ("-wobble 3 -i a b.mkv", "no option -wobble for the input"),
+        ("-encoders", "ltxfilter doctor says what"),
+        ("-i a -metadata:s:x k=v b.mkv", "-metadata:s:x: write -metadata"),
         ("-sseof 3 -i a b.mkv", "-sseof 3: write how long before the end, such as -10"),
         ("-sseof -3 -ss 1 -i a b.mkv", "-sseof: give -t with it"),
         ("-i a -metadata title b.mkv", "-metadata title: write KEY=VALUE"),
