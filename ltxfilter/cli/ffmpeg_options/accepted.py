@@ -29,7 +29,6 @@ ACCEPTED = (
     _accepted("accurate_seek", "", "Reading starts exactly at -ss."),
     _accepted("ignore_unknown", "", "Streams of unknown kind are named and left out."),
     _accepted("stats_period", "SECONDS", "Progress is shown twice a second."),
-    _accepted("max_error_rate", "RATIO", "Damage is counted; -xerror makes it an error."),
     _accepted("benchmark", "", "The closing lines say how long it took.", "benchmark_all"),
     _accepted("reinit_filter", "[0|1]", "There are no filters."),
     _accepted("auto_conversion_filters", "", "Formats are converted where that is needed."),

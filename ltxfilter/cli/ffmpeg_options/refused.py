@@ -76,7 +76,7 @@ REFUSED_FLAGS = (
     *_refused("top", "the stream says which field comes first", Helper.NONE),
     *_refused("sources sinks", "name a device by -f and -i", Helper.NONE),
     *_refused("timelimit", "write timeout 60 ltxfilter ... for a minute", Helper.NONE),
-    *_refused("abort_on", "-xerror fails on damaged input", Helper.NONE),
+    *_refused("abort_on max_error_rate", "-xerror fails on damaged input", Helper.NONE),
     *_refused("stdin", "keys are never read", Helper.NONE, metavar=""),
     *_refused(
         "L buildconf formats muxers demuxers devices codecs decoders encoders bsfs protocols "
