@@ -74,6 +74,8 @@ def _written(
         if codec == "libx265":  # its header tells
             return bytes(context.extradata or b"")
         frame = av.VideoFrame(context.width, context.height, pix_fmt)
+        for plane in frame.planes:  # libx264 aborts on samples with more bits than they have
+            plane.update(bytes(plane.buffer_size))
         frame.pts = 0
         return b"".join(
             bytes(packet) for given in (frame, None) for packet in context.encode(given)
