@@ -131,7 +131,9 @@ def aspect_of(value: object) -> Fraction:
     Raises OptionError.
     """
     if not isinstance(value, str) and number_of(value) is None:
-        raise OptionError(f"{value!r}: give width over height, such as '16:9' or Fraction(16, 9)")
+        raise OptionError(
+            f"{shown(value)}: give width over height, such as '16:9' or Fraction(16, 9)"
+        )
     return parse_aspect(str(value))
 
 
