@@ -100,6 +100,7 @@ class InputOptions:
     hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
     deinterlace: str = "auto"  # auto, on or off
     threads: int | None = None  # decoder threads; None lets us choose
+    maps: tuple[str, ...] = ()  # stream specifiers among which the video is; a run has its output's
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
@@ -118,6 +119,7 @@ class InputOptions:
                 "hwaccel": optional(text_of),
                 "deinterlace": choice_of("auto", "on", "off"),
                 "threads": optional(threads_of),
+                "maps": texts_of,
             },
         )
         if self.duration is not None and self.end is not None:

@@ -253,7 +253,13 @@ OUTPUT_FLAGS = (
     Flag("an", "", "Leave audio out.", Side.OUTPUT),
     Flag("sn", "", "Leave subtitles out.", Side.OUTPUT),
     Flag("dn", "", "Leave data streams out.", Side.OUTPUT),
-    Flag("map", "STREAMS", "Choose streams: 0, 0:a:1, -0:s.", Side.OUTPUT),
+    Flag(
+        "map",
+        "STREAMS",
+        "Choose streams: 0, 0:v:1, 0:a:1, 0:p:2, 0:m:language:eng, 0:#0x101, -0:s. The first video "
+        "that is named is interpolated, further ones are copied.",
+        Side.OUTPUT,
+    ),
 )
 
 GENERAL_FLAGS = (

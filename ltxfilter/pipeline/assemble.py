@@ -175,8 +175,12 @@ class Assembly:
         self.partial = self.sink.close() or self.partial
 
     def _input(self) -> InputOptions:
-        """Return what to read; each further decoder thread delays live video by one frame."""
+        """Return what to read; each further decoder thread delays live video by one frame.
+
+        -map stands with the output, and says which video is read as well.
+        """
         given = self.options.input
+        given = replace(given, maps=given.maps or self.options.output.maps)
         if self.options.max_latency is None:
             return given
         return replace(given, threads=given.threads or 1)

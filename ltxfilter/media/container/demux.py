@@ -18,7 +18,7 @@ from ltxfilter.errors import InputError
 from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
-from ltxfilter.media.pixfmt import MAX_PIXELS, check_size
+from ltxfilter.media.pixfmt import MAX_PIXELS
 from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, time_base_of
 from ltxfilter.options import InputOptions
 
@@ -93,22 +93,15 @@ def display_name(options: InputOptions) -> str:
     return "standard input" if options.path == "-" else options.path
 
 
-def video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """Return the first stream of moving pictures. Raises InputError if there is none."""
-    moving = [stream for stream in container.streams.video if not is_cover(stream)]
-    if not moving:
-        only = ", only a cover picture" if container.streams.video else ""
-        raise InputError(f"{name}: no video stream{only}")
-    stream = moving[0]
-    if stream.codec_context is None:
-        raise InputError(f"{name}: FFmpeg has no decoder for its video")
-    check_size(name, stream.codec_context.width, stream.codec_context.height)
-    return stream
-
-
 def is_cover(stream: av.stream.Stream) -> bool:
     """Return True for a still picture attached to the file."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+    attached = stream.disposition & av.stream.Disposition.attached_pic
+    return bool(attached) and not is_thumbnails(stream)
+
+
+def is_thumbnails(stream: av.stream.Stream) -> bool:
+    """Return True for a track of small pictures that shows what is where in the video."""
+    return bool(stream.disposition & av.stream.Disposition.timed_thumbnails)
 
 
 def packets_of(
@@ -128,7 +121,7 @@ def packets_of(
         jumps = ClockJumps(on_jump)
         for packet in container.demux():
             jumps.place(packet)
-            if packet.stream_index in wanted:
+            if packet.stream.index in wanted:  # the last, empty packets have no index of their own
                 yield packet
 
 

@@ -190,7 +190,7 @@ class Muxer:
         return decoded
 
     def _add_all(self, others: OtherStreams, matrix: tuple[int, ...] | None) -> None:
-        """Add all streams in the input's order, and what belongs to the file as a whole."""
+        """Add all streams in the plan's order, and what belongs to the file as a whole."""
         self._copied = others.open_copy(self._plan.streams)
         for stream in self._plan.streams:
             if stream.action == "interpolate":

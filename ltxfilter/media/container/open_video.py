@@ -10,8 +10,9 @@ import av
 import av.container
 
 from ltxfilter.errors import InputError
-from ltxfilter.media.container.demux import display_name, open_container, video_stream
+from ltxfilter.media.container.demux import open_container
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
+from ltxfilter.media.container.video_choice import VideoChoice, choose_video
 from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, time_base_of
 from ltxfilter.options import InputOptions
@@ -60,12 +61,12 @@ class Trim:
 
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
-    """An open container, and what its headers say of its first video stream."""
+    """An open container, and what its headers say of the video that is read."""
 
     container: av.container.InputContainer
 
-    stream: av.VideoStream
-    """The video that is read."""
+    choice: VideoChoice
+    """Which video is read."""
 
     header: StreamHeader
     """What PyAV does not show of it."""
@@ -83,10 +84,11 @@ class OpenVideo:
         """Open `options.path`, or `file` in its place. Raises InputError, Stopped."""
         container = _open_for_decoding(options, file, format_name)
         try:
-            stream = video_stream(container, display_name(options))
+            choice = choose_video(container, options, once=file is not None)
+            stream = choice.stream
             trim = Trim.of(options, container)
             declared = _declared_span(container, stream, trim.clock)
-            return cls(container, stream, read_header(stream), trim, declared)
+            return cls(container, choice, read_header(stream), trim, declared)
         except BaseException:
             container.close()
             raise
@@ -100,6 +102,11 @@ class OpenVideo:
         """
         self.stream.codec_context.flush_buffers()
         self.container.close()
+
+    @property
+    def stream(self) -> av.VideoStream:
+        """The video that is read."""
+        return self.choice.stream
 
     @property
     def declared_duration(self) -> Fraction | None:

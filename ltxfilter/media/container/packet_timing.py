@@ -13,8 +13,9 @@ import av
 import av.container
 
 from ltxfilter.media.base import FrameTimes
-from ltxfilter.media.container.demux import display_name, open_container, packets_of, video_stream
+from ltxfilter.media.container.demux import open_container, packets_of
 from ltxfilter.media.container.open_video import Trim
+from ltxfilter.media.container.video_choice import choose_video
 from ltxfilter.media.pyav_compat import fraction, time_base_of
 from ltxfilter.options import InputOptions
 from ltxfilter.values import MAX_RATE, NTSC, round_half_up
@@ -91,7 +92,7 @@ def scan(options: InputOptions, limit: int | None = None) -> PacketScan | None:
     lies within what they leave. Raises InputError.
     """
     with open_container(options, format_name=options.format) as container:
-        stream = video_stream(container, display_name(options))
+        stream = choose_video(container, options, once=False).stream
         ticks, last_duration = _packet_times(container, stream, limit)
         if not ticks:
             return None

@@ -1,4 +1,4 @@
-"""A container as a source: the frames of its first video stream, with exact times."""
+"""A container as a source: the frames of one video stream, with exact times."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HASTE = Fraction(1, 300)  # seconds; frames that follow each other faster have d
 
 
 class ContainerSource:
-    """Frames of the first video stream of a file, or of a pipe that carries a container."""
+    """Frames of a video stream of a file, or of a pipe that carries a container."""
 
     pipe_format = "nut"
 
@@ -135,7 +135,7 @@ class ContainerSource:
         opened, options, reopen = self._open, self._options, None
         if self._file is None:
             reopen = partial(open_container, options, None, options.format)
-        return ContainerStreams(opened.container, opened.stream, opened.trim, reopen)
+        return ContainerStreams(opened.container, opened.choice, opened.trim, reopen)
 
     def _video_packets(self) -> VideoPackets:
         container, stream = self._open.container, self._open.stream
@@ -144,6 +144,7 @@ class ContainerSource:
             stream,
             streams_to_read(container, stream, once=self._file is not None),
             self.other_streams.set_aside,
+            ahead=self._open.choice.ahead,
             counts=self.counts,
             name=self.name,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import av
@@ -15,7 +15,7 @@ import av.stream
 from ltxfilter.errors import OutputError
 from ltxfilter.media.base import NOT_ASKED, StreamPlan
 from ltxfilter.media.container.copied_streams.stream_specifiers import asked_for
-from ltxfilter.media.container.demux import is_cover
+from ltxfilter.media.container.demux import is_cover, is_thumbnails
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -34,6 +34,7 @@ STALE_TAGS = re.compile(
 )
 COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+STILL = "it holds one still picture; -map 0 keeps it"
 CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
 
 
@@ -47,26 +48,46 @@ def plan_streams(
     video: av.VideoStream,
     options: OutputOptions,
     muxer: str,
+    stills: Collection[int] = (),
 ) -> tuple[StreamPlan, ...]:
     """Say what becomes of each stream of `container` in a file of FFmpeg's format `muxer`.
 
-    video: the stream that is interpolated. Raises OptionError for a -map that cannot be read or
-    matches nothing.
+    video: the stream that is interpolated. stills: indices of other video streams that hold a
+    single picture; they go along only where -map names streams. The plan has the output's order,
+    which is that of -map if there is one; what is left out comes after it. Raises OptionError for a
+    -map that cannot be read or matches nothing.
     """
     asked = asked_for(container, options)
     trial = open_output(io.BytesIO(), format=muxer)
     plans = []
-    for stream in container.streams:
+    for index in _ordered(container, video, options, asked):
+        stream = container.streams[index]
         kind, codec = str(stream.type), codec_name(stream)
-        if stream.index == video.index:
+        if index == video.index:
             action, reason = "interpolate", ""
-        elif stream.index not in asked:
+        elif index not in asked:
             action, reason = "drop", NOT_ASKED
+        elif index in stills and not options.maps:
+            action, reason = "drop", STILL
         else:
             reason = _obstacle(stream, trial, muxer, bool(container.chapters()))
             action = "drop" if reason else "copy"
         plans.append(StreamPlan(stream.index, kind, codec, action, reason))
     return tuple(plans)
+
+
+def _ordered(
+    container: av.container.InputContainer,
+    video: av.VideoStream,
+    options: OutputOptions,
+    asked: list[int],
+) -> list[int]:
+    """Return the indices of all streams in the order in which they are written."""
+    indices = [stream.index for stream in container.streams]
+    if not options.maps:
+        return indices
+    first = asked if video.index in asked else [video.index, *asked]
+    return [*first, *(index for index in indices if index not in first)]
 
 
 def codec_name(stream: av.stream.Stream) -> str:
@@ -110,6 +131,8 @@ def _obstacle(
     if kind not in ("video", "audio", "subtitle"):
         titles = chapters and codec == "bin_data"
         return CHAPTER_TITLES if titles else f"{kind} streams are not carried"
+    if is_thumbnails(stream):
+        return "it holds thumbnails of the video as it was"
     if is_cover(stream):
         known = muxer in COVER_MUXERS and codec in COVER_TYPES
         return "" if known else f"{muxer} cannot hold a cover picture"
