@@ -55,6 +55,7 @@ def convert(  # long, since it names every option with its type
     hwaccel: str | None = None,
     deinterlace: str = "auto",
     decoder_threads: int | None = None,
+    demuxer: Mapping[str, str | Number] | None = None,
     speed: Number | str = 1,
     cuts: bool = True,
     repeats: str = "report",
@@ -93,6 +94,7 @@ def convert(  # long, since it names every option with its type
         hwaccel: FFmpeg's name of a hardware decoder.
         deinterlace: "auto" (as the stream says), "on" or "off".
         decoder_threads: Threads to decode with, 1 to 1024; None chooses.
+        demuxer: Options of the input's format, such as {"start_number": 1001} of numbered pictures.
         speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
         cuts: Whether scene cuts are looked for, so that nothing is interpolated across them.
         repeats: What becomes of duplicates: "report", or "smooth" to interpolate over them.
@@ -134,6 +136,7 @@ def convert(  # long, since it names every option with its type
             hwaccel=hwaccel,
             deinterlace=deinterlace,
             threads=decoder_threads,
+            demuxer=_as_given(demuxer or {}),
         ),
         output=OutputOptions(
             path=_as_given(output),

@@ -100,6 +100,7 @@ class InputOptions:
     hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
     deinterlace: str = "auto"  # auto, on or off
     threads: int | None = None  # decoder threads; None lets us choose
+    demuxer: Mapping[str, str] = field(default_factory=dict)  # start_number, pattern_type, ...
     maps: tuple[str, ...] = ()  # stream specifiers among which the video is; a run has its output's
 
     def __post_init__(self) -> None:
@@ -119,6 +120,7 @@ class InputOptions:
                 "hwaccel": optional(text_of),
                 "deinterlace": choice_of("auto", "on", "off"),
                 "threads": optional(threads_of),
+                "demuxer": mapping_of,
                 "maps": texts_of,
             },
         )

@@ -51,6 +51,12 @@ INPUT_FLAGS = (
     Flag("t", "TIME", "Stop after TIME of the input.", Side.INPUT),
     Flag("to", "TIME", "Stop at TIME of the input.", Side.INPUT),
     Flag(
+        "pattern_type",
+        "TYPE",
+        "Say how pictures are named: sequence (%06d), or glob ('*.png', with -f image2).",
+        Side.INPUT,
+    ),
+    Flag(
         "hwaccel",
         "NAME",
         "Decode on hardware where that is possible: cuda, vaapi, videotoolbox.",
@@ -87,6 +93,7 @@ EITHER_FLAGS = (
         Side.EITHER,
         ("framerate",),
     ),
+    Flag("start_number", "N", "Begin numbered pictures at N.", Side.EITHER),
     Flag(
         "threads",
         "N",
@@ -221,6 +228,15 @@ MUXER_FLAGS = tuple(
         ("brand", "NAME", "Set the major brand of mp4 and mov."),
         ("cluster_time_limit", "MS", "Bound the clusters of mkv, in milliseconds."),
         ("mpegts_flags", "FLAGS", "Set flags of ts."),
+        ("hls_time", "SECONDS", "Set the least length of a segment of .m3u8."),
+        ("hls_list_size", "N", "Keep N segments in the playlist of .m3u8; 0 keeps all."),
+        ("hls_segment_filename", "NAME", "Name the segments of .m3u8, as out%03d.ts."),
+        ("hls_segment_type", "TYPE", "Make segments of .m3u8 of mpegts (default) or fmp4."),
+        ("seg_duration", "SECONDS", "Set the least length of a segment of .mpd."),
+        ("segment_time", "SECONDS", "Set the least length of a file of -f segment."),
+        ("segment_list", "FILE", "Write a list of the files of -f segment."),
+        ("loop", "N", "Repeat an animation N times; 0 (default) forever, of GIF -1 never."),
+        ("plays", "N", "Show an .apng N times; 0 (default) forever."),
         ("muxdelay", "SECONDS", "Set the delay between packet and picture in ts, in seconds."),
     )
 )
@@ -304,7 +320,17 @@ FLAGS = (
 
 ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
 MODEL = tuple(flag.name for flag in MODEL_FLAGS if "lora" not in flag.name)
-MUXER = tuple(flag.name for flag in MUXER_FLAGS)
+MUXER = (*(flag.name for flag in MUXER_FLAGS), "start_number")
+MUXER_UNLISTED = frozenset(  # further options of containers that write many files or animations
+    {
+        "update", "strftime", "frame_pts", "atomic_writing", "final_delay", "init_seg_name",
+        "media_seg_name", "window_size", "extra_window_size", "use_template", "use_timeline",
+        "frag_duration", "adaptation_sets", "streaming", "ldash", "master_pl_name",
+        "increment_tc", "reset_timestamps", "strftime_mkdir", "single_file", "single_file_name",
+    }
+)  # fmt: skip
+MUXER_PREFIXES = ("hls_", "segment_", "dash_", "mpegts_")  # of further options of containers
+DEMUXER = ("start_number", "pattern_type")
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)
 
 _FILTERS = "put filters into the ffmpeg before or after ltxfilter"

@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 
 from ltxfilter.cli.flags import (
     COLOR,
+    DEMUXER,
     ENCODER,
     FLAGS,
     MODEL,
     MUXER,
+    MUXER_PREFIXES,
+    MUXER_UNLISTED,
     REFUSED,
     Flag,
     Side,
@@ -228,6 +231,7 @@ def _input(given: Given) -> InputOptions:
         hwaccel=text.get("hwaccel"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
         threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
+        demuxer={name: text[name] for name in DEMUXER if name in text},
     )
 
 
@@ -243,8 +247,11 @@ def _output(given: Given) -> OutputOptions:
         overwrite={"y": True, "n": False}.get(given.general.get("y", "")),
         codec=text.get("c:v"),
         pix_fmt=text.get("pix_fmt"),
-        encoder=given.encoder,
-        muxer={name: text[name] for name in MUXER if name in text},
+        encoder={name: text for name, text in given.encoder.items() if not _is_muxers(name)},
+        muxer={
+            **{name: text[name] for name in MUXER if name in text},
+            **{name: text for name, text in given.encoder.items() if _is_muxers(name)},
+        },
         audio="an" not in text,
         subtitles="sn" not in text,
         data="dn" not in text,
@@ -256,6 +263,11 @@ def _output(given: Given) -> OutputOptions:
     if raw(output):
         _check_raw(output)
     return output
+
+
+def _is_muxers(name: str) -> bool:
+    """Return True for an option that is not listed, but by its name is the container's."""
+    return name.startswith(MUXER_PREFIXES) or name in MUXER_UNLISTED
 
 
 def _check_copied(text: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 Y4M = "yuv4mpegpipe"  # FFmpeg's name
 RAW = "rawvideo"  # FFmpeg's name
+IMAGES = "image2"  # FFmpeg's name: a picture per file, numbered
 RAW_FORMATS = (Y4M, RAW)  # in which nothing is encoded
 
 ALIASES = {"y4m": Y4M, "raw": RAW}  # what -f takes beside FFmpeg's names

@@ -25,6 +25,7 @@ from ltxfilter.media.format_names import (
     Y4M,
     format_name,
 )
+from ltxfilter.media.many_files.names import as_sequence
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.media.pipe.nut_aspect import AspectWriter
 from ltxfilter.media.pipe.sniff import SNIFF_BYTES, foreign, identify, moov_comes_last
@@ -49,6 +50,7 @@ def open_source(options: InputOptions) -> Source:
     """Open what `options` names. Raises InputError, OptionError, Stopped."""
     if options.path in STDIN_NAMES:
         return _open_stdin(replace(options, path="-"))
+    options = as_sequence(options)
     if _reads_once(options):
         return _open_pipe(open_file(options.path), options)
     kind = format_name(options.format) or _format_of_file(options)

@@ -41,6 +41,9 @@ PLANAR_TWINS = {
     "monob": "gray",
 }
 
+# Format of floating-point samples -> the nearest integer one. What is outside 0 to 1 is clipped.
+FLOAT_TWINS = {"gbrpf32le": "gbrp16le", "gbrapf32le": "gbrap16le", "grayf32le": "gray16le"}
+
 
 def check_size(name: str, width: int, height: int) -> None:
     """Raise InputError if a picture of `width` x `height` pixels must not be allocated.
@@ -56,11 +59,18 @@ def check_size(name: str, width: int, height: int) -> None:
 def planar_name(name: str) -> str:
     """Return the planar format that holds the samples of `name`; itself if it is planar.
 
-    "yuvj420p" and the like become "yuv420p": the code range is stated by ColorInfo.
+    "yuvj420p" and the like become "yuv420p": the code range is stated by ColorInfo. Floating-point
+    samples become integers, as near as those come.
     """
     if name.startswith("yuvj"):
         return "yuv" + name[4:]
-    return PLANAR_TWINS.get(name, name[:-2] + "le" if name.endswith("be") else name)
+    native = name[:-2] + "le" if name.endswith("be") else name
+    return PLANAR_TWINS.get(native) or FLOAT_TWINS.get(native, native)
+
+
+def is_float(name: str) -> bool:
+    """Return True for a format of floating-point samples that `planar_name` rounds."""
+    return f"{name[:-2]}le" in FLOAT_TWINS
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container.open_video import OpenVideo
 from ltxfilter.media.deinterlace import Deinterlacer
-from ltxfilter.media.pixfmt import MAX_PIXELS, planar_name
+from ltxfilter.media.pixfmt import MAX_PIXELS, is_float, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
 
@@ -143,6 +143,10 @@ class Shaper:
         decoded = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = (frame.width, frame.height, planar_name(frame.format.name))
+            if is_float(frame.format.name):
+                log.warning(
+                    "%s: its floating-point samples are rounded to 16 bits, from 0 to 1", self._name
+                )
         spliced = self._previous is not None and decoded != self._previous
         self._previous = decoded
         if spliced and not self._warned:

@@ -16,6 +16,8 @@ import av.stream
 
 from ltxfilter.errors import InputError
 from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.many_files.names import no_pictures
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.media.pixfmt import MAX_PIXELS
@@ -73,6 +75,7 @@ def open_container(
             _url(options.path, named) if file is None else Reader(file),
             format=format_name,
             options={
+                **_demuxer_options(options, named),
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(sorted(DEMUXERS | named)),
                 "max_pixels": str(MAX_PIXELS),
@@ -81,7 +84,8 @@ def open_container(
             hwaccel=hwaccel,
         )
     except av.error.FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        what = no_pictures(options) if IMAGES in named else "no such file"
+        raise InputError(f"{name}: {what}") from None
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InterruptedError):
             raise
@@ -179,6 +183,12 @@ def _url(path: str, named: set[str]) -> str:
     named: formats that -f names; one of a device or a playlist takes its path as it is.
     """
     return path if named - DEMUXERS else "file:" + path
+
+
+def _demuxer_options(options: InputOptions, named: set[str]) -> dict[str, str]:
+    """Return what the demuxer is told. named: formats that -f names."""
+    rate = options.rate if IMAGES in named else None
+    return {**options.demuxer, **({} if rate is None else {"framerate": str(rate)})}
 
 
 def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:

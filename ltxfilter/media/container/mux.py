@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf, lcm
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,6 +20,8 @@ from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
 from ltxfilter.media.encoding.side_data import display_matrix_of
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.many_files.names import MANY_FILES, SEGMENTS, is_pattern
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -26,6 +29,9 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+ENDLESS = {"apng": {"plays": "0"}, "webp": {"loop": "0"}}  # how animations repeat, as a GIF does
+MANY_NAMES = {"strftime", "update", "frame_pts"}  # options of image2 that name files otherwise
+UNCLOSED: list[av.container.OutputContainer] = []  # kept, for libav fails where they are released
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
 
 
@@ -84,6 +90,7 @@ class MuxPlan:
         if self.muxer in MOV_FAMILY and not has_cover:  # fragments would keep a cover's track
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
             ours |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+        ours |= ENDLESS.get(self.muxer, {})
         return {**ours, **self.muxer_options}
 
     @property
@@ -111,22 +118,26 @@ class Muxer:
         target: Any,
         decoded: av.VideoFrame | None,
         start: Fraction = Fraction(0),
+        opener: Callable[[str, int, dict[str, str]], Any] | None = None,
     ) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
-        into the header. start: seconds of output at which the encoder's tick 0 is shown.
+        into the header. start: seconds of output at which the encoder's tick 0 is shown. opener:
+        opens each file of a muxer that writes many; see `OutputFiles.opener`.
         """
         self.start = start
         settings = plan.settings if decoded is None else plan.settings.with_hdr(decoded)
         self._plan = replace(plan, settings=settings)
         self._copied: StreamCopy | None = None
+        self._muxed = 0  # packets of the video
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
         self._out = open_output(
             target,
             format=plan.muxer,
             container_options=plan.options,
             buffer_size=BUFFER,
+            io_open=opener,
         )
         matrix = None if decoded is None else display_matrix_of(decoded)
         if plan.others is None:
@@ -154,6 +165,7 @@ class Muxer:
             self._inside.discard(packet.pts)
             self.copy(self._place(packet))
             self._out.mux(packet)
+            self._muxed += 1
             if monotonic() > deadline:
                 return
 
@@ -175,7 +187,10 @@ class Muxer:
         """Write the trailer."""
         if self._copied is not None:
             self._copied.close()
-        self._out.close()
+        if self._plan.muxer == "dash" and not self._muxed:
+            UNCLOSED.append(self._out)  # libav would divide by the length of what it wrote
+        else:
+            self._out.close()
 
     def _place(self, packet: av.Packet[av.VideoStream]) -> Fraction:
         """Put an encoded packet onto the output's clock; return when it is decoded, in seconds."""
@@ -213,8 +228,15 @@ class Muxer:
         return stream
 
 
-def check_header(plan: MuxPlan, name: str) -> None:
-    """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
+def check_header(plan: MuxPlan, name: str, content: str) -> None:
+    """Write the header to memory and forget it. Raises OutputError if it cannot be written.
+
+    content: FFmpeg's name of the format that is written; of many files, that of each one.
+    """
+    if content == IMAGES:  # its files have no header but the encoder's
+        return
+    if content != plan.muxer:
+        plan = replace(plan, muxer=content, muxer_options={})
     buffer = io.BytesIO()
     try:
         Muxer(plan, buffer, None)
@@ -234,15 +256,40 @@ def muxer_name(options: OutputOptions, given: str | None) -> str:
     name = given or options.format
     if name:
         try:
-            return av.ContainerFormat(name, "w").name
+            found = av.ContainerFormat(name, "w").name
         except ValueError:
             raise OutputError(f"-f {name}: FFmpeg writes no such format") from None
+    else:
+        found = _guessed(options.path)
+    if found in MANY_FILES and options.path == "-":
+        raise OutputError(f"-f {found}: writes many files; name them, not standard output")
+    if found == IMAGES and not is_pattern(options.path) and not MANY_NAMES & options.muxer.keys():
+        path = Path(options.path)
+        numbered = path.with_name(f"{path.stem}%06d{path.suffix}")
+        raise OutputError(f"{path}: is one picture; name them by number: {numbered}")
+    return found
+
+
+def content_format(muxer: str, options: OutputOptions) -> str:
+    """Return FFmpeg's name of the format of the files that a muxer of segments writes."""
+    if muxer == "hls":
+        return "mp4" if options.muxer.get("hls_segment_type") == "fmp4" else "mpegts"
+    if muxer == "dash":
+        return "webm" if options.muxer.get("dash_segment_type") == "webm" else "mp4"
+    if muxer in SEGMENTS:
+        name = options.muxer.get("segment_format")
+        return av.ContainerFormat(name, "w").name if name else _guessed(options.path)
+    return muxer
+
+
+def _guessed(path: str) -> str:
+    """Return FFmpeg's name of the format that a name asks for. Raises OutputError."""
     try:
-        with open_output(_Named(options.path)) as container:
+        with open_output(_Named(path)) as container:
             return container.format.name
     except ValueError:
         raise OutputError(
-            f"{options.path}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f"
+            f"{path}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f"
         ) from None
 
 

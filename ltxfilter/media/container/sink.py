@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
+from ltxfilter.errors import InputError, LtxFilterError, OutputError
 from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
-from ltxfilter.media.container.mux import Muxer, MuxPlan, check_header, muxer_name, nominal_rate
+from ltxfilter.media.container.mux import (
+    Muxer,
+    MuxPlan,
+    check_header,
+    content_format,
+    muxer_name,
+    nominal_rate,
+)
 from ltxfilter.media.encoding.settings import encoder_settings
+from ltxfilter.media.many_files.names import MANY_FILES
+from ltxfilter.media.many_files.output_files import OutputFiles
 from ltxfilter.media.output_file import OutputFile
+from ltxfilter.media.picture_formats import PictureFinisher, as_pictures, warn_of_pace
 from ltxfilter.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -51,7 +61,7 @@ class ContainerSink:
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
         self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
         self._file = file
-        self._part = OutputFile(options.path, options.overwrite) if file is None else None
+        self._part = _output(options, self.mux_plan.muxer) if file is None else None
         self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
@@ -67,7 +77,9 @@ class ContainerSink:
             self._stamps.stamp(picture, frame.time)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
-        except (av.FFmpegError, OSError) as error:
+            if self._part is not None and self._part.failure is not None:
+                raise self._part.failure
+        except (av.FFmpegError, OSError, LtxFilterError) as error:
             raise self._failed(error) from error
 
     def finish(self) -> None:
@@ -77,7 +89,10 @@ class ContainerSink:
             raise InputError(f"{self._source_name}: no video frames")
         self._complete(self._muxer)
         if self._part is not None:
-            self._part.complete()
+            try:
+                self._part.complete()
+            except OSError as error:
+                raise self._failed(error) from error
         self._ended = True
 
     def close(self) -> str | None:
@@ -115,14 +130,17 @@ class ContainerSink:
         """
         info, others = source.info, source.other_streams
         muxer = muxer_name(options, given)
-        settings = encoder_settings(options, muxer, info, rate or nominal_rate(info))
+        content = content_format(muxer, options)
+        settings = encoder_settings(options, content, info, rate or nominal_rate(info))
         streams: tuple[StreamPlan, ...] = ()
         if others is not None:
             streams = others.plan(options, muxer)
             refuse_lost_audio(streams, self.name)
             others.select(streams)
-        plan = MuxPlan(muxer, options.muxer, settings, info, rate, others, streams)
-        check_header(plan, self.name)
+        shown = as_pictures(settings.codec, info)
+        plan = MuxPlan(muxer, options.muxer, settings, shown, rate, others, streams)
+        check_header(plan, self.name, content)
+        warn_of_pace(self.name, muxer, rate)
         if plan.loses_aspect:
             log.warning(
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
@@ -137,8 +155,10 @@ class ContainerSink:
         others = self.mux_plan.others
         start = Fraction(0) if others is None else frame.time - others.zero
         self._stamps.begin(frame.time)
-        target = self._file if self._part is None else self._part.for_libav()
-        self._muxer = Muxer(self.mux_plan, target, frame.origin, start)
+        target, opener = self._file, None
+        if self._part is not None:
+            target, opener = self._part.for_libav(), self._part.opener
+        self._muxer = Muxer(self.mux_plan, target, frame.origin, start, opener)
         self._muxer.start_copying()
         return self._muxer
 
@@ -167,9 +187,18 @@ class ContainerSink:
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's."""
         self._broken = True
-        if isinstance(error, (BrokenPipeError, Stopped)):
+        if self._part is not None and self._part.failure is not None:
+            error = self._part.failure
+        if isinstance(error, (BrokenPipeError, LtxFilterError)):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
+
+
+def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles:
+    """Return the file that a muxer writes, or what opens those that it writes."""
+    if muxer in MANY_FILES:
+        return OutputFiles(options, muxer)
+    return OutputFile(options.path, options.overwrite)
 
 
 class Pictures:
@@ -180,6 +209,7 @@ class Pictures:
         self._info = info
         self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
+        self._finisher = PictureFinisher(info, pix_fmt)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -192,11 +222,12 @@ class Pictures:
             picture = self._copier.share(decoded)
         else:
             picture = decoded
-        if picture.format.name == self._pix_fmt:
-            return picture
-        if picture is decoded:
-            picture = self._copier.share(picture)  # reformatting touches the frame it reads
-        return reshape(picture, self._info.width, self._info.height, self._pix_fmt)
+        takes = self._finisher.takes
+        if picture.format.name != takes:
+            if picture is decoded:
+                picture = self._copier.share(picture)  # reformatting touches the frame it reads
+            picture = reshape(picture, self._info.width, self._info.height, takes)
+        return self._finisher.finish(picture)
 
 
 class EncoderStamps:

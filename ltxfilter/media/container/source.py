@@ -24,6 +24,7 @@ from ltxfilter.media.container.frame_clock import FrameClock, StreamTiming
 from ltxfilter.media.container.open_video import OpenVideo
 from ltxfilter.media.container.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
+from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.pipe.libav_io import InputStream
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.pyav_compat import fraction
@@ -55,7 +56,8 @@ class ContainerSource:
         self.counts = SourceCounts()
         self._options = options
         self._file = file
-        scanned = scan(options, SHORT_SCAN) if file is None else None
+        at_once = file is None and options.format != IMAGES  # to scan pictures is to read them
+        scanned = scan(options, SHORT_SCAN) if at_once else None
         self._open = OpenVideo.open(options, file, format or options.format)
         with ExitStack() as opening:
             opening.callback(self.close)

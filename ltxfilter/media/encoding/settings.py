@@ -18,6 +18,7 @@ from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding.side_data import HDR_TRANSFERS, encoder_params
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.picture_formats import as_pictures, picture_encoder, picture_pix_fmt
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -99,7 +100,8 @@ def encoder_settings(
     muxer: FFmpeg's name of the output's format. rate: frames per second. Raises OptionError for
     what the user wrote, OutputError for what cannot be encoded.
     """
-    codec = options.codec or default_codec(muxer, info, options.path)
+    codec = options.codec or picture_encoder(muxer, options.path)
+    codec = codec or default_codec(muxer, info, options.path)
     try:
         encoder = av.codec.codec.Codec(codec, "w")
     except ValueError:
@@ -118,7 +120,7 @@ def encoder_settings(
     )
     context = av.CodecContext.create(codec, "w")
     assert isinstance(context, av.VideoCodecContext)
-    configure(context, settings, info, 1 / rate, rate)
+    configure(context, settings, as_pictures(codec, info), 1 / rate, rate)
     _try_open(context, settings, options)
     return settings
 
@@ -163,6 +165,8 @@ def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str |
         if known and wanted not in known:
             raise OptionError(f"-pix_fmt {wanted}: {encoder.name} takes {', '.join(known)}")
         return wanted
+    if pictures := picture_pix_fmt(encoder.name, info):
+        return pictures
     if not known or info.pix_fmt in known:
         return info.pix_fmt
     alpha = any(shape.role == "a" for shape in info.layout)

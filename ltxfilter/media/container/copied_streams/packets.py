@@ -186,7 +186,8 @@ def _add_stream(
     added = output.add_stream_from_template(stream, opaque=True)
     added.metadata.update(lasting_tags(stream.metadata))
     added.disposition = stream.disposition
-    to_mp4 = output.format.name in MOV_FAMILY and _is_adts(stream)
+    fragments = output.container_options.get("hls_segment_type") == "fmp4"
+    to_mp4 = (fragments or output.format.name in {*MOV_FAMILY, "dash"}) and _is_adts(stream)
     return CopiedStream(
         added, trim, BitStreamFilterContext("aac_adtstoasc", stream) if to_mp4 else None
     )

@@ -16,6 +16,8 @@ from ltxfilter.errors import OutputError
 from ltxfilter.media.base import NOT_ASKED, StreamPlan
 from ltxfilter.media.container.copied_streams.stream_specifiers import asked_for
 from ltxfilter.media.container.demux import is_cover, is_thumbnails
+from ltxfilter.media.container.mux import content_format
+from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -34,6 +36,8 @@ STALE_TAGS = re.compile(
 )
 COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+PICTURES_ONLY = (IMAGES, "gif", "apng", "webp", "avif")  # formats that nobody expects to sound
+PICTURES = "holds nothing but pictures"
 STILL = "it holds one still picture; -map 0 keeps it"
 CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
 
@@ -58,7 +62,7 @@ def plan_streams(
     -map that cannot be read or matches nothing.
     """
     asked = asked_for(container, options)
-    trial = open_output(io.BytesIO(), format=muxer)
+    trial = open_output(io.BytesIO(), format=content_format(muxer, options))
     plans = []
     for index in _ordered(container, video, options, asked):
         stream = container.streams[index]
@@ -103,7 +107,7 @@ def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
     for plan in plans:
         if plan.action != "drop" or plan.reason in (NOT_ASKED, CHAPTER_TITLES):
             continue
-        if plan.kind == "audio":
+        if plan.kind == "audio" and not plan.reason.endswith(PICTURES):
             raise OutputError(
                 f"{output}: {plan.reason} (stream {plan.index}); add -an to leave it out, or "
                 "write another container such as .mkv"
@@ -126,6 +130,8 @@ def _obstacle(
     trial: an output of that format. chapters: True if the input has any.
     """
     kind, codec = stream.type, codec_name(stream)
+    if muxer in PICTURES_ONLY:
+        return f"{muxer} {PICTURES}"
     if kind == "attachment":
         return "" if muxer == "matroska" else f"{muxer} cannot hold attachments"
     if kind not in ("video", "audio", "subtitle"):

@@ -1,0 +1,1 @@
+"""Inputs and outputs of many files: numbered pictures, segments with their playlists."""
