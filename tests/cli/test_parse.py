@@ -118,6 +118,19 @@ def test_options_of_streams_and_muxers():
     }
 
 
+def test_options_of_pictures_and_segments():
+    found = options("-start_number 1001 -pattern_type glob -i a%d.png -start_number 7 b%d.png")
+    assert found.input.demuxer == {"start_number": "1001", "pattern_type": "glob"}
+    assert found.output.muxer == {"start_number": "7"}
+    found = options(
+        "-i a -hls_time 2 -hls_playlist_type vod -segment_time 1 -plays 3 -update 1 -crf 20 b.m3u8"
+    )
+    assert found.output.encoder == {"crf": "20"}
+    assert found.output.muxer == {
+        "hls_time": "2", "hls_playlist_type": "vod", "segment_time": "1", "plays": "3", "update": "1",
+    }  # fmt: skip
+
+
 def test_options_of_interpolation():
     found = options(
         "--engine flow:preset=fast --speed 1/3 --memory 512M --no-cuts --repeats smooth "

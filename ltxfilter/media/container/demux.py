@@ -17,7 +17,7 @@ import av.stream
 from ltxfilter.errors import InputError
 from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
 from ltxfilter.media.format_names import IMAGES
-from ltxfilter.media.many_files.names import no_pictures
+from ltxfilter.media.many_files.names import input_files, no_pictures
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.media.pixfmt import MAX_PIXELS
@@ -69,7 +69,7 @@ def open_container(
     name = display_name(options)
     named = set(format_name.split(",")) if format_name else set()
     if file is None:
-        _check_readable(options.path, named)
+        _check_readable(options, named)
     try:
         return open_input(
             _url(options.path, named) if file is None else Reader(file),
@@ -167,8 +167,11 @@ def _seek_before(
         back = 2 * back + 1
 
 
-def _check_readable(path: str, named: set[str]) -> None:
+def _check_readable(options: InputOptions, named: set[str]) -> None:
     """Raise InputError for what libav would report less clearly. named: formats that -f names."""
+    if IMAGES in named and not input_files(options):
+        raise InputError(f"{options.path}: {no_pictures(options)}")
+    path = options.path
     if named - DEMUXERS:
         return  # a device, a pattern or a graph need not be a file
     if Path(path).is_dir():
@@ -205,6 +208,9 @@ def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
             else "is not a video file, or damaged at its start"
         )
     if isinstance(error, av.error.ArgumentError) and file is None:
+        if not Path(options.path).exists():
+            glob = re.search(r"[*?]", options.path)
+            return "no such file" + ("; is it a pattern? -f image2 before -i" if glob else "")
         return (
             "is in a format that may open other files or devices; if that is meant, name the "
             "format with -f before -i"

@@ -163,6 +163,8 @@ class Muxer:
         for packet in self._video.codec_context.encode_lazy(picture):
             assert packet.pts is not None
             self._inside.discard(packet.pts)
+            if self._plan.settings.codec == "libwebp_anim":  # one packet holds all
+                self._inside.clear()
             self.copy(self._place(packet))
             self._out.mux(packet)
             self._muxed += 1
