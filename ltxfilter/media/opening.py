@@ -22,6 +22,7 @@ from ltxfilter.media.format_names import (
     RAW_SUFFIXES,
     STDIN_NAMES,
     STDOUT_NAMES,
+    WEBP,
     Y4M,
     format_name,
 )
@@ -54,6 +55,8 @@ def open_source(options: InputOptions) -> Source:
     if _reads_once(options):
         return _open_pipe(open_file(options.path), options)
     kind = format_name(options.format) or _format_of_file(options)
+    if kind == WEBP:
+        return _open_pipe(open_file(options.path), options)
     if kind not in (Y4M, RAW):
         from ltxfilter.media.container import ContainerSource
 
@@ -139,6 +142,8 @@ def _sniffed_source(stream: PipeInput, options: InputOptions) -> Source:
     kind = kind or identify(prefix)
     if kind is None and (what := foreign(prefix)):
         raise InputError(f"{stream.name} is {what}, not video")
+    if kind == WEBP:
+        return _webp_source(stream, options)
     if kind in (None, RAW, Y4M):
         return _raw_source(stream, kind or RAW, options)
     return _container_on_pipe(stream, prefix, options, kind)
@@ -149,6 +154,14 @@ def _raw_source(stream: PipeInput, kind: str, options: InputOptions) -> Source:
     if kind == Y4M:
         return y4m.Y4mSource(stream, options)
     return rawvideo.RawvideoSource(stream, _geometry(options, stream), options)
+
+
+def _webp_source(stream: PipeInput, options: InputOptions) -> Source:
+    """Read an animated WebP. Raises InputError, Stopped."""
+    from ltxfilter.media.container import ContainerSource
+    from ltxfilter.media.pipe.animated_webp import AnimatedWebp
+
+    return ContainerSource(options, file=AnimatedWebp(stream, stream.name), format="nut")
 
 
 def _container_on_pipe(
@@ -202,12 +215,14 @@ def _reads_once(options: InputOptions) -> bool:
 
 
 def _format_of_file(options: InputOptions) -> str | None:
-    """Return Y4M or RAW for a file of that kind, by its first bytes, then its name; else None."""
+    """Return Y4M, RAW, WEBP or None for a file, by its first bytes, then its name."""
     try:
         with Path(options.path).open("rb") as file:
             kind = identify(file.read(SNIFF_BYTES)) if Path(options.path).is_file() else None
     except OSError:
         return None
+    if kind == WEBP:
+        return kind
     declared = options.width or options.pix_fmt
     suffix = RAW_SUFFIXES.get(Path(options.path).suffix.lower())
     if kind == Y4M or (kind is None and (suffix or declared)):

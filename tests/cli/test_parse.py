@@ -127,7 +127,8 @@ def test_options_of_pictures_and_segments():
     )
     assert found.output.encoder == {"crf": "20"}
     assert found.output.muxer == {
-        "hls_time": "2", "hls_playlist_type": "vod", "segment_time": "1", "plays": "3", "update": "1",
+        "hls_time": "2", "hls_playlist_type": "vod", "segment_time": "1", "plays": "3",
+        "update": "1",
     }  # fmt: skip
 
 

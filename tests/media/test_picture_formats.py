@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from support.media import convert_repeating, decoded, make_video, ramp
 
-from ltxfilter.media.picture_formats import PaletteMaker
+from ltxfilter.media.format_names import IMAGE_SUFFIXES
+from ltxfilter.media.picture_formats import ENCODERS, PaletteMaker
 
 
 def converted(path: Path, output: Path, **options: Any) -> list[av.VideoFrame]:
@@ -116,6 +117,10 @@ def test_a_gif_that_browsers_slow_down_is_named(
     assert "browsers" not in caplog.text
     convert_repeating(path, tmp_path / "60.gif", "60", codec=None, encoder={})
     assert "--fps 50 plays everywhere" in caplog.text
+
+
+def test_every_ending_of_pictures_has_an_encoder() -> None:
+    assert set(ENCODERS) == IMAGE_SUFFIXES
 
 
 def test_every_picture_has_the_palette_that_suits_it() -> None:

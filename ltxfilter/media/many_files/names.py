@@ -12,7 +12,7 @@ from dataclasses import replace
 from glob import escape, glob
 from pathlib import Path
 
-from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.format_names import IMAGE_SUFFIXES, IMAGES
 from ltxfilter.options import InputOptions, OutputOptions
 
 NUMBER = re.compile(r"%(?:0?(\d+))?d")  # as FFmpeg reads it; %% stands for %
@@ -36,7 +36,7 @@ def as_sequence(options: InputOptions) -> InputOptions:
 
     Where -f names it, a name with * or ? is a glob pattern, as the shell knows them.
     """
-    if options.format is None and is_pattern(options.path) and not Path(options.path).exists():
+    if options.format is None and is_pattern(options.path) and not os.path.exists(options.path):  # noqa: PTH110
         return replace(options, format=IMAGES)
     if options.format == IMAGES and re.search(r"[*?]", options.path):
         return replace(options, demuxer={"pattern_type": "glob", **options.demuxer})
@@ -69,10 +69,13 @@ def many_files(output: OutputOptions, muxer: str | None = None) -> list[str] | N
 
     muxer: FFmpeg's name of its format, where it is known.
     """
-    kind = muxer or output.format or PLAYLISTS.get(Path(output.path).suffix.lower())
     path, folder = output.path, Path(output.path).parent
+    suffix = Path(path).suffix.lower()
+    kind = muxer or output.format or PLAYLISTS.get(suffix)
+    if kind is None and suffix in IMAGE_SUFFIXES and is_pattern(path):
+        kind = IMAGES
     if kind not in MANY_FILES:
-        return [file for _, file in numbered(path)] if kind is None and is_pattern(path) else None
+        return None
     patterns: list[str] = []
     files = [path]
     if kind in SEGMENTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 
-from ltxfilter.media.format_names import Y4M
+from ltxfilter.media.format_names import WEBP, Y4M
 
 SNIFF_BYTES = 376  # two MPEG-TS packets
 
@@ -65,6 +65,8 @@ def foreign(prefix: bytes) -> str | None:
             return what
     if prefix.startswith(b"RIFF") and prefix[8:12] == b"WAVE":
         return "sound (WAV)"
+    if prefix.startswith(b"RIFF") and prefix[8:12] == b"WEBP":
+        return "a WebP picture"
     return "text" if _is_text(prefix) else None
 
 
@@ -95,6 +97,12 @@ def _is_text(prefix: bytes) -> bool:
 def _is_apng(prefix: bytes) -> bool:
     """Look for the chunk that tells an animation from a picture; it comes before the first data."""
     return prefix.startswith(b"\x89PNG") and b"acTL" in prefix
+
+
+def _is_animated_webp(prefix: bytes) -> bool:
+    """Look for the flag that tells an animation from a picture."""
+    extended = prefix.startswith(b"RIFF") and prefix[8:16] == b"WEBPVP8X"
+    return extended and len(prefix) > 20 and bool(prefix[20] & 0x02)
 
 
 def _is_mov(prefix: bytes) -> bool:
@@ -137,6 +145,7 @@ def _is_hevc(prefix: bytes) -> bool:
 
 TESTS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (_is_apng, "apng"),
+    (_is_animated_webp, WEBP),
     (_is_mov, "mov"),
     (_is_avi, "avi"),
     (_is_mpegts, "mpegts"),

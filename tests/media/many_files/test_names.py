@@ -98,4 +98,5 @@ def test_files_that_exist_are_found(
 
 def test_one_file_is_not_many(tmp_path: Path) -> None:
     assert many_files(OutputOptions(path=str(tmp_path / "a.mkv"))) is None
+    assert many_files(OutputOptions(path=str(tmp_path / "a%d.mkv"))) is None
     assert many_files(OutputOptions(path="-")) is None
