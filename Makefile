@@ -26,11 +26,12 @@ QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines
 LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
 	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_color.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
+ALONE := bench-encoder-memory bench-soak
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
+	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -126,6 +127,12 @@ fuzz: $(VENV)/.dev ## throw 10,000 broken inputs and options at it
 $(PIPELINE): bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.pipeline $* $(ARGS)
 
+bench-encoder-memory: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.encoder_memory $(ARGS)
+
+bench-soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
 bench-mainjob: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.mainjob $(ARGS) $(filter-out %.md,$(wildcard $(CLIPS)/*))
 
@@ -139,7 +146,7 @@ bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
 
-bench-NAME: ## measure: memory, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
+bench-NAME: ## measure: memory, encoder-memory, soak, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)

@@ -25,7 +25,7 @@ from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import Run
 from ltxfilter.values import MIB
 
-MEMORY = 192 * MIB  # --memory of every run
+MEMORY = 256 * MIB  # --memory of every run
 SLACK = 64 * MIB  # what a run may take on top: the allocator, the decoder's first frame
 LIMIT = 2.0  # seconds after which a run is asked to stop, as a user would
 SYNTHETIC = "-f lavfi -i testsrc2=s=64x48:r=25:d=0.6 -f lavfi -i sine=d=0.6 -fflags +bitexact"

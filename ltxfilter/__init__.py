@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         LtxFilterError,
         OptionError,
         OutputError,
+        ResourceError,
     )
     from ltxfilter.options import ModelOptions
 
@@ -30,6 +31,7 @@ __all__ = [
     "ModelOptions",
     "OptionError",
     "OutputError",
+    "ResourceError",
     "__version__",
     "convert",
     "interpolate",

@@ -18,7 +18,6 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.python_pictures import ArrayPictures, FramePictures
 from ltxfilter.normalize import named_options, optional, rate_of
 from ltxfilter.options import (
-    DEFAULT_MEMORY,
     InputOptions,
     ModelOptions,
     Options,
@@ -54,6 +53,7 @@ def convert(  # long, since it names every option with its type
     input_pix_fmt: str | None = None,
     hwaccel: str | None = None,
     deinterlace: str = "auto",
+    autorotate: bool | None = None,
     decoder_threads: int | None = None,
     demuxer: Mapping[str, str | Number] | None = None,
     speed: Number | str = 1,
@@ -71,7 +71,7 @@ def convert(  # long, since it names every option with its type
     data: bool = True,
     maps: Sequence[str] = (),
     overwrite: bool = False,
-    memory: int | str = DEFAULT_MEMORY,
+    memory: int | str | None = None,
     threads: int | None = None,
     strict: bool = False,
     report: File | None = None,
@@ -93,6 +93,8 @@ def convert(  # long, since it names every option with its type
         size, input_pix_fmt: Width and height in pixels, and pixel format, of headerless video.
         hwaccel: FFmpeg's name of a hardware decoder.
         deinterlace: "auto" (as the stream says), "on" or "off".
+        autorotate: Whether pictures are turned as the input says; None turns them where the output
+            cannot say how they lie.
         decoder_threads: Threads to decode with, 1 to 1024; None chooses.
         demuxer: Options of the input's format, such as {"start_number": 1001} of numbered pictures.
         speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
@@ -101,14 +103,16 @@ def convert(  # long, since it names every option with its type
         redraw: Spans of the input, in seconds, whose frames are taken as missing and interpolated.
         conceal: Whether damaged source frames are taken as missing and interpolated.
         max_latency: Seconds that the output of a live source may be late.
-        video: "codec", "pix_fmt", and the encoder's own options: {"codec": "libx265", "crf": 18}.
+        video: "codec", "pix_fmt", "tag", "aspect" of the display, and the encoder's own options:
+            {"codec": "libx265", "crf": 18}.
         output_format: FFmpeg's muxer name; None goes by the output's name.
         muxer: Options of the container, such as {"movflags": "+faststart"}.
         color: Colour tags, such as {"colorspace": "bt709"}.
         audio, subtitles, data: Whether such streams are copied.
         maps: FFmpeg's stream specifiers, such as "0:a:1" or "-0:s".
         overwrite: Whether an existing output is replaced.
-        memory: The most memory to use, in bytes or as text such as "512M".
+        memory: The most memory to use, in bytes or as text such as "512M". A run that goes 10 %
+            beyond it is ended. None takes what the job needs, at most half of the machine's.
         threads: Threads to interpolate with, 1 to 1024; None takes one per CPU.
         strict: Whether damaged input is an error.
         report: A file for what happened, as JSON (docs/report.md).
@@ -135,6 +139,7 @@ def convert(  # long, since it names every option with its type
             end=_as_given(end),
             hwaccel=hwaccel,
             deinterlace=deinterlace,
+            autorotate=autorotate,
             threads=decoder_threads,
             demuxer=_as_given(demuxer or {}),
         ),
@@ -144,6 +149,8 @@ def convert(  # long, since it names every option with its type
             overwrite=overwrite,
             codec=_as_given(encoder.pop("codec", None)),
             pix_fmt=_as_given(encoder.pop("pix_fmt", None)),
+            tag=_as_given(encoder.pop("tag", None)),
+            aspect=_as_given(encoder.pop("aspect", None)),
             encoder=_as_given(encoder),
             muxer=_as_given(muxer or {}),
             audio=audio,
@@ -254,10 +261,12 @@ class Interpolator:
     def push(self, frame: Any) -> None:
         """Take the next source frame, or None at the end of the stream.
 
-        Raises InputError for a frame unlike the first one or out of order, EOFError after None.
+        The frame's samples are not copied: leave them alone until its output frames came back.
+        Raises InputError for a frame unlike the first one or out of order, EOFError after None and
+        after `close`.
         """
         if self._ended:
-            raise EOFError("the end of the stream was pushed already")
+            raise EOFError("the stream has ended; begin another Interpolator")
         if frame is None:
             self._ended = True
             if self._path is not None:
@@ -292,6 +301,7 @@ class Interpolator:
 
     def close(self) -> None:
         """Release the engine; calling it twice does nothing."""
+        self._ended = True
         if self._path is not None:
             self._path.close()
 
@@ -329,9 +339,10 @@ def interpolate(
 
     Args:
         frames: NumPy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
-            1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1. Source pictures come back
-            as the very objects that were given; the others are new ones of the same kind, tensors
-            on the same device.
+            1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1, where NaN counts as 0.
+            Source pictures come back as the very objects that were given, or as copies if they
+            were written into meanwhile, as where one buffer serves every picture. The others are
+            new ones of the same kind, tensors on the same device.
         fps_in: Frames per second of `frames`.
         fps_out: Frames per second to yield, as `fps` of `convert`, without "source".
         engine, cuts, repeats, models: As for `convert`.
@@ -339,8 +350,15 @@ def interpolate(
 
     Raises:
         OptionError: An option cannot be used; at once, before a picture is taken.
-        LtxFilterError: Something else is wrong; while iterating.
+        LtxFilterError: Something else is wrong; while iterating. What `frames` itself raises is
+            passed on.
     """
+    try:
+        pictures = iter(frames)
+    except TypeError:
+        raise OptionError(
+            f"frames: {type(frames).__name__} is not iterable; give pictures"
+        ) from None
     rate_in = rate_of(fps_in)
     options = Options(
         fps=_as_given(fps_out),
@@ -354,15 +372,15 @@ def interpolate(
     rate_out = output_rate(options.fps, rate_in)
     if rate_out is None:
         raise OptionError('fps_out="source" needs frames with times; use "2x"')
-    return _interpolated(frames, rate_in, rate_out, options)
+    return _interpolated(pictures, rate_in, rate_out, options)
 
 
 def _interpolated(
-    frames: Iterable[Any], rate_in: Fraction, rate_out: Fraction, options: Options
+    pictures: Iterator[Any], rate_in: Fraction, rate_out: Fraction, options: Options
 ) -> Iterator[Any]:
     kind, path, info = ArrayPictures(), None, None
     try:
-        for number, picture in enumerate(frames):
+        for number, picture in enumerate(pictures):
             if path is None or info is None:
                 info = kind.info(picture, rate_in)
                 path = FramePath(info, rate_out, options)

@@ -4,8 +4,10 @@ LtxFilterError
 ├── OptionError (ValueError)         2  an option, or two that contradict each other
 ├── InputError                       3  cannot open, probe or decode
 ├── OutputError                      4  cannot encode, mux or write
+├── MemoryLimitError                 1  more memory was in use than --memory allows
 ├── EngineError                      5  drawing failed
 │   └── EngineUnavailableError       5  a package, file or device is missing
+├── ResourceError                    1  the system refuses memory or threads
 └── Interrupted                130/143  a signal asked us to stop
 """
 
@@ -36,6 +38,10 @@ class OutputError(LtxFilterError):
     exit_code = 4
 
 
+class MemoryLimitError(LtxFilterError):
+    """More memory was in use than an explicit bound allows; what was done is kept."""
+
+
 class EngineError(LtxFilterError):
     """An engine could not draw; the message names the engine."""
 
@@ -44,6 +50,10 @@ class EngineError(LtxFilterError):
 
 class EngineUnavailableError(EngineError):
     """An engine that cannot run here; the message says what to install or download."""
+
+
+class ResourceError(LtxFilterError):
+    """The system refuses memory or threads; the message says what to lower."""
 
 
 class Interrupted(LtxFilterError):

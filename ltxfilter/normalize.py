@@ -23,6 +23,7 @@ from ltxfilter.values import (
     Span,
     check_multiple,
     merge_spans,
+    parse_aspect,
     parse_bytes,
     parse_lora,
     parse_rate,
@@ -30,17 +31,25 @@ from ltxfilter.values import (
     parse_speed,
     parse_switch,
     parse_time,
+    shown,
 )
+
+LARGEST = 10**18  # no number that is given is as large
+FINEST_BITS = 1100  # of a denominator; those of floats have fewer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def number_of(value: object) -> Fraction | None:
-    """Return a finite number that is no text and no truth value as a Fraction, else None."""
+    """Return a number below LARGEST, no text and no truth value, as a Fraction, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
         return None
-    return Fraction(value) if isfinite(value) else None
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    number = Fraction(value)
+    usable = abs(number) < LARGEST and number.denominator.bit_length() <= FINEST_BITS
+    return number if usable else None
 
 
 def seconds_of(value: object) -> Fraction:
@@ -52,7 +61,9 @@ def seconds_of(value: object) -> Fraction:
         return parse_time(value)
     number = number_of(value)
     if number is None:
-        raise OptionError(f"time {value!r}: give seconds as a number, or text such as '1:02:03.5'")
+        raise OptionError(
+            f"time {shown(value)}: give seconds as a number, or text such as '1:02:03.5'"
+        )
     return number.limit_denominator(10**9)
 
 
@@ -63,7 +74,7 @@ def spans_of(value: object) -> tuple[Span, ...]:
     try:
         pairs = [(begin, end) for begin, end in value]  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise OptionError(f"spans {value!r}: give pairs of seconds, as [(1.5, 3.5)]") from None
+        raise OptionError(f"spans {shown(value)}: give pairs of seconds, as [(1.5, 3.5)]") from None
     return merge_spans((seconds_of(begin), seconds_of(end)) for begin, end in pairs)
 
 
@@ -74,14 +85,16 @@ def bytes_of(value: object) -> int:
     """
     size = parse_bytes(value) if isinstance(value, str) else number_of(value)
     if size is None or size <= 0 or size != int(size):
-        raise OptionError(f"size {value!r}: give bytes above 0, or text such as '512M' or '4G'")
+        raise OptionError(
+            f"size {shown(value)}: give bytes above 0, or text such as '512M' or '4G'"
+        )
     return int(size)
 
 
 def rate_of(value: object) -> Fraction:
     """Read frames per second: a number, or text as for `parse_rate`. Raises OptionError."""
     if not isinstance(value, str) and number_of(value) is None:
-        raise OptionError(f"frame rate {value!r} is not a number; use 50, 60000/1001 or 59.94")
+        raise OptionError(f"frame rate {shown(value)} is not a number; use 50, 60000/1001 or 59.94")
     return parse_rate(str(value))
 
 
@@ -92,7 +105,9 @@ def fps_of(value: object) -> str:
     """
     text = str(value) if number_of(value) is not None else value
     if not isinstance(text, str):
-        raise OptionError(f"frame rate {value!r}: give 'auto', 'source', '2x' or a rate such as 60")
+        raise OptionError(
+            f"frame rate {shown(value)}: give 'auto', 'source', '2x' or a rate such as 60"
+        )
     if text.endswith("x"):
         check_multiple(text)
     elif text not in ("auto", "source"):
@@ -106,15 +121,25 @@ def speed_of(value: object) -> Fraction:
     Raises OptionError.
     """
     if not isinstance(value, str) and number_of(value) is None:
-        raise OptionError(f"{value!r}: give a number from 0.01 to 100, such as 0.5 or '1/3'")
+        raise OptionError(f"{shown(value)}: give a number from 0.01 to 100, such as 0.5 or '1/3'")
     return parse_speed(str(value))
+
+
+def aspect_of(value: object) -> Fraction:
+    """Read width over height: a number from 0.01 to 100, or text as for `parse_aspect`.
+
+    Raises OptionError.
+    """
+    if not isinstance(value, str) and number_of(value) is None:
+        raise OptionError(f"{value!r}: give width over height, such as '16:9' or Fraction(16, 9)")
+    return parse_aspect(str(value))
 
 
 def threads_of(value: object) -> int:
     """Read a number of threads, 1 to MAX_THREADS. Raises OptionError."""
     text = value if isinstance(value, str) else str(number_of(value))
     if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"{value!r}: give a whole number from 1 to {MAX_THREADS}")
+        raise OptionError(f"{shown(value)}: give a whole number from 1 to {MAX_THREADS}")
     return int(text)
 
 
@@ -122,7 +147,7 @@ def whole_of(value: object) -> int:
     """Read a whole number above 0. Raises OptionError."""
     text = value if isinstance(value, str) else str(number_of(value))
     if not re.fullmatch(r"(?a)\d{1,6}", text) or not int(text):
-        raise OptionError(f"{value!r} is no whole number above 0")
+        raise OptionError(f"{shown(value)} is no whole number above 0")
     return int(text)
 
 
@@ -131,14 +156,14 @@ def switch_of(value: object) -> bool:
     if isinstance(value, str):
         return parse_switch(value)
     if not isinstance(value, (bool, int)) or value not in (0, 1):
-        raise OptionError(f"{value!r} is neither yes nor no; give True or False")
+        raise OptionError(f"{shown(value)} is neither yes nor no; give True or False")
     return bool(value)
 
 
 def text_of(value: object) -> str:
     """Read text. Raises OptionError."""
     if not isinstance(value, str):
-        raise OptionError(f"{value!r} is no text")
+        raise OptionError(f"{shown(value)} is no text")
     return value
 
 
@@ -149,7 +174,7 @@ def path_of(value: object) -> str:
     except TypeError:
         path = None
     if not isinstance(path, str) or not path:
-        raise OptionError(f"{value!r} is no file name; give text or a Path")
+        raise OptionError(f"{shown(value)} is no file name; give text or a Path")
     return path
 
 
@@ -158,7 +183,7 @@ def texts_of(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, Sequence):
-        raise OptionError(f"{value!r} is neither a text nor a list of texts")
+        raise OptionError(f"{shown(value)} is neither a text nor a list of texts")
     return tuple(map(text_of, value))
 
 
@@ -168,15 +193,15 @@ def mapping_of(value: object) -> Mapping[str, str]:
     Raises OptionError.
     """
     if not isinstance(value, Mapping):
-        raise OptionError(f"{value!r} is no mapping; give {{'crf': 18}}")
+        raise OptionError(f"{shown(value)} is no mapping; give {{'crf': 18}}")
     return {text_of(key): _scalar_text(key, item) for key, item in value.items()}
 
 
 def _scalar_text(key: object, value: object) -> str:
     if isinstance(value, bool):
         return str(int(value))
-    if not isinstance(value, (str, int, float, Fraction)):
-        raise OptionError(f"{key}={value!r}: give a text or a number")
+    if not isinstance(value, str) and number_of(value) is None:
+        raise OptionError(f"{key}={shown(value)}: give a text or a number")
     return str(value)
 
 
@@ -190,14 +215,14 @@ def lora_of(value: object) -> tuple[str, float]:
         path, strength = value, 1
     number = number_of(strength)
     if number is None:
-        raise OptionError(f"{value!r}: give a file, or a pair of file and strength")
+        raise OptionError(f"{shown(value)}: give a file, or a pair of file and strength")
     return path_of(path), float(number)
 
 
 def loras_of(value: object) -> tuple[tuple[str, float], ...]:
     """Read several LoRAs, in a list. Raises OptionError."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise OptionError(f"{value!r} is no list; give [(file, strength)]")
+        raise OptionError(f"{shown(value)} is no list; give [(file, strength)]")
     return tuple(map(lora_of, value))
 
 
@@ -206,7 +231,7 @@ def choice_of(*choices: str) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if value not in choices:
-            raise OptionError(f"{value!r} is none of {', '.join(choices)}")
+            raise OptionError(f"{shown(value)} is none of {', '.join(choices)}")
         return str(value)
 
     return read
@@ -222,7 +247,7 @@ def instance_of(kind: type[T]) -> Callable[[object], T]:
 
     def read(value: object) -> T:
         if not isinstance(value, kind):
-            raise OptionError(f"{value!r} is no {kind.__name__}")
+            raise OptionError(f"{shown(value)} is no {kind.__name__}")
         return value
 
     return read

@@ -10,6 +10,7 @@ from typing import Any
 
 from ltxfilter.errors import OptionError
 from ltxfilter.normalize import (
+    aspect_of,
     bytes_of,
     choice_of,
     fps_of,
@@ -30,8 +31,6 @@ from ltxfilter.normalize import (
     whole_of,
 )
 from ltxfilter.values import Span, parse_scalar
-
-DEFAULT_MEMORY = 2 << 30  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,7 @@ class InputOptions:
     end: Fraction | None = None  # -to, seconds
     hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
     deinterlace: str = "auto"  # auto, on or off
+    autorotate: bool | None = None  # turn pictures; None: where the output cannot say how they lie
     threads: int | None = None  # decoder threads; None lets us choose
     demuxer: Mapping[str, str] = field(default_factory=dict)  # start_number, pattern_type, ...
     maps: tuple[str, ...] = ()  # stream specifiers among which the video is; a run has its output's
@@ -119,6 +119,7 @@ class InputOptions:
                 "end": optional(seconds_of),
                 "hwaccel": optional(text_of),
                 "deinterlace": choice_of("auto", "on", "off"),
+                "autorotate": optional(switch_of),
                 "threads": optional(threads_of),
                 "demuxer": mapping_of,
                 "maps": texts_of,
@@ -136,7 +137,9 @@ class OutputOptions:
     format: str | None = None  # FFmpeg's muxer name; None goes by the file's name
     overwrite: bool | None = None  # None refuses, and says how to allow it
     codec: str | None = None  # FFmpeg's video encoder name; None goes by the container
-    pix_fmt: str | None = None  # None keeps the stream's own if the encoder takes it
+    pix_fmt: str | None = None  # None: the stream's own, or what players of the container take
+    tag: str | None = None  # four characters by which the container calls the codec, such as hvc1
+    aspect: Fraction | None = None  # of the display, width over height; None keeps the source's
     encoder: Mapping[str, str] = field(default_factory=dict)  # crf, preset, b, g, x265-params, ...
     muxer: Mapping[str, str] = field(default_factory=dict)  # movflags, ...
     audio: bool = True  # False leaves audio streams out
@@ -155,6 +158,8 @@ class OutputOptions:
                 "overwrite": optional(switch_of),
                 "codec": optional(text_of),
                 "pix_fmt": optional(text_of),
+                "tag": optional(text_of),
+                "aspect": optional(aspect_of),
                 "encoder": mapping_of,
                 "muxer": mapping_of,
                 "audio": switch_of,
@@ -211,7 +216,7 @@ class Options:
     repeats: str = "report"  # report, or smooth: a run of up to 3 equal frames counts as one
     redraw: tuple[Span, ...] = ()  # seconds as -ss counts them: frames to interpolate anew; merged
     conceal: bool = True  # interpolate source frames anew that the decoder calls damaged
-    memory: int = DEFAULT_MEMORY  # bytes
+    memory: int | None = None  # bytes; None takes what the job needs, within the machine's bounds
     threads: int = field(default_factory=lambda: available_threads())  # 1..1024, to interpolate
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
@@ -232,7 +237,7 @@ class Options:
                 "repeats": choice_of("report", "smooth"),
                 "redraw": spans_of,
                 "conceal": switch_of,
-                "memory": bytes_of,
+                "memory": optional(bytes_of),
                 "threads": threads_of,
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),

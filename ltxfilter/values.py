@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from math import floor
+from math import floor, isfinite, nan
 from typing import Any
 
 from ltxfilter.errors import OptionError
@@ -19,6 +19,7 @@ Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not inclu
 MIB = 1 << 20  # bytes
 MAX_THREADS = 1024  # to interpolate with, or to decode with
 LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
+LEAST_ASPECT = Fraction(1, 100)  # of a display, and its inverse is the highest
 LONGEST_REDRAW = Fraction(10)  # seconds of missing frames that can be interpolated in one go
 SIZES = {  # FFmpeg's names of picture sizes
     "vga": "640x480",
@@ -32,6 +33,9 @@ SIZES = {  # FFmpeg's names of picture sizes
 NTSC = Fraction(1000, 1001)  # by which rates of NTSC fall short of whole numbers
 NAMED = {"ntsc": 30 * NTSC, "pal": Fraction(25), "film": Fraction(24), "ntsc-film": 24 * NTSC}
 MAX_RATE = 1000  # frames per second
+LEAST_RATE = Fraction(1, 3600)  # frames per second: no frame is shown for longer than an hour
+FINEST_RATE = (1 << 31) // MAX_RATE  # denominator: FFmpeg counts in fractions of 32-bit numbers
+LONGEST_SHOWN = 80  # characters of a value that messages repeat
 LEVELS = {  # FFmpeg's log levels
     "quiet": -8,
     "panic": 0,
@@ -47,6 +51,15 @@ SWITCHES = {"1": True, "true": True, "yes": True, "on": True}
 SWITCHES |= {"0": False, "false": False, "no": False, "off": False}
 
 
+def shown(value: object) -> str:
+    """Write a value for a message: its repr, shortened where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # of a number with thousands of digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     r"""Split "name:key=value:key=value"; a colon or backslash in a value is written `\:`, `\\`.
 
@@ -55,14 +68,14 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     parts = re.findall(r"(?s)(?:^|:)((?:\\.|[^:\\])*)", text)
     name, *pairs = parts
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or ":".join(parts) != text:
-        raise OptionError(f"engine {text!r}: write NAME or NAME:key=value:key=value")
+        raise OptionError(f"engine {shown(text)}: write NAME or NAME:key=value:key=value")
     options: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise OptionError(f"engine {text!r}: {pair!r} is not key=value")
+            raise OptionError(f"engine {shown(text)}: {shown(pair)} is not key=value")
         if key in options:
-            raise OptionError(f"engine {text!r}: {key} is given twice")
+            raise OptionError(f"engine {shown(text)}: {key} is given twice")
         options[key] = re.sub(r"(?s)\\(.)", r"\1", value)
     return name, options
 
@@ -81,7 +94,7 @@ def parse_bytes(text: str) -> int:
     pattern = r"(?ai)(\d{1,18}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?"
     match = re.fullmatch(pattern, text.strip())
     if not match:
-        raise OptionError(f"size {text!r}: write bytes, or a number with K, M or G: 512M, 4G")
+        raise OptionError(f"size {shown(text)}: write bytes, or a number with K, M or G: 512M, 4G")
     power = " KMGT".index(match[2].upper() or " ")
     return int(Fraction(match[1]) * 1024**power)
 
@@ -91,7 +104,7 @@ def parse_time(text: str) -> Fraction:
     pattern = r"(?a)(?:(?:(\d{1,6}):)?(\d{1,6}):)?(\d{1,12}(?:\.\d{1,12})?)(s|ms|us)?"
     match = re.fullmatch(pattern, text.strip())
     if not match or (match[4] and match[2]):
-        raise OptionError(f"time {text!r}: write seconds or HH:MM:SS.mmm")
+        raise OptionError(f"time {shown(text)}: write seconds or HH:MM:SS.mmm")
     scale = {None: 1, "s": 1, "ms": 1000, "us": 1000000}[match[4]]
     return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
 
@@ -112,7 +125,7 @@ def _span(text: str) -> Span:
         half, odd = divmod(len(fields), 2)
         ends = [] if odd else [":".join(fields[:half]), ":".join(fields[half:])]
     if len(ends) != 2 or not all(ends):
-        raise OptionError(f"span {text!r}: write BEGIN:END in seconds, or HH:MM:SS-HH:MM:SS")
+        raise OptionError(f"span {shown(text)}: write BEGIN:END in seconds, or HH:MM:SS-HH:MM:SS")
     return parse_time(ends[0]), parse_time(ends[1])
 
 
@@ -120,7 +133,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Read a picture size in pixels: 1920x1080, or FFmpeg's name for one. Raises OptionError."""
     match = re.fullmatch(r"(?a)(\d{1,6})x(\d{1,6})", SIZES.get(text, text))
     if not match or 0 in (int(match[1]), int(match[2])):
-        raise OptionError(f"size {text!r}: write WIDTHxHEIGHT, such as 1920x1080")
+        raise OptionError(f"size {shown(text)}: write WIDTHxHEIGHT, such as 1920x1080")
     return int(match[1]), int(match[2])
 
 
@@ -129,7 +142,7 @@ def parse_lora(text: str) -> tuple[str, float]:
     path, _, tail = text.rpartition(":")
     if not path or not re.fullmatch(r"(?a)[-+]?\d*\.?\d+", tail):
         path, tail = text, "1"
-    if not path:
+    if not path or not isfinite(float(tail)):
         raise OptionError("write PATH or PATH:STRENGTH, such as style.safetensors:0.8")
     return path, float(tail)
 
@@ -137,7 +150,7 @@ def parse_lora(text: str) -> tuple[str, float]:
 def parse_threads(text: str) -> int:
     """Read the value of -threads. Raises OptionError."""
     if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"{text}: write a whole number from 1 to {MAX_THREADS}")
+        raise OptionError(f"{_plain(text)}: write a whole number from 1 to {MAX_THREADS}")
     return int(text)
 
 
@@ -162,15 +175,22 @@ def parse_rate(text: str) -> Fraction:
         rate = parse_fraction(text.replace(":", "/"))
     except (ValueError, ZeroDivisionError):
         raise OptionError(
-            f"frame rate {text!r} is not a number; use 50, 60000/1001 or 59.94"
+            f"frame rate {shown(text)} is not a number; use 50, 60000/1001 or 59.94"
         ) from None
     if not 0 < rate <= MAX_RATE:
-        raise OptionError(f"frame rate {text} must be above 0 and at most {MAX_RATE}")
+        raise OptionError(f"frame rate {_plain(text)} must be above 0 and at most {MAX_RATE}")
+    if rate < LEAST_RATE:
+        raise OptionError(f"frame rate {_plain(text)} must be at least {LEAST_RATE}, one per hour")
     if rate.denominator != 1 and "/" not in text.replace(":", "/"):
         ntsc = round_half_up(rate / NTSC) * NTSC
         if ntsc and abs(rate - ntsc) < Fraction(6, 1000) and abs(rate - ntsc) <= ntsc / 10**4:
             return ntsc
-    return rate
+    return rate.limit_denominator(FINEST_RATE)
+
+
+def _plain(text: str) -> str:
+    """Write text for a message without quotes, shortened where it is long."""
+    return shown(text)[1:-1] if len(text) <= LONGEST_SHOWN - 2 else shown(text)[1:]
 
 
 def round_half_up(value: Fraction) -> int:
@@ -185,8 +205,19 @@ def parse_speed(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         speed = Fraction(0)
     if not LEAST_SPEED <= speed <= 1 / LEAST_SPEED:
-        raise OptionError(f"{text}: write a number from 0.01 to 100, such as 0.5 or 1/3")
+        raise OptionError(f"{_plain(text)}: write a number from 0.01 to 100, such as 0.5 or 1/3")
     return speed
+
+
+def parse_aspect(text: str) -> Fraction:
+    """Read a display aspect, width over height: 16:9, 16/9 or 1.78. Raises OptionError."""
+    try:
+        aspect = parse_fraction(text.replace(":", "/"))
+    except (ValueError, ZeroDivisionError):
+        aspect = Fraction(0)
+    if not LEAST_ASPECT <= aspect <= 1 / LEAST_ASPECT:
+        raise OptionError(f"{text}: write width over height from 0.01 to 100, such as 16:9 or 1.78")
+    return aspect
 
 
 def parse_level(text: str) -> int:
@@ -198,14 +229,16 @@ def parse_level(text: str) -> int:
     if name in LEVELS:
         return LEVELS[name]
     if not re.fullmatch(r"(?a)-?\d{1,3}", name):
-        raise OptionError(f"{text}: use one of {', '.join(LEVELS)}")
+        raise OptionError(f"{_plain(text)}: use one of {', '.join(LEVELS)}")
     return int(name)
 
 
 def parse_switch(text: str) -> bool:
     """Read 1, true, yes or on, and 0, false, no or off. Raises OptionError."""
     if text.lower() not in SWITCHES:
-        raise OptionError(f"{text!r} is neither yes nor no; write 1 or 0, yes or no, on or off")
+        raise OptionError(
+            f"{shown(text)} is neither yes nor no; write 1 or 0, yes or no, on or off"
+        )
     return SWITCHES[text.lower()]
 
 
@@ -216,7 +249,7 @@ def check_multiple(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         factor = Fraction(0)
     if factor <= 0:
-        raise OptionError(f"frame rate {text!r} is not a multiple; use 2x or 5/2x")
+        raise OptionError(f"frame rate {shown(text)} is not a multiple; use 2x or 5/2x")
     return factor
 
 
@@ -249,6 +282,9 @@ def parse_scalar(kind: type[Any], text: str) -> Any:
     if kind is bool:
         return parse_switch(text)
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
-        raise OptionError(f"{text!r} is no {kind.__name__}") from None
+        value = nan
+    if isinstance(value, float) and not isfinite(value):
+        raise OptionError(f"{shown(text)} is no {kind.__name__}")
+    return value

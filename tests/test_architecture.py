@@ -16,6 +16,7 @@ RANKS = [  # a module imports only from rows below its own, freely inside one fo
     {"values"},
     {"normalize"},
     {"frame", "options"},
+    {"refusals"},
     {"motion", "color"},
     {"windows"},
     {"engines", "media"},

@@ -68,6 +68,19 @@ INPUT_FLAGS = (
         "Deinterlace: auto (default, as the stream says), on or off.",
         Side.INPUT,
     ),
+    Flag(
+        "autorotate",
+        "",
+        "Turn pictures as the input says. Default: where the output cannot say how they lie.",
+        Side.INPUT,
+    ),
+    Flag(
+        "noautorotate",
+        "",
+        "Never turn pictures.",
+        Side.INPUT,
+        group="autorotate",
+    ),
 )
 
 EITHER_FLAGS = (
@@ -169,7 +182,8 @@ INTERPOLATE_FLAGS = (
     Flag(
         "memory",
         "SIZE",
-        "Use at most SIZE of memory, such as 512M or 4G (default 2G).",
+        "Use at most SIZE of memory, such as 512M or 4G. The default is what the job needs, up to "
+        "half of the machine's.",
         Side.INTERPOLATE,
     ),
 )
@@ -259,6 +273,14 @@ OUTPUT_FLAGS = (
         Side.OUTPUT,
         ("vcodec", "codec:v"),
     ),
+    Flag(
+        "tag",
+        "FOURCC",
+        "Set the codec's four characters in the container, as -tag:v hvc1.",
+        Side.OUTPUT,
+        ("vtag",),
+    ),
+    Flag("aspect", "W:H", "Set the aspect of the display, such as 16:9.", Side.OUTPUT),
     *ENCODER_FLAGS,
     *COLOR_FLAGS,
     *MUXER_FLAGS,

@@ -20,6 +20,7 @@ from ltxfilter.cli.probe import probe_command
 from ltxfilter.cli.progress_file import ProgressFile
 from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
 from ltxfilter.errors import Interrupted, LtxFilterError
+from ltxfilter.refusals import refusal_of
 from ltxfilter.values import LEVELS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def filter_command(arguments: Arguments) -> int:
     _set_up_heap()
     to_stdout = arguments.options.output.path == "-"
     console = Console(arguments.level, arguments.stats)
-    with StopSignals(exit_at_once=to_stdout) as signals:
+    with StopSignals(console.say_last) as signals:
         if to_stdout:
             from ltxfilter.media.pipe.stdio import claim_stdout
 
@@ -61,14 +62,16 @@ def filter_command(arguments: Arguments) -> int:
         try:
             return _convert(arguments, console, signals)
         except LtxFilterError as error:
-            console.say(str(error), LEVELS["error"])
+            signals.last_words.acquire()
+            console.say_last(str(error))
             if isinstance(error, Interrupted):
                 os._exit(error.exit_code)  # an encoder may take seconds to let its threads go
             return error.exit_code
         except Exception:
             if signals.seen is None:
                 raise
-            console.say(str(Interrupted(signals.seen)), LEVELS["error"])
+            signals.last_words.acquire()
+            console.say_last(str(Interrupted(signals.seen)))
             os._exit(Interrupted(signals.seen).exit_code)  # the signal hit code that changed it
 
 
@@ -100,7 +103,8 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
         finally:
             console.end_status()
             if run.assembly.partial:
-                console.say(run.assembly.partial, LEVELS["error"])
+                signals.last_words.acquire()
+                console.say_last(run.assembly.partial)
         blocks.write(progress, ended=True)
     for line in summary(progress):
         console.say(line)
@@ -166,13 +170,18 @@ def run(argv: Sequence[str]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return 130
-    except (LtxFilterError, click.ClickException) as error:
-        return _fail(str(error), error.exit_code)
     except Exception as error:
-        if any(level in argv for level in ("debug", "trace", "48", "56")):
-            traceback.print_exc()
-        problem = f"{type(error).__name__}: {error}".rstrip(": ")
-        return _fail(f"{problem}; run with -v debug for the traceback", 1)
+        return _report(refusal_of(error) or error, argv)
+
+
+def _report(error: Exception, argv: Sequence[str]) -> int:
+    """Print what went wrong; return its exit code."""
+    if isinstance(error, (LtxFilterError, click.ClickException)):
+        return _fail(str(error), error.exit_code)
+    if any(level in argv for level in ("debug", "trace", "48", "56")):
+        traceback.print_exception(error)
+    problem = f"{type(error).__name__}: {error}".rstrip(": ")
+    return _fail(f"{problem}; run with -v debug for the traceback", 1)
 
 
 def _open_standard_descriptors() -> None:

@@ -31,6 +31,7 @@ from ltxfilter.values import (
     LEVELS,
     Span,
     merge_spans,
+    parse_aspect,
     parse_bytes,
     parse_level,
     parse_lora,
@@ -230,6 +231,7 @@ def _input(given: Given) -> InputOptions:
         end=_time(text, "to"),
         hwaccel=text.get("hwaccel"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
+        autorotate=text["autorotate"] == "autorotate" if "autorotate" in text else None,
         threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
         demuxer={name: text[name] for name in DEMUXER if name in text},
     )
@@ -247,6 +249,8 @@ def _output(given: Given) -> OutputOptions:
         overwrite={"y": True, "n": False}.get(given.general.get("y", "")),
         codec=text.get("c:v"),
         pix_fmt=text.get("pix_fmt"),
+        tag=text.get("tag"),
+        aspect=_read("aspect", parse_aspect, text["aspect"]) if "aspect" in text else None,
         encoder={name: text for name, text in given.encoder.items() if not _is_muxers(name)},
         muxer={
             **{name: text[name] for name in MUXER if name in text},

@@ -32,8 +32,8 @@ ACTIONS = {
 @click.command("probe", cls=FfmpegStyle, help=HELP)
 def probe_command(arguments: Arguments) -> int:
     """Print the plan of a run."""
-    with StopSignals(exit_at_once=False):
-        Console(arguments.level)
+    console = Console(arguments.level)
+    with StopSignals(console.say_last):
         for line in describe(plan(arguments.options)):
             click.echo(line)
     return 0

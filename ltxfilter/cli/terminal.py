@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
@@ -23,9 +24,14 @@ from ltxfilter.pipeline.progress import Progress
 from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
-GRACE = 0.5  # seconds a run that writes to a pipe has left after a signal
-OPENING_GRACE = 1.5  # seconds that a run which is still being opened has left after a signal
+PATIENCE = 1.0  # seconds that a run has left after a signal for an orderly end
+ENGINE_PATIENCE = 0.2  # seconds that an engine has left once the output is complete
+LOOK = 0.05  # seconds between two looks at that
+ABANDONING = 0.25  # further seconds for completing the output from another thread
+SPEAKING = 0.1  # seconds that standard error may take for the last lines
+SAME = 0.1  # seconds; timeout(1) signals a process and then its group: the second one is the first
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NUDGE = getattr(signal, "SIGURG", 0)  # lets the main thread leave a system call; does no harm
 UNSAFE = re.compile(  # what a terminal obeys, what hides text, and what UTF-8 cannot write
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -34,8 +40,18 @@ UNSAFE = re.compile(  # what a terminal obeys, what hides text, and what UTF-8 c
 class Cancellable(Protocol):
     """Something that a signal may end."""
 
+    left: threading.Event
+    """Set once its output is complete, though its threads may still work."""
+
     def cancel(self, signum: int | None = None) -> None:
         """End early and in order; safe in signal handlers."""
+        ...
+
+    def abandon(self, patience: float) -> str | None:
+        """Complete the output from another thread; return what became of it.
+
+        patience: seconds to wait for a write that is under way.
+        """
         ...
 
 
@@ -54,6 +70,15 @@ def write_error(text: str) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def logging_level(level: int) -> int:
+    """Return Python's number of what still passes at FFmpeg's log level `level`.
+
+    media/ goes by it for libraries that write to standard error by themselves.
+    """
+    shown = [name for name in ("debug", "info", "warning", "error") if level >= LEVELS[name]]
+    return logging.getLevelNamesMapping()[shown[0].upper()] if shown else logging.CRITICAL + 1
 
 
 class Console(logging.Handler):
@@ -75,7 +100,7 @@ class Console(logging.Handler):
         self._writing = threading.Lock()
         logger = logging.getLogger("ltxfilter")
         logger.handlers = [self]
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(logging_level(level))
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -91,6 +116,11 @@ class Console(logging.Handler):
         with self._writing:
             erased = "\r" + " " * len(self._status) + "\r" if self._status else ""
             self._write(f"{erased}ltxfilter: {escaped(text)}\n{self._status}")
+
+    def say_last(self, text: str) -> None:
+        """End the status line and write an error."""
+        self.end_status()
+        self.say(text, LEVELS["error"])
 
     def show(self, progress: Progress) -> None:
         """Write the status line, not more often than every STATUS_SECONDS."""
@@ -118,39 +148,131 @@ class Console(logging.Handler):
 
 
 class StopSignals:
-    """SIGINT and SIGTERM while it is entered: the first ends the run in order, the second at once.
+    """SIGINT and SIGTERM while it is entered: whatever the run is doing, it ends within 2 s.
 
-    While a run is being opened there is nothing to cancel, so the handler raises Interrupted. Code
-    that happens to run then may swallow it or turn it into another error, which is why the process
-    ends OPENING_GRACE seconds later in any case, and why `seen` overrules other errors.
+    - The first one asks the run for an early, orderly end. While a run is being opened there is
+      nothing to ask, so Interrupted is raised in the main thread. Code that happens to run then may
+      swallow it or turn it into another error, which is why `seen` overrules other errors.
+    - At the second one, or PATIENCE seconds after the first, another thread completes the output
+      without waiting for the encoder, says what is lost, and ends the process. An engine has only
+      ENGINE_PATIENCE seconds, since nothing is lost with it once the output is complete.
+    - The third one ends the process at once.
+
+    Python runs handlers in the main thread only, between two steps of Python code. That thread may
+    be inside libav, so where the system can do that, a thread of its own waits for the signals.
     """
 
-    def __init__(self, *, exit_at_once: bool) -> None:
-        """Prepare. exit_at_once: leave GRACE seconds later; a stalled reader may block the end."""
-        self.run: Cancellable | None = None  # None while it is being opened or closed
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """Prepare. say: shows one of the last lines; it may block."""
+        self.run: Cancellable | None = None  # None while it is being opened
         self.seen: int | None = None  # number of the first signal that came
-        self._grace = GRACE if exit_at_once else None
+        self.last_words = threading.RLock()  # held for good by whoever says how the run ended
+        self._say = say
+        self._count = 0  # signals that came
+        self._first = 0.0  # when the first one came, in seconds of `monotonic`
+        self._raised = False
+        self._over = False  # it is left
+        self._stopping, self._hurried = threading.Event(), threading.Event()
         self._before: dict[int, Any] = {}
+        self._mask: set[int] | None = None  # the main thread's before; None: nobody waits
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and & mean it
-                self._before[number] = signal.signal(number, self._handle)
+        numbers = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        for number in numbers:  # the others are ignored, which nohup and & mean
+            self._before[number] = signal.signal(number, self._handle)
+        waits = numbers and sys.platform != "win32"
+        if waits:  # before there are further threads, which inherit it
+            self._before[NUDGE] = signal.signal(NUDGE, self._nudged)
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        self._start(self._end_late)
+        if waits:
+            self._start(self._wait, numbers)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._over = True
+        self._hurried.set()
+        self._stopping.set()
+        if self._mask is not None:
+            ours = next(number for number in self._before if number != NUDGE)
+            signal.pthread_kill(self._threads[-1].ident or 0, ours)
+        for thread in self._threads:
+            thread.join()
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.seen is not None:
-            os._exit(128 + number)
-        self.seen = number
-        grace = OPENING_GRACE if self.run is None else self._grace
-        if grace is not None:
-            timer = threading.Timer(grace, os._exit, (128 + number,))
-            timer.daemon = True
-            timer.start()
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name="signals", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _wait(self, numbers: list[int]) -> None:
+        """Wait for signals, which are blocked in all threads, until `__exit__` sends one."""
+        while True:
+            number = signal.sigwait(numbers)
+            if self._over:
+                return
+            self._arrived(number)
+            if self.run is None:
+                signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal for which no thread waits, in the main thread."""
+        self._arrived(number)
+        self._nudged(number, frame)
+
+    def _nudged(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.seen is None or self._raised:
+            return
+        if self.run is not None:
+            self.run.cancel(self.seen)
+            return
+        self._raised = True
+        raise Interrupted(self.seen)
+
+    def _arrived(self, number: int) -> None:
+        self._count += 1
+        now = monotonic()
+        if self.seen is None:
+            self.seen, self._first = number, now
+            self._stopping.set()
+            if self.run is not None:
+                self.run.cancel(number)
+        elif self._count > 2:
+            os._exit(128 + self.seen)
+        elif now - self._first > SAME:
+            self._hurried.set()
+
+    def _end_late(self) -> None:
+        """End the process once the first signal is PATIENCE seconds old, or a second one comes."""
+        self._stopping.wait()
+        latest = self._first + PATIENCE
+        while not self._hurried.wait(LOOK) and monotonic() < latest:
+            if self.run is not None and self.run.left.is_set():
+                latest = min(latest, monotonic() + ENGINE_PATIENCE)
+        if self._over or self.seen is None:
+            return
+        try:
+            if self.last_words.acquire(timeout=SPEAKING):
+                lines = [*self._abandoned(), str(Interrupted(self.seen))]
+                _within(SPEAKING, lambda: [self._say(line) for line in lines])
+        finally:
+            os._exit(128 + self.seen)
+
+    def _abandoned(self) -> list[str]:
+        """Let the run complete its output; return what became of it, if that is worth a line."""
         if self.run is None:
-            raise Interrupted(number)
-        self.run.cancel(number)
+            return []
+        run, lines = self.run, list[str | None]()
+        _within(2 * ABANDONING, lambda: lines.append(run.abandon(ABANDONING)))
+        return [line for line in lines if line]
+
+
+def _within(seconds: float, function: Callable[[], object]) -> None:
+    """Call `function`; leave it alone with its work after `seconds`."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(seconds)

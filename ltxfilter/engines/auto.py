@@ -186,6 +186,11 @@ class Auto(Engine):
         slots = tuple(slot for slot in window.slots if slot.left in hard)
         return view(replace(window, slots=slots), window.first, window.last, self._partner_shape)
 
+    def cancel(self) -> None:
+        """Cancel both engines."""
+        for partner in self.partners:
+            partner.cancel()
+
     def draw(self, window: Window, motion: Any) -> Iterator[Drawn]:
         """Yield flow's picture of each slot, or as much of the partner's as is better."""
         if self._partner is None:

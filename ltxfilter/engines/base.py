@@ -24,6 +24,8 @@ Rules:
   so noise is seeded from an option and the slot's time and never from the order of calls.
 - **Frames.** Planes are read-only. An engine returns new planes in the stream's own format: the
   same shapes and dtypes, codes within the format's depth. It never sees files, pipes or pts.
+- **Cancelling.** `cancel` may come at any time from any thread. Nothing but `close` and `open` is
+  called afterwards; `open` begins anew.
 - **Errors.** `open`, `prepare` and `draw` raise `EngineError`, with the engine's name first. A
   single picture that cannot be made is `Drawn(())`: the runner then asks the `fallbacks`.
 - **Memory.** `WindowShape` states what the engine holds, in bytes; the run is refused before work
@@ -141,6 +143,13 @@ class Engine(ABC):
 
         motion: what `prepare` returned. The window may have only some of the slots it had then.
         Raises EngineError.
+        """
+
+    def cancel(self) -> None:  # noqa: B027  (most pictures take less than a second)
+        """Make `prepare` and `draw`, those under way too, raise Stopped soon.
+
+        Safe in signal handlers and other threads, more than once, and after `close`. An engine
+        whose pictures take seconds looks at this between two steps of its work.
         """
 
     def close(self) -> None:  # noqa: B027  (most engines hold nothing)

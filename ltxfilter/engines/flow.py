@@ -77,9 +77,18 @@ class Flow(Engine):
         )
 
     def _choose_grid(self, video: VideoInfo) -> tuple[MotionGrid, int]:
-        """Return the grid that motion lives on, and the finest level to search."""
-        from ltxfilter.motion.grid import MotionGrid, choose_sizes
+        """Return the grid that motion lives on, and the finest level to search.
 
+        Raises EngineError for a picture that is too large.
+        """
+        from ltxfilter.motion.grid import MOST_PIXELS, MotionGrid, choose_sizes, least_scale
+
+        side, size = MOST_PIXELS
+        if max(video.width, video.height) > side or video.width * video.height > size:
+            raise EngineError(
+                f"engine flow: a picture of {video.width}x{video.height} is too large: it takes up "
+                f"to {side} pixels along each side and {size >> 20} Mi in all; use --engine blend"
+            )
         chosen = self._options
         scale, finest = choose_sizes(video.width * video.height, fine=bool(chosen["fine"]))
         if chosen["scale"]:
@@ -88,6 +97,7 @@ class Flow(Engine):
             finest = chosen["finest"]
         coarsest = max(max(shape.shift_x, shape.shift_y) for shape in video.layout)
         scale = max(scale, (1 << coarsest) // 2)  # a cell holds whole samples of chroma
+        scale = max(scale, least_scale(video.width, video.height))
         return MotionGrid(video.width, video.height, scale), finest
 
     def _settings(self, finest: int) -> FlowSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import av
@@ -12,17 +12,23 @@ from av.filter.context import FilterContext
 from av.sidedata.sidedata import Type as SideDataType
 
 from ltxfilter.frame import ColorInfo, Plane, Planes, PlaneShape, VideoInfo
+from ltxfilter.media import pyav_compat
+from ltxfilter.media.pixfmt import DETOURS
 
-# PyAV's names of the side data that holds for the whole stream; all other describes one frame.
-STREAM_SIDE_DATA = {
-    "AMBIENT_VIEWING_ENVIRONMENT",
-    "CONTENT_LIGHT_LEVEL",
-    "DISPLAYMATRIX",
-    "ICC_PROFILE",
-    "MASTERING_DISPLAY_METADATA",
-    "SPHERICAL",
-    "STEREO3D",
-}
+# The side data that holds for the whole stream, by PyAV's names; all other describes one frame.
+STREAM_SIDE_DATA = frozenset(
+    int(SideDataType[name].value)  # type: ignore[call-overload]
+    for name in (
+        "AMBIENT_VIEWING_ENVIRONMENT",
+        "CONTENT_LIGHT_LEVEL",
+        "DISPLAYMATRIX",
+        "ICC_PROFILE",
+        "MASTERING_DISPLAY_METADATA",
+        "SPHERICAL",
+        "STEREO3D",
+    )
+)
+SIDE_DATA_TYPES = range(48)  # FFmpeg's numbers, with room for those that it does not have yet
 LIMITED, FULL = 1, 2  # code ranges, as FFmpeg numbers them
 
 
@@ -80,17 +86,21 @@ def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.V
     width, height: pixels. The frame itself is touched by swscale, so nobody else may use it.
     """
     full = frame.color_range == FULL or frame.format.name.startswith("yuvj")
-    code_range = FULL if full else LIMITED
-    shaped = frame.reformat(
-        width,
-        height,
-        pix_fmt,
-        src_color_range=code_range,
-        dst_color_range=code_range,
-        interpolation="BICUBIC",
-    )
-    shaped.color_range = FULL if full else int(frame.color_range)
-    return shaped
+    formats = (frame.format, av.VideoFormat(pix_fmt, width, height))
+    gray = any(len(fmt.components) < 3 for fmt in formats)  # full range to swscale in any case
+    code_range = FULL if full or gray else LIMITED
+    tag = FULL if full else int(frame.color_range)
+    for name in (*DETOURS.get(frame.format.name, ()), pix_fmt):
+        frame = frame.reformat(
+            width,
+            height,
+            name,
+            src_color_range=code_range,
+            dst_color_range=code_range,
+            interpolation="BICUBIC",
+        )
+    frame.color_range = tag
+    return frame
 
 
 def buffer_filter(graph: av.filter.Graph, frame: av.VideoFrame, time_base: str) -> FilterContext:
@@ -104,6 +114,41 @@ def buffer_filter(graph: av.filter.Graph, frame: av.VideoFrame, time_base: str) 
         colorspace=str(int(frame.colorspace)),
         range=str(int(frame.color_range)),
     )
+
+
+def side_data_graph(
+    frame: av.VideoFrame,
+    kept: Collection[int],
+    then: Sequence[tuple[str, Mapping[str, str]]] = (),
+) -> av.filter.Graph:
+    """Build a graph that returns frames like `frame` with some types of side data only.
+
+    kept: FFmpeg's numbers of the types. then: further filters with their arguments. All other types
+    are taken away, present or not, which costs nothing measurable. To look at a frame's side data
+    instead makes a reference cycle in PyAV, and its samples then wait for the garbage collector.
+    """
+    graph = av.filter.Graph()
+    nodes = [
+        graph.add("sidedata", mode="delete", type=str(number))
+        for number in SIDE_DATA_TYPES
+        if number not in kept
+    ]
+    nodes += [graph.add(name, **arguments) for name, arguments in then]
+    graph.link_nodes(buffer_filter(graph, frame, "1/1"), *nodes, graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def side_data_of(frame: av.VideoFrame, kind: str) -> bytes | None:
+    """Return the side data of a frame that has the name `kind` in PyAV; None if it has none.
+
+    Not for every frame of a stream: it takes milliseconds. PyAV itself refuses to list side data
+    of types that it does not know, which is why only the wanted type is left to it.
+    """
+    number: Any = SideDataType[kind].value
+    graph = side_data_graph(frame, {number})
+    graph.vpush(frame)
+    return pyav_compat.side_data_of(graph.vpull(), kind)
 
 
 class FrameCopier:
@@ -126,7 +171,7 @@ class FrameCopier:
             int(frame.color_range),
         )
         if key not in self._graphs:
-            self._graphs[key] = _pass_through(frame)
+            self._graphs[key] = side_data_graph(frame, STREAM_SIDE_DATA)
         graph = self._graphs[key]
         graph.vpush(frame)
         return graph.vpull()
@@ -139,20 +184,3 @@ class FrameCopier:
         copy.make_writable()
         fill(copy, planes, layout)
         return copy
-
-
-def _pass_through(frame: av.VideoFrame) -> av.filter.Graph:
-    """Build buffer -> delete each type of side data that describes one frame -> buffersink.
-
-    All types, present or not, which costs nothing measurable: to look at a frame's side data makes
-    a reference cycle in PyAV, and its samples then wait for the garbage collector.
-    """
-    graph = av.filter.Graph()
-    last = buffer_filter(graph, frame, "1/1")
-    for kind in (kind for kind in SideDataType if kind.name not in STREAM_SIDE_DATA):
-        node = graph.add("sidedata", mode="delete", type=str(kind.value))
-        last.link_to(node)
-        last = node
-    last.link_to(graph.add("buffersink"))
-    graph.configure()
-    return graph

@@ -26,8 +26,8 @@ Rules of a source:
   bases never leave media/.
 - **Memory.** The planes of a frame are views of the decoder's own memory. They do not change while
   anybody holds the frame, and nobody may write to them. Beyond the frames that it has handed out,
-  a source holds about `held_bytes`. A pipe adds the packets of other streams that lie between the
-  frame that was read last and the one that was written last.
+  a source holds at most `held_bytes`, and its `other_streams` theirs: of a pipe, packets of other
+  streams wait there, and beyond a fixed share of memory in a temporary file.
 - **Damage.** What does not decode is passed over, counted in `counts` and told in a warning. A file
   that breaks off ends there. Neither is an error, but a source without a single frame is.
 - **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
@@ -48,9 +48,17 @@ Rules of a sink:
   times. What is copied beside the video stays in sync with it.
 - **Frames.** A frame that comes from the source is passed on with its samples. One that an engine
   made takes tags and lasting side data from `Frame.origin`. Planes are only read.
-- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead.
+- **Memory.** `held_bytes` is known once the sink is open: an encoder's lookahead, references and
+  threads. It grows by `index_bytes` with each frame where a container's index is kept to the end.
 - **Finishing.** `finish` is called once, after the last frame. It completes the output and gives it
   its final name. `close` is always called, after `finish` or instead of it.
+- **Cancelling.** `cancel` may be called at any time, from any thread and from a signal handler,
+  more than once, and after `close`. A write whose reader takes nothing then ends within a second
+  with `Stopped`, and so does a `finish` whose encoder goes on longer than that. After `Stopped`
+  only `close` may be called.
+- **Abandoning.** An encoder or a file system may keep a thread for many seconds inside one call.
+  `abandon` is for a second thread of a process that is about to exit: it completes the output
+  without waiting for the encoder. It waits for a write that is under way.
 - **Threads.** One thread at a time calls `write`, `finish` and `close`.
 - **Failing.** `write` and `finish` raise `OutputError`, or `BrokenPipeError` where the reader of a
   pipe has left; `finish` raises `InputError` if there was no frame. After that only `close` may be
@@ -66,7 +74,7 @@ Rules of the other streams:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,6 +87,8 @@ if TYPE_CHECKING:
     import av
     import av.container
 
+    from ltxfilter.media.carried.captions import CaptionQueue
+    from ltxfilter.media.carried.items import Item, OutputFormat
     from ltxfilter.options import OutputOptions
 
 UNSTATED_RATE = Fraction(25)  # frames per second that FFmpeg assumes where a stream states none
@@ -119,6 +129,9 @@ class StreamPlan:
     reason: str = ""
     """Why it is dropped; empty for the other actions."""
 
+    way: str = ""
+    """Where it could go instead, for audio: ".avi or .nut"."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameTimes:
@@ -149,6 +162,10 @@ class StreamCopy(Protocol):
         """Yield the packets up to `time`, seconds of output, ready to be muxed; None: all."""
         ...
 
+    def ends(self) -> Iterator[av.Packet[Any]]:
+        """Yield what ends the streams, once all their packets are muxed."""
+        ...
+
     def count_damaged(self) -> None:
         """Note that the muxer refused a packet because it is damaged."""
         ...
@@ -160,6 +177,14 @@ class StreamCopy(Protocol):
 
 class OtherStreams(Protocol):
     """Everything that a container carries beside its video, for the sink that copies it."""
+
+    captions: CaptionQueue
+    """The captions of the frames; a sink that writes them says so with `wanted`."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it holds at most; known once the first frame is decoded."""
+        ...
 
     @property
     def zero(self) -> Fraction:
@@ -187,8 +212,20 @@ class OtherStreams(Protocol):
         """Return True if a stream that `plan` copies is a cover picture."""
         ...
 
-    def copy_tags(self, output: av.container.OutputContainer, video: av.VideoStream) -> None:
-        """Give `output` the tags and chapters of the file, and `video` those of its stream."""
+    def copy_tags(
+        self,
+        output: av.container.OutputContainer,
+        video: av.VideoStream,
+        rate: Fraction,
+        dropped: Collection[str] = (),
+        *,
+        chapters: bool = True,
+    ) -> None:
+        """Give `output` the tags and chapters of the file, and `video` those of its stream.
+
+        rate: frames per second of the output, about. dropped: names of tags that hold no more.
+        chapters: False leaves them out.
+        """
         ...
 
     def open_copy(self, plan: Sequence[StreamPlan]) -> StreamCopy:
@@ -207,6 +244,9 @@ class Source(Protocol):
 
     counts: SourceCounts
     """Kept up to date while `frames` is iterated."""
+
+    carries: tuple[Item, ...]
+    """What it carries beside samples and other streams; see `carried/`."""
 
     @property
     def other_streams(self) -> OtherStreams | None:
@@ -243,7 +283,7 @@ class Source(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it holds beyond the frames it handed out, estimated."""
+        """Bytes that it holds at most beyond the frames it handed out."""
         ...
 
     def frames(self) -> Iterator[Frame]:
@@ -273,12 +313,25 @@ class Sink(Protocol):
     name: str
     """What messages call it: the path as given, or "standard output"."""
 
+    @property
+    def place(self) -> str:
+        """Where the output is until it is complete: NAME.part, or `name` where it has no other."""
+        ...
+
     plan: tuple[StreamPlan, ...]
     """What becomes of each stream of the input, in the order of `OtherStreams.plan`."""
 
+    output_format: OutputFormat
+    """What decides which of a source's items it keeps."""
+
     @property
     def held_bytes(self) -> int:
-        """Bytes that it holds at most, estimated: an encoder's lookahead."""
+        """Bytes that it holds at most, `index_bytes` aside."""
+        ...
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes by which it grows with each frame, until the end."""
         ...
 
     def write(self, frame: Frame) -> None:
@@ -297,7 +350,19 @@ class Sink(Protocol):
 
         If `finish` was not reached, complete what was written as a playable file that keeps its
         provisional name, and return one line that says where it is and how many seconds it holds.
-        Without a frame nothing is left behind.
+        Without a frame nothing is left behind. Of what has no provisional name, the line says only
+        what is lost.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a write that waits, and an encoder that is drained, end soon; see the rules."""
+        ...
+
+    def abandon(self) -> str | None:
+        """Complete the output now, whatever another thread waits for; return what `close` would.
+
+        What the encoder still holds is lost, and the line counts it.
         """
         ...
 

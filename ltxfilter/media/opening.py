@@ -15,8 +15,10 @@ from pathlib import Path
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.base import Sink, Source
+from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, name_losses
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.container.demux import DEMUXERS
+from ltxfilter.media.encoding.encoded_video import tagged
 from ltxfilter.media.format_names import (
     RAW,
     RAW_SUFFIXES,
@@ -69,11 +71,17 @@ def open_source(options: InputOptions) -> Source:
 
 
 def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
-    """Open the output that `options` name, for frames of `source`.
+    """Open the output that `options` name, for frames of `source`; name what it will not keep.
 
     rate: frames per second; None lets the frames keep their own times. Raises OutputError,
     OptionError.
     """
+    sink = _open_sink(options, source, rate)
+    name_losses(source.carries, sink.output_format, sink.name)
+    return sink
+
+
+def _open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
     kind = _output_format(options, source)
     if kind == Y4M:
         return y4m.open_sink(options, source, rate)
@@ -87,8 +95,9 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     output = open_stdout()
     if kind != "nut":
         return ContainerSink(options, source, rate, file=Writer(output), format=kind)
-    warn_of_lost_tags("nut", source.info.color, siting=True, range=True)
-    file = Writer(AspectWriter(output, source.info.sample_aspect))
+    info = tagged(source.info, options)
+    warn_of_lost_tags("nut", info.color, siting=True, range=True)
+    file = Writer(AspectWriter(output, info.sample_aspect))
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 
@@ -102,7 +111,22 @@ def open_trial(options: OutputOptions, source: Source, rate: Fraction | None) ->
         return open_sink(replace(options, path=os.devnull, format=kind), source, rate)
     from ltxfilter.media.container import ContainerSink
 
-    return ContainerSink(options, source, rate, file=io.BytesIO(), format=kind)
+    sink = ContainerSink(options, source, rate, file=io.BytesIO(), format=kind)
+    name_losses(source.carries, sink.output_format, sink.name)
+    return sink
+
+
+def says_rotation(options: OutputOptions) -> bool:
+    """Return True if the output that `options` name can say how its pictures are to be turned.
+
+    Raises OutputError for an output whose format is not known.
+    """
+    kind = format_name(options.format) or RAW_SUFFIXES.get(Path(options.path).suffix.lower())
+    if kind in (Y4M, RAW) or (kind is None and options.path in STDOUT_NAMES):
+        return False  # a pipe without -f is NUT or raw
+    from ltxfilter.media.many_files.muxers import muxer_name
+
+    return RULES[Kind.ROTATION].keeps(OutputFormat(muxer_name(options, kind)))
 
 
 def _output_format(options: OutputOptions, source: Source) -> str | None:

@@ -26,6 +26,7 @@ from ltxfilter.media.output_name import (
     try_lock,
     unwritable,
 )
+from ltxfilter.media.pipe.cancellable import CancellableWriter
 from ltxfilter.media.pipe.libav_io import SeekableWriter, Writer
 
 if TYPE_CHECKING:
@@ -91,12 +92,11 @@ class OutputFile:
         return Writer(self.descriptor, url)
 
     def cancel(self) -> None:
-        """Make a waiting write, and every later one, raise Stopped; safe in signal handlers.
+        """Make a write that waits for its reader raise Stopped soon; safe in signal handlers.
 
         A write to a plain file is the system's and cannot be ended.
         """
-        if self.direct:
-            self.descriptor.cancelled = True
+        self.descriptor.cancel()
 
     def complete(self) -> None:
         """Give the file its final name. Raises OutputError, BrokenPipeError, Stopped."""
@@ -159,23 +159,18 @@ class Descriptor(io.RawIOBase):
         """Own `fd`."""
         super().__init__()
         self._fd = fd
-        self.cancelled = False
+        self._writer = CancellableWriter(fd)
         plain = stat.S_ISREG(os.fstat(fd).st_mode)
         self._start = os.lseek(fd, 0, os.SEEK_CUR) if plain else 0
         self._seeks = plain and not _appends(fd)
 
     def write(self, data: ReadableBuffer) -> int:
         """Write all of `data`; return its size. Raises OSError, Stopped."""
-        left = memoryview(data).cast("B")
-        size = len(left)
-        while left:
-            if self.cancelled:
-                raise Stopped
-            try:
-                left = left[os.write(self._fd, left) :]
-            except BlockingIOError:
-                select.select([], [self._fd], [], WAIT)
-        return size
+        return self._writer.write_views([memoryview(data).cast("B")])
+
+    def cancel(self) -> None:
+        """Make a waiting write raise Stopped soon; safe in signal handlers and other threads."""
+        self._writer.cancel()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move; return the position. Raises OSError."""
@@ -205,6 +200,7 @@ class Descriptor(io.RawIOBase):
         """Close the descriptor."""
         if not self.closed:
             super().close()
+            self._writer.close()
             os.close(self._fd)
 
 

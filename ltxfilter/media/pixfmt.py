@@ -11,18 +11,39 @@ from ltxfilter.frame import PlaneShape
 
 MAX_PIXELS = 2 * 8192 * 4320  # of one picture; a header that claims more is damaged or hostile
 
-# Packed format -> planar format of the same samples: swscale rearranges these without loss.
+# Packed format -> planar format of the same samples: swscale rearranges these without loss. A name
+# that ends in "le" stands for both byte orders.
 PLANAR_TWINS = {
     "nv12": "yuv420p",
     "nv21": "yuv420p",
     "nv16": "yuv422p",
     "nv24": "yuv444p",
+    "nv42": "yuv444p",
     "yuyv422": "yuv422p",
     "uyvy422": "yuv422p",
     "yvyu422": "yuv422p",
     "p010le": "yuv420p10le",
     "p012le": "yuv420p12le",
+    "p016le": "yuv420p16le",
     "p210le": "yuv422p10le",
+    "p212le": "yuv422p12le",
+    "p216le": "yuv422p16le",
+    "p410le": "yuv444p10le",
+    "p412le": "yuv444p12le",
+    "p416le": "yuv444p16le",
+    "y210le": "yuv422p10le",
+    "y212le": "yuv422p12le",
+    "y216le": "yuv422p16le",
+    "xv30le": "yuv444p10le",
+    "v30xle": "yuv444p10le",
+    "xv36le": "yuv444p12le",
+    "xv48le": "yuv444p16le",
+    "vyu444": "yuv444p",
+    "vuyx": "yuv444p",
+    "vuya": "yuva444p",
+    "ayuv": "yuva444p",
+    "uyva": "yuva444p",
+    "ayuv64le": "yuva444p16le",
     "rgb24": "gbrp",
     "bgr24": "gbrp",
     "rgb0": "gbrp",
@@ -34,15 +55,32 @@ PLANAR_TWINS = {
     "argb": "gbrap",
     "abgr": "gbrap",
     "pal8": "gbrap",
+    "rgb8": "gbrp",
+    "bgr8": "gbrp",
+    "rgb555le": "gbrp",
+    "bgr555le": "gbrp",
+    "rgb565le": "gbrp",
+    "bgr565le": "gbrp",
     "rgb48le": "gbrp16le",
+    "bgr48le": "gbrp16le",
     "rgba64le": "gbrap16le",
+    "bgra64le": "gbrap16le",
     "x2rgb10le": "gbrp10le",
+    "x2bgr10le": "gbrp10le",
+    "ya8": "yuva444p",  # no planar format holds gray and alpha alone
+    "ya16le": "yuva444p16le",
     "monow": "gray",
     "monob": "gray",
 }
-
-# Format of floating-point samples -> the nearest integer one. What is outside 0 to 1 is clipped.
+# Floating-point format -> the nearest integer one. What is outside 0 to 1 is clipped.
 FLOAT_TWINS = {"gbrpf32le": "gbrp16le", "gbrapf32le": "gbrap16le", "grayf32le": "gray16le"}
+# What nothing interpolates or encodes as it is, and swscale turns into the nearest.
+CONVERTED = {"xyz12le": "gbrp12le", **FLOAT_TWINS}
+DETOURS = {  # swscale takes 31 of 5 bits for 248 of 255, unless it goes this way
+    name + order: (name + "le", "rgb24")
+    for name in ("rgb555", "bgr555", "rgb565", "bgr565")
+    for order in ("le", "be")
+}
 
 
 def check_size(name: str, width: int, height: int) -> None:
@@ -59,18 +97,18 @@ def check_size(name: str, width: int, height: int) -> None:
 def planar_name(name: str) -> str:
     """Return the planar format that holds the samples of `name`; itself if it is planar.
 
-    "yuvj420p" and the like become "yuv420p": the code range is stated by ColorInfo. Floating-point
-    samples become integers, as near as those come.
+    "yuvj420p" and the like become "yuv420p": the code range is stated by ColorInfo. What is in
+    `CONVERTED` becomes another colour space, or integers.
     """
     if name.startswith("yuvj"):
         return "yuv" + name[4:]
     native = name[:-2] + "le" if name.endswith("be") else name
-    return PLANAR_TWINS.get(native) or FLOAT_TWINS.get(native, native)
+    return PLANAR_TWINS.get(native) or CONVERTED.get(native, native)
 
 
-def is_float(name: str) -> bool:
-    """Return True for a format of floating-point samples that `planar_name` rounds."""
-    return f"{name[:-2]}le" in FLOAT_TWINS
+def keeps_samples(name: str) -> bool:
+    """Return True if the planar format of `name` holds the same samples."""
+    return name[:-2] + "le" not in CONVERTED
 
 
 @lru_cache(maxsize=64)

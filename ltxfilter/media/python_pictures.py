@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 
 from ltxfilter.errors import InputError
@@ -12,6 +14,7 @@ from ltxfilter.frame import Frame, Made, Planes, PlaneShape, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, color_of, reshape, view
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
 from ltxfilter.media.pyav_compat import time_base_of
+from ltxfilter.refusals import refusals_named
 
 FLOAT_ONE = 65535  # the code that stands for 1 in pictures of floats
 
@@ -28,11 +31,12 @@ class FramePictures:
         """Describe a stream that begins with `picture`.
 
         rate: frames per second; None goes by the picture's duration. Raises InputError for a format
-        that cannot be held.
+        that cannot be held, and for what is no `av.VideoFrame`.
         """
+        _check_video_frame(picture)
         self._format = picture.format.name
         self._planar = planar_name(self._format)
-        if rate is None and picture.duration and picture.time_base:
+        if rate is None and (picture.duration or 0) > 0 and picture.time_base:
             rate = 1 / (picture.duration * time_base_of(picture))
         return VideoInfo(
             width=picture.width,
@@ -55,6 +59,7 @@ class FramePictures:
 
         Raises InputError if it is unlike the first one.
         """
+        _check_video_frame(picture)
         shape = picture.width, picture.height, picture.format.name
         if shape != (info.width, info.height, self._format):
             raise InputError(
@@ -102,11 +107,52 @@ class FramePictures:
         return reshape(picture, picture.width, picture.height, self._planar)
 
 
+def _check_video_frame(picture: Any) -> None:
+    """Refuse what is no `av.VideoFrame`, or an empty one. Raises InputError."""
+    if not isinstance(picture, av.VideoFrame):
+        raise InputError(f"{type(picture).__name__} is no av.VideoFrame; arrays go to interpolate")
+    if not picture.width or not picture.height:
+        raise InputError(f"a frame of {picture.width}x{picture.height} has no samples")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenPicture:
+    """An array or tensor as it was given, and a copy, in case its owner writes into it."""
+
+    picture: Any
+    copy: Any
+
+    @classmethod
+    def of(cls, picture: Any) -> GivenPicture:
+        """Copy a picture."""
+        if isinstance(picture, np.ndarray):
+            return cls(picture, picture.copy())
+        return cls(picture, picture.detach().clone())
+
+    def unchanged(self) -> Any:
+        """Return the picture itself, or the copy if the picture has changed since."""
+        same = _equal(self.picture, self.copy)
+        return self.picture if same else GivenPicture.of(self.copy).copy
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Return True if two arrays, or two tensors, have the same samples; NaN equals NaN."""
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    import torch
+
+    given = a.detach()
+    if a.is_floating_point():
+        return bool(torch.allclose(given, b, rtol=0, atol=0, equal_nan=True))
+    return bool(torch.equal(given, b))
+
+
 class ArrayPictures:
     """Pictures as numpy arrays, or as torch tensors, which stay on their device.
 
     Shapes are [H, W], [H, W, C] or [C, H, W] with C of 1, 3 (RGB) or 4 (RGBA); samples are uint8,
-    uint16, or floats from 0 to 1.
+    uint16, or floats from 0 to 1, where NaN counts as 0. Frames hold copies, so that a caller may
+    write into a picture after it was given.
     """
 
     def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
@@ -114,6 +160,7 @@ class ArrayPictures:
 
         rate: frames per second, if known.
         """
+        self._check(picture)
         planes = self._planes(picture)
         depth = 8 if planes[0].dtype == np.uint8 else 16
         roles = {1: "y", 3: "rgb", 4: "rgba"}[len(planes)]
@@ -122,25 +169,31 @@ class ArrayPictures:
         interval = 1 / rate if rate else None
         return VideoInfo(width, height, f"{roles}{depth}", layout, rate, interval)
 
+    @refusals_named()
     def frame(self, picture: Any, time: Fraction, info: VideoInfo) -> Frame:
         """Return `picture` as a frame shown at `time`, seconds.
 
         Raises InputError if it is unlike the first one.
         """
-        planes = self._planes(picture)
+        self._check(picture)
+        given = GivenPicture.of(picture)
+        planes = self._planes(given.copy)
         expected = [((shape.height, shape.width), shape.dtype) for shape in info.layout]
         if [(plane.shape, plane.dtype) for plane in planes] != expected:
             raise InputError(
                 f"a picture of shape {tuple(picture.shape)}, {picture.dtype} follows others of "
                 f"{info.width}x{info.height}; all must be alike"
             )
-        return Frame(time, planes, origin=picture)
+        return Frame(time, planes, origin=given)
 
     def picture(self, frame: Frame, info: VideoInfo) -> Any:  # noqa: ARG002
-        """Return a source picture itself, or an interpolated one of its kind."""
-        like = frame.origin
+        """Return a source picture itself, or an interpolated one of its kind.
+
+        A source picture that was written into after it was given comes back as a copy.
+        """
         if frame.made is not Made.INTERPOLATED:
-            return like
+            return frame.origin.unchanged()
+        like = frame.origin.copy
         axis = _channel_axis(like)
         if not isinstance(like, np.ndarray):
             return _as_tensor(frame.planes, axis, like)
@@ -148,6 +201,19 @@ class ArrayPictures:
         if like.dtype.kind == "f":
             array = (array / np.float32(FLOAT_ONE)).astype(np.float32)
         return array.astype(like.dtype, copy=False)
+
+    def _check(self, picture: Any) -> None:
+        """Refuse what is no picture. Raises InputError."""
+        array = isinstance(picture, np.ndarray)
+        if not array and not (hasattr(picture, "detach") and hasattr(picture, "device")):
+            raise InputError(
+                f"{type(picture).__name__} is neither a numpy array nor a torch tensor"
+            )
+        if not array and (str(picture.layout) != "torch.strided" or picture.device.type == "meta"):
+            raise InputError("a tensor that is sparse or without samples; use a dense one")
+        _channel_axis(picture)
+        if 0 in tuple(picture.shape):
+            raise InputError(f"a picture of shape {tuple(picture.shape)} has no samples")
 
     def _planes(self, picture: Any) -> Planes:
         """Return the channels as [H, W] planes of uint8 or uint16.
@@ -159,7 +225,8 @@ class ArrayPictures:
             return planes
         axis, array = _channel_axis(picture), picture
         if array.dtype.kind == "f":
-            array = np.rint(np.clip(array, 0, 1) * np.float32(FLOAT_ONE)).astype(np.uint16)
+            array = np.nan_to_num(np.clip(array, 0, 1), copy=False)
+            array = np.rint(array * np.float32(FLOAT_ONE)).astype(np.uint16)
         if array.dtype not in (np.uint8, np.uint16):
             raise InputError(f"pictures of {array.dtype}; use uint8, uint16 or floats from 0 to 1")
         if axis is None:
@@ -169,15 +236,13 @@ class ArrayPictures:
 
 def _tensor_planes(picture: Any) -> Any:
     """Return the channels of a torch tensor as planes on its device. Raises InputError."""
-    if not hasattr(picture, "detach"):
-        raise InputError(f"{type(picture).__name__} is neither a numpy array nor a torch tensor")
     import torch
 
     from ltxfilter.color import DevicePlane
 
     codes = picture.detach()
     if codes.is_floating_point():
-        codes = (codes.float().clamp(0, 1) * FLOAT_ONE).round().to(torch.int32)
+        codes = (codes.float().clamp(0, 1).nan_to_num() * FLOAT_ONE).round().to(torch.int32)
     elif codes.dtype == torch.uint16:
         codes = codes.to(torch.int32)
     elif codes.dtype != torch.uint8:

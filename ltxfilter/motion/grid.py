@@ -21,6 +21,8 @@ BRIGHT = ("y", "g")  # roles of the plane that motion is found in, by preference
 LEAST_CELLS = 8  # per side, so that the flow image holds two patches of a search along each axis
 SMALL_PICTURE = 250_000  # pixels; up to here flow is found at full size
 MEDIUM_PICTURE = 1_000_000  # pixels; up to here a grid twice as fine is better, beyond it is worse
+LONGEST_SIDE = 32766  # samples of the flow image along each axis; cv2.remap takes no more
+MOST_PIXELS = 1 << 16, 1 << 28  # of a picture along each axis, and in all: kernels take no more
 LARGE_PICTURE = 2_200_000  # pixels; up to here (1080p) at half size, beyond at a quarter
 
 
@@ -64,6 +66,15 @@ def choose_sizes(pixels: int, *, fine: bool = False) -> tuple[int, int]:
     if fine and pixels <= MEDIUM_PICTURE:
         return 1, 1
     return (2 if pixels <= LARGE_PICTURE else 4), 0
+
+
+def least_scale(width: int, height: int) -> int:
+    """Return the fewest pixels per sample at which no side of the flow image is too long."""
+    cells = LONGEST_SIDE // 2  # each of two samples
+    scale = 1
+    while max(width, height) > cells * 2 * scale:
+        scale *= 2
+    return scale
 
 
 def bright_plane(layout: Sequence[PlaneShape]) -> int:

@@ -15,20 +15,23 @@ from typing import Self
 
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import Sink, Source
-from ltxfilter.media.opening import open_sink, open_source
+from ltxfilter.media.opening import open_sink, open_source, says_rotation
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
-from ltxfilter.pipeline.memory import Budget, Job, divide
+from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Job, divide
+from ltxfilter.pipeline.resident import resident_bytes
 from ltxfilter.pipeline.stages import at_speed
 from ltxfilter.pipeline.threads import CHUNK
 from ltxfilter.pipeline.window_runner import WindowRunner
-from ltxfilter.values import LONGEST_REDRAW
+from ltxfilter.values import LONGEST_REDRAW, MIB
 from ltxfilter.windows.cuts import CutDetector
 from ltxfilter.windows.missing import MissingFrames
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.timeline import output_rate
 
 log = logging.getLogger("ltxfilter.convert")
+
+FEW_BYTES = 64 * MIB  # that opening an engine may take, within what the interpreter is given
 
 OpenOutput = Callable[[OutputOptions, Source, Fraction | None], Sink]
 
@@ -129,6 +132,7 @@ class Assembly:
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
             shown = at_speed(self.info, options.speed)
+            before = resident_bytes()
             self.engine = own(
                 closing(
                     assemble_engine(
@@ -136,6 +140,7 @@ class Assembly:
                     )
                 )
             )
+            self._engine_extra = self._grown_since(before)
             if options.target is not options.output:
                 log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
             self.sink: Sink = open_output(options.target, self.source, self.rate)
@@ -174,30 +179,57 @@ class Assembly:
         """Complete what was written as a playable file, if the run did not reach its end."""
         self.partial = self.sink.close() or self.partial
 
-    def _input(self) -> InputOptions:
-        """Return what to read; each further decoder thread delays live video by one frame.
+    def abandon_sink(self) -> str | None:
+        """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
+        return self.sink.abandon() or self.partial
 
-        -map stands with the output, and says which video is read as well.
+    def _input(self) -> InputOptions:
+        """Return what to read, and how, as far as the output and the latency decide that.
+
+        -map stands with the output, and says which video is read as well. Each further decoder
+        thread delays live video by one frame.
         """
         given = self.options.input
         given = replace(given, maps=given.maps or self.options.output.maps)
+        if given.autorotate is None:
+            given = replace(given, autorotate=not says_rotation(self.options.output))
         if self.options.max_latency is None:
             return given
         return replace(given, threads=given.threads or 1)
 
+    def _grown_since(self, before: int | None) -> int:
+        """Return the bytes that opening the engine took beyond what it states; 0 if few."""
+        now = resident_bytes()
+        if before is None or now is None:
+            return 0
+        extra = now - before - self.runner.shape.work_bytes
+        return extra if extra > FEW_BYTES else 0
+
     def _budget(self, shown: VideoInfo) -> Budget:
         """Divide the memory. Raises OptionError if it is too little."""
-        options, runner = self.options, self.runner
+        options, runner, others = self.options, self.runner, self.source.other_streams
         job = Job(
             shown,
             self.rate,
             runner.shape,
             source_bytes=self.source.held_bytes,
             sink_bytes=self.sink.held_bytes,
+            engine_extra=self._engine_extra,
+            copied_bytes=others.held_bytes if others else 0,
+            index_bytes=self.sink.index_bytes,
+            duration=self.duration,
             threads=options.threads,
             longest_redraw=options.longest_redraw / options.speed,
         )
         budget = divide(options.memory, job)
+        if job.duration is None and job.index_bytes:
+            log.info(
+                "memory: the length is not known; the index of %s is counted for %d hours, and "
+                "takes %d MB more for each further one",
+                self.sink.name,
+                UNKNOWN_HOURS,
+                -(-job.index_per_hour // MIB),
+            )
         if runner.shape.slots:
             runner.most_slots = budget.slots
         if self.engine.bound is not None:

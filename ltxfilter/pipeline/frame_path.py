@@ -9,12 +9,15 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.options import Options
 from ltxfilter.pipeline.assemble import assemble_engine
 from ltxfilter.pipeline.stages import drawn
+from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.missing import hidden
+from ltxfilter.windows.window import Window
 
 
 class FramePath:
     """Source frames in, output frames out, in this thread."""
 
+    @refusals_named()
     def __init__(self, info: VideoInfo, rate: Fraction | None, options: Options) -> None:
         """Open the engine for frames of a stream, output at `rate`."""
         self._redraw = options.redraw
@@ -24,11 +27,15 @@ class FramePath:
     def push(self, frame: Frame) -> Iterator[Frame]:
         """Yield the output frames that `frame` completes."""
         windows = self._parts.rolling.push(hidden(frame, self._redraw))
-        return drawn(windows, self._parts.runner)
+        return self._drawn(windows)
 
     def finish(self) -> Iterator[Frame]:
         """Yield the rest."""
-        return drawn(self._parts.rolling.finish(), self._parts.runner)
+        return self._drawn(self._parts.rolling.finish())
+
+    def _drawn(self, windows: Iterator[Window]) -> Iterator[Frame]:
+        with refusals_named():
+            yield from drawn(windows, self._parts.runner)
 
     def close(self) -> None:
         """Release the engine."""

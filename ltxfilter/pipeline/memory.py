@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.values import MIB
 from ltxfilter.windows.window import WindowShape
 
+USUAL_MEMORY = 2 << 30  # bytes; what is divided unless `--memory` says otherwise
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+UNKNOWN_HOURS = 4  # of output that are counted where nobody knows how long it gets
 BASE_BYTES = 100 * MIB  # interpreter and libraries, measured by `make bench-memory`
 LEAST_QUEUE = 1 << 19  # bytes; a queue holds several groups of small frames
 IN_HAND = 2  # frames that stages hold while they pass them on
@@ -42,26 +48,60 @@ class Job:
     source_bytes: int  # that the source holds by itself
     sink_bytes: int  # that the sink holds by itself
     threads: int  # that interpolate
+    engine_extra: int = 0  # bytes that the engine's libraries and models take beside its work
+    copied_bytes: int = 0  # that the streams hold that are copied beside the video
+    index_bytes: int = 0  # by which the sink grows with each frame
+    duration: Fraction | None = None  # seconds of output, if known
     longest_redraw: Fraction = Fraction(0)  # seconds of missing frames to interpolate in one go
 
+    @property
+    def index_per_hour(self) -> int:
+        """Bytes by which the sink grows in an hour of output."""
+        return ceil(self.index_bytes * 3600 * (self.rate or 2 / self.video.usual_interval))
 
-def divide(memory: int, job: Job) -> Budget:
+    @property
+    def index_at_end(self) -> int:
+        """Bytes by which the sink has grown at the end, or after `UNKNOWN_HOURS`."""
+        hours = UNKNOWN_HOURS if self.duration is None else self.duration / 3600
+        return ceil(self.index_per_hour * hours)
+
+
+def divide(memory: int | None, job: Job) -> Budget:
     """Return the roomiest division of `memory` bytes.
 
-    Raises OptionError with the smallest number that would do.
+    memory: None takes `USUAL_MEMORY`, and where no division fits into that, as much as the smallest
+    one needs, up to half of the machine's. Raises OptionError with the number that would do.
     """
     threads = job.threads
     steps = [(8, threads + 2), (4, threads + 1), (2, threads), (1, 1)]
     budgets = [_division(job, frames, ahead) for frames, ahead in steps]
     for budget in budgets:
-        if budget.total <= memory:
+        if budget.total <= (USUAL_MEMORY if memory is None else memory):
             return budget
-    needed = ceil(budgets[-1].total / MIB)
+    least = budgets[-1]
+    half = machine_memory() // 2
+    if memory is None and least.total <= half:
+        return least
+    given = "half of this machine's memory," if memory is None else "--memory"
+    size = f"{(half if memory is None else memory) // MIB}M"
+    needed = f"{ceil(least.total / MIB)}M"
+    advice = f"; --memory {needed} allows it" if memory is None else ""
     video = job.video
     raise OptionError(
-        f"--memory {memory // MIB}M is too little for {video.width}x{video.height} "
-        f"{video.pix_fmt}: this job needs at least {needed}M"
+        f"{given} {size} is too little for {video.width}x{video.height} "
+        f"{video.pix_fmt}: this job needs at least {needed}{advice}"
     )
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that this process may use; `USUAL_MEMORY` twice if unknown."""
+    found = []
+    with suppress(AttributeError, ValueError, OSError):  # not on Windows
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # "max" means that there is no limit
+            found.append(int(Path(path).read_text()))
+    return min(found, default=2 * USUAL_MEMORY)
 
 
 def _division(job: Job, frames: int, ahead: int) -> Budget:
@@ -77,8 +117,10 @@ def _division(job: Job, frames: int, ahead: int) -> Budget:
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
         "motion": shape.work_bytes + per_window,
         "interpolate": ahead * (per_window + slots * frame),
+        "copied": job.copied_bytes,
         "encode": job.sink_bytes,
-        "base": BASE_BYTES,
+        "index": job.index_at_end,
+        "base": BASE_BYTES + job.engine_extra,
     }
     return Budget(queue, ahead, slots, parts)
 

@@ -32,6 +32,8 @@ class Progress:
     elapsed: float = 0.0  # seconds since the start
     stages: tuple[StageStats, ...] = ()  # in the order that frames travel
     memory: Mapping[str, int] = field(default_factory=dict)  # budgeted bytes by part
+    memory_peak: int | None = None  # bytes in use at most, file mappings left out; None: unknown
+    memory_exceeded: bool = False  # True if more was in use than was budgeted
 
     @property
     def frames_out(self) -> int:

@@ -113,6 +113,8 @@ class Report:
 
     def add(self, part: ReportedWindow, notes: Iterable[Note] = ()) -> None:
         """Take the next part; whole windows are written. notes: what was seen meanwhile."""
+        if self._ended:  # by a thread that gave up on this one
+            return
         if self._entry is not None and self._entry.part.window != part.window:
             self._flush()
         self._notes += notes

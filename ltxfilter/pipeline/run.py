@@ -17,22 +17,24 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from fractions import Fraction
 from time import perf_counter
 from typing import Any, Self
 
-from ltxfilter.errors import InputError, Interrupted, OutputError, Stopped
+from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made
 from ltxfilter.options import Options
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
+from ltxfilter.pipeline.resident import MemoryWatch, resident_bytes
 from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
+from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
 
@@ -47,6 +49,7 @@ OnProgress = Callable[[Progress], None]
 class Run:
     """One conversion. Open it in a `with` statement and call `go`."""
 
+    @refusals_named()
     def __init__(self, options: Options) -> None:
         """Open both ends and the engine. Raises LtxFilterError.
 
@@ -56,13 +59,17 @@ class Run:
         self.options = options
         self._stop = threading.Event()
         self._signum: int | None = None
+        self._began = perf_counter()
+        self.left = threading.Event()  # the output is complete, early; an engine may still work
         with ExitStack() as opening:
             self._report = Report(options.report, options) if options.report else None
             if self._report is not None:  # first of all: models may take minutes to load
                 opening.callback(self._report.discard)
+            before = resident_bytes()
             self.assembly = opening.enter_context(Assembly(options))
             self._open = opening.pop_all()
         self._lateness = self.assembly.lateness()
+        self._memory = MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
         self._first_time: Fraction | None = None  # seconds: time of the first output frame
         self._latest_time: Fraction | None = None  # of the latest one
@@ -79,31 +86,56 @@ class Run:
         self._open.close()
 
     def cancel(self, signum: int | None = None) -> None:
-        """Ask for an early, orderly end; `go` raises Interrupted. Safe in signal handlers."""
+        """Ask for an early, orderly end; `go` raises Interrupted. Safe in signal handlers.
+
+        It takes about a second, unless an encoder or an engine stays longer inside one call.
+        """
         self._signum = signum
         self._stop.set()
         self.assembly.source.cancel()
+        self.assembly.runner.cancel()
+        self.assembly.sink.cancel()
 
+    def abandon(self, patience: float) -> str | None:
+        """Complete output and report though `go` does not return; return what became of the output.
+
+        For a process that exits right afterwards. Call `cancel` first. patience: seconds to wait
+        for a write that is under way.
+        """
+        done: list[str | None] = []
+        ending = threading.Thread(
+            target=lambda: done.append(self.assembly.abandon_sink()), name="abandon", daemon=True
+        )
+        ending.start()
+        ending.join(patience)
+        with suppress(LtxFilterError):
+            self._end(Interrupted(self._signum or 2))
+        if done:
+            return done[0]
+        sink = self.assembly.sink
+        return f"{sink.place} is not complete: writing to it does not return"
+
+    @refusals_named()
     def go(self, on_progress: OnProgress | None = None) -> Progress:
         """Convert everything. Raises LtxFilterError, BrokenPipeError.
 
         on_progress: called with the running counts, at most ten times a second.
         """
-        began = perf_counter()
+        self._began = perf_counter()
         try:
-            self._convert(began, on_progress)
+            self._convert(on_progress)
         except BaseException as error:
-            self._end(began, error)
+            self._end(error)
             raise
-        self._end(began, None)
+        self._end(None)
         return self.progress
 
-    def _convert(self, began: float, on_progress: OnProgress | None) -> None:
+    def _convert(self, on_progress: OnProgress | None) -> None:
         if self._report is not None:
             self._report.begin(self._head())
         try:
             with closing(self._frames()) as frames:  # its threads end before both ends are closed
-                self._write(frames, began, on_progress)
+                self._write(frames, on_progress)
             self._refuse_damage()
             if not self.progress.frames_out:
                 raise InputError(f"{self.assembly.source.name}: no video frames")
@@ -112,10 +144,18 @@ class Run:
             self.assembly.close_sink()
             raise Interrupted(self._signum or 2) from None
 
-    def _end(self, began: float, error: BaseException | None) -> None:
+    def _leave(self) -> None:
+        """Complete the output at an abnormal end; the engine may take minutes for its window."""
+        self.assembly.runner.cancel()
+        self.assembly.source.cancel()
+        self.assembly.close_sink()
+        self.left.set()
+
+    def _end(self, error: BaseException | None) -> None:
         """Bring the numbers up to date and complete the report. Raises OutputError."""
+        self._memory.measure()
         self._gather()
-        self.progress.elapsed = perf_counter() - began
+        self.progress.elapsed = perf_counter() - self._began
         if self._report is None:
             return
         try:
@@ -125,9 +165,11 @@ class Run:
                 raise
             log.warning("%s", failed)
 
-    def _write(self, frames: Iterable[Frame], began: float, on_progress: OnProgress | None) -> None:
-        progress, sink, reported = self.progress, self.assembly.sink, began
+    def _write(self, frames: Iterable[Frame], on_progress: OnProgress | None) -> None:
+        progress, sink, reported = self.progress, self.assembly.sink, self._began
         for frame in frames:
+            if self._stop.is_set():
+                raise Stopped
             self._refuse_damage()
             sink.write(frame)
             if self._lateness is not None:
@@ -137,8 +179,9 @@ class Run:
                 self._first_time = frame.time
             self._latest_time = frame.time
             now = perf_counter()
+            self._memory.look(now)
             if on_progress and now - reported >= REPORT_SECONDS:
-                reported, progress.elapsed = now, now - began
+                reported, progress.elapsed = now, now - self._began
                 self._gather()
                 on_progress(progress)
 
@@ -158,7 +201,7 @@ class Run:
             results = own(closing(ordered(
                 timed(ready, stages[1]), self._draw, stats=stages[2], size_of=self._result_bytes,
                 threads=self.options.threads, ahead=budget.ahead, stop=self._stop,
-                group=assembly.group_bytes,
+                group=assembly.group_bytes, leaving=self._leave,
             )))  # fmt: skip
             for batch, reported in results:
                 yield from batch
@@ -178,6 +221,8 @@ class Run:
         return frames
 
     def _draw(self, item: Prepared) -> tuple[list[Frame], ReportedWindow | None]:
+        if self._stop.is_set():
+            raise Stopped
         frames = self.assembly.runner.draw(item)
         if self._report is None:
             return frames, None
@@ -217,6 +262,8 @@ class Run:
         for name, value in asdict(assembly.engine.rolling.counts).items():
             setattr(progress, name, value)
         progress.fallbacks = assembly.runner.fallbacks
+        progress.memory_peak = self._memory.peak
+        progress.memory_exceeded = self._memory.exceeded
         if self._first_time is not None and self._latest_time is not None:
             progress.out_time = self._latest_time - self._first_time
         if self._lateness is not None:

@@ -161,6 +161,8 @@ def buffered(
             except EndOfChannel:
                 return
             while chunk:
+                if stop.is_set():
+                    raise Stopped
                 yield chunk.popleft()
     except BaseException:
         stop.set()
@@ -242,14 +244,16 @@ def ordered(
     ahead: int,
     stop: threading.Event,
     group: int = CHUNK,
+    leaving: Callable[[], object] = lambda: None,
 ) -> Generator[R]:
     """Yield `function(item)` for each item, in order, running up to `threads` at once.
 
     The threads take the items in turn, so that preparing an item overlaps with the work on those
     before it. ahead: how many items (or groups of small ones, see `buffered`) may be in work, or
     done and not yet yielded, at least 1. An error is raised in place of its item's result; closing
-    rules are those of `buffered`. In `stats`, `elapsed` is the seconds spent in `function`, summed
-    over the threads.
+    rules are those of `buffered`. leaving: called at an abnormal end, before the threads are waited
+    for, which takes as long as `function` does. In `stats`, `elapsed` is the seconds spent in
+    `function`, summed over the threads.
     """
     source = chunked(items, size_of, group)
     pool = _OrderedPool(source, lambda chunk: [function(item) for item in chunk[0]], stats, ahead)
@@ -259,10 +263,11 @@ def ordered(
             worker = threading.Thread(target=pool.work, name=f"{stats.name}-{number}")
             worker.start()  # the system may refuse one
             workers.append(worker)
-        for results in pool.results():
+        for results in pool.results(stop):
             yield from results
     except BaseException:
         stop.set()
+        leaving()
         raise
     finally:
         pool.leave()
@@ -301,12 +306,14 @@ class _OrderedPool(Generic[T, R]):
             del item, taken
             self._put(number, result, perf_counter() - began)
 
-    def results(self) -> Generator[R]:
-        """Yield the results in order, waiting for each."""
+    def results(self, stop: threading.Event) -> Generator[R]:
+        """Yield the results in order, waiting for each. Raises Stopped once `stop` is set."""
         while True:
             with self._changed:
                 began = perf_counter()
-                self._changed.wait_for(lambda: self._given in self._done or self._finished())
+                while not self._changed.wait_for(self._has_result, POLL):
+                    if stop.is_set():
+                        raise Stopped
                 self._stats.receive_wait += perf_counter() - began
                 if self._given not in self._done:
                     return
@@ -351,6 +358,9 @@ class _OrderedPool(Generic[T, R]):
             self._stats.items += 1
             if number == self._given:
                 self._changed.notify_all()
+
+    def _has_result(self) -> bool:
+        return self._given in self._done or self._finished()
 
     def _finished(self) -> bool:
         return self._over and self._given == self._taken

@@ -122,6 +122,10 @@ class WindowRunner:
         made = self._made(prepared)
         return [self._frame(window, slot, made) for slot in window.slots]
 
+    def cancel(self) -> None:
+        """Make the engine's work raise Stopped soon; safe in signal handlers and other threads."""
+        self._engine.cancel()
+
     def close(self) -> None:
         """Release the engines; calling it twice does nothing."""
         self._engine.close()

@@ -69,7 +69,7 @@ class RollingWindow:
         self._shots = shots
         self._smooth = repeats == "smooth"
         self._missing = missing or MissingFrames()
-        self._usual = UsualInterval(interval)  # since the last reset
+        self._usual = UsualInterval(_believed(interval))  # since the last reset
         self._timeline = Timeline(rate, Fraction(0))
         self._keyframes: list[Frame] = []
         self._intervals: list[Interval] = []  # [i] lies between _keyframes[i] and [i + 1]
@@ -144,10 +144,16 @@ class RollingWindow:
             self._reset_time = frame.time + RESET_SECONDS
             return Fraction(0)
         step = frame.time - latest.time
+        if step <= 0:
+            raise InputError(
+                f"a frame at {float(frame.time):.3f} s follows one at {float(latest.time):.3f} s; "
+                "the times of frames have to ascend"
+            )
         if step > LONGEST_PAUSE:
             raise InputError(
-                f"the time jumps by {float(step):.0f} s at {float(latest.time):.3f} s; "
-                "the timestamps are damaged"
+                f"the time jumps by {float(step):.0f} s at {float(latest.time):.3f} s, and no "
+                f"frame is shown for over {LONGEST_PAUSE} s: the timestamps are damaged; "
+                "-r RATE before -i stamps the frames anew"
             )
         return step
 
@@ -325,3 +331,16 @@ class RollingWindow:
         self._index += 1
         start = self._timeline.start
         return Window(self._index - 1, keyframes, first, last, intervals, slots, start)
+
+
+def _believed(interval: Fraction | None) -> Fraction | None:
+    """Return a stream's usual interval, seconds; None for one that no stream of pictures has."""
+    if interval is None or interval <= LONGEST_PAUSE:
+        return interval
+    log.warning(
+        "the source says that its frames are %.0f s apart, and no frame is shown for longer than "
+        "%d s: that is not believed",
+        float(interval),
+        LONGEST_PAUSE,
+    )
+    return None

@@ -11,12 +11,11 @@ from math import ceil
 from statistics import median
 
 from ltxfilter.errors import OptionError
-from ltxfilter.values import NTSC, check_multiple, parse_rate, round_half_up
+from ltxfilter.values import LEAST_RATE, NTSC, check_multiple, parse_rate, round_half_up
 
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
 PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: what is longer is a pause
-LONGEST_PAUSE = 3600  # seconds; what is longer is a damaged time stamp
-
+LONGEST_PAUSE = int(1 / LEAST_RATE)  # seconds; what is longer is a damaged time stamp
 
 Place = tuple[int, Fraction, Fraction]  # of a slot: index, time in seconds, tau
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from support.tools import (
     wait_until,
 )
 
-PROMPT = 30  # seconds until a process has ended; an idle machine needs a fraction of one
+PROMPT = 10  # seconds until a process has ended; an idle machine needs less than two
 REORDERED = 16  # pictures at most that an encoder gives out before one that is shown earlier
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 HEADER = b"YUV4MPEG2 W64 H48 F25:1 Cmono\n"
@@ -197,26 +198,210 @@ def test_a_kill_loses_seconds_not_the_file(name: str, long_clip: Path, tmp_path:
     assert len(decoded.stdout) > 50 * 6
 
 
-SWALLOWED = """
-import sys, threading
+STALLED = {  # a name -> the output of a run whose reader takes nothing
+    "a named pipe, y4m": ["-f", "yuv4mpegpipe", "-y", "fifo"],
+    "a named pipe, mkv": ["-f", "matroska", "-y", "fifo"],
+    "standard output, y4m": ["-f", "yuv4mpegpipe", "-"],
+    "standard output, nut": ["-f", "nut", "-"],
+}
+
+
+@pytest.mark.parametrize("output", STALLED)
+def test_a_signal_while_a_reader_takes_nothing(output: str, long_clip: Path, tmp_path: Path):
+    fifo, blocks = tmp_path / "fifo", tmp_path / "progress.txt"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    words = [fifo if word == "fifo" else word for word in STALLED[output]]
+    given = ["-progress", blocks, "-i", long_clip, "--fps", "1000"]
+    with running(*given, *words, stdout=subprocess.PIPE) as process:
+        wait_until(lambda: reports_frames(blocks) or quiet(process), "it does not begin")
+        wait_until(lambda: quiet(process), "its reader takes something")
+        said = stop(process, signal.SIGTERM)
+    os.close(reading)
+    name = str(fifo) if "fifo" in STALLED[output] else "standard output"
+    assert any(line.startswith(name) and "not complete" in line for line in said), said
+
+
+def quiet(process: subprocess.Popen[bytes]) -> bool:
+    """Return True for a process that runs and has used no processor for half a second."""
+    assert process.poll() is None
+
+    def used() -> int:
+        return sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().split()[13:15]))
+
+    before = used()
+    time.sleep(0.5)
+    return 0 < before == used()
+
+
+SLEEPER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+static void hang(int fd) {  /* once a file holds 50 kB, as on a network file system that is gone */
+    struct stat status;
+    if (!fstat(fd, &status) && S_ISREG(status.st_mode) && status.st_size > 50000) sleep(1000);
+}
+ssize_t write(int fd, const void *data, size_t size) {
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    hang(fd);
+    return real(fd, data, size);
+}
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    ssize_t (*real)(int, const struct iovec *, int) = dlsym(RTLD_NEXT, "writev");
+    hang(fd);
+    return real(fd, parts, count);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def sleeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a library in which writing to a file never returns."""
+    if not (compiler := shutil.which("cc") or shutil.which("gcc")):
+        pytest.skip("no C compiler")
+    library = tmp_path_factory.mktemp("sleeper") / "sleeper.so"
+    library.with_suffix(".c").write_text(SLEEPER)
+    command = [compiler, "-shared", "-fPIC", "-o", library, library.with_suffix(".c"), "-ldl"]
+    subprocess.run(command, check=True, timeout=TIMEOUT)
+    return library
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are preloaded on Linux")
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.y4m"])
+def test_a_signal_while_a_write_never_returns(
+    name: str, sleeper: Path, long_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LD_PRELOAD", str(sleeper))
+    words = ["-f", "yuv4mpegpipe"] if "y4m" in name else ["-preset", "ultrafast"]
+    with running("-i", long_clip, "--fps", "1000", *words, tmp_path / name) as process:
+        wait_until_written(process, tmp_path / f"{name}.part", size=50_000)
+        wait_until(lambda: quiet(process), "it goes on writing")
+        said = stop(process, signal.SIGTERM)
+    assert f"{tmp_path / name}.part is not complete: writing to it does not return" in said
+
+
+def test_a_signal_while_nobody_reads_the_messages(long_clip: Path, tmp_path: Path):
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, bytes(4096)):
+            pass
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-m", "ltxfilter", "-i", long_clip, tmp_path / "out.mkv"]
+    with subprocess.Popen(command, stderr=writing) as process:
+        wait_until(lambda: quiet(process), "it does not wait for its reader")
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 143
+        assert time.monotonic() - began < PROMPT
+    os.close(reading)
+    os.close(writing)
+
+
+SCRIPT = """
+import ctypes, os, sys, threading, time
 from ltxfilter.cli import terminal
 from ltxfilter.errors import Interrupted
 
-terminal.OPENING_GRACE = 0.2
-with terminal.StopSignals(exit_at_once=False) as signals:
+class Run:
+    left = threading.Event()
+    def cancel(self, signum=None):
+        print("cancelled", signum, flush=True)
+    def abandon(self, patience):
+        {abandon}
+        return "what is left"
+
+with terminal.StopSignals(print) as signals:
+    {body}
+"""
+IN_C = "signals.run = Run(); print('ready', flush=True); ctypes.CDLL(None).sleep({patience})"
+SWALLOWED = """
     try:
-        signals._handle({number}, None)
+        print('ready', flush=True)
+        threading.Event().wait({patience})
     except Interrupted:
         pass  # as a weakref callback or a destructor does, which happens to run then
     threading.Event().wait({patience})
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_is_swallowed_while_a_run_opens_ends_it_all_the_same(number):
-    code = SWALLOWED.format(number=int(number), patience=TIMEOUT)
-    done = subprocess.run([sys.executable, "-c", code], timeout=TIMEOUT, check=False)
-    assert done.returncode == 128 + number
+@contextmanager
+def script(body: str, abandon: str = "pass", first: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Run a script that enters StopSignals, and wait until it is in the middle of `body`."""
+    code = SCRIPT.format(body=body.format(patience=TIMEOUT), abandon=abandon)
+    code = code.replace("class Run:", f"{first}\nclass Run:")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str], code: int) -> list[str]:
+    """Check how and when a script ends; return what it said."""
+    began = time.monotonic()
+    assert process.wait(TIMEOUT) == code
+    assert time.monotonic() - began < PROMPT
+    assert process.stdout is not None
+    return process.stdout.read().splitlines()
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_the_main_thread_is_in_c_code(number: signal.Signals):
+    with script(IN_C) as process:
+        process.send_signal(number)
+        said = ended(process, CODES[number])
+    stopped = f"stopped by signal {int(number)}"
+    assert said == [f"cancelled {int(number)}", "what is left", stopped]
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_that_is_swallowed_while_a_run_opens_ends_it_all_the_same(number: signal.Signals):
+    with script(SWALLOWED) as process:
+        process.send_signal(number)
+        assert ended(process, CODES[number]) == [f"stopped by signal {int(number)}"]
+
+
+def test_a_second_signal_hurries():
+    with script(IN_C, first="terminal.PATIENCE = 1000") as process:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)  # else it would count as the same one
+        process.send_signal(signal.SIGTERM)
+        said = ended(process, 143)
+    assert said == ["cancelled 15", "what is left", "stopped by signal 15"]
+
+
+def test_a_second_signal_at_the_same_moment_is_the_first():
+    """As timeout(1) sends it."""
+    with script(IN_C, first="terminal.PATIENCE = 1000; terminal.SAME = 1000") as process:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+
+
+def test_a_third_signal_ends_at_once():
+    slow = "terminal.PATIENCE = terminal.ABANDONING = 1000"
+    with script(IN_C, first=slow, abandon=f"time.sleep({TIMEOUT})") as process:
+        for _ in range(3):
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        assert ended(process, 130) == ["cancelled 2"]
+
+
+def test_output_that_is_complete_leaves_an_engine_no_time():
+    slow = "terminal.PATIENCE = 1000"
+    with script("Run.left.set(); " + IN_C, first=slow) as process:
+        process.send_signal(signal.SIGTERM)
+        assert ended(process, 143)[-1] == "stopped by signal 15"
 
 
 CHANGED = """

@@ -76,6 +76,16 @@ class Broken(Blend):
         yield from super().draw(window, motion)
 
 
+class Cancelled(Blend):
+    """Counts how often it is cancelled."""
+
+    name = "cancelled"
+    count = 0
+
+    def cancel(self):
+        type(self).count += 1
+
+
 class Clumsy(Blend):
     """Fails when it should get ready."""
 
@@ -438,3 +448,9 @@ def test_real_clips_are_never_drawn_worse_than_by_flow(clips: Path, name: str, p
     assert bench.mean(auto) > bench.mean(flow) - 0.05
     if name.startswith("seek") and partner == "oracle":
         assert bench.recovered(flow, bench.drawn(clip, "oracle"), auto)["recovered"] > 0.5
+
+
+def test_cancelling_reaches_the_partner(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(engines.ENGINES, "cancelled", f"{__name__}:Cancelled")
+    Auto(**{"with": "cancelled"}).cancel()
+    assert Cancelled.count == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from fractions import Fraction as F
 from pathlib import Path
 
+import av
 import pytest
 from support.media import make_video, md5
 from support.tools import ffmpeg, run_pipe
@@ -218,9 +220,47 @@ def test_without_a_frame_nothing_is_left_behind(source, output):
     assert list(Path(output.path).parent.iterdir()) == []
 
 
+def test_a_cancelled_sink_keeps_what_was_written(source, output):
+    sink = open_sink(output, source, F(25))
+    for frame in list(source.frames())[:5]:
+        sink.write(frame)
+    sink.cancel()
+    sink.cancel()
+    line = sink.close()
+    assert line is not None
+    assert line.startswith(f"{part_of(output)} holds the first ")
+    sink.cancel()
+    assert part_of(output).exists()
+
+
+def test_an_abandoned_sink_completes_what_it_has(source, output):
+    sink = open_sink(output, source, F(25))
+    frames = list(source.frames())
+    for frame in frames[:6]:
+        sink.write(frame)
+    line = sink.abandon()
+    assert line is not None
+    assert line.startswith(f"{part_of(output)} holds the first ")
+    sink.close()  # by the thread that went on meanwhile
+    assert sink.abandon() == line
+    lost = re.search(r"lost in the encoder: (\d+) frame", line)
+    assert pictures(part_of(output), output.path) == 6 - (int(lost[1]) if lost else 0)
+
+
+def pictures(part: Path, name: str) -> int:
+    """Return how many pictures an unfinished file holds. name: tells its format by the ending."""
+    whole = part.with_name(f"whole{Path(name).suffix}")
+    whole.write_bytes(part.read_bytes())
+    if whole.suffix == ".yuv":
+        return len(whole.read_bytes()) // (64 * 48 * 3 // 2)
+    with av.open(str(whole)) as container:
+        return sum(1 for _ in container.decode(video=0)) if container.streams.video else 0
+
+
 def test_what_a_sink_states_about_itself(source, output):
     with open_sink(output, source, F(25)) as sink:
         assert sink.name == output.path
+        assert sink.place == str(part_of(output))
         assert sink.held_bytes >= 0
         raw = Path(output.path).suffix in RAW_SUFFIXES
         actions = [stream.action for stream in sink.plan]

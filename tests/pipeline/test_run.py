@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from dataclasses import replace
 from fractions import Fraction as F
@@ -9,11 +11,14 @@ from fractions import Fraction as F
 import av
 import numpy as np
 import pytest
-from support.tools import make_clip, samples
+from support.tools import TIMEOUT, make_clip, samples
 
 import ltxfilter
 from ltxfilter.cli import probe
+from ltxfilter.engines.blend import Blend
 from ltxfilter.errors import InputError, Interrupted, OptionError, OutputError
+from ltxfilter.media.container import ContainerSink
+from ltxfilter.media.container.mux import Muxer
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import Run, run
 from ltxfilter.values import MIB
@@ -185,9 +190,105 @@ def test_cancel_keeps_the_part_that_is_done(tmp_path):
         assert len(list(container.decode(video=0))) == opened.progress.frames_out > 0
 
 
-def test_an_error_while_drawing_ends_every_thread(tmp_path, clip, monkeypatch):
-    from ltxfilter.engines.blend import Blend
+def test_the_output_is_complete_before_a_slow_engine_is_waited_for(tmp_path, monkeypatch):
+    drawing, part = threading.Event(), tmp_path / "out.mkv.part"
+    sizes, drawn = [], Blend.draw
 
+    def slow(self, window, motion):
+        if window.index == 60:  # earlier ones have been written
+            drawing.set()
+            assert opened.left.wait(TIMEOUT)
+            sizes.append(part.stat().st_size)
+        yield from drawn(self, window, motion)
+
+    def stop():
+        assert drawing.wait(TIMEOUT)
+        opened.cancel(15)
+
+    monkeypatch.setattr(Blend, "draw", slow)
+    clip = make_clip(tmp_path / "in.mp4", "-c:v", "libx264", size=SIZE, seconds=3)
+    stopper = threading.Thread(target=stop)
+    with Run(
+        Options(
+            input=InputOptions(path=str(clip)),
+            output=OutputOptions(path=str(tmp_path / "out.mkv")),
+            engine="blend",
+            threads=1,
+        )
+    ) as opened:
+        stopper.start()
+        with pytest.raises(Interrupted):
+            opened.go()
+    stopper.join()
+    assert sizes == [part.stat().st_size]
+    with av.open(str(part), format="matroska") as container:
+        assert len(list(container.decode(video=0))) == opened.progress.frames_out
+
+
+def test_another_thread_completes_the_output_of_a_run_that_does_not_return(tmp_path, monkeypatch):
+    """The encoder keeps the thread that writes inside one call."""
+    stuck, encode, lines = threading.Event(), Muxer.encode, []
+
+    def slow(self, picture):
+        encode(self, picture)
+        if picture is not None and picture.pts == 30:
+            stuck.set()
+            assert given_up.wait(TIMEOUT)
+            encode(self, None)  # what comes now is too late
+
+    def give_up():
+        assert stuck.wait(TIMEOUT)
+        opened.cancel(15)
+        lines.append(opened.abandon(TIMEOUT))
+        given_up.set()
+
+    given_up = threading.Event()
+    monkeypatch.setattr(Muxer, "encode", slow)
+    clip = make_clip(tmp_path / "in.mp4", "-c:v", "libx264", size=SIZE, seconds=2)
+    report = tmp_path / "report.json"
+    options = Options(
+        input=InputOptions(path=str(clip)),
+        output=OutputOptions(path=str(tmp_path / "out.mp4"), encoder={"rc-lookahead": "10"}),
+        engine="hold",
+        report=str(report),
+    )
+    thread = threading.Thread(target=give_up)
+    with Run(options) as opened:
+        thread.start()
+        with pytest.raises(Interrupted):
+            opened.go()
+    thread.join()
+    said = re.search(
+        r"out\.mp4\.part holds the first .* s; lost in the encoder: (\d+) fr", lines[0]
+    )
+    assert 0 < int(said[1]) < 31
+    with av.open(str(tmp_path / "out.mp4.part"), format="mov") as container:
+        assert len(list(container.decode(video=0))) == 31 - int(said[1])
+    assert json.loads(report.read_text())["ended"] == "stopped"
+
+
+def test_a_stop_while_the_encoder_is_drained_leaves_the_rest_in_it(tmp_path, monkeypatch):
+    finish = ContainerSink.finish
+
+    def cancelled(sink):
+        sink._muxer.hurry(0)
+        opened.cancel(15)
+        finish(sink)
+
+    monkeypatch.setattr(ContainerSink, "finish", cancelled)
+    clip = make_clip(tmp_path / "in.mp4", "-c:v", "libx264", size=SIZE)
+    options = Options(
+        input=InputOptions(path=str(clip)),
+        output=OutputOptions(path=str(tmp_path / "out.mkv")),
+        engine="hold",
+    )
+    with Run(options) as opened, pytest.raises(Interrupted):
+        opened.go()
+    assert "lost in the encoder: " in (opened.assembly.partial or "")
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.mkv.part"]
+
+
+def test_an_error_while_drawing_ends_every_thread(tmp_path, clip, monkeypatch):
     def fails(self, window, motion):
         raise RuntimeError("the engine broke")
         yield

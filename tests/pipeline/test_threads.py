@@ -171,6 +171,45 @@ def test_ordered_raises_where_the_error_belongs():
         next(stage)
 
 
+def test_a_stop_frees_the_reader_before_the_work_that_is_under_way_ends():
+    stop, working, go_on = threading.Event(), threading.Event(), threading.Event()
+    order = []
+
+    def slow(number):
+        working.set()
+        assert go_on.wait(TIMEOUT)
+        order.append("worked")
+        return number
+
+    def leave():
+        order.append("left")
+        go_on.set()
+
+    def stop_it():
+        assert working.wait(TIMEOUT)
+        stop.set()
+
+    stopper = threading.Thread(target=stop_it)
+    stopper.start()
+    stage = ordered(
+        range(9), slow, stats=StageStats("draw"), size_of=lambda _: CHUNK, threads=1, ahead=1,
+        stop=stop, leaving=leave,
+    )  # fmt: skip
+    with pytest.raises(Stopped):
+        next(stage)
+    stopper.join()
+    assert order == ["left", "worked"]
+
+
+def test_a_stop_is_seen_inside_a_group():
+    stop = threading.Event()
+    stage = ahead(range(1000), 10**9, stop=stop, size_of=lambda _: 1)
+    assert next(stage) == 0
+    stop.set()
+    with pytest.raises(Stopped):
+        next(stage)
+
+
 def test_statistics_tell_work_from_waiting(monkeypatch: pytest.MonkeyPatch):
     """By a clock that moves on only while the source works and its reader waits."""
     now, reader, waits = [0.0], threading.current_thread(), threading.Event()

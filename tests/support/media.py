@@ -251,7 +251,7 @@ def noise_frame(pix_fmt: str, size: tuple[int, int] = NOISE_SIZE) -> av.VideoFra
         bits = frame.format.components[0].bits
         if 8 < bits < 16:
             samples = np.frombuffer(plane, order)
-            high = pix_fmt[0] == "p"  # semi-planar formats use the high bits
+            high = pix_fmt.startswith(("p", "y2"))  # semi-planar formats use the high bits
             samples[:] = (samples >> (16 - bits)) << (16 - bits if high else 0)
         if "0" in (pix_fmt[0], pix_fmt[-1]) and pix_fmt.strip("0") in ("rgb", "bgr"):
             data[3 * (pix_fmt[-1] == "0") :: 4] = 255

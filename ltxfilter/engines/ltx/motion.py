@@ -158,6 +158,11 @@ class LtxMotion(LtxEngine):
             for span, planes in zip(motion, guides, strict=True):
                 yield from self._warper.draw(keyframes, span, planes)
 
+    def cancel(self) -> None:
+        """Let the source's models stop before their next layer."""
+        if self._source is not None:
+            self._source.cancel()
+
     def close(self) -> None:
         """Release the source and its models."""
         if self._source is not None:

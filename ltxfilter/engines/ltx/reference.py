@@ -65,7 +65,7 @@ class LtxReference(LtxEngine):
         models.context()
         self._guidance = shared.choose_guidance(models, self._options)
         weights = sum(map(models.nbytes, ("transformer", "encoder", "decoder", "spatial")))
-        self._pipeline = UpstreamPipeline(self._files, models.device)
+        self._pipeline = UpstreamPipeline(self._files, models.device, models.cancellation.check)
         self._canvas = canvas = Canvas(video, models.device, 2 * SPATIAL_COMPRESSION)
         self._planner = GridPlanner.choose(rate, video.interval, self._options["latents"])
         frames = frame_count(self._planner.latents + 1)
@@ -94,6 +94,7 @@ class LtxReference(LtxEngine):
 
         options, models = self._options, self._models
         assert models is not None
+        models.cancellation.check()
         keyframes = read_keyframes(self._canvas, window, [grid])
         context = models.context(grid.prompt_time)
         negative = models.negative_context()

@@ -159,6 +159,11 @@ class LtxEngine(Engine):
         """Return which packages to install."""
         return missing_packages()
 
+    def cancel(self) -> None:
+        """Let the models stop before their next layer."""
+        if self._models is not None:
+            self._models.cancellation.cancel()
+
     def close(self) -> None:
         """Release the models."""
         if self._models is not None:

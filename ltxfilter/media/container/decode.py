@@ -12,17 +12,23 @@ import av
 
 from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
+from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.open_video import OpenVideo
-from ltxfilter.media.deinterlace import Deinterlacer
-from ltxfilter.media.pixfmt import MAX_PIXELS, is_float, planar_name
+from ltxfilter.media.decoder_memory import held_frames
+from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, Deinterlacer
+from ltxfilter.media.pipe.nut_pix_fmt import settle_pix_fmt
+from ltxfilter.media.pixfmt import MAX_PIXELS, keeps_samples, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
+from ltxfilter.refusals import refusal_of
 
 log = logging.getLogger("ltxfilter.media")
 
 REORDER = 4  # frames that a decoder holds, at most, to put them in order
 PARSED = 2  # frames until demuxer and parser know that one has ended, measured with mpegts
 MAX_THREADS = 8  # of the decoder: each one holds a frame
+SHAPED = 2  # frames that a turn, and a change of size or format, make anew
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 LEAP = 10  # seconds; a frame this far from the one before may have a damaged timestamp
 
 
@@ -55,12 +61,26 @@ class VideoDecoder:
     ) -> None:
         """Get ready to decode. counts: where damage is counted. name: for messages."""
         threads = options.threads or min(MAX_THREADS, available_threads())
-        self.held_frames = threads + REORDER  # at most
-        self._context = opened.stream.codec_context
+        self._threads = threads
+        self._name = name
         self._packets = PacketDecoder(opened.stream, threads, counts)
+        self._context = self._packets.context
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"
+        self._interlaced = opened.header.interlaced and options.deinterlace == "auto"
+        self.turner = Turner(wanted=bool(options.autorotate))
         self._shaper = Shaper(name)
+
+    @property
+    def held_frames(self) -> float:
+        """Frames that it holds at most."""
+        context = self._context
+        size = (context.width, context.height)
+        own = context.name not in ALPHA_DECODERS.values()  # the others decode a second picture
+        codec = context.codec.canonical_name if own else context.name
+        frames = held_frames(codec, self._threads, context.level, size)
+        interlaced = self._deinterlaces or self._interlaced
+        return frames + SHAPED + interlaced * DEINTERLACER_FRAMES
 
     @property
     def delay(self) -> int:
@@ -72,13 +92,18 @@ class VideoDecoder:
         return own + PARSED + self._context.thread_count - 1 + reordered
 
     def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
-        """Yield the frames of `packets`; an empty packet, or None, drains the decoder."""
+        """Yield the frames of `packets`; an empty packet, or None, drains the decoder.
+
+        Raises InputError if their pixel format cannot be told.
+        """
         for packet in packets:
+            if packet is not None and not self._context.is_open:
+                settle_pix_fmt(self._context, packet, self._name)
             for decoded in self._packets.decode(packet):
                 for frame in self._deinterlacer.push(decoded):
-                    yield self._shaper.shape(frame)
+                    yield self._shaper.shape(self.turner.turn(frame))
         for frame in self._deinterlacer.drain():
-            yield self._shaper.shape(frame)
+            yield self._shaper.shape(self.turner.turn(frame))
 
     def is_damaged(self, picture: av.VideoFrame) -> bool:
         """Return True if a frame was decoded from damaged data."""
@@ -97,20 +122,25 @@ class PacketDecoder:
         self._lost: list[int] = []  # pts of packets that did not decode
         self._counts = counts
         self._stream = stream
-        context = stream.codec_context
+        self.context = context = _decoder_of(stream)
         context.thread_count = threads
         context.thread_type = "AUTO"
         context.options = {"max_pixels": str(MAX_PIXELS)}
 
     def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
-        """Return the frames that `packet` completes; None drains the decoder."""
+        """Return the frames that `packet` completes; None drains the decoder.
+
+        Raises ResourceError.
+        """
         if packet is not None and packet.size and packet.is_corrupt:
             self.damaged.add(packet.pts)
         try:
-            frames = packet.decode() if packet else self._stream.codec_context.decode(None)
+            frames = self.context.decode(packet or None)
         except EOFError:
             return []
-        except (av.FFmpegError, ValueError):
+        except (av.FFmpegError, ValueError) as error:
+            if refusal := refusal_of(error):
+                raise refusal from error
             self._counts.corrupt += 1
             if packet is not None and packet.pts is not None:
                 self._lost.append(packet.pts)
@@ -128,6 +158,24 @@ class PacketDecoder:
         return lost
 
 
+def _decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
+    """Return what decodes a stream: its own context, or one that decodes alpha as well.
+
+    libav's own decoders of VP8 and VP9 pass over the alpha that WebM keeps beside each packet.
+    """
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if name is None or tags.get("alpha_mode") != "1":
+        return stream.codec_context
+    try:
+        context = av.CodecContext.create(name, "r")
+    except (ValueError, av.FFmpegError):
+        log.warning("this FFmpeg has no %s, so the alpha of the video is lost", name)
+        return stream.codec_context
+    assert isinstance(context, av.VideoCodecContext)
+    return context
+
+
 class Shaper:
     """Gives every frame the size of the first one, and the planar format of its samples."""
 
@@ -143,9 +191,12 @@ class Shaper:
         decoded = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = (frame.width, frame.height, planar_name(frame.format.name))
-            if is_float(frame.format.name):
+            if not keeps_samples(frame.format.name):
                 log.warning(
-                    "%s: its floating-point samples are rounded to 16 bits, from 0 to 1", self._name
+                    "%s: %s is converted to %s, since nothing interpolates or encodes it as it is",
+                    self._name,
+                    frame.format.name,
+                    self._shape[2],
                 )
         spliced = self._previous is not None and decoded != self._previous
         self._previous = decoded

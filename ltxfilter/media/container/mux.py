@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import inf, lcm
-from pathlib import Path
+from math import ceil, inf, lcm
+from threading import RLock
 from time import monotonic
 from typing import Any
 
 import av
+import av.codec.codec
 import av.container
 
 from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
-from ltxfilter.media.encoding.settings import MOV_FAMILY, EncoderSettings, configure
-from ltxfilter.media.encoding.side_data import display_matrix_of
+from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import MOV_FAMILY
+from ltxfilter.media.carried.tags import ANY_NAME
+from ltxfilter.media.carried.turning import display_matrix_of
+from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.format_names import IMAGES
-from ltxfilter.media.many_files.names import MANY_FILES, SEGMENTS, is_pattern
 from ltxfilter.media.pyav_compat import open_output
-from ltxfilter.options import OutputOptions
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate is at least as fine
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
 ENDLESS = {"apng": {"plays": "0"}, "webp": {"loop": "0"}}  # how animations repeat, as a GIF does
-MANY_NAMES = {"strftime", "update", "frame_pts"}  # options of image2 that name files otherwise
 UNCLOSED: list[av.container.OutputContainer] = []  # kept, for libav fails where they are released
+INTERLEAVED = Fraction(1, 2)  # seconds that libav waits for the streams to come in order
+INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400,000 frames
+    **dict.fromkeys(MOV_FAMILY, 160),
+    "matroska": 48, "webm": 48, "nut": 32, "avi": 64, "mpegts": 0, "mpeg": 0, "flv": 0, "ivf": 0,
+    "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
+}  # fmt: skip
+UNKNOWN_INDEX = 160  # bytes likewise, of a muxer that was not measured: the largest
+LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
+ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
+
+
+Opener = Callable[[str, int, dict[str, str]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,9 @@ class MuxPlan:
 
     streams: tuple[StreamPlan, ...]
     """What becomes of each stream of the input; empty if that carries video only."""
+
+    device_tags: bool = False
+    """True if there are tags of a camera, which the MOV family keeps only if it is told to."""
 
     @property
     def nominal_rate(self) -> Fraction:
@@ -89,9 +105,30 @@ class MuxPlan:
         has_cover = self.others is not None and self.others.has_cover(self.streams)
         if self.muxer in MOV_FAMILY and not has_cover:  # fragments would keep a cover's track
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
-            ours |= {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+            flags = "hybrid_fragmented+delay_moov"
+            if self.device_tags:
+                flags += f"+{ANY_NAME}"
+            ours |= {"movflags": flags, "movie_timescale": "90000"}
         ours |= ENDLESS.get(self.muxer, {})
         return {**ours, **self.muxer_options}
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes that the muxer keeps of each frame, and of the copied packets beside it."""
+        copied = sum(stream.action == "copy" for stream in self.streams)
+        own = INDEX_BYTES.get(self.muxer, UNKNOWN_INDEX)
+        return own * (1 + 2 * copied)
+
+    @property
+    def interleaved_bytes(self) -> int:
+        """Bytes of encoded frames that libav may hold until the copied streams come as far."""
+        if all(stream.action != "copy" for stream in self.streams):
+            return 0
+        kind = av.codec.codec.Codec(self.settings.codec, "w")
+        share = Fraction(1, 8)  # of the bytes before encoding
+        if kind.intra_only:
+            share = Fraction(1, 1) if kind.lossless else Fraction(1, 3)
+        return ceil(INTERLEAVED * self.nominal_rate * share * self.info.frame_bytes)
 
     @property
     def loses_aspect(self) -> bool:
@@ -118,20 +155,28 @@ class Muxer:
         target: Any,
         decoded: av.VideoFrame | None,
         start: Fraction = Fraction(0),
-        opener: Callable[[str, int, dict[str, str]], Any] | None = None,
+        *,
+        captions: CaptionWriter | None = None,
+        opener: Opener | None = None,
     ) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
-        into the header. start: seconds of output at which the encoder's tick 0 is shown. opener:
-        opens each file of a muxer that writes many; see `OutputFiles.opener`.
+        into the header. start: seconds of output at which the encoder's tick 0 is shown. captions:
+        puts captions into encoded packets. opener: opens each file of a muxer that writes many; see
+        `OutputFiles.opener`.
         """
+        self._captions = captions
         self.start = start
         settings = plan.settings if decoded is None else plan.settings.with_hdr(decoded)
         self._plan = replace(plan, settings=settings)
         self._copied: StreamCopy | None = None
         self._muxed = 0  # packets of the video
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
+        self._deadline = inf  # in seconds of `monotonic`; the encoder is not waited for any longer
+        self._muxing = RLock()  # held while anything is written to the container
+        self._closed = False
+        self.cut = False  # the deadline came while the encoder was drained
         self._out = open_output(
             target,
             format=plan.muxer,
@@ -143,7 +188,7 @@ class Muxer:
         if plan.others is None:
             self._video = self._add_video(matrix)
         else:
-            self._add_all(plan.others, matrix)
+            self._add_all(plan.others, matrix, chapters=decoded is not None)
         with ordinary_priority():
             self._out.start_encoding()
 
@@ -152,33 +197,43 @@ class Muxer:
         if self._copied is not None:
             self._copied.start()
 
-    def encode(self, picture: av.VideoFrame | None, patience: float = inf) -> None:
+    def encode(self, picture: av.VideoFrame | None) -> None:
         """Encode a picture stamped in ticks of the encoder, None to drain; mux what is ready.
 
-        patience: seconds after which no more packets are asked for; see `first_lost`.
+        Past the deadline no more packets are asked for. Once it is closed nothing is muxed.
         """
-        deadline = monotonic() + patience
         if picture is not None and picture.pts is not None:
             self._inside.add(picture.pts)
         for packet in self._video.codec_context.encode_lazy(picture):
-            assert packet.pts is not None
-            self._inside.discard(packet.pts)
-            if self._plan.settings.codec == "libwebp_anim":  # one packet holds all
-                self._inside.clear()
-            self.copy(self._place(packet))
-            self._out.mux(packet)
-            self._muxed += 1
-            if monotonic() > deadline:
+            with self._muxing:
+                if self._closed:
+                    return
+                assert packet.pts is not None
+                self._inside.discard(packet.pts)
+                if self._plan.settings.codec == "libwebp_anim":  # one packet holds all
+                    self._inside.clear()
+                captioned = self._with_captions(packet)
+                self.copy(self._place(captioned))
+                self._out.mux(captioned)
+                self._muxed += 1
+            if monotonic() > self._deadline and self._inside:
+                self.cut = picture is None
                 return
 
+    def hurry(self, patience: float) -> None:
+        """Leave the encoder `patience` more seconds, or what an earlier call has left of them."""
+        self._deadline = min(self._deadline, monotonic() + patience)
+
     @property
-    def first_lost(self) -> int | None:
-        """The tick of the first picture that went in and has not come out."""
-        return min(self._inside, default=None)
+    def held(self) -> Sequence[int]:
+        """The ticks of the pictures that went in and have not come out, ascending."""
+        return sorted(self._inside)
 
     def copy(self, until: Fraction | None) -> None:
         """Mux the copied packets up to `until`, seconds of output; None for all that are left."""
-        if self._copied is not None:
+        with self._muxing:
+            if self._copied is None or self._closed:
+                return
             for packet in self._copied.until(until):
                 try:
                     self._out.mux(packet)
@@ -186,19 +241,44 @@ class Muxer:
                     self._copied.count_damaged()
 
     def close(self) -> None:
-        """Write the trailer."""
-        if self._copied is not None:
-            self._copied.close()
-        if self._plan.muxer == "dash" and not self._muxed:
-            UNCLOSED.append(self._out)  # libav would divide by the length of what it wrote
-        else:
-            self._out.close()
+        """Write the trailer; calling it again does nothing.
+
+        Another thread may be inside the encoder. What that still gives out is not muxed any more.
+        """
+        with self._muxing:
+            if self._closed:
+                return
+            self._closed = True
+            if self._copied is not None:
+                for packet in self._copied.ends():
+                    self._out.mux(packet)
+                self._copied.close()
+            if self._plan.muxer == "dash" and not self._muxed:
+                UNCLOSED.append(self._out)  # libav would divide by the length of what it wrote
+            else:
+                self._out.close()
+
+    def _with_captions(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
+        """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
+        if self._captions is None:
+            return packet
+        data = self._captions.into(packet.pts, bytes(packet))
+        if data is None:
+            return packet
+        made: av.Packet[Any] = av.Packet(data)
+        made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
+        made.is_keyframe = packet.is_keyframe
+        for entry in packet.iter_sidedata():
+            made.set_sidedata(entry)
+        return made
 
     def _place(self, packet: av.Packet[av.VideoStream]) -> Fraction:
         """Put an encoded packet onto the output's clock; return when it is decoded, in seconds."""
         clock, base = self._plan.encoder_clock, self._plan.clock
         assert packet.pts is not None
         dts = packet.pts if packet.dts is None else packet.dts
+        if not 0 <= (packet.pts - dts) * clock <= LONGEST_REORDER:
+            dts = packet.pts  # libx265 makes up any number for clips of one or two frames
         shown, decoded = self.start + packet.pts * clock, self.start + dts * clock
         duration = clock if self._plan.rate else (packet.duration or 0) * clock
         packet.pts, packet.dts = round(shown / base), round(decoded / base)
@@ -206,7 +286,9 @@ class Muxer:
         packet.time_base, packet.stream = base, self._video
         return decoded
 
-    def _add_all(self, others: OtherStreams, matrix: tuple[int, ...] | None) -> None:
+    def _add_all(
+        self, others: OtherStreams, matrix: tuple[int, ...] | None, *, chapters: bool
+    ) -> None:
         """Add all streams in the plan's order, and what belongs to the file as a whole."""
         self._copied = others.open_copy(self._plan.streams)
         for stream in self._plan.streams:
@@ -214,17 +296,25 @@ class Muxer:
                 self._video = self._add_video(matrix)
             else:
                 self._copied.add(self._out, stream.index)
-        others.copy_tags(self._out, self._video)
+        components = av.VideoFormat(self._plan.settings.pix_fmt).components
+        opaque = not any(component.is_alpha for component in components)
+        others.copy_tags(
+            self._out,
+            self._video,
+            self._plan.nominal_rate,
+            {"alpha_mode"} if opaque else (),
+            chapters=chapters,
+        )
 
     def _add_video(self, matrix: tuple[int, ...] | None) -> av.VideoStream:
         """Add the encoded stream. matrix: how to turn or flip it for display, if at all."""
         plan = self._plan
         stream = self._out.add_stream(plan.settings.codec, rate=plan.nominal_rate)
         assert isinstance(stream, av.VideoStream)
-        configure(
-            stream.codec_context, plan.settings, plan.info, plan.encoder_clock, plan.nominal_rate
-        )
+        configure(stream.codec_context, plan.settings, plan.encoder_clock, plan.nominal_rate)
         stream.time_base = plan.clock
+        if plan.settings.codec in ALPHA_ENCODERS and plan.settings.pix_fmt.startswith("yuva"):
+            stream.metadata["alpha_mode"] = "1"  # players look for alpha only where that is said
         if matrix is not None:
             stream.set_display_matrix(matrix)
         return stream
@@ -240,64 +330,15 @@ def check_header(plan: MuxPlan, name: str, content: str) -> None:
     if content != plan.muxer:
         plan = replace(plan, muxer=content, muxer_options={})
     buffer = io.BytesIO()
+    small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
-        Muxer(plan, buffer, None)
+        Muxer(replace(plan, streams=small), buffer, None)
     except (av.FFmpegError, ValueError, OSError) as error:
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
-            f"{name}: {plan.muxer} cannot hold {plan.settings.codec} {plan.settings.pix_fmt}"
+            f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
             f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
             "another container such as .mkv can"
         ) from error
     finally:
         buffer.close()  # so that PyAV forgets the trailer, which some muxers refuse an empty file
-
-
-def muxer_name(options: OutputOptions, given: str | None) -> str:
-    """Return FFmpeg's name of the container to write. Raises OutputError."""
-    name = given or options.format
-    if name:
-        try:
-            found = av.ContainerFormat(name, "w").name
-        except ValueError:
-            raise OutputError(f"-f {name}: FFmpeg writes no such format") from None
-    else:
-        found = _guessed(options.path)
-    if found in MANY_FILES and options.path == "-":
-        raise OutputError(f"-f {found}: writes many files; name them, not standard output")
-    if found == IMAGES and not is_pattern(options.path) and not MANY_NAMES & options.muxer.keys():
-        path = Path(options.path)
-        numbered = path.with_name(f"{path.stem}%06d{path.suffix}")
-        raise OutputError(f"{path}: is one picture; name them by number: {numbered}")
-    return found
-
-
-def content_format(muxer: str, options: OutputOptions) -> str:
-    """Return FFmpeg's name of the format of the files that a muxer of segments writes."""
-    if muxer == "hls":
-        return "mp4" if options.muxer.get("hls_segment_type") == "fmp4" else "mpegts"
-    if muxer == "dash":
-        return "webm" if options.muxer.get("dash_segment_type") == "webm" else "mp4"
-    if muxer in SEGMENTS:
-        name = options.muxer.get("segment_format")
-        return av.ContainerFormat(name, "w").name if name else _guessed(options.path)
-    return muxer
-
-
-def _guessed(path: str) -> str:
-    """Return FFmpeg's name of the format that a name asks for. Raises OutputError."""
-    try:
-        with open_output(_Named(path)) as container:
-            return container.format.name
-    except ValueError:
-        raise OutputError(
-            f"{path}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f"
-        ) from None
-
-
-class _Named(io.BytesIO):
-    """A file in memory with a name, from which libav guesses the format."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name

@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 import av
 import av.container
 
 from ltxfilter.errors import InputError
-from ltxfilter.media.container.demux import open_container
+from ltxfilter.media.container.demux import display_name, open_container
+from ltxfilter.media.container.oversized import oversized_attachments
+from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
-from ltxfilter.media.container.video_choice import VideoChoice, choose_video
 from ltxfilter.media.pipe.libav_io import Readable
-from ltxfilter.media.pyav_compat import LIBAV_TICK, time_base_of
+from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions
 
 log = logging.getLogger("ltxfilter.media")
+
+SAMPLE_BYTES = 64  # of libav's tables for each packet that the header of an mp4 lists
+ENTRY_BYTES = 48  # of libav's index for each packet that it notes while it reads
+NOTING = {"matroska", "webm", "nut", "avi", "flv", "asf"}  # demuxers that do
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ class OpenVideo:
         cls, options: InputOptions, file: Readable | None, format_name: str | None
     ) -> OpenVideo:
         """Open `options.path`, or `file` in its place. Raises InputError, Stopped."""
-        container = _open_for_decoding(options, file, format_name)
+        with oversized_attachments(display_name(options)):
+            container = _open_for_decoding(options, file, format_name)
         try:
             choice = choose_video(container, options, once=file is not None)
             stream = choice.stream
@@ -117,6 +124,19 @@ class OpenVideo:
         start = first if self.trim.start is None else max(self.trim.start, first)
         end = last if self.trim.end is None else min(self.trim.end, last)
         return max(end - start, Fraction(0))
+
+
+def index_bytes(opened: OpenVideo) -> int:
+    """Return the bytes that libav's index of a container takes at its end.
+
+    Copied streams are read from a second container, which has an index of its own.
+    """
+    listed = sum(stream.frames for stream in opened.container.streams)
+    found = 2 * SAMPLE_BYTES * listed
+    declared, rate = opened.declared_duration, fraction(opened.stream.average_rate)
+    if declared and rate and NOTING & set(opened.container.format.name.split(",")):
+        found += ENTRY_BYTES * ceil(declared * rate)
+    return found
 
 
 def _open_for_decoding(

@@ -15,7 +15,7 @@ import av.container
 from ltxfilter.media.base import FrameTimes
 from ltxfilter.media.container.demux import open_container, packets_of
 from ltxfilter.media.container.open_video import Trim
-from ltxfilter.media.container.video_choice import choose_video
+from ltxfilter.media.container.stream_choice.video_choice import choose_video
 from ltxfilter.media.pyav_compat import fraction, time_base_of
 from ltxfilter.options import InputOptions
 from ltxfilter.values import MAX_RATE, NTSC, round_half_up

@@ -5,37 +5,45 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from fractions import Fraction
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import av
 
-from ltxfilter.errors import InputError, LtxFilterError, OutputError
+from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes, reshape
+from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
+from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
+from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
 from ltxfilter.media.container.mux import (
+    BUFFER,
     Muxer,
     MuxPlan,
     check_header,
-    content_format,
-    muxer_name,
     nominal_rate,
 )
+from ltxfilter.media.encoding.conversion import PictureConverter
+from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
+from ltxfilter.media.many_files.muxers import content_format, muxer_name
 from ltxfilter.media.many_files.names import MANY_FILES
 from ltxfilter.media.many_files.output_files import OutputFiles
+from ltxfilter.media.many_files.picture_formats import PictureFinisher, warn_of_pace
 from ltxfilter.media.output_file import OutputFile
-from ltxfilter.media.picture_formats import PictureFinisher, as_pictures, warn_of_pace
+from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
+from ltxfilter.refusals import check_threads, encoder_threads
+from ltxfilter.values import MIB
 
 if TYPE_CHECKING:
     from typing import Self
 
 log = logging.getLogger("ltxfilter.media")
 
-PATIENCE = 0.3  # seconds that an early end leaves the encoder to give back what it holds
+WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
+PATIENCE = 0.6  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
@@ -59,41 +67,69 @@ class ContainerSink:
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
-        self.held_bytes = self.mux_plan.settings.held_bytes(source.info)
+        self.held_bytes = self._bytes_held()
+        self.index_bytes = self.mux_plan.index_bytes
+        settings = self.mux_plan.settings
+        self.output_format = OutputFormat(
+            self.mux_plan.muxer,
+            settings.codec,
+            av.codec.codec.Codec(settings.codec, "w").canonical_name,
+            is_any_name(self.mux_plan.options),
+        )
         self._file = file
         self._part = _output(options, self.mux_plan.muxer) if file is None else None
-        self._pictures = Pictures(source.info, self.mux_plan.settings.pix_fmt)
+        self._pipe = file if isinstance(file, Writer) else None
+        self._captions = self._caption_writer(options, source)
+        self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
+        self._stalled = False  # a reader took nothing until the output was cancelled
         self._completed = False  # drained, with its trailer, as far as that went
         self._ended = False  # finished or closed
+        self._finished = False
+
+    @property
+    def place(self) -> str:
+        """NAME.part, or `name` where the output has no other."""
+        return self.name if self._part is None else str(self._part.part)
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame. Raises OutputError, BrokenPipeError."""
+        """Encode one frame. Raises OutputError, BrokenPipeError, Stopped."""
         try:
             muxer = self._muxer or self._begin(frame)
             picture = self._pictures.picture(frame)
             self._stamps.stamp(picture, frame.time)
+            if self._captions is not None:
+                assert self.mux_plan.others is not None
+                arrived = self.mux_plan.others.captions.until(frame.time)
+                self._captions.add(self._stamps.ticks, arrived)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
             if self._part is not None and self._part.failure is not None:
                 raise self._part.failure
-        except (av.FFmpegError, OSError, LtxFilterError) as error:
+        except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
             raise self._failed(error) from error
 
     def finish(self) -> None:
-        """Drain, complete the file and give it its final name. Raises InputError, OutputError."""
+        """Drain, complete the file and give it its final name.
+
+        Raises InputError, OutputError, Stopped.
+        """
         if self._muxer is None:
             self.close()
             raise InputError(f"{self._source_name}: no video frames")
         self._complete(self._muxer)
+        if self._muxer.cut:
+            raise Stopped
         if self._part is not None:
             try:
                 self._part.complete()
             except OSError as error:
                 raise self._failed(error) from error
-        self._ended = True
+        if self._pipe is not None:
+            self._pipe.release()
+        self._ended = self._finished = True
 
     def close(self) -> str | None:
         """Release everything; an unfinished file is completed, and the line says where it is."""
@@ -104,16 +140,35 @@ class ContainerSink:
             if self._part is not None:
                 self._part.discard()
             return None
-        with suppress(LtxFilterError, BrokenPipeError):
-            self._complete(self._muxer, PATIENCE)
+        self._muxer.hurry(PATIENCE)
+        with suppress(LtxFilterError, BrokenPipeError, Stopped):
+            self._complete(self._muxer, early=True)
+        if self._pipe is not None:
+            self._pipe.release()
         if self._part is not None:
-            with suppress(LtxFilterError, BrokenPipeError):
+            with suppress(LtxFilterError, BrokenPipeError, Stopped):
                 self._part.close()
-        if self._part is None or self._part.direct:
-            return None
-        if self._broken:
-            return f"{self._part.part} holds what was written before"
-        return f"{self._part.part} holds the first {float(self._kept(self._muxer)):.3f} s"
+        return self._unfinished(self._muxer)
+
+    def cancel(self) -> None:
+        """Leave the encoder PATIENCE more seconds, and a reader that takes nothing a moment."""
+        if self._muxer is not None:
+            self._muxer.hurry(PATIENCE)
+        if self._pipe is not None:
+            self._pipe.cancel()
+        if self._part is not None:
+            self._part.cancel()
+
+    def abandon(self) -> str | None:
+        """Write the trailer, though another thread may be inside the encoder."""
+        muxer = self._muxer
+        if muxer is None:
+            return self.close()
+        try:
+            muxer.close()
+        except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
+            self._failed(error)
+        return self._unfinished(muxer)
 
     def __enter__(self) -> Self:
         return self
@@ -126,10 +181,12 @@ class ContainerSink:
     ) -> MuxPlan:
         """Choose encoder and streams, and check that the container takes them.
 
-        given: the format, if one is named. Raises OptionError, OutputError.
+        given: the format, if one is named. Raises OptionError, OutputError, ResourceError.
         """
         info, others = source.info, source.other_streams
         muxer = muxer_name(options, given)
+        if options.codec in WAITING_ENCODERS:
+            check_threads(encoder_threads())
         content = content_format(muxer, options)
         settings = encoder_settings(options, content, info, rate or nominal_rate(info))
         streams: tuple[StreamPlan, ...] = ()
@@ -137,8 +194,16 @@ class ContainerSink:
             streams = others.plan(options, muxer)
             refuse_lost_audio(streams, self.name)
             others.select(streams)
-        shown = as_pictures(settings.codec, info)
-        plan = MuxPlan(muxer, options.muxer, settings, shown, rate, others, streams)
+        plan = MuxPlan(
+            muxer,
+            options.muxer,
+            settings,
+            settings.video,
+            rate,
+            others,
+            streams,
+            has_device_tags(source.carries),
+        )
         check_header(plan, self.name, content)
         warn_of_pace(self.name, muxer, rate)
         if plan.loses_aspect:
@@ -146,9 +211,30 @@ class ContainerSink:
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
                 self.name,
                 settings.codec,
-                info.sample_aspect,
+                plan.info.sample_aspect,
             )
         return plan
+
+    def _bytes_held(self) -> int:
+        """Return the bytes of the encoder, and of the packets that libav puts in order."""
+        plan = self.mux_plan
+        share = encoder_share(plan.settings, plan.settings.video, plan.nominal_rate)
+        if not share.measured:
+            log.info(
+                "%s: what it holds in memory was never measured; it is counted as %d MB",
+                plan.settings.codec,
+                share.nbytes // MIB,
+            )
+        return share.nbytes + plan.interleaved_bytes + BUFFER
+
+    def _caption_writer(self, options: OutputOptions, source: Source) -> CaptionWriter | None:
+        """Return what writes captions, if the source can have any and the codec can carry them."""
+        if source.other_streams is None or not options.subtitles:
+            return None
+        if not RULES[Kind.CAPTIONS].keeps(self.output_format):
+            return None
+        source.other_streams.captions.wanted = True
+        return CaptionWriter(self.output_format.codec, self.mux_plan.nominal_rate)
 
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
@@ -158,38 +244,59 @@ class ContainerSink:
         target, opener = self._file, None
         if self._part is not None:
             target, opener = self._part.for_libav(), self._part.opener
-        self._muxer = Muxer(self.mux_plan, target, frame.origin, start, opener)
+        self._muxer = Muxer(
+            self.mux_plan, target, frame.origin, start, captions=self._captions, opener=opener
+        )
         self._muxer.start_copying()
         return self._muxer
 
-    def _complete(self, muxer: Muxer, patience: float | None = None) -> None:
+    def _complete(self, muxer: Muxer, *, early: bool = False) -> None:
         """Drain the encoder and the copied streams, and write the trailer; only once.
 
-        patience: seconds that an early end leaves the encoder; what it still holds is lost then.
+        early: whether the other streams end with the frames that were kept.
         """
         if self._completed:
             return
         self._completed = True
         try:
             if not self._broken:
-                muxer.encode(None, inf if patience is None else patience)
-                muxer.copy(None if patience is None else muxer.start + self._kept(muxer))
+                muxer.encode(None)
+                muxer.copy(muxer.start + self._kept(muxer) if early or muxer.cut else None)
             muxer.close()
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, Stopped) as error:
             raise self._failed(error) from error
 
     def _kept(self, muxer: Muxer) -> Fraction:
         """Return how many seconds after the first frame's time the last kept frame ends."""
-        if muxer.first_lost is not None:
-            return muxer.first_lost * self.mux_plan.encoder_clock
+        if muxer.held:
+            return muxer.held[0] * self.mux_plan.encoder_clock
         return self._stamps.latest + 1 / self.mux_plan.nominal_rate
 
+    def _unfinished(self, muxer: Muxer) -> str | None:
+        """Return where the unfinished output is and what it holds; None where nothing is lost."""
+        direct = self._part is None or self._part.direct
+        if self._finished or (direct and self._broken and not self._stalled):
+            return None
+        count = len(muxer.held)
+        lost = f"; lost in the encoder: {count} frame{'s' if count > 1 else ''}" if count else ""
+        if self._stalled:
+            return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
+        if self._broken:
+            return f"{self.place} holds what was written before"
+        if direct:
+            return (
+                f"{self.name} ends after {float(self._kept(muxer)):.3f} s{lost}" if lost else None
+            )
+        return f"{self.place} holds the first {float(self._kept(muxer)):.3f} s{lost}"
+
     def _failed(self, error: Exception) -> Exception:
-        """Return the error to raise for one of libav's."""
+        """Return the error to raise for one of libav's, or of the output's own."""
         self._broken = True
         if self._part is not None and self._part.failure is not None:
             error = self._part.failure
-        if isinstance(error, (BrokenPipeError, LtxFilterError)):
+        if isinstance(error, Stopped):
+            self._stalled = True
+        if isinstance(error, (BrokenPipeError, LtxFilterError, Stopped)):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
 
@@ -204,12 +311,17 @@ def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, pix_fmt: str) -> None:
-        """info: the stream's. pix_fmt: what the encoder takes, by FFmpeg's name."""
+    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
+        """Begin a stream.
+
+        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
+        data that describes one frame, since it is written otherwise.
+        """
+        self._strip = strip
         self._info = info
-        self._pix_fmt = pix_fmt
         self._copier = FrameCopier()
-        self._finisher = PictureFinisher(info, pix_fmt)
+        self._finisher = PictureFinisher(info, video)
+        self._converter = PictureConverter(info, self._finisher.given)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -221,13 +333,8 @@ class Pictures:
         elif frame.made is Made.REPEATED:
             picture = self._copier.share(decoded)
         else:
-            picture = decoded
-        takes = self._finisher.takes
-        if picture.format.name != takes:
-            if picture is decoded:
-                picture = self._copier.share(picture)  # reformatting touches the frame it reads
-            picture = reshape(picture, self._info.width, self._info.height, takes)
-        return self._finisher.finish(picture)
+            picture = self._copier.share(decoded) if self._strip else decoded
+        return self._finisher.finish(self._converter.convert(picture))
 
 
 class EncoderStamps:
@@ -238,6 +345,11 @@ class EncoderStamps:
         self._clock = clock
         self._first = Fraction(0)  # seconds on the source's clock
         self._ticks = -1  # of the latest frame
+
+    @property
+    def ticks(self) -> int:
+        """Of the latest frame."""
+        return self._ticks
 
     @property
     def latest(self) -> Fraction:

@@ -8,11 +8,17 @@ from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
 from itertools import chain
+from math import ceil
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.avframe import color_of, view
 from ltxfilter.media.base import FrameTimes, SourceCounts
+from ltxfilter.media.carried.captions import CAPTION_CODECS
+from ltxfilter.media.carried.frame_items import DOVI_PROFILE_5, CaptionReader, is_dovi_profile_5
+from ltxfilter.media.carried.items import RULES, Kind
+from ltxfilter.media.carried.source_items import source_items
+from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.copied_streams.other_streams import ContainerStreams
 from ltxfilter.media.container.decode import DecodedFrame, TimedFrame, VideoDecoder, ascending
 from ltxfilter.media.container.demux import (
@@ -21,7 +27,7 @@ from ltxfilter.media.container.demux import (
     seek_before,
 )
 from ltxfilter.media.container.frame_clock import FrameClock, StreamTiming
-from ltxfilter.media.container.open_video import OpenVideo
+from ltxfilter.media.container.open_video import OpenVideo, index_bytes
 from ltxfilter.media.container.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
 from ltxfilter.media.format_names import IMAGES
@@ -59,9 +65,9 @@ class ContainerSource:
         at_once = file is None and options.format != IMAGES  # to scan pictures is to read them
         scanned = scan(options, SHORT_SCAN) if at_once else None
         self._open = OpenVideo.open(options, file, format or options.format)
+        self.other_streams = self._other_streams()
         with ExitStack() as opening:
             opening.callback(self.close)
-            self.other_streams = self._other_streams()
             self._packets = self._video_packets()
             self._decoder = VideoDecoder(self._open, options, self.counts, self.name)
             if file is not None:
@@ -75,10 +81,15 @@ class ContainerSource:
             if first is None:
                 raise InputError(f"{self.name}: no video frames")
             self._frames = chain([first], self._frames)
-            self.info = _video_info(first, self._open, timing)
+            self.info = _video_info(first, self._open, timing, self._decoder.turner)
+            self.carries = source_items(first.picture, self._open.container, self._open.stream)
+            codec = self._open.stream.codec_context.codec.canonical_name
+            self._captions = CaptionReader() if codec in CAPTION_CODECS else None
+            if is_dovi_profile_5(first.picture):
+                raise InputError(f"{self.name}: {DOVI_PROFILE_5}")
             opening.pop_all()
         self.raw_pix_fmt = self.info.pix_fmt
-        self.held_bytes = self._decoder.held_frames * self.info.frame_bytes
+        self.held_bytes = self._bytes_held()
         self._warn_of_haste()
 
     @property
@@ -129,9 +140,15 @@ class ContainerSource:
     def close(self) -> None:
         """Release everything; calling it twice does nothing."""
         self._frames = iter(())
+        self.other_streams.queue.close()
         self._open.close()
         if self._file is not None:
             self._file.close()
+
+    def _bytes_held(self) -> int:
+        """Return the bytes of frames in the decoder, packets ahead of it, and libav's index."""
+        frames = self._decoder.held_frames * self.info.frame_bytes
+        return ceil(frames + self._packets.bytes_ahead + index_bytes(self._open))
 
     def _other_streams(self) -> ContainerStreams:
         opened, options, reopen = self._open, self._options, None
@@ -152,6 +169,8 @@ class ContainerSource:
         )
 
     def _frame(self, frame: TimedFrame) -> Frame:
+        if self._captions is not None and (found := self._captions.read(frame.picture)):
+            self._keep_captions(frame.time, found)
         corrupt = self._decoder.is_damaged(frame.picture)
         self.counts.corrupt += corrupt
         return Frame(
@@ -163,6 +182,16 @@ class ContainerSource:
             lost=self._decoder.lost_before(frame.time),
             spliced=frame.spliced,
         )
+
+    def _keep_captions(self, time: Fraction, triplets: bytes) -> None:
+        queue = self.other_streams.captions
+        listed = any(item.kind is Kind.CAPTIONS for item in self.carries)
+        if not (queue.seen or queue.wanted or listed):
+            way = RULES[Kind.CAPTIONS].way
+            log.warning(
+                "%s: captions begin at %.3f s and are left out; %s", self.name, float(time), way
+            )
+        queue.put(time, triplets)
 
     def _warn_of_haste(self) -> None:
         if self.info.interval is not None and self.info.interval < HASTE:
@@ -196,9 +225,12 @@ class ContainerSource:
             )
 
 
-def _video_info(first: DecodedFrame, opened: OpenVideo, timing: StreamTiming) -> VideoInfo:
+def _video_info(
+    first: DecodedFrame, opened: OpenVideo, timing: StreamTiming, turner: Turner
+) -> VideoInfo:
     """Describe a stream by its first frame and by its header."""
     picture = first.picture
+    aspect = fraction(opened.stream.sample_aspect_ratio) or Fraction(1)
     return VideoInfo(
         width=picture.width,
         height=picture.height,
@@ -207,5 +239,5 @@ def _video_info(first: DecodedFrame, opened: OpenVideo, timing: StreamTiming) ->
         rate=timing.rate,
         interval=timing.interval,
         color=color_of(picture, opened.header.chroma_location),
-        sample_aspect=fraction(opened.stream.sample_aspect_ratio) or Fraction(1),
+        sample_aspect=1 / aspect if turner.transposes else aspect,
     )

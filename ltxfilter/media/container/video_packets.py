@@ -45,6 +45,7 @@ class VideoPackets:
         input.
         """
         self.jumps = 0  # how often the container's clock started anew
+        self.bytes_ahead = 0  # of the packets that `look_ahead` read
         self._video = video
         self._set_aside = set_aside
         self._counts = counts
@@ -62,10 +63,14 @@ class VideoPackets:
         nbytes = 0
         with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
             for packet in self._demuxed:
-                self._ahead.append(packet)
                 nbytes += packet.size
-                if packet.stream.index == self._video.index and packet.pts is not None:
-                    ticks.append(packet.pts)
+                if packet.stream.index != self._video.index:
+                    self._set_aside(packet)
+                else:
+                    self._ahead.append(packet)
+                    self.bytes_ahead += packet.size
+                    if packet.pts is not None:
+                        ticks.append(packet.pts)
                 if len(ticks) == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
                     break
         shown = sorted(set(ticks))[: max(len(ticks) - REORDER, 2)]

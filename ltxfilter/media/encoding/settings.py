@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,45 +14,29 @@ import av.logging
 
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
-from ltxfilter.media.encoding.side_data import HDR_TRANSFERS, encoder_params
+from ltxfilter.media.carried.items import MOV_FAMILY
+from ltxfilter.media.encoding.changes import say_changes
+from ltxfilter.media.encoding.defaults import (
+    MPEGTS_CODECS,
+    default_codec,
+    default_options,
+)
+from ltxfilter.media.encoding.encoded_video import encoded_video, padded_sizes, tagged
+from ltxfilter.media.encoding.library_logs import quiet_svt, x265_log_level
+from ltxfilter.media.encoding.pixel_formats import (
+    Encoder,
+    choose_pix_fmt,
+    loses_alpha,
+    playable_pix_fmt,
+)
+from ltxfilter.media.encoding.side_data import encoder_params
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
-from ltxfilter.media.picture_formats import as_pictures, picture_encoder, picture_pix_fmt
+from ltxfilter.media.many_files.picture_formats import as_pictures, picture_encoder
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
-log = logging.getLogger("ltxfilter.media")
-
-H265_MUXERS = {"mp4", "mov", "matroska", "mpegts"}
-MOV_FAMILY = {"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v"}
-QUALITY = {  # encoder -> options where the user asked for no rate and no quality
-    "libx264": {"crf": "18", "preset": "medium"},
-    "libx265": {"crf": "20", "preset": "medium"},
-    "libsvtav1": {"crf": "26", "preset": "8"},
-    "libvpx-vp9": {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "3"},
-    "libvpx": {"crf": "8", "b": "8M", "cpu-used": "3"},
-    "mpeg4": {"q": "2"},
-    "mpeg2video": {"q": "2"},
-    "mjpeg": {"q": "2"},
-    "h264_nvenc": {"rc": "vbr", "cq": "19", "preset": "p5"},
-    "hevc_nvenc": {"rc": "vbr", "cq": "21", "preset": "p5"},
-    "av1_nvenc": {"rc": "vbr", "cq": "25", "preset": "p5"},
-}
-UNUSABLE = {  # encoder -> formats that FFmpeg lists, but that the encoder or players do not take
-    "libx265": ("yuva420p", "yuva420p10le"),
-    "libvpx-vp9": ("yuva422p", "yuva444p", "gbrap"),
-}
-# Options that set the quality or the bit rate, so that our own quality does not apply.
-RATE_OPTIONS = {"crf", "b", "qp", "q", "qscale", "global_quality", "cq", "lossless"}
 REFUSED = re.compile(r"Unknown option|Error parsing option|Invalid value for")
 LAMBDA = 118  # units of global_quality per step of -q (FFmpeg's FF_QP2LAMBDA)
-LOOKAHEAD = {  # encoder -> preset -> frames that it looks ahead
-    "libx264": {"ultrafast": 0, "superfast": 0, "veryfast": 10, "faster": 20, "fast": 30,
-                "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60},
-    "libx265": {"ultrafast": 5, "superfast": 10, "veryfast": 15, "faster": 15, "fast": 15,
-                "medium": 20, "slow": 25, "slower": 40, "veryslow": 40, "placebo": 60},
-}  # fmt: skip
-# Measured memory of an encoder in frames: what it always holds, and more per frame of lookahead.
-HOLDS = {"libx264": (30, 2.5), "libx265": (60, 2.5), "libsvtav1": (94, 0), "libvpx-vp9": (64, 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +44,27 @@ class EncoderSettings:
     """How to encode: checked, except for what the first frame's side data adds."""
 
     codec: str
-    """FFmpeg's name of the encoder."""
+    """The encoder's own name, such as libx265 where the user wrote hevc."""
 
-    pix_fmt: str
-    """FFmpeg's name of the pixel format that it is given."""
+    video: VideoInfo
+    """The frames that it is given: pixel format, size and tags."""
 
     options: Mapping[str, str]
     """As libavcodec takes them."""
+
+    tag: str | None = None
+    """Four characters by which the container calls the codec; None leaves it to the muxer."""
+
+    @property
+    def pix_fmt(self) -> str:
+        """FFmpeg's name of the pixel format that the encoder is given."""
+        return self.video.pix_fmt
+
+    @property
+    def described(self) -> str:
+        """Encoder, pixel format and tag, for messages."""
+        tagged = f" tagged {self.tag}" if self.tag else ""
+        return f"{self.codec} {self.pix_fmt}{tagged}"
 
     def with_hdr(self, frame: av.VideoFrame) -> EncoderSettings:
         """Return settings that also write the HDR10 data of `frame`; what the user gave stays."""
@@ -82,115 +78,106 @@ class EncoderSettings:
         merged = ":".join([*filter(None, [given]), *added])
         return replace(self, options={**self.options, option: merged})
 
-    def held_bytes(self, info: VideoInfo) -> int:
-        """Estimate how many bytes the encoder holds at most, for frames of `info`."""
-        base, per_frame = HOLDS.get(self.codec, (8, 1))
-        preset = self.options.get("preset", "medium")
-        ahead = LOOKAHEAD.get(self.codec, {}).get(preset, 0)
-        if self.options.get("tune") == "zerolatency":
-            ahead = 0
-        return int((base + per_frame * ahead) * info.frame_bytes)
-
 
 def encoder_settings(
     options: OutputOptions, muxer: str, info: VideoInfo, rate: Fraction
 ) -> EncoderSettings:
     """Choose encoder, pixel format and options, and check them by opening the encoder once.
 
-    muxer: FFmpeg's name of the output's format. rate: frames per second. Raises OptionError for
-    what the user wrote, OutputError for what cannot be encoded.
+    muxer: FFmpeg's name of the output's format. info: the source's frames. rate: frames per second.
+    Warns of what the frames lose on the way. Raises OptionError for what the user wrote,
+    OutputError for what cannot be encoded.
     """
+    wanted = tagged(info, options)
     codec = options.codec or picture_encoder(muxer, options.path)
-    codec = codec or default_codec(muxer, info, options.path)
-    try:
-        encoder = av.codec.codec.Codec(codec, "w")
-    except ValueError:
-        raise OptionError(f"-c:v {codec}: FFmpeg has no such encoder here") from None
-    if encoder.type != "video":
-        raise OptionError(f"-c:v {codec}: is not a video encoder")
-    try:
-        open_output(io.BytesIO(), format=muxer).add_stream(codec)
-    except ValueError:
-        raise OutputError(
-            f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
-            "-c:v or another container such as .mkv"
-        ) from None
+    codec = codec or default_codec(muxer, wanted, options.path, options.pix_fmt)
+    encoder = _encoder(codec, muxer, options)
+    playable = None
+    if options.codec is None and options.pix_fmt is None:
+        playable = playable_pix_fmt(encoder, muxer, info)
+    pix_fmt = playable or choose_pix_fmt(encoder, info, options.pix_fmt)
+    video = tagged(_padded(encoder, encoded_video(info, pix_fmt, options)), options)
+    video = as_pictures(encoder.name, video)
     settings = EncoderSettings(
-        codec, choose_pix_fmt(encoder, info, options.pix_fmt), _merged(codec, options, info)
+        encoder.name,
+        video,
+        _merged(encoder.name, options, video),
+        _tag(encoder, muxer, options.tag),
     )
-    context = av.CodecContext.create(codec, "w")
+    context = av.CodecContext.create(settings.codec, "w")
     assert isinstance(context, av.VideoCodecContext)
-    configure(context, settings, as_pictures(codec, info), 1 / rate, rate)
+    configure(context, settings, 1 / rate, rate)
     _try_open(context, settings, options)
+    usual = picture_encoder(muxer, options.path) == encoder.name  # pictures are RGB as a rule
+    if not usual or loses_alpha(info, pix_fmt):
+        say_changes(info, encoder, video, muxer, options, playable=playable is not None)
     return settings
 
 
-def default_codec(muxer: str, info: VideoInfo, path: str) -> str:
-    """Return FFmpeg's name of the encoder for a container where the user named none.
+def _encoder(name: str, muxer: str, options: OutputOptions) -> Encoder:
+    """Return the encoder called `name`, or the one of the codec `name`, if `muxer` can hold it.
 
-    muxer: FFmpeg's name of the format. path: of the output, for messages. Raises OutputError.
+    Raises OptionError, OutputError.
     """
-    deep = info.depth > 10 or info.color.transfer in HDR_TRANSFERS
-    rgb = any(shape.role == "r" for shape in info.layout)
-    alpha = any(shape.role == "a" for shape in info.layout)
-    if muxer in ("nut", "rawvideo"):
-        return "rawvideo"
-    if alpha and muxer in ("mov", "matroska"):
-        return "prores_ks" if muxer == "mov" else "ffv1"
-    if muxer in H265_MUXERS:
-        return "libx265" if deep or rgb else "libx264"
-    if muxer in MOV_FAMILY:
-        return "libx264"
-    if muxer == "webm":
-        return "libsvtav1" if info.depth > 8 and not alpha else "libvpx-vp9"
-    table = {"avi": "mpeg4", "flv": "libx264", "mpeg": "mpeg2video", "vob": "mpeg2video",
-             "mxf": "mpeg2video", "h264": "libx264", "hevc": "libx265", "ivf": "libsvtav1",
-             "asf": "mpeg4", "mpegvideo": "mpeg2video", "mpeg2video": "mpeg2video"}  # fmt: skip
-    if muxer not in table:
+    try:
+        encoder = av.codec.codec.Codec(name, "w")
+    except ValueError:
+        raise OptionError(f"-c:v {name}: FFmpeg has no such encoder here") from None
+    if encoder.type != "video":
+        raise OptionError(f"-c:v {name}: is not a video encoder")
+    if not _holds(muxer, encoder):
         raise OutputError(
-            f"{path}: no usual video encoder for {muxer}; name one with -c:v, or write .mkv, "
-            ".mp4, .mov, .webm or .ts"
+            f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
+            "-c:v or another container such as .mkv"
         )
-    return table[muxer]
+    return encoder
 
 
-def choose_pix_fmt(encoder: av.codec.codec.Codec, info: VideoInfo, wanted: str | None) -> str:
-    """Return the pixel format to encode in: the stream's own, or the one that loses least.
+def _holds(muxer: str, encoder: Encoder) -> bool:
+    """Return True if a container holds what `encoder` makes, so that it can be read again."""
+    if muxer == "mpegts" and encoder.canonical_name not in MPEGTS_CODECS:
+        return False  # FFmpeg writes anything into it, as private data
+    try:
+        open_output(io.BytesIO(), format=muxer).add_stream(encoder.name)
+    except ValueError:
+        return False
+    return True
 
-    Raises OptionError if `wanted` is not one that the encoder takes.
-    """
-    known = [fmt.name for fmt in encoder.video_formats or ()]
-    known = [name for name in known if name not in UNUSABLE.get(encoder.name, ())]
-    if wanted is not None:
-        if known and wanted not in known:
-            raise OptionError(f"-pix_fmt {wanted}: {encoder.name} takes {', '.join(known)}")
-        return wanted
-    if pictures := picture_pix_fmt(encoder.name, info):
-        return pictures
-    if not known or info.pix_fmt in known:
-        return info.pix_fmt
-    alpha = any(shape.role == "a" for shape in info.layout)
-    rgb = any(shape.role == "r" for shape in info.layout)
-    alike = [name for name in known if not name.startswith("yuvj") and rgb == ("b" in name)]
-    if len(info.layout) == 1:  # gray has no chroma to lose
-        alike = [name for name in alike if "420" in name or "gray" in name]
-    best, loss = av.codec.codec.find_best_pix_fmt_of_list(alike or known, info.pix_fmt, alpha)
-    if best is None:
-        raise OptionError(f"-c:v {encoder.name}: takes {', '.join(known)}, not {info.pix_fmt}")
-    log.warning(
-        "%s cannot encode %s; converted to %s%s",
-        encoder.name,
-        info.pix_fmt,
-        best.name,
-        ", without its alpha" if loss & av.codec.codec.PixFmtLoss.ALPHA else "",
-    )
-    return best.name
+
+def _padded(encoder: Encoder, video: VideoInfo) -> VideoInfo:
+    """Return `video`, with a column or a row more where `encoder` takes no odd size."""
+    sizes = list(padded_sizes(video))
+    if len(sizes) == 1:
+        return video
+    return next((padded for padded in sizes if _opens(encoder, padded)), video)
+
+
+def _opens(encoder: Encoder, video: VideoInfo) -> bool:
+    """Return True if `encoder` opens for frames like `video`, without options of anybody."""
+    context = av.CodecContext.create(encoder.name, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    quiet = {"x265-params": "log-level=none"} if encoder.name == "libx265" else {}
+    configure(context, EncoderSettings(encoder.name, video, quiet), Fraction(1, 25), Fraction(25))
+    try:
+        with ordinary_priority():
+            context.open()
+    except (av.FFmpegError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _tag(encoder: Encoder, muxer: str, given: str | None) -> str | None:
+    """Return the tag to write: the user's, or the one by which Apple's players know HEVC."""
+    if given is None:
+        return "hvc1" if encoder.canonical_name == "hevc" and muxer in MOV_FAMILY else None
+    if len(given) == 4 and given.isascii() and given.isprintable():
+        return given
+    raise OptionError(f"-tag:v {given}: give four characters, such as hvc1")
 
 
 def configure(
     context: av.VideoCodecContext,
     settings: EncoderSettings,
-    info: VideoInfo,
     time_base: Fraction,
     rate: Fraction,
 ) -> None:
@@ -198,6 +185,7 @@ def configure(
 
     time_base: seconds per tick of its timestamps. rate: frames per second.
     """
+    info = settings.video
     context.width, context.height, context.pix_fmt = info.width, info.height, settings.pix_fmt
     context.framerate = rate
     context.time_base = time_base
@@ -207,17 +195,14 @@ def configure(
     context.color_primaries = info.color.primaries
     context.color_trc = info.color.transfer
     context.options = dict(settings.options)
+    if settings.tag is not None:
+        context.codec_tag = settings.tag
 
 
 def _merged(codec: str, options: OutputOptions, info: VideoInfo) -> dict[str, str]:
     """Return the default options, overridden by the user's, as libavcodec names them."""
     given = dict(options.encoder)
-    defaults = dict(QUALITY.get(codec, {}))
-    if RATE_OPTIONS & set(given):
-        defaults = {
-            key: defaults[key] for key in ("preset", "row-mt", "cpu-used") if key in defaults
-        }
-    merged = {**defaults, **given, **options.color}
+    merged = {**default_options(codec, set(given)), **given, **options.color}
     for name in ("q", "qscale"):
         if name in merged:
             merged["global_quality"] = str(round(_number(name, merged.pop(name)) * LAMBDA))
@@ -225,10 +210,12 @@ def _merged(codec: str, options: OutputOptions, info: VideoInfo) -> dict[str, st
     if info.color.chroma_location:
         merged.setdefault("chroma_sample_location", str(info.color.chroma_location))
     if codec == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to stderr by itself
+        quiet_svt()
     if codec == "libx265":
-        quiet = [] if "log-level" in merged.get("x265-params", "") else ["log-level=error"]
-        merged["x265-params"] = ":".join([*filter(None, [merged.get("x265-params")]), *quiet])
+        params = [merged["x265-params"]] if merged.get("x265-params") else []
+        if "log-level" not in "".join(params):
+            params.append(f"log-level={x265_log_level()}")
+        merged["x265-params"] = ":".join(params)
     return merged
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import av
 
-from ltxfilter.media.pyav_compat import side_data_of
+from ltxfilter.media.avframe import side_data_of
 
 PQ, HLG = 16, 18  # transfer characteristics, H.273
 HDR_TRANSFERS = (PQ, HLG)
@@ -63,12 +63,6 @@ def light_level_of(frame: av.VideoFrame) -> LightLevel | None:
     """Return the content light level that a decoded frame carries."""
     data = side_data_of(frame, "CONTENT_LIGHT_LEVEL")
     return None if data is None else LightLevel(*struct.unpack("=2I", data[:8]))
-
-
-def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """Return the nine numbers that say how to turn or flip the picture for display."""
-    data = side_data_of(frame, "DISPLAYMATRIX")
-    return None if data is None else struct.unpack("=9i", data[:36])
 
 
 def encoder_params(codec: str, frame: av.VideoFrame) -> tuple[str, list[str]] | None:

@@ -1,1 +1,1 @@
-"""Inputs and outputs of many files: numbered pictures, segments with their playlists."""
+"""Pictures, animations and segments: inputs and outputs of many files, and their formats."""

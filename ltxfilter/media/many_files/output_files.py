@@ -82,6 +82,9 @@ class OutputFiles:
     def close(self) -> None:
         """Do nothing, for the same reason."""
 
+    def cancel(self) -> None:
+        """Do nothing: a write to a plain file is the system's and cannot be ended."""
+
     def discard(self) -> None:
         """Do nothing: no file is opened before there is a frame."""
 

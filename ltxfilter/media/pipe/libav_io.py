@@ -36,6 +36,14 @@ class Writable(Protocol):
         """Take all of `data`; return its size."""
         ...
 
+    def cancel(self) -> None:
+        """Make a waiting write end soon with Stopped."""
+        ...
+
+    def close(self) -> None:
+        """Release it; calling it twice does nothing."""
+        ...
+
 
 class Seekable(Writable, Protocol):
     """A stream to write to whose position can be chosen."""
@@ -86,6 +94,14 @@ class Writer:
                 self._failed = True
                 raise
         return len(data)
+
+    def cancel(self) -> None:
+        """Make a waiting write end soon with Stopped."""
+        self._stream.cancel()
+
+    def release(self) -> None:
+        """Close the stream; PyAV would call a method named close too early."""
+        self._stream.close()
 
 
 class SeekableWriter(Writer):

@@ -32,6 +32,14 @@ class AspectWriter:
             self._output.write(complete)
         return len(data)
 
+    def cancel(self) -> None:
+        """Make a waiting write end soon with Stopped."""
+        self._output.cancel()
+
+    def close(self) -> None:
+        """Release the pipe; calling it twice does nothing."""
+        self._output.close()
+
 
 def with_aspect(head: bytes, aspect: Fraction) -> bytes | None:
     """Return the beginning of a NUT stream with `aspect` in its first video header.

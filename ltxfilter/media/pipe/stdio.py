@@ -1,4 +1,4 @@
-"""Standard input and output as file objects: reads can be cancelled, writes are whole.
+"""Standard input and output as file objects: reads and writes can be cancelled, writes are whole.
 
 This module knows descriptors and no video. On systems without poll(), reads cannot be cancelled.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ltxfilter.errors import InputError, OptionError, OutputError, Stopped
+from ltxfilter.media.pipe.cancellable import CancellableWriter
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -141,7 +142,8 @@ class PipeInput(io.RawIOBase):
 class PipeOutput:
     """A descriptor to write frames to: everything is written, without copies, or an error raised.
 
-    Raises BrokenPipeError when the reader has left, OutputError for everything else.
+    Raises BrokenPipeError when the reader has left, Stopped once cancelled, OutputError for
+    everything else.
     """
 
     def __init__(self, fd: int, name: str) -> None:
@@ -150,6 +152,7 @@ class PipeOutput:
         self.fd = fd
         self.sent = 0  # bytes
         enlarge_pipe(fd)
+        self._writer = CancellableWriter(fd)
 
     def write(self, data: ReadableBuffer) -> int:
         """Write all of `data`; return its size in bytes."""
@@ -160,31 +163,23 @@ class PipeOutput:
     def write_all(self, buffers: Sequence[Any]) -> None:
         """Write contiguous `buffers` one after another, all of them."""
         views = [memoryview(buffer).cast("B") for buffer in buffers]
-        self.sent += write_views(self.fd, views, self.name)
+        try:
+            self.sent += self._writer.write_views(views)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{self.name}: {error.strerror}") from error
 
     def flush(self) -> None:
         """Do nothing, since nothing is buffered."""
 
+    def cancel(self) -> None:
+        """End a write that the reader keeps waiting; safe in signal handlers and other threads."""
+        self._writer.cancel()
 
-def write_views(fd: int, views: list[memoryview], name: str) -> int:
-    """Write all of `views` to `fd`; return the bytes. Raises BrokenPipeError, OutputError."""
-    total = sum(len(view) for view in views)
-    try:
-        while views:
-            try:
-                count = os.writev(fd, views) if hasattr(os, "writev") else os.write(fd, views[0])
-            except BlockingIOError:  # another process made the descriptor non-blocking
-                _wait_for_room(fd)
-                continue
-            while views and count >= len(views[0]):
-                count -= len(views.pop(0))
-            if views:
-                views[0] = views[0][count:]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{name}: {error.strerror}") from error
-    return total
+    def close(self) -> None:
+        """Release what was opened. The descriptor stays open. Calling it twice does nothing."""
+        self._writer.close()
 
 
 def open_stdin() -> PipeInput:
@@ -289,7 +284,3 @@ def _waiter(fd: int, wake: int) -> Callable[[], object]:
 def _size_left(fd: int) -> int:
     status = os.fstat(fd)
     return status.st_size - os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else -1
-
-
-def _wait_for_room(fd: int) -> None:
-    select.select([], [fd], [])

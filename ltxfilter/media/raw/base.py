@@ -10,14 +10,16 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from math import ceil
+from threading import RLock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltxfilter.errors import InputError, OptionError, OutputError
+from ltxfilter.errors import InputError, OptionError, OutputError, Stopped
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media import pixfmt
 from ltxfilter.media.base import NOT_ASKED, FrameTimes, Source, SourceCounts, StreamPlan
+from ltxfilter.media.carried.items import Item, OutputFormat
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, deinterlaced
 from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
 from ltxfilter.media.output_file import OutputFile
@@ -42,6 +44,7 @@ class RawSource(ABC):
 
     pipe_format = Y4M
     other_streams = None
+    carries: tuple[Item, ...] = ()
 
     def __init__(
         self, stream: PipeInput, info: VideoInfo, byte_layout: SampleLayout, options: InputOptions
@@ -149,17 +152,19 @@ class RawSink:
         options: OutputOptions,
         source: Source,
         rate: Fraction,
+        kind: str,
         *,
         header: bytes = b"",
         marker: bytes = b"",
         pack: Callable[[Planes], Planes] | None = None,
     ) -> None:
-        """Open the output. rate: frames per second.
+        """Open the output. rate: frames per second. kind: FFmpeg's name of the format.
 
         header: written once. marker: written before each frame. pack: lays out the planes of a
         frame. Raises OutputError, OptionError.
         """
-        self.held_bytes = 0
+        self.held_bytes = self.index_bytes = 0
+        self.output_format = OutputFormat(kind)
         self.plan = _plan(options, source)
         self._source_name = source.name
         self._rate = rate
@@ -168,7 +173,10 @@ class RawSink:
         self._pack = pack
         self._frames = 0  # written
         self._broken = False  # less is on disk than was written
-        self._ended = False
+        self._stalled = False  # a reader took nothing until the output was cancelled
+        self._writing = RLock()  # held while anything is written
+        self._ended = False  # finished or closed
+        self._finished = False
         self._out: PipeOutput | OutputFile
         if options.path in STDOUT_NAMES:
             self._out = open_stdout()
@@ -176,16 +184,23 @@ class RawSink:
             self._out = OutputFile(options.path, options.overwrite)
         self.name = self._out.name
 
+    @property
+    def place(self) -> str:
+        """NAME.part, or `name` where the output has no other."""
+        return str(self._out.part) if isinstance(self._out, OutputFile) else self.name
+
     def write(self, frame: Frame) -> None:
-        """Write one frame. Raises OutputError, BrokenPipeError."""
+        """Write one frame. Raises OutputError, BrokenPipeError, Stopped."""
         planes = self._pack(frame.planes) if self._pack else frame.planes
         start = self._marker if self._frames else self._start
-        try:
-            self._out.write_all([start, *map(np.ascontiguousarray, planes)])
-        except (OutputError, BrokenPipeError):
-            self._broken = True
-            raise
-        self._frames += 1
+        with self._writing:
+            try:
+                self._out.write_all([start, *map(np.ascontiguousarray, planes)])
+            except (OutputError, BrokenPipeError, Stopped) as error:
+                self._broken = True
+                self._stalled = isinstance(error, Stopped)
+                raise
+            self._frames += 1
 
     def finish(self) -> None:
         """Give a file its final name. Raises InputError, OutputError."""
@@ -193,26 +208,46 @@ class RawSink:
             raise InputError(f"{self._source_name}: no video frames")
         if isinstance(self._out, OutputFile):
             self._out.complete()
-        self._ended = True
+        else:
+            self._out.close()
+        self._ended = self._finished = True
 
     def close(self) -> str | None:
         """Release everything; return where an unfinished file is and how much it holds."""
-        if self._ended or not isinstance(self._out, OutputFile):
-            return None
-        self._ended = True
-        if not self._frames:
-            self._out.discard()
-            return None
-        try:
-            self._out.close()
-        except (OutputError, BrokenPipeError):
-            self._broken = True
-        if self._out.direct:
+        with self._writing:
+            if self._ended:
+                return None
+            self._ended = True
+            if isinstance(self._out, OutputFile) and not self._frames:
+                self._out.discard()
+                return None
+            try:
+                self._out.close()
+            except (OutputError, BrokenPipeError, Stopped):
+                self._broken = True
+            return self._unfinished()
+
+    def cancel(self) -> None:
+        """Make a write end soon whose reader takes nothing."""
+        self._out.cancel()
+
+    def abandon(self) -> str | None:
+        """Close it; nothing but a write that is under way delays that."""
+        with self._writing:
+            return self.close() or self._unfinished()
+
+    def _unfinished(self) -> str | None:
+        """Return where the unfinished output is and what it holds; None where nothing is lost."""
+        if self._stalled:
+            number = self._frames + 1
+            return f"{self.name}: the reader takes nothing; frame {number} is not complete"
+        named = isinstance(self._out, OutputFile) and not self._out.direct
+        if self._finished or not self._frames or not named:
             return None
         if self._broken:
-            return f"{self._out.part} holds what was written before"
+            return f"{self.place} holds what was written before"
         seconds = float(self._frames / self._rate)
-        return f"{self._out.part} holds the first {seconds:.3f} s ({self._frames} frames)"
+        return f"{self.place} holds the first {seconds:.3f} s ({self._frames} frames)"
 
     def __enter__(self) -> Self:
         return self
@@ -270,6 +305,8 @@ def refuse_encoding(options: OutputOptions, kind: str) -> None:
     given = [f"-{key}" for key in (*options.encoder, *options.muxer)]
     if options.codec not in (None, "rawvideo", "wrapped_avframe"):
         given.insert(0, f"-c:v {options.codec}")
+    if options.tag is not None:
+        given.append(f"-tag:v {options.tag}")
     if given:
         raise OptionError(f"{', '.join(given)}: {kind} holds frames that are not encoded")
 

@@ -9,6 +9,7 @@ from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
 from ltxfilter.media.avframe import FULL
 from ltxfilter.media.base import Source
+from ltxfilter.media.format_names import RAW
 from ltxfilter.media.pipe.stdio import PipeInput
 from ltxfilter.media.raw.base import (
     RawSink,
@@ -122,7 +123,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
             f"-pix_fmt {options.pix_fmt}: raw frames keep their samples ({info.pix_fmt}); "
             "convert in the ffmpeg that follows"
         )
-    return RawSink(options, source, output_rate(info, rate, "rawvideo"), pack=byte_layout.pack)
+    return RawSink(options, source, output_rate(info, rate, RAW), RAW, pack=byte_layout.pack)
 
 
 def _video_info(geometry: Geometry, byte_layout: SampleLayout) -> VideoInfo:

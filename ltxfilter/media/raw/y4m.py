@@ -10,6 +10,8 @@ from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
 from ltxfilter.media.base import UNSTATED_RATE, Source
 from ltxfilter.media.color_tags import warn_of_lost_tags
+from ltxfilter.media.encoding.encoded_video import tagged
+from ltxfilter.media.format_names import Y4M
 from ltxfilter.media.pipe.stdio import PipeInput
 from ltxfilter.media.raw.base import (
     RawSink,
@@ -167,7 +169,7 @@ class Y4mSource(RawSource):
 
 def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> RawSink:
     """Open a y4m output for frames of `source`. Raises OutputError, OptionError."""
-    info = source.info
+    info = tagged(source.info, options)
     refuse_encoding(options, "yuv4mpegpipe")
     if info.pix_fmt not in TAGS:
         raise OptionError(f"y4m cannot hold {info.pix_fmt} (no alpha, no RGB); use -f nut")
@@ -187,7 +189,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
         chroma_location=info.color.chroma_location,
     )
     warn_of_lost_tags("y4m", info.color, siting=info.depth > 8)
-    return RawSink(options, source, exact, header=header.line(), marker=MARKER)
+    return RawSink(options, source, exact, Y4M, header=header.line(), marker=MARKER)
 
 
 def _first_line(stream: PipeInput) -> bytes:

@@ -21,7 +21,7 @@ from support import tiny_ltx
 from support.pictures import FORMATS, Same, moving, video
 
 from ltxfilter import engines
-from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.errors import EngineUnavailableError, OptionError, Stopped
 from ltxfilter.frame import Made
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.stages import windows as window_path
@@ -350,3 +350,21 @@ def test_memory_stays_flat_over_two_thousand_frames(name, models):
     count, early, late = map(int, done.stdout.split())  # frames, MiB, MiB
     assert count == 4000
     assert late - early < 24
+
+
+@EVERY
+def test_a_cancelled_engine_draws_nothing_more_and_opens_again(name, models):
+    info = video(width=64, height=64)
+    engine = engines.build(name, models)
+    engine.cancel()
+    shape = engine.open(info, F(50))
+    [window, *_] = windows(moving(info, 4), shape)
+    motion = engine.prepare(window)
+    engine.cancel()
+    engine.cancel()
+    with pytest.raises(Stopped):
+        list(engine.draw(window, motion))
+    engine.open(info, F(50))
+    assert len(list(engine.draw(window, motion))) == len(list(window.to_draw()))
+    engine.close()
+    engine.cancel()

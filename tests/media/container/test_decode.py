@@ -15,6 +15,7 @@ from support.media import (
     shown,
 )
 
+import ltxfilter
 from ltxfilter.frame import Frame, Made
 from ltxfilter.media.avframe import reshape, view
 from ltxfilter.media.base import SourceCounts
@@ -145,3 +146,34 @@ def test_drawn_frames_reach_the_file_with_their_own_samples(tmp_path: Path) -> N
         np.testing.assert_array_equal(frames[2 * index][0], planes[0])
         np.testing.assert_array_equal(frames[2 * index + 1][0], 255 - planes[0])
     assert shown(out).times == [F(i, 50) for i in range(8)]
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_alpha_of_webm_is_decoded_and_kept(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "in.webm"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=25, options={"auto-alt-ref": "0", "cpu-used": "8"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        for number in range(6):
+            frame = av.VideoFrame(64, 48, "yuva420p")
+            for plane in frame.planes:
+                plane.update(bytes([100]) * plane.buffer_size)
+            rows = np.frombuffer(frame.planes[3], np.uint8).reshape(48, -1)
+            rows[:, :32], rows[:, 32:] = 255, 60
+            frame.pts = number
+            output.mux(stream.encode(frame if number < 5 else None))
+    out = tmp_path / "out.webm"
+    video = {"codec": codec, "auto-alt-ref": 0}
+    ltxfilter.convert(path, out, engine="blend", video=video)
+    for each in (path, out):
+        source = ContainerSource(InputOptions(path=str(each)))
+        alpha = next(source.frames()).planes[3]
+        source.close()
+        assert source.info.pix_fmt == "yuva420p"
+        assert (abs(alpha[:, :30].astype(int) - 255) < 8).all()
+        assert (abs(alpha[:, 34:].astype(int) - 60) < 8).all()
+    opaque = tmp_path / "opaque.mkv"
+    ltxfilter.convert(path, opaque, engine="hold", video={"codec": "libx264"})
+    with av.open(str(opaque)) as container:
+        assert "alpha_mode" not in {key.lower() for key in container.streams.video[0].metadata}

@@ -11,12 +11,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.logging
 import pytest
 from support.media import convert_repeating, decoded, make_video, ramp, shown, tone
 from support.rich_media import jpeg
 
 from ltxfilter.errors import InputError, Stopped
 from ltxfilter.media.container import ContainerSource
+from ltxfilter.media.container.oversized import oversized_attachments
 from ltxfilter.media.pixfmt import check_size
 from ltxfilter.options import InputOptions
 
@@ -227,3 +229,17 @@ def test_hardware_that_is_not_there_is_done_without(
     assert len(read(path, hwaccel="cuda").seen) == 5
     assert len(read(path, hwaccel="nonsense").seen) == 5
     assert "-hwaccel nonsense does not work here" in caplog.text
+
+
+def test_an_attachment_too_large_for_ffmpeg_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """libav says so in its log alone; the line is one of FFmpeg 8 for a file of 270 MB."""
+    line = "Invalid length 0x1017df80 > 0x10000000 for element with ID 0x465C at 0x1e1\n"
+    with oversized_attachments("in.mkv"):
+        av.logging.log(av.logging.ERROR, "matroska,webm", line)
+        av.logging.log(av.logging.ERROR, "matroska,webm", line)
+        av.logging.log(av.logging.ERROR, "matroska,webm", "Duplicate element\n")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "in.mkv: an attachment of 257 MB is left out: FFmpeg reads none over 256 MB; mkvtoolnix "
+        "can add it to the output"
+    ]

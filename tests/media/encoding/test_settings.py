@@ -12,12 +12,9 @@ from support.media import convert_repeating, decoded, make_video
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo, VideoInfo
-from ltxfilter.media.encoding.settings import (
-    EncoderSettings,
-    choose_pix_fmt,
-    default_codec,
-    encoder_settings,
-)
+from ltxfilter.media.encoding.defaults import default_codec
+from ltxfilter.media.encoding.pixel_formats import choose_pix_fmt
+from ltxfilter.media.encoding.settings import EncoderSettings, encoder_settings
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import OutputOptions
 
@@ -57,6 +54,11 @@ def test_encoder_goes_by_container_and_samples(
 @pytest.mark.parametrize(
     ("codec", "pix_fmt", "chosen", "said"),
     [
+        ("png", "yuv420p", "rgb24", "since png cannot encode yuv420p"),
+        ("png", "gbrap", "rgba", ""),
+        ("png", "gray", "gray", ""),
+        ("ffv1", "gbrap", "bgra", ""),
+        ("libx264", "gbrp", "yuv444p", "-c:v ffv1"),
         ("libx264", "yuv422p10le", "yuv422p10le", ""),
         ("libx264", "yuv420p12le", "yuv420p10le", "converted to yuv420p10le"),
         ("libx264", "yuva444p", "yuv444p", "without its alpha"),
@@ -72,6 +74,8 @@ def test_pixel_format_loses_least(
 ) -> None:
     encoder = av.codec.codec.Codec(codec, "w")
     assert choose_pix_fmt(encoder, info(pix_fmt), None) == chosen
+    muxer = {"rawvideo": "nut", "png": "mov"}.get(codec, "matroska")
+    encoder_settings(OutputOptions(codec=codec), muxer, info(pix_fmt), F(25))
     assert said in caplog.text
     assert bool(said) == bool(caplog.text)
 
@@ -106,12 +110,3 @@ def test_parameters_of_encoders_are_joined() -> None:
     assert recipe.options["x265-params"] == "ref=2:log-level=error"
     with pytest.raises(OptionError, match="no option tunes"):
         encoder_settings(replace(options, encoder={"tunes": "x"}), "mp4", info("yuv420p"), F(50))
-
-
-@pytest.mark.parametrize(("preset", "least"), [("ultrafast", 17), ("medium", 125)])
-def test_lookahead_is_charged(preset: str, least: int) -> None:
-    """Measured growth of libx264 at 1080p, in frames."""
-    held = EncoderSettings("libx264", "yuv420p", {"preset": preset}).held_bytes(info("yuv420p"))
-    assert held >= least * info("yuv420p").frame_bytes
-    calm = EncoderSettings("libx264", "yuv420p", {"preset": preset, "tune": "zerolatency"})
-    assert calm.held_bytes(info("yuv420p")) <= held

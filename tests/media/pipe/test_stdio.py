@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.tools import ffmpeg, run_pipe, samples
 
 from ltxfilter.errors import InputError, OutputError, Stopped
-from ltxfilter.media.pipe import sniff
+from ltxfilter.media.pipe import cancellable, sniff
 from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput
 
 
@@ -90,11 +90,53 @@ def test_writes_are_whole_whatever_the_pipe_takes(buffers):
     thread.start()
     output = PipeOutput(writing, "pipe")
     output.write_all(buffers)
+    output.close()
     os.close(writing)
     thread.join()
     os.close(reading)
     assert received.getvalue() == b"".join(buffers)
     assert output.sent == len(received.getvalue())
+
+
+@pytest.mark.parametrize("twin", [True, False])
+def test_cancel_ends_a_waiting_write(twin, monkeypatch: pytest.MonkeyPatch):
+    """With a descriptor of its own, and where the system gives none."""
+    monkeypatch.setattr(cancellable, "GRACE", 0.05)
+    if not twin:
+        monkeypatch.setattr(cancellable, "_opened_again", lambda fd: None)
+    reading, writing = os.pipe()
+    output = PipeOutput(writing, "pipe")
+    timer = threading.Timer(0.05, output.cancel)
+    timer.start()
+    with pytest.raises(Stopped):
+        output.write(bytes(1 << 22))
+    timer.join()
+    assert os.get_blocking(writing)  # others share it
+    output.close()
+    output.close()  # does nothing
+    output.cancel()
+    os.close(writing)
+    os.close(reading)
+
+
+def test_a_write_that_is_cancelled_ends_whole_if_the_reader_goes_on():
+    reading, writing = os.pipe()
+    output, data = PipeOutput(writing, "pipe"), os.urandom(1 << 21)
+    received = bytearray()
+
+    def drain():
+        while len(received) < len(data):
+            received.extend(os.read(reading, 1 << 16))
+
+    thread = threading.Thread(target=drain)
+    output.cancel()
+    thread.start()
+    assert output.write(data) == len(data)
+    thread.join()
+    assert bytes(received) == data
+    output.close()
+    os.close(writing)
+    os.close(reading)
 
 
 def test_a_full_disk_is_named():

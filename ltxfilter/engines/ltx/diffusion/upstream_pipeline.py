@@ -6,12 +6,12 @@ imports upstream's packages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from torch import Tensor
 from ltxfilter.engines.ltx.diffusion.samplers import Guidance
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.options import ModelOptions
+
+T = TypeVar("T")
 
 NO_COMPRESSION = 0  # CRF of upstream's keyframes, which it else compresses with x264
 
@@ -35,13 +37,19 @@ class UpstreamKeyframe:
 class UpstreamPipeline:
     """Interpolates with the official pipeline; contexts come from a file, without Gemma."""
 
-    def __init__(self, models: ModelOptions, device: torch.device) -> None:
-        """Keep the files' paths; each call loads the models."""
+    def __init__(
+        self, models: ModelOptions, device: torch.device, check: Callable[[], None]
+    ) -> None:
+        """Keep the files' paths; each call loads the models.
+
+        check: called before each step; what it raises ends the call.
+        """
         upstream.stub_torchaudio()
         from ltx_pipelines import keyframe_interpolation
 
         self._module = keyframe_interpolation
         self._device = device
+        self._check = check
         self._pipeline = keyframe_interpolation.KeyframeInterpolationPipeline(
             checkpoint_path=models.checkpoint,
             distilled_lora=_loras([models.distilled_lora] if models.distilled_lora else []),
@@ -106,10 +114,15 @@ class UpstreamPipeline:
             torch.inference_mode(),
             _replaced(self._module, functions),
             _replaced(ledger, no_audio),
-            _replaced(samplers, {"tqdm": lambda steps: steps}),
+            _replaced(samplers, {"tqdm": self._checked}),
             _replaced(torch.cuda, no_cuda),
         ):
             yield
+
+    def _checked(self, steps: Iterable[T]) -> Iterator[T]:
+        for step in steps:
+            self._check()
+            yield step
 
 
 @contextmanager

@@ -67,6 +67,10 @@ class GuideSource(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """Make `draw`, also one under way, raise Stopped soon; from any thread, at any time."""
+        ...
+
     def close(self) -> None:
         """Release the models; calling it twice does nothing."""
         ...

@@ -113,6 +113,10 @@ class LtxSource:
         assert latents is not None
         return self._models.decode(latents)
 
+    def cancel(self) -> None:
+        """Let the models stop before their next layer."""
+        self._models.cancellation.cancel()
+
     def close(self) -> None:
         """Release the models."""
         self._models.close()

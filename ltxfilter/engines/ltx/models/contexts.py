@@ -11,12 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import ModelFile
+from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError, OutputError
+from ltxfilter.values import parse_fraction
 
 NEGATIVE = "negative_context"  # the tensor of the negative prompt in a context file
 
@@ -84,14 +85,14 @@ def read_contexts(file: ModelFile) -> Contexts:
 
     Raises EngineUnavailableError if its prompts and its contexts differ in number.
     """
-    with safe_open(file.path, "pt") as opened:
+    with open_tensors(file.path) as opened:
         tensors = {name: opened.get_tensor(name) for name in file.tensors}
     positive = tensors[files.CONTEXT]
     positive = positive.reshape(-1, *positive.shape[-2:])
     try:
         words = json.loads(file.metadata.get("prompts", '[["0", ""]]'))
-        prompts = tuple(Prompt(Fraction(time), text) for time, text in words)
-    except (ValueError, TypeError):
+        prompts = tuple(Prompt(parse_fraction(time), str(text)) for time, text in words)
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
         prompts = ()
     if len(prompts) != len(positive):
         raise EngineUnavailableError(

@@ -53,7 +53,7 @@ def empty_model(name: str, file: ModelFile) -> torch.nn.Module:
         kind = "upsampler"
     try:
         return upstream.meta_module(kind, config, file.metadata)
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever its code meets in a configuration that it does not know
         raise EngineUnavailableError(
             f"{file.path}: ltx_core cannot build its {name}: {error}"
         ) from None

@@ -21,6 +21,7 @@ log = logging.getLogger("ltxfilter.context")
 
 TOKENS = 1024  # of every prompt, padded on its left
 DTYPE = torch.bfloat16
+SAFELY = {"local_files_only": True, "trust_remote_code": False}  # of transformers' loaders
 RENAMED = {  # prefix in a checkpoint -> prefix in the module
     files.TEXT: "feature_extractor.",
     files.TRANSFORMER + "video_embeddings_connector.": "video_connector.",
@@ -44,7 +45,7 @@ class TextEncoder:
         self._tokenizer, self._gemma = load_gemma(folder, self._device)
         try:
             self._layers = upstream.meta_module("text", file.config, file.metadata, folder)
-        except (ValueError, KeyError, NotImplementedError) as error:
+        except Exception as error:  # whatever its code meets in an unknown configuration
             raise EngineUnavailableError(
                 f"{file.path}: ltx_core cannot build its text layers: {error}"
             ) from None
@@ -88,14 +89,12 @@ def load_gemma(folder: str, device: torch.device) -> tuple[Any, Any]:
     if not (Path(folder) / "config.json").is_file():
         raise EngineUnavailableError(f"--gemma {folder}: no config.json there")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, model_max_length=TOKENS
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=TOKENS, **SAFELY)
         model = Gemma3ForConditionalGeneration.from_pretrained(
-            folder, dtype=DTYPE, local_files_only=True
+            folder, dtype=DTYPE, use_safetensors=True, **SAFELY
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # whatever its code meets in a folder that it does not know
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineUnavailableError(f"--gemma {folder}: {reason}") from None
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:

@@ -13,6 +13,7 @@ import torch
 from ltxfilter.engines.ltx.device import check_memory, choose_device, text_bytes, torch_bytes
 from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION
 from ltxfilter.engines.ltx.models import empty_models, upstream
+from ltxfilter.engines.ltx.models.cancellation import Cancellation
 from ltxfilter.engines.ltx.models.contexts import Contexts, check_width, read_contexts
 from ltxfilter.engines.ltx.models.cuda_graphs import check_graphs, choose_graphs
 from ltxfilter.engines.ltx.models.offload import BUFFERS, offload_blocks
@@ -76,6 +77,7 @@ class Models:
         self.text_memory = text_memory
         self._lock = RLock()  # reentrant: making one object may make another
         self._loaded: dict[str, Any] = {}
+        self.cancellation = Cancellation()
 
     @property
     def checkpoint(self) -> ModelFile:
@@ -143,6 +145,7 @@ class Models:
         given = latents.to(self.device, self.dtype)
 
         def decode_whole(latents: torch.Tensor) -> torch.Tensor:
+            self.cancellation.check()
             return upstream.decode(module, latents).float()
 
         with torch.no_grad():
@@ -177,6 +180,7 @@ class Models:
         values of a single one may be cached. skipped: blocks whose self-attention is left out.
         refining: use the distilled LoRA if there is one.
         """
+        self.cancellation.check()
         runner = self._transformer(self.refiner if refining else "transformer")
         # Outside of inference mode, so that what is cached can be used in any mode.
         with torch.inference_mode(mode=False), torch.no_grad():
@@ -272,13 +276,16 @@ class Models:
             load.fill_transformer(
                 module, file, device, self.dtype, mode=self._fp8_mode(), loras=loras
             )
-            if self.offload:
-                offload_blocks(module, self.device)
-            elif self.compiled:
+            if self.compiled and not self.offload:
                 for block in module.transformer_blocks:
                     block.compile()
+                return module
+            self.cancellation.watch(*module.transformer_blocks)
+            if self.offload:
+                offload_blocks(module, self.device)
         else:
             load.fill_plain(module, file, naming, self.device, self.dtype)
+            self.cancellation.watch_layers(module)
         return module
 
     def _fp8_mode(self) -> str:

@@ -18,6 +18,7 @@ from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 LARGEST_HEADER = 100 << 20  # bytes, the limit of the format itself
+MOST_LAYERS = 1000  # of a transformer; LTX-2 has 48
 # Prefixes of tensors in a checkpoint.
 TRANSFORMER = "model.diffusion_model."
 ENCODER = "vae.encoder."
@@ -130,14 +131,14 @@ def read_header(path: str, flag: str = "file") -> ModelFile:
     """Read a safetensors header. Raises EngineUnavailableError that names `flag` and the path."""
     try:
         text, length = _header_text(Path(path))
-        entries = json.loads(text)
+        entries = _object(text)
         metadata = entries.pop("__metadata__", {})
         tensors = {name: _tensor(entry) for name, entry in entries.items()}
-        config = json.loads(metadata.get("config", "{}"))
+        config = _config(metadata)
         stored = sum(tensor.nbytes for tensor in tensors.values())
     except OSError as error:
         raise EngineUnavailableError(f"{flag} {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise EngineUnavailableError(f"{flag} {path}: not a safetensors file") from None
     if stored > length:
         raise EngineUnavailableError(
@@ -156,8 +157,35 @@ def _header_text(path: Path) -> tuple[bytes, int]:
         return text, path.stat().st_size - 8 - size
 
 
+def _object(text: str | bytes) -> dict[str, Any]:
+    """Read an object in JSON. Raises ValueError, RecursionError."""
+    entries = json.loads(text)
+    if not isinstance(entries, dict):
+        raise ValueError(text[:80])
+    return entries
+
+
+def _config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration in a header's metadata, its sections checked. Raises ValueError."""
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("metadata")
+    config = _object(metadata.get("config", "{}"))
+    sections = [config.get(name, {}) for name in ("transformer", "vae")]
+    if not all(isinstance(section, dict) for section in sections):
+        raise ValueError("config")
+    layers = sections[0].get("num_layers", 1)
+    if type(layers) is not int or not 0 < layers <= MOST_LAYERS:
+        raise ValueError("num_layers")
+    return config
+
+
 def _tensor(entry: Mapping[str, Any]) -> TensorEntry:
+    """Read one entry of a header. Raises ValueError, KeyError, TypeError."""
     begin, end = entry["data_offsets"]
+    numbers = [begin, end, *entry["shape"]]
+    whole = all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+    if not whole or begin > end or not isinstance(entry["dtype"], str):
+        raise ValueError(entry)
     return TensorEntry(entry["dtype"], tuple(entry["shape"]), end - begin)
 
 

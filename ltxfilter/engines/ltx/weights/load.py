@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import torch
-from safetensors import safe_open
 
 from ltxfilter.engines.ltx.weights import files, fp8
 from ltxfilter.engines.ltx.weights.files import ModelFile
 from ltxfilter.engines.ltx.weights.lora import Lora, check_layers
+from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError
 
 MISSING_NAMED = 4  # missing tensors that a message names
@@ -42,7 +42,7 @@ def statistics(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.T
 
 def read_tensors(file: ModelFile, naming: Naming, device: torch.device) -> NamedTensors:
     """Yield the tensors that `naming` keeps with their new names, one at a time."""
-    with safe_open(file.path, "pt", device=str(device)) as opened:
+    with open_tensors(file.path, str(device)) as opened:
         for name in file.tensors:
             if (new := naming(name)) is not None:
                 yield new, opened.get_tensor(name)

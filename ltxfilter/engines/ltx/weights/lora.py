@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
-from safetensors import safe_open
 
 from ltxfilter.engines.ltx.weights import files
-from ltxfilter.engines.ltx.weights.files import FileKind
+from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
+from ltxfilter.values import shown
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight"))
@@ -52,7 +54,7 @@ class Lora:
         if layer not in self._names:
             return weight
         down, up, alpha = self._names[layer]
-        with safe_open(self.path, "pt", device=str(self._device)) as opened:
+        with open_tensors(self.path, str(self._device)) as opened:
             a, b = opened.get_tensor(down).float(), opened.get_tensor(up).float()
             scale = self._strength
             if alpha in self._file.tensors:
@@ -84,7 +86,18 @@ def reference_downscale(options: ModelOptions) -> int:
     if not options.loras:
         raise OptionError("option reference=1: name an IC-LoRA by --lora FILE")
     loras = [files.open_file(path, FileKind.LORA, "--lora") for path, _ in options.loras]
-    return max(int(file.metadata.get("reference_downscale_factor", 1)) for file in loras)
+    return max(_downscale(file) for file in loras)
+
+
+def _downscale(file: ModelFile) -> int:
+    """Return what a LoRA's metadata says. Raises EngineUnavailableError."""
+    text = file.metadata.get("reference_downscale_factor", "1")
+    if not re.fullmatch(r"(?a)[1-9]\d{0,3}", text):
+        raise EngineUnavailableError(
+            f"--lora {file.path}: its reference_downscale_factor is {shown(text)}, which is no "
+            "whole number above 0"
+        )
+    return int(text)
 
 
 def check_layers(lora: Lora, known: frozenset[str]) -> None:

@@ -5,29 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
+from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import av.container
 import av.stream
 from av.bitstream import BitStreamFilterContext
 
-from ltxfilter.media.container.copied_streams.plan import COVER_TYPES, codec_name, lasting_tags
+from ltxfilter.media.carried.tags import lasting_tags
+from ltxfilter.media.container.copied_streams.audio import name_layout, without_adts
+from ltxfilter.media.container.copied_streams.plan import COVER_TYPES, codec_name
 from ltxfilter.media.container.demux import is_cover, packets_of
 from ltxfilter.media.container.open_video import Trim
-from ltxfilter.media.encoding.settings import MOV_FAMILY
 from ltxfilter.media.pyav_compat import fraction, time_base_of
 
 log = logging.getLogger("ltxfilter.media")
 
 LONGEST_PAUSE = 3600  # seconds between two packets of sound; a longer pause is a damaged timestamp
 SPARSER = 24  # times longer may the pauses of subtitles be
+EMPTY_TEXT = b"\0\0"  # of an mp4
 LOOK_BACK = 2  # seconds before -ss at which reading starts: streams are loosely interleaved
 
 
 class DamagedPacketError(Exception):
     """A packet has to be left out because no muxer could take it."""
+
+
+class PacketReader(Protocol):
+    """Where the packets of copied streams come from."""
+
+    def packets(self, indices: list[int]) -> Iterator[av.Packet[Any]]:
+        """Return those of some streams; the iterator may end for now and go on later."""
+        ...
+
+    def first_packet(self, index: int) -> bytes | None:
+        """Return the first packet of a stream; None if it is not known yet."""
+        ...
 
 
 class CopiedStreams:
@@ -39,19 +54,18 @@ class CopiedStreams:
         wanted: set[int],
         covers: dict[int, bytes],
         trim: Trim,
-        read: Callable[[list[int]], Iterator[av.Packet[Any]]],
+        reader: PacketReader,
     ) -> None:
         """Get ready to copy.
 
         wanted: indices of the input's streams. covers: by index, the pictures in files of their
-        own. read: returns the packets of the streams with the indices that it is given; the
-        iterator may end for now and go on later.
+        own. reader: where their packets come from.
         """
         self._container = container
         self._wanted = wanted
         self._covers = covers
         self._trim = trim
-        self._read = read
+        self._reader = reader
         self._streams: dict[int, CopiedStream] = {}  # by index in the input
         self._damaged = 0  # packets that had to be left out
         self._next: av.Packet[Any] | None = None  # placed, but later than what was asked for
@@ -74,11 +88,12 @@ class CopiedStreams:
                 extension, mime = COVER_TYPES[codec_name(stream)]
                 output.add_attachment(f"cover.{extension}", mime, cover)
         else:
-            self._streams[index] = _add_stream(output, stream, self._trim)
+            first = partial(self._reader.first_packet, index)
+            self._streams[index] = _add_stream(output, stream, self._trim, first)
 
     def start(self) -> None:
         """Begin to read packets, once all streams are added."""
-        self._packets = self._read(sorted(self._streams))
+        self._packets = self._reader.packets(sorted(self._streams))
 
     def close(self) -> None:
         """Stop reading, and warn of what was damaged."""
@@ -101,6 +116,12 @@ class CopiedStreams:
                 return
             self._next = None
             yield packet
+
+    def ends(self) -> Iterator[av.Packet[Any]]:
+        """Yield what ends the streams; nothing may be muxed after that."""
+        for stream in self._streams.values():
+            if (packet := stream.end()) is not None:
+                yield packet
 
     def _peek(self) -> av.Packet[Any] | None:
         while self._next is None:
@@ -127,6 +148,7 @@ class CopiedStream:
         self._trim = trim
         self._filter = bitstream_filter
         self._last: int | None = None  # dts of the latest packet, in ticks of the input
+        self._end: tuple[int, Fraction] | None = None  # of the latest text, and seconds per tick
         self._longest_pause = LONGEST_PAUSE * (1 if output.type == "audio" else SPARSER)
 
     def placed(self, packet: av.Packet[Any]) -> av.Packet[Any] | None:
@@ -144,6 +166,7 @@ class CopiedStream:
             return None
         assert packet.pts is not None
         assert packet.dts is not None
+        self._cut_text(packet, base)
         last = self._last
         if (packet.dts - (last or 0)) * base > self._longest_pause:  # mp4's muxer would abort
             raise DamagedPacketError
@@ -154,6 +177,30 @@ class CopiedStream:
         self._last = packet.dts
         packet.stream = self._output
         return packet
+
+    def end(self) -> av.Packet[Any] | None:
+        """Return the empty text that ends the subtitles of an mp4; None for all other streams.
+
+        Libav's muxer adds one by itself, but gives it the duration of the text before.
+        """
+        if self._end is None or codec_name(self._output) != "mov_text":
+            return None
+        packet: av.Packet[Any] = av.Packet(EMPTY_TEXT)
+        packet.pts = packet.dts = self._end[0]
+        packet.time_base, packet.duration = self._end[1], 0
+        packet.stream = self._output
+        return packet
+
+    def _cut_text(self, packet: av.Packet[Any], base: Fraction) -> None:
+        """End a text at the latest where the output ends. base: seconds per tick."""
+        if self._output.type != "subtitle" or not packet.duration:
+            return
+        assert packet.pts is not None
+        end = packet.pts + packet.duration
+        if self._trim.end is not None:
+            end = min(end, round((self._trim.end - self._trim.zero) / base))
+        packet.duration = max(end - packet.pts, 1)
+        self._end = (packet.pts + packet.duration, base)
 
     def _move(self, packet: av.Packet[Any], base: Fraction) -> bool:
         """Put a packet's timestamps onto the output's clock; return False if it is cut off.
@@ -180,30 +227,28 @@ class CopiedStream:
 
 
 def _add_stream(
-    output: av.container.OutputContainer, stream: av.stream.Stream, trim: Trim
+    output: av.container.OutputContainer,
+    stream: av.stream.Stream,
+    trim: Trim,
+    first_packet: Callable[[], bytes | None],
 ) -> CopiedStream:
     """Create in `output` a stream for the packets of `stream`."""
     added = output.add_stream_from_template(stream, opaque=True)
     added.metadata.update(lasting_tags(stream.metadata))
     added.disposition = stream.disposition
+    if stream.type != "audio":
+        return CopiedStream(added, trim, None)
+    name_layout(added)
     fragments = output.container_options.get("hls_segment_type") == "fmp4"
-    to_mp4 = (fragments or output.format.name in {*MOV_FAMILY, "dash"}) and _is_adts(stream)
-    return CopiedStream(
-        added, trim, BitStreamFilterContext("aac_adtstoasc", stream) if to_mp4 else None
-    )
-
-
-def _is_adts(stream: av.stream.Stream) -> bool:
-    """Return True for AAC whose packets carry their own headers, as in a transport stream.
-
-    mp4 knows no such headers. libav's muxer removes them itself, but not while it delays its index.
-    """
-    return codec_name(stream) == "aac" and not stream.codec_context.extradata
+    muxer = "mp4" if fragments or output.format.name == "dash" else output.format.name
+    return CopiedStream(added, trim, without_adts(added, stream, muxer, first_packet))
 
 
 def _is_filler(packet: av.Packet[Any]) -> bool:
     """Return True for the empty text between two subtitles of an mp4; its muxer adds its own."""
-    return packet.size == 2 and bytes(packet) == b"\0\0" and codec_name(packet.stream) == "mov_text"
+    return (
+        packet.size == 2 and bytes(packet) == EMPTY_TEXT and codec_name(packet.stream) == "mov_text"
+    )
 
 
 def read_again(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import av
@@ -14,10 +13,11 @@ import av.stream
 
 from ltxfilter.errors import OutputError
 from ltxfilter.media.base import NOT_ASKED, StreamPlan
-from ltxfilter.media.container.copied_streams.stream_specifiers import asked_for
+from ltxfilter.media.carried import timecode
 from ltxfilter.media.container.demux import is_cover, is_thumbnails
-from ltxfilter.media.container.mux import content_format
+from ltxfilter.media.container.stream_choice.stream_specifiers import asked_for
 from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.many_files.muxers import content_format
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -29,22 +29,16 @@ TS_CODECS = {
     "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "h264", "hevc", "mpeg1video",
     "mpeg2video", "mpeg4", "vvc",
 }  # fmt: skip
-STALE_TAGS = re.compile(
-    r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_.*"
-    r"|_statistics_.*|source_id)(-[a-z]{3})?",
-    re.IGNORECASE,
-)
+CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".avi": "avi", ".wmv": "asf",
+              ".nut": "nut", ".ts": "mpegts"}  # fmt: skip  # suffix -> FFmpeg's muxer
 COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 PICTURES_ONLY = (IMAGES, "gif", "apng", "webp", "avif")  # formats that nobody expects to sound
 PICTURES = "holds nothing but pictures"
 STILL = "it holds one still picture; -map 0 keeps it"
 CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
-
-
-def lasting_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return the metadata that still holds once the video is another."""
-    return {key: value for key, value in tags.items() if not STALE_TAGS.fullmatch(key)}
+TIMECODE_TRACK = "it holds the timecode, which is written anew"
+WRITTEN_ANEW = (CHAPTER_TITLES, TIMECODE_TRACK)
 
 
 def plan_streams(
@@ -66,17 +60,21 @@ def plan_streams(
     plans = []
     for index in _ordered(container, video, options, asked):
         stream = container.streams[index]
-        kind, codec = str(stream.type), codec_name(stream)
+        kind, codec, way = str(stream.type), codec_name(stream), ""
         if index == video.index:
             action, reason = "interpolate", ""
         elif index not in asked:
             action, reason = "drop", NOT_ASKED
         elif index in stills and not options.maps:
             action, reason = "drop", STILL
+        elif muxer in PICTURES_ONLY:
+            action, reason = "drop", f"{muxer} {PICTURES}"
         else:
             reason = _obstacle(stream, trial, muxer, bool(container.chapters()))
             action = "drop" if reason else "copy"
-        plans.append(StreamPlan(stream.index, kind, codec, action, reason))
+            if reason and kind == "audio":
+                way = " or ".join(_holders(stream)) or "another container"
+        plans.append(StreamPlan(stream.index, kind, codec, action, reason, way))
     return tuple(plans)
 
 
@@ -105,12 +103,12 @@ def codec_name(stream: av.stream.Stream) -> str:
 def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
     """Warn of streams that `output` cannot hold. Raises OutputError if one of them is audio."""
     for plan in plans:
-        if plan.action != "drop" or plan.reason in (NOT_ASKED, CHAPTER_TITLES):
+        if plan.action != "drop" or plan.reason in (NOT_ASKED, *WRITTEN_ANEW):
             continue
         if plan.kind == "audio" and not plan.reason.endswith(PICTURES):
             raise OutputError(
                 f"{output}: {plan.reason} (stream {plan.index}); add -an to leave it out, or "
-                "write another container such as .mkv"
+                f"write {plan.way}"
             )
         log.warning(
             "%s: stream %d (%s, %s) is left out: %s",
@@ -130,19 +128,20 @@ def _obstacle(
     trial: an output of that format. chapters: True if the input has any.
     """
     kind, codec = stream.type, codec_name(stream)
-    if muxer in PICTURES_ONLY:
-        return f"{muxer} {PICTURES}"
     if kind == "attachment":
         return "" if muxer == "matroska" else f"{muxer} cannot hold attachments"
     if kind not in ("video", "audio", "subtitle"):
+        if kind == "data" and timecode.KEY in stream.metadata:
+            return TIMECODE_TRACK
         titles = chapters and codec == "bin_data"
         return CHAPTER_TITLES if titles else f"{kind} streams are not carried"
-    if is_thumbnails(stream):
-        return "it holds thumbnails of the video as it was"
     if is_cover(stream):
         known = muxer in COVER_MUXERS and codec in COVER_TYPES
         return "" if known else f"{muxer} cannot hold a cover picture"
-    return "" if _holds(trial, stream) else f"{muxer} cannot hold {codec} {kind}"
+    if is_thumbnails(stream) or not _holds(trial, stream):
+        what = "thumbnails of another video" if is_thumbnails(stream) else f"{codec} {kind}"
+        return f"{muxer} cannot hold {what}"
+    return ""
 
 
 def _holds(trial: av.container.OutputContainer, stream: av.stream.Stream) -> bool:
@@ -154,3 +153,12 @@ def _holds(trial: av.container.OutputContainer, stream: av.stream.Stream) -> boo
     except (ValueError, av.FFmpegError):
         return False
     return True
+
+
+def _holders(stream: av.stream.Stream) -> list[str]:
+    """Return the endings of the usual containers that a stream can be copied into."""
+    return [
+        suffix
+        for suffix, muxer in CONTAINERS.items()
+        if _holds(open_output(io.BytesIO(), format=muxer), stream)
+    ]

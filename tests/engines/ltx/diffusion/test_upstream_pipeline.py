@@ -99,7 +99,7 @@ class Upstream(TwoStageDiffusion):
 def test_two_stages_equal_the_official_pipelines(models, pictures):
     context = tiny_ltx.read(models.context)["video_context"]
     negative = torch.randn(context.shape, generator=torch.Generator().manual_seed(9))
-    theirs = UpstreamPipeline(models, CPU).draw(
+    theirs = UpstreamPipeline(models, CPU, lambda: None).draw(
         [
             UpstreamKeyframe(picture, place, 1.0)
             for picture, place in zip(pictures, PLACES, strict=True)

@@ -24,7 +24,7 @@ from ltxfilter import engines
 from ltxfilter.engines.ltx.device import check_memory
 from ltxfilter.engines.ltx.models.offload import BUFFERS, OffloadedBlocks
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.errors import EngineUnavailableError, OptionError, Stopped
 from ltxfilter.options import ModelOptions
 
 CPU = torch.device("cpu")
@@ -343,3 +343,32 @@ def test_the_first_generation(tmp_path: Path):
     )
     assert torch.equal(step(models), joint(video=video, audio=None, perturbations=None)[0])
     assert models.upsample(models.encode(torch.zeros(1, 3, 9, 64, 64)), "temporal").shape[2] == 3
+
+
+WORK = {  # what is cancelled after its first layer
+    "encoder": lambda models: models.encode(random(1, 3, 9, 64, 64)),
+    "decoder": lambda models: models.decode(random(1, 128, 2, 2, 2)),
+    "temporal": lambda models: models.upsample(random(1, 128, 2, 2, 2), "temporal"),
+    "transformer": step,
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_cancelling_ends_a_model_between_its_layers(name, options: ModelOptions):
+    models, parts = Models(options, CPU), []
+    models.load(name)
+    layers = models._loaded[name]
+    layers = layers.transformer_blocks if name == "transformer" else layers
+
+    def ran(*_: object) -> None:
+        parts.append(name)
+        models.cancellation.cancel()
+
+    for part in layers.modules():
+        if not list(part.children()):
+            part.register_forward_hook(ran)
+    with pytest.raises(Stopped):
+        WORK[name](models)
+    assert 0 < len(parts) < sum(1 for part in layers.modules() if not list(part.children()))
+    with pytest.raises(Stopped):
+        WORK[name](models)

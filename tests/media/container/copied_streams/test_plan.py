@@ -16,7 +16,8 @@ from support.media import (
 )
 
 from ltxfilter.errors import OptionError, OutputError
-from ltxfilter.media.container.copied_streams.plan import lasting_tags, plan_streams
+from ltxfilter.media.carried.tags import lasting_tags
+from ltxfilter.media.container.copied_streams.plan import plan_streams
 from ltxfilter.options import OutputOptions
 
 F = Fraction

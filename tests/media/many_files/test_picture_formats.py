@@ -13,7 +13,7 @@ import pytest
 from support.media import convert_repeating, decoded, make_video, ramp
 
 from ltxfilter.media.format_names import IMAGE_SUFFIXES
-from ltxfilter.media.picture_formats import ENCODERS, PaletteMaker
+from ltxfilter.media.many_files.picture_formats import ENCODERS, PaletteMaker
 
 
 def converted(path: Path, output: Path, **options: Any) -> list[av.VideoFrame]:

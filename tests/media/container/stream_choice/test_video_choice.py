@@ -9,13 +9,13 @@ from typing import Any
 
 import av
 import pytest
+from ltxfilter.media.container.stream_choice.programs import read_programs
+from ltxfilter.media.container.stream_choice.stream_specifiers import matched
 from support.media import convert_repeating, decoded, make_video, ramp
 from support.rich_media import jpeg
 
 from ltxfilter.errors import OptionError
 from ltxfilter.media.container import ContainerSource
-from ltxfilter.media.container.copied_streams.programs import read_programs
-from ltxfilter.media.container.copied_streams.stream_specifiers import matched
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.run import Run
 

@@ -83,12 +83,17 @@ def as_pictures(encoder: str, info: VideoInfo) -> VideoInfo:
 class PictureFinisher:
     """Makes the last step to pictures that swscale does not make well: palettes, float samples."""
 
-    def __init__(self, video: VideoInfo, pix_fmt: str) -> None:
-        """Get ready to make pictures in `pix_fmt`. video: the frames, for their size."""
-        self._pix_fmt = pix_fmt
-        self.takes = BEFORE_LAST.get(pix_fmt, pix_fmt)
-        """FFmpeg's name of the pixel format that `finish` is given."""
-        self._palette = PaletteMaker(video.width, video.height) if pix_fmt == PALETTE else None
+    def __init__(self, source: VideoInfo, video: VideoInfo) -> None:
+        """Get ready. source: the stream's frames. video: what the encoder is given."""
+        self._pix_fmt = video.pix_fmt
+        self.given = replace(video, pix_fmt=BEFORE_LAST.get(video.pix_fmt, video.pix_fmt))
+        """What `finish` is given."""
+        if video.pix_fmt in JPEG and not any(shape.role == "r" for shape in source.layout):
+            color = replace(video.color, range=source.color.range)
+            self.given = replace(self.given, color=color)
+        self._palette = None
+        if video.pix_fmt == PALETTE:
+            self._palette = PaletteMaker(video.width, video.height)
 
     def finish(self, picture: av.VideoFrame) -> av.VideoFrame:
         """Return `picture` itself if nothing is left to do, else a new one."""
@@ -98,8 +103,10 @@ class PictureFinisher:
             return picture
         if self._pix_fmt not in JPEG:
             return picture.reformat(format=self._pix_fmt)
-        given = FULL if picture.color_range == FULL else LIMITED
-        return picture.reformat(format=self._pix_fmt, src_color_range=given, dst_color_range=FULL)
+        code_range = FULL if self.given.color.full_range else LIMITED
+        return picture.reformat(
+            format=self._pix_fmt, src_color_range=code_range, dst_color_range=FULL
+        )
 
 
 def warn_of_pace(name: str, muxer: str, rate: Fraction | None) -> None:

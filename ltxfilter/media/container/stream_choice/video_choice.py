@@ -13,7 +13,6 @@ import av.container
 from av.stream import Disposition
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.media.container.copied_streams.stream_specifiers import mapped
 from ltxfilter.media.container.demux import (
     display_name,
     is_cover,
@@ -21,6 +20,7 @@ from ltxfilter.media.container.demux import (
     open_container,
     packets_of,
 )
+from ltxfilter.media.container.stream_choice.stream_specifiers import mapped
 from ltxfilter.media.pixfmt import check_size
 from ltxfilter.options import InputOptions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ import av.container
 import av.stream
 
 from ltxfilter.errors import OptionError
-from ltxfilter.media.container.copied_streams.programs import programs_of
 from ltxfilter.media.container.demux import is_cover, is_thumbnails
+from ltxfilter.media.container.stream_choice.programs import programs_of
 from ltxfilter.options import OutputOptions
 
 LETTERS = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
@@ -82,7 +83,7 @@ def _narrowed(
 ) -> tuple[list[av.stream.Stream], list[str]]:
     """Apply the first condition of `words` to `streams`; return what is left of both."""
     first, *rest = words
-    if first.isdecimal():
+    if re.fullmatch(r"(?a)\d{1,9}", first):
         return streams[int(first) : int(first) + 1], rest
     if first in SIMPLE:
         return list(filter(SIMPLE[first], streams)), rest

@@ -1,0 +1,121 @@
+"""What a decoded frame carries beside its samples.
+
+PyAV's list of a frame's side data fails at a type that PyAV does not know, and ties the frame into
+a reference cycle. Libav's `sidedata` filter can do all that is needed: say whether a frame has a
+type, and take types away.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+import av
+import av.filter
+
+from ltxfilter.media import pyav_compat
+from ltxfilter.media.avframe import buffer_filter, side_data_graph, side_data_of
+from ltxfilter.media.carried.items import Item, Kind
+
+# FFmpeg's numbers of frame side data (libavutil/frame.h)
+CAPTIONS, MASTERING, LIGHT_LEVEL, DOVI = 1, 11, 14, 24
+HDR10 = "the HDR10 metadata (mastering display, light level)"
+KINDS = {
+    CAPTIONS: (Kind.CAPTIONS, "captions (EIA-608/708)"),
+    2: (Kind.STEREO, "the layout of stereoscopic views"),
+    7: (Kind.FRAMING, "the active format description"),
+    MASTERING: (Kind.HDR_STATIC, HDR10),
+    12: (Kind.PICTURE_TIMECODE, "the time codes of GOPs"),
+    13: (Kind.SPHERICAL, "the projection of spherical video"),
+    LIGHT_LEVEL: (Kind.HDR_STATIC, HDR10),
+    15: (Kind.ICC, "the ICC profile"),
+    16: (Kind.PICTURE_TIMECODE, "the time codes in pictures"),
+    17: (Kind.HDR_DYNAMIC, "dynamic metadata (HDR10+)"),
+    DOVI: (Kind.HDR_DYNAMIC, "Dolby Vision metadata"),
+    25: (Kind.HDR_DYNAMIC, "dynamic metadata (HDR Vivid)"),
+    26: (Kind.HDR_DYNAMIC, "the ambient viewing environment"),
+    28: (Kind.ENHANCEMENT, "the enhancement layer (LCEVC)"),
+    31: (Kind.EXIF, "Exif data"),
+    32: (Kind.HDR_DYNAMIC, "dynamic metadata (SMPTE 2094-50)"),
+}
+DOVI_PROFILE_5 = (
+    "is Dolby Vision of profile 5, whose samples are in a colour space of its own; convert it "
+    "first, such as by ffmpeg's -vf libplacebo=colorspace=bt2020nc:color_primaries=bt2020:"
+    "color_trc=smpte2084:format=yuv420p10le"
+)
+
+
+def frame_items(frame: av.VideoFrame) -> tuple[Item, ...]:
+    """List what a frame carries that a user would miss, beside the way to turn it."""
+    found = {KINDS[number]: None for number in types_of(frame, KINDS)}
+    return tuple(Item(kind, what) for kind, what in found)
+
+
+def types_of(frame: av.VideoFrame, numbers: Iterable[int]) -> list[int]:
+    """Return which types of side data a frame has, of those asked for, by FFmpeg's numbers."""
+    found = []
+    for number in numbers:
+        graph = av.filter.Graph()
+        source = buffer_filter(graph, frame, "1/1")
+        select = graph.add("sidedata", mode="select", type=str(number))
+        source.link_to(select)
+        select.link_to(graph.add("buffersink"))
+        graph.configure()
+        graph.vpush(frame)
+        try:
+            graph.vpull()
+        except (BlockingIOError, EOFError):
+            continue
+        found.append(number)
+    return found
+
+
+class CaptionReader:
+    """Reads the captions of frames; those without any are only asked."""
+
+    def __init__(self) -> None:
+        self._graph: av.filter.Graph | None = None
+        self._shape: tuple[int, int, str] | None = None  # of the frames that the graph takes
+
+    def read(self, frame: av.VideoFrame) -> bytes:
+        """Return the triplets of cc_data that a frame carries, none if it carries no captions."""
+        shape = (frame.width, frame.height, frame.format.name)
+        if self._graph is None or shape != self._shape:
+            self._graph, self._shape = _caption_graph(frame), shape
+        self._graph.vpush(frame)
+        try:
+            found = self._graph.vpull()
+        except (BlockingIOError, EOFError):
+            return b""
+        return pyav_compat.side_data_of(found, "A53_CC") or b""
+
+
+def _caption_graph(frame: av.VideoFrame) -> av.filter.Graph:
+    """Return a graph that lets frames with captions pass, as tiny ones.
+
+    PyAV keeps a frame whose side data was looked at until the garbage collector comes.
+    """
+    select = ("sidedata", {"mode": "select", "type": str(CAPTIONS)})
+    shrink = ("scale", {"w": "16", "h": "16", "flags": "neighbor"})
+    return side_data_graph(frame, {CAPTIONS}, (select, shrink))
+
+
+def is_dovi_profile_5(frame: av.VideoFrame) -> bool:
+    """Return True if a frame is coded in the colour space that is Dolby's own (IPT-PQ-C2).
+
+    FFmpeg tells the profile in the same way (libavcodec/dovi_rpu.c): profile 0 of the display
+    management data, with a base layer of full range.
+    """
+    if not types_of(frame, [DOVI]):
+        return False
+    data = side_data_of(frame, "DOVI_METADATA")
+    return data is not None and _is_profile_5(data)
+
+
+def _is_profile_5(data: bytes) -> bool:
+    """Return what the bytes of an AVDOVIMetadata say."""
+    (header,) = struct.unpack_from("@N", data)  # where its AVDOVIRpuDataHeader begins
+    # uint8 rpu_type; uint16 rpu_format; uint8 vdr_rpu_profile, vdr_rpu_level,
+    # chroma_resampling_explicit_filter_flag, coef_data_type, coef_log2_denom,
+    # vdr_rpu_normalized_idc, bl_video_full_range_flag
+    return bool(data[header + 4] == 0 and data[header + 10] == 1)
