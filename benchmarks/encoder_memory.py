@@ -142,7 +142,7 @@ def measure(case: Case) -> Row:
         info,
         RATE,
     )
-    share = encoder_share(settings, info, RATE)
+    share = encoder_share(settings, RATE)
     wide = tuple(_texture(shape.height, shape.width, shape.depth) for shape in info.layout)
     before = _begin()
     frames, first = _encode(settings, info, wide)
@@ -154,7 +154,7 @@ def _encode(settings: EncoderSettings, info: VideoInfo, wide: Planes) -> tuple[i
     """Encode and drain; return how many frames went in, and before which one a packet came."""
     context = av.CodecContext.create(settings.codec, "w")
     assert isinstance(context, av.VideoCodecContext)
-    configure(context, settings, info, 1 / RATE, RATE)
+    configure(context, settings, 1 / RATE, RATE)
     with ordinary_priority():
         context.open()
     first, number = MOST_FRAMES, 0

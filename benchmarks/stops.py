@@ -43,8 +43,8 @@ ENCODERS = {  # name -> size of the picture, options of the encoder, container
     "x265 slow, 4K": ("3840x2160", "-c:v libx265 -preset slow", "mkv"),
     "svtav1 preset 3": ("1920x1080", "-c:v libsvtav1 -preset 3", "mkv"),
     "svtav1 preset 8": ("1920x1080", "-c:v libsvtav1 -preset 8", "mp4"),
-    "vp9": ("1920x1080", "-c:v libvpx-vp9", "webm"),
-    "vp8": ("1920x1080", "-c:v libvpx", "webm"),
+    "vp9": ("1920x1080", "-an -c:v libvpx-vp9", "webm"),
+    "vp8": ("1920x1080", "-an -c:v libvpx", "webm"),
     "ffv1": ("1920x1080", "-c:v ffv1", "mkv"),
     "prores": ("1920x1080", "-c:v prores_ks", "mov"),
     "mpeg2": ("1920x1080", "-c:v mpeg2video", "ts"),
@@ -90,7 +90,7 @@ class Case:
     stdin: Any = subprocess.DEVNULL
     stdout: Any = subprocess.DEVNULL
     environment: dict[str, str] = field(default_factory=dict)
-    most: float = 20.0  # seconds after which the signal is sent in any case
+    most: float = 15.0  # seconds after which the signal is sent in any case
     stalled_stderr: bool = False
 
 

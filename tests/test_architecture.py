@@ -197,6 +197,47 @@ def test_light_commands_import_nothing_heavy(code: str, argv: tuple[str, ...]):
     assert "numpy" not in loaded or code != CLI or argv == ("engines",)
 
 
+POSIX = ["fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"]
+POSIX_NAMES = "sched_getaffinity sched_getscheduler getuid geteuid mkfifo fork sysconf set_blocking"
+IMPORTS = """
+import importlib, os, pkgutil, select, sys
+for name in ("av", "click", "cv2", "numpy", "torch", "transformers", "ltx_core", "ltx_pipelines"):
+    try:
+        importlib.import_module(name)  # other packages may import what they like
+    except ImportError:
+        pass
+for name in sys.argv[1].split():
+    sys.modules[name] = None
+for name in sys.argv[2].split():
+    delattr(os, name)
+del select.poll
+import ltxfilter
+for module in pkgutil.walk_packages(ltxfilter.__path__, "ltxfilter."):
+    if module.name != "ltxfilter.__main__":
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:
+            if error.name in (None, "ltxfilter") or error.name in sys.argv[1].split():
+                raise
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes away what Linux has")
+def test_the_package_imports_without_what_only_posix_has():
+    command = [sys.executable, "-c", IMPORTS, " ".join(POSIX), POSIX_NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_modules_of_posix_are_imported_inside_functions():
+    for path in FILES:
+        tree = ast.parse((ROOT / path).read_text())
+        for node in tree.body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not set(names) & set(POSIX), f"{path}:{node.lineno}"
+
+
 def test_the_package_offers_its_public_names():
     assert set(ltxfilter.__all__) <= set(dir(ltxfilter))
     for name in ltxfilter.__all__:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
+from math import inf, nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ltxfilter import values
 from ltxfilter.engines import ENGINES, build, engine_class
 from ltxfilter.errors import OptionError
-from ltxfilter.options import EngineOption, Options, available_threads
+from ltxfilter.options import (
+    EngineOption,
+    InputOptions,
+    ModelOptions,
+    Options,
+    OutputOptions,
+    available_threads,
+)
 from ltxfilter.values import (
     MIB,
     format_spec,
     parse_bytes,
+    parse_scalar,
     parse_size,
     parse_spec,
     parse_threads,
@@ -153,3 +165,82 @@ def test_defaults():
 def test_programs_are_held_to_the_same_bounds(mistake: dict[str, object]):
     with pytest.raises(OptionError, match=next(iter(mistake))):
         Options(**mistake)
+
+
+DIGITS = st.integers(1, 6000).map(lambda count: "9" * count)
+STRANGE = ("inf", "-inf", "nan", "1_0", "\u0663", "\u00b2", "\ud800", "1/0", "0x10", "1e9")
+BEFORE, BEHIND = ("", "-", "1/", "0.", "1:", "f:"), ("", "x", "M")
+LONG_NUMBERS = st.tuples(st.sampled_from(BEFORE), DIGITS, st.sampled_from(BEHIND)).map("".join)
+ODD_TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(STRANGE), LONG_NUMBERS)
+ODD_NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.integers(1, 20000).map(lambda power: 10**power),
+    st.integers(1, 20000).map(lambda power: Fraction(1, 10**power)),
+    st.booleans(),
+    st.none(),
+)
+ODD_VALUES = st.recursive(
+    ODD_TEXTS | ODD_NUMBERS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+FIELDS = [
+    (options, name)
+    for options in (Options, InputOptions, OutputOptions, ModelOptions)
+    for name in options.__dataclass_fields__
+]
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Return the message of the OptionError that `call` raises; "" if it raises none."""
+    try:
+        call()
+    except OptionError as error:
+        return str(error)
+    return ""
+
+
+@given(st.sampled_from(FIELDS), ODD_VALUES)
+def test_every_option_takes_or_refuses_any_value(place: tuple[type, str], value: object):
+    options, name = place
+    assert len(refusal(lambda: options(**{name: value}))) < 400
+
+
+PARSERS = [getattr(values, name) for name in dir(values) if name.startswith("parse_")]
+PARSERS = [parser for parser in PARSERS if parser not in (values.parse_fraction, parse_scalar)]
+
+
+@given(st.sampled_from([*PARSERS, values.check_multiple]), ODD_TEXTS)
+def test_every_parser_takes_or_refuses_any_text(parser: Callable[[str], object], text: str):
+    assert len(refusal(lambda: parser(text))) < 400
+
+
+@given(st.sampled_from([int, float, bool]), ODD_TEXTS)
+def test_scalars_are_finite(kind: type, text: str):
+    with suppress(OptionError):
+        assert parse_scalar(kind, text) not in (inf, -inf, nan)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("33.333333333333333333333333", Fraction(100, 3)),
+        ("0.0333333333333333333", Fraction(1, 30)),
+        ("1000", Fraction(1000)),
+        ("1/3600", Fraction(1, 3600)),
+        ("23.976", Fraction(24000, 1001)),
+    ],
+)
+def test_rates_are_ratios_that_containers_can_state(text: str, rate: Fraction):
+    assert values.parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["1/3601", "0." + "0" * 40 + "1"])
+def test_a_rate_below_one_frame_an_hour_is_refused(text: str):
+    with pytest.raises(OptionError, match="at least 1/3600"):
+        values.parse_rate(text)

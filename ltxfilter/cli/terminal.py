@@ -1,7 +1,7 @@
 """What surrounds a run on the command line: messages, the status line and signals.
 
 Knows nothing of frames and never writes to standard output. Standard error is a side channel: where
-it is closed, full or gone, messages are lost and the run goes on.
+it is closed, full, gone or not read, messages are lost and the run goes on.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TextIO
 
 from ltxfilter.cli.progress_line import Pace, status_line
 from ltxfilter.errors import Interrupted
+from ltxfilter.media.output_file import has_room
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.values import LEVELS
 
 STATUS_SECONDS = 0.5  # between two status lines
-PATIENCE = 1.0  # seconds that a run has left after a signal for an orderly end
+PATIENCE = 0.8  # seconds that a run has left after a signal for an orderly end
 ENGINE_PATIENCE = 0.2  # seconds that an engine has left once the output is complete
 LOOK = 0.05  # seconds between two looks at that
 ABANDONING = 0.25  # further seconds for completing the output from another thread
@@ -32,6 +33,8 @@ SPEAKING = 0.1  # seconds that standard error may take for the last lines
 SAME = 0.1  # seconds; timeout(1) signals a process and then its group: the second one is the first
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NUDGE = getattr(signal, "SIGURG", 0)  # lets the main thread leave a system call; does no harm
+PIECE = 1024  # characters, in UTF-8 at most PIPE_BUF bytes, which a pipe with room takes at once
+STDERR_PATIENCE = 0.5  # seconds that a reader of standard error has to take a message
 UNSAFE = re.compile(  # what a terminal obeys, what hides text, and what UTF-8 cannot write
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -63,13 +66,30 @@ def escaped(text: str) -> str:
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+_stderr_stalls = False  # the latest message was not taken
+
+
 def write_error(text: str) -> None:
-    """Write to standard error; where it is closed, full or gone, the text is lost."""
+    """Write to standard error; where it is closed, full, gone or not read, the text is lost."""
     if sys.stderr is None:
         return
     with suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        for start in range(0, len(text), PIECE):
+            if not _is_read(sys.stderr):
+                return
+            sys.stderr.write(text[start : start + PIECE])
+            sys.stderr.flush()
+
+
+def _is_read(stream: TextIO) -> bool:
+    """Return True if a stream takes a piece of text; a reader that is slow is waited for once."""
+    global _stderr_stalls
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return True  # it is not the system's
+    _stderr_stalls = not has_room(descriptor, 0 if _stderr_stalls else STDERR_PATIENCE)
+    return not _stderr_stalls
 
 
 def logging_level(level: int) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ltxfilter.errors import OptionError
 from ltxfilter.options import ModelOptions
 from ltxfilter.values import parse_lora
+
+log = logging.getLogger("ltxfilter.engines")
 
 LARGEST = 1 << 20  # bytes of a settings file
 PREFIX = "LTXFILTER_"  # LTXFILTER_CHECKPOINT, LTXFILTER_SPATIAL_UPSAMPLER, ...
@@ -23,7 +27,8 @@ NAMES = tuple("lora" if field.name == "loras" else field.name for field in field
 def complete(models: ModelOptions, environment: Mapping[str, str] = os.environ) -> ModelOptions:
     """Return `models` with what it leaves open taken from the environment, then from the file.
 
-    Raises OptionError for a settings file that cannot be understood.
+    What is no settings file, such as a folder, is left out with a warning. Raises OptionError for
+    a mistake in one, and for one that is named and missing.
     """
     found = {**_from_file(environment), **_from_environment(environment)}
     left = {name: value for name, value in found.items() if not getattr(models, name)}
@@ -71,21 +76,35 @@ def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
         if environment.get(FILE):
             raise OptionError(f"{FILE}={path}: no such file") from None
         return {}
-    except (OSError, ValueError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{path}: {error}") from None
-    except RecursionError:
-        raise OptionError(f"{path}: its values are nested too deeply") from None
+    except (OSError, ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        _warn(path, "its values are nested too deeply" if deep else _reason(error))
+        return {}
     return dict(_entry(path, name, value) for name, value in entries.items())
+
+
+@cache
+def _warn(path: Path, reason: str) -> None:
+    """Say once that a settings file is left out."""
+    log.warning("the settings file %s is left out: %s", path, reason)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _text_of(path: Path) -> str:
     """Return the text of a settings file. Raises OSError, and ValueError for what is none."""
     if not stat.S_ISREG(path.stat().st_mode):  # reading a named pipe would wait for its writer
-        raise ValueError("is no regular file")
+        raise ValueError("it is no regular file")
     with path.open("rb") as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise ValueError(f"is larger than {LARGEST} bytes, so it is no settings file")
+        raise ValueError(f"it is larger than {LARGEST} bytes")
     return data.decode("utf-8")
 
 

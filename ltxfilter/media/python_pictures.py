@@ -49,7 +49,11 @@ class FramePictures:
         )
 
     def time_of(self, picture: Any) -> Fraction | None:
-        """Return the seconds at which `picture` is shown; None if it does not say."""
+        """Return the seconds at which `picture` is shown; None if it does not say.
+
+        Raises InputError for what is no `av.VideoFrame`.
+        """
+        _check_video_frame(picture)
         if picture.pts is None or not picture.time_base:
             return None
         return Fraction(picture.pts * time_base_of(picture))

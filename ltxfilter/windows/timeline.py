@@ -111,13 +111,16 @@ class UsualInterval:
     def last(self, declared: Fraction | None, rate: Fraction | None) -> Fraction:
         """Return how long the last frame is shown, seconds.
 
-        declared: the frame's own duration in seconds, not believed under half the usual interval.
+        declared: the frame's own duration in seconds, not believed under half the usual interval
+        or over LONGEST_PAUSE.
         rate: output frames per second, used if there is no usual interval.
         """
+        if declared is not None and declared > LONGEST_PAUSE:
+            declared = None
         usual = self.usual
         if usual is None:
             usual = declared or (1 / rate if rate else Fraction(1, 25))
-        if declared is None or declared < usual / 2 or declared > LONGEST_PAUSE:
+        if declared is None or declared < usual / 2:
             return usual
         return declared
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -60,6 +61,34 @@ def test_a_failure_with_a_closed_standard_error_keeps_its_exit_code(tmp_path: Pa
 
 
 @needs_full
+@pytest.mark.parametrize("words", [("-v", "debug"), ("-v", "debug", "-stats")])
+def test_a_standard_error_that_nobody_reads_ends_no_job(
+    words: tuple[str, ...], clip: Path, tmp_path: Path
+):
+    out = tmp_path / "out.mkv"
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    command = ltxfilter("-y", *words, "-i", clip, "--engine", "hold", out)
+    done = subprocess.run(command, stderr=writing, timeout=TIMEOUT, check=False)
+    os.close(reading)
+    os.close(writing)
+    assert done.returncode == 0
+    assert frames(out) == 50
+
+
+def test_progress_that_nobody_reads_ends_no_job(clip: Path, tmp_path: Path):
+    out, pipe = tmp_path / "out.mkv", tmp_path / "progress"
+    os.mkfifo(pipe)
+    command = ltxfilter("-y", "-progress", pipe, "-i", clip, "--engine", "hold", out)
+    done = subprocess.run(command, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0
+    assert frames(out) == 50
+
+
 def test_progress_that_cannot_be_written_is_said_once(clip: Path, tmp_path: Path):
     done = shell(convert(clip, tmp_path / "out.mkv", "-progress", FULL))
     assert done.returncode == 0

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from support.flow import HEIGHT, WIDTH, draw, info, pan, sequence, windows
 
+from ltxfilter import interpolate
 from ltxfilter.engines import engine_class
 from ltxfilter.engines.flow import Flow
 from ltxfilter.engines.flow_options import PRESET_VALUES, PRESETS, resolved
 from ltxfilter.errors import EngineError, OptionError
-from ltxfilter.frame import Frame
+from ltxfilter.frame import Frame, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
 from ltxfilter.motion.flow import MotionError
 from ltxfilter.motion.kernels import numpy_grids, numpy_search
@@ -131,6 +132,27 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert [plane.shape for plane in drawn[0][0].planes] == [
         (shape.height, shape.width) for shape in video.layout
     ]
+
+
+@pytest.mark.parametrize("size", [(40_000, 8), (8, 40_000), (32_769, 16)])
+def test_a_long_side_is_followed_too(size: tuple[int, int]) -> None:
+    long, short = max(size), min(size)
+    noise = np.random.default_rng(2).integers(0, 255, (short // 8, long // 8 + 3), np.uint8)
+    wide = np.kron(noise, np.ones((8, 8), np.uint8))
+    pictures = [wide[:, 4 * n : 4 * n + long] for n in range(4)]
+    if size[1] > size[0]:
+        pictures = [picture.T for picture in pictures]
+    made = list(interpolate(pictures[::2], 25, 50, engine="flow", cuts=False))[1]
+    held = np.abs(pictures[0].astype(int) - pictures[1]).mean()
+    assert np.abs(made.astype(int) - pictures[1]).mean() < held / 2
+
+
+@pytest.mark.parametrize("size", [(65_537, 1), (1, 65_537), (65_536, 4097)])
+def test_a_picture_that_is_too_large_is_refused_before_work(size: tuple[int, int]) -> None:
+    layout = (PlaneShape("y", *size, 0, 0, 8),)
+    video = VideoInfo(*size, "gray", layout, Fraction(25))
+    with pytest.raises(EngineError, match=r"65536 pixels along each side.*--engine blend"):
+        Flow(**resolved({})).open(video, Fraction(50))
 
 
 def test_rows_may_be_padded() -> None:

@@ -20,6 +20,10 @@ def from_file(folder: Path, text: str) -> dict[str, str]:
     return {"LTXFILTER_CONFIG": str(folder / "set.toml")}
 
 
+def from_path(path: Path) -> dict[str, str]:
+    return {"LTXFILTER_CONFIG": str(path)}
+
+
 @pytest.fixture
 def nothing(tmp_path: Path) -> dict[str, str]:
     return {"XDG_CONFIG_HOME": str(tmp_path)}
@@ -122,13 +126,24 @@ def test_a_user_without_a_home_has_no_settings(monkeypatch: pytest.MonkeyPatch):
     assert model_files.complete(ModelOptions(), {}) == ModelOptions()
 
 
-def test_what_is_no_settings_file_is_refused_at_once(tmp_path: Path):
-    pipe, folder = tmp_path / "pipe.toml", tmp_path / "folder.toml"
-    large, deep = tmp_path / "large.toml", tmp_path / "deep.toml"
+def test_what_is_no_settings_file_is_left_out_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    pipe, folder, loop = tmp_path / "pipe.toml", tmp_path / "folder.toml", tmp_path / "loop.toml"
     os.mkfifo(pipe)
     folder.mkdir()
-    large.write_text("#" * (2 << 20))
-    deep.write_text("checkpoint = " + "[" * 100_000)
-    for path in (pipe, folder, large, deep):
-        with pytest.raises(OptionError, match=path.name):
-            model_files.complete(ModelOptions(), {"LTXFILTER_CONFIG": str(path)})
+    loop.symlink_to(loop)
+    texts = {
+        "large.toml": b"#" * (2 << 20),
+        "deep.toml": b"checkpoint = " + b"[" * 100_000,
+        "number.toml": b"checkpoint = " + b"9" * 5000,
+        "binary.toml": b"\xff\xfe",
+    }
+    for name, data in texts.items():
+        (tmp_path / name).write_bytes(data)
+    for path in (pipe, folder, loop, *(tmp_path / name for name in texts)):
+        caplog.clear()
+        for _ in range(2):
+            found = model_files.complete(ModelOptions(device="cpu"), from_path(path))
+            assert found == ModelOptions(device="cpu")
+        assert [path.name in record.getMessage() for record in caplog.records] == [True]

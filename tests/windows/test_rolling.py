@@ -177,6 +177,19 @@ def test_an_absurd_jump_in_time_is_damage():
         windows([frame(0), frame(10**6)], WindowShape())
 
 
+def test_an_interval_that_no_video_has_is_not_believed(caplog):
+    hours = F(46 * 3600)
+    found, _ = windows([frame(0, duration=hours)], WindowShape(), interval=hours)
+    assert sum(len(window.slots) for window in found) == 1
+    assert "165600 s apart" in caplog.text
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_the_times_of_frames_have_to_ascend(time):
+    with pytest.raises(InputError, match="have to ascend"):
+        windows([frame(1), frame(time)], WindowShape())
+
+
 def test_a_long_pause_comes_in_bounded_windows():
     found, _ = windows([frame(0), frame(F(1, 25)), frame(100)], WindowShape(), F(60))
     assert max(len(window.slots) for window in found) <= 64

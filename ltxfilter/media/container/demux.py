@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -175,9 +176,13 @@ def _check_readable(options: InputOptions, named: set[str]) -> None:
     path = options.path
     if named - DEMUXERS:
         return  # a device, a pattern or a graph need not be a file
-    if Path(path).is_dir():
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a Path raises for some names)
+    except (OSError, ValueError):
+        return  # libav says why it cannot be opened
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path}: is a directory")
-    if Path(path).is_file() and Path(path).stat().st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: is empty")
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ltxfilter.media")
 
 WAITING_ENCODERS = {"libx265", "hevc"}  # they wait forever for a thread that could not be started
-PATIENCE = 0.6  # seconds that an early end leaves the encoder to give back what it holds
+PATIENCE = 0.5  # seconds that an early end leaves the encoder to give back what it holds
 
 
 class ContainerSink:
@@ -218,7 +218,7 @@ class ContainerSink:
     def _bytes_held(self) -> int:
         """Return the bytes of the encoder, and of the packets that libav puts in order."""
         plan = self.mux_plan
-        share = encoder_share(plan.settings, plan.settings.video, plan.nominal_rate)
+        share = encoder_share(plan.settings, plan.nominal_rate)
         if not share.measured:
             log.info(
                 "%s: what it holds in memory was never measured; it is counted as %d MB",
@@ -283,11 +283,10 @@ class ContainerSink:
             return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
         if self._broken:
             return f"{self.place} holds what was written before"
+        seconds = f"{float(self._kept(muxer)):.3f} s{lost}"
         if direct:
-            return (
-                f"{self.name} ends after {float(self._kept(muxer)):.3f} s{lost}" if lost else None
-            )
-        return f"{self.place} holds the first {float(self._kept(muxer)):.3f} s{lost}"
+            return f"{self.name} ends after {seconds}" if lost else None
+        return f"{self.place} holds the first {seconds}"
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's, or of the output's own."""

@@ -18,7 +18,7 @@ import av.codec.codec
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding.reported_options import REPORTING, reported_options
 from ltxfilter.media.encoding.settings import EncoderSettings
-from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.pixfmt import planar_name, plane_shapes
 from ltxfilter.options import available_threads
 from ltxfilter.values import MIB
 
@@ -56,7 +56,7 @@ class CodedPictures:
     @classmethod
     def of(cls, info: VideoInfo, pix_fmt: str) -> CodedPictures:
         """Describe pictures of the size of `info` in another pixel format."""
-        shapes = plane_shapes(pix_fmt, info.width, info.height)
+        shapes = plane_shapes(planar_name(pix_fmt), info.width, info.height)
         samples = sum(shape.width * shape.height for shape in shapes)
         nbytes = 2 if any(shape.depth > 8 for shape in shapes) else 1
         alpha = any(shape.role == "a" for shape in shapes)
@@ -80,11 +80,12 @@ Options = Mapping[str, str]
 Model = Callable[[CodedPictures, Options], float]  # what an encoder was asked -> bytes
 
 
-def encoder_share(settings: EncoderSettings, info: VideoInfo, rate: Fraction) -> EncoderShare:
-    """Return how many bytes an encoder holds at most, for frames of `info`.
+def encoder_share(settings: EncoderSettings, rate: Fraction) -> EncoderShare:
+    """Return how many bytes an encoder holds at most.
 
     rate: frames per second.
     """
+    info = settings.video
     codec, options = settings.codec, settings.options
     pictures = CodedPictures.of(info, settings.pix_fmt)
     asked = {**options, **_params(options)}

@@ -11,7 +11,7 @@ from time import monotonic
 
 from ltxfilter.errors import Stopped
 
-GRACE = 0.5  # seconds that a write has left once it is cancelled
+GRACE = 0.4  # seconds that a write has left once it is cancelled
 POLL_MS = 50  # milliseconds between two looks at whether it is
 PIPE_BUF = getattr(select, "PIPE_BUF", 512)  # bytes that a pipe takes whole once it is writable
 

@@ -73,9 +73,9 @@ class FfmpegCommand:
 def find_video(fd: int) -> UpstreamVideo | None:
     """Return what the ffmpeg that writes the pipe `fd` makes of its file; None if unknown.
 
-    It is unknown on other systems than Linux, and where there is no such process, where another
-    one writes the pipe too, or where an option may change geometry or timing. Takes at most about
-    SECONDS.
+    It is unknown on other systems than Linux, and where there is no such process, where it is
+    another user's, where another one writes the pipe too, or where an option may change geometry or
+    timing. Only a regular file is opened, which this user may read. Takes at most about SECONDS.
     """
     deadline = monotonic() + SECONDS
     try:
@@ -84,10 +84,15 @@ def find_video(fd: int) -> UpstreamVideo | None:
         if writer is None or command is None:
             return None
         path = Path(f"/proc/{writer}/cwd").readlink() / command.file
-        if not path.is_file():
+        if not path.is_file() or not os.access(path, os.R_OK):
             return None
         return _applied(command, _first_frame(path, deadline))
-    except (OSError, ValueError, av.FFmpegError):  # the process has ended, or is not what it seemed
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+        av.FFmpegError,
+    ):  # the process has ended, or is not what it seemed
         return None
 
 
@@ -142,7 +147,8 @@ def _ffmpeg_writing(fd: int, deadline: float) -> int | None:
     if not pipe.startswith("pipe:"):
         return None
     writers = list(_writers(pipe, deadline))
-    ours = [pid for pid in writers if _is_ffmpeg(_arguments(pid))]
+    own = (pid for pid in writers if _real_user(pid) == os.getuid())
+    ours = [pid for pid in own if _is_ffmpeg(_arguments(pid))]
     if len(ours) != 1:
         return None
     family = set(_ancestors(ours[0]))
@@ -178,6 +184,12 @@ def _arguments(pid: int) -> list[str]:
     ]
 
 
+def _real_user(pid: int) -> int:
+    """Return who started a process, as root may look into everybody's."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nUid:")[2].split()[0])
+
+
 def _is_ffmpeg(argv: list[str]) -> bool:
     return bool(argv) and Path(argv[0]).name.split("-")[0] == "ffmpeg"
 
@@ -209,7 +221,9 @@ def _first_frame(path: Path, deadline: float) -> FirstFrame:
         if len(videos) != 1:
             raise ValueError("which of its streams ffmpeg took is not certain")
         stream = videos[0]
-        frame = next(container.decode(stream))
+        frame = next(container.decode(stream), None)
+        if frame is None:
+            raise ValueError("nothing of it can be decoded")
         geometry = Geometry(
             frame.width,
             frame.height,

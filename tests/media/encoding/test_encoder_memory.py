@@ -25,7 +25,7 @@ def share(
     info = VideoInfo(*size, pix_fmt, plane_shapes(pix_fmt, *size), F(25))
     given = {key.replace("_params", "-params"): value for key, value in encoder.items()}
     settings = encoder_settings(OutputOptions(codec=codec, encoder=given), "matroska", info, F(50))
-    return encoder_share(settings, info, F(50))
+    return encoder_share(settings, F(50))
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -160,6 +162,42 @@ def test_a_program_between_is_not_ffmpeg(clip):
     result = adopted(ffmpeg("-i", clip, "-f", "rawvideo", "-"), between)
     assert result.codes[2] == 2
     assert "standard input has no header" in result.err
+
+
+@pytest.fixture
+def writing(clip: Path) -> Iterator[int]:
+    """Yield the pipe that a plain ffmpeg writes the clip into."""
+    command = ffmpeg("-i", clip, "-f", "rawvideo", "-")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        select.select([process.stdout], [], [])  # it has opened its file and begun to write
+        yield process.stdout.fileno()
+        process.kill()
+
+
+@linux
+def test_the_file_of_another_users_ffmpeg_is_not_opened(writing, monkeypatch):
+    found = upstream_ffmpeg.find_video(writing)
+    assert found is not None
+    assert found.name == "a clip.mp4"
+    opened = []
+    monkeypatch.setattr(upstream_ffmpeg, "open_input", lambda *a, **k: opened.append(a))
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    assert upstream_ffmpeg.find_video(writing) is None
+    assert opened == []
+
+
+@linux
+def test_a_file_that_this_user_may_not_read_is_not_opened(writing, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert upstream_ffmpeg.find_video(writing) is None
+
+
+@linux
+def test_what_ffmpeg_reads_may_hold_no_picture(tmp_path, writing, monkeypatch):
+    empty = make_clip(tmp_path / "empty.mkv", "-c:v", "mpeg4", "-frames:v", "0")
+    monkeypatch.setattr(upstream_ffmpeg, "parse", lambda argv: FfmpegCommand(str(empty)))
+    assert upstream_ffmpeg.find_video(writing) is None
 
 
 @linux

@@ -12,6 +12,7 @@ import pytest
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx.weights.describe_files import describe_files
 from ltxfilter.engines.ltx.weights.files import FileKind, read_header
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 ENGINES = {"flow": (), "ltx-a": ("checkpoint", "context"), "ltx-b": ("checkpoint",)}
@@ -48,6 +49,48 @@ def write(path: Path, kind: FileKind, dtype: str = "BF16", config: dict | None =
 @pytest.mark.parametrize("kind", FileKind)
 def test_kinds_are_recognised(tmp_path: Path, kind: FileKind):
     assert read_header(write(tmp_path / "x.safetensors", kind)).kind is kind
+
+
+DEEP = b"[" * 100_000
+
+
+def entry(shape: str = "[1]", offsets: str = "[0,4]", dtype: str = '"F32"') -> bytes:
+    tensor = f'{{"dtype":{dtype},"shape":{shape},"data_offsets":{offsets}}}'
+    return f'{{"weight":{tensor}}}'.encode()
+
+
+def configured(config: object) -> bytes:
+    return json.dumps({"__metadata__": {"config": config}}).encode()
+
+
+BROKEN = {  # what a header is
+    "a list": b"[]",
+    "nested too deeply": DEEP,
+    "with a section nested too deeply": b'{"weight":' + DEEP,
+    "with a huge number": entry(shape=f"[{'9' * 5000}]"),
+    "with an entry that is none": b'{"weight":3}',
+    "with a shape of text": entry(shape='["x"]'),
+    "with a negative shape": entry(shape="[-1]"),
+    "with a shape of infinity": entry(shape="[Infinity]"),
+    "with offsets backwards": entry(offsets="[4,0]"),
+    "with a type of number": entry(dtype="3"),
+    "with metadata as a list": b'{"__metadata__":[]}',
+    "with a number as metadata": configured(3),
+    "with a list as config": configured("[]"),
+    "with a deep config": configured("[" * 100_000),
+    "with a text as transformer": configured('{"transformer":"x"}'),
+    "with layers in words": configured('{"transformer":{"num_layers":"x"}}'),
+    "with no layers": configured('{"transformer":{"num_layers":-1}}'),
+    "of bytes": b"\xff\xfe\x00\x01",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_odd_header_is_refused_in_one_line(tmp_path: Path, case: str):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", len(BROKEN[case])) + BROKEN[case] + bytes(8))
+    with pytest.raises(EngineUnavailableError, match=r"^--lora .*: not a safetensors file$"):
+        read_header(str(path), "--lora")
 
 
 def found(models: ModelOptions) -> dict[str, tuple[str, str]]:
