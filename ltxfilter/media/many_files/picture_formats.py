@@ -24,7 +24,7 @@ ENCODERS = {  # ending of numbered pictures -> encoder
     ".pgm": "pgm", ".pam": "pam", ".pnm": "ppm",
 }  # fmt: skip
 ANIMATIONS = {  # FFmpeg's format -> encoder
-    "gif": "gif", "apng": "apng", "webp": "libwebp_anim", "avif": "libsvtav1",
+    "gif": "gif", "apng": "apng", "webp": "libwebp", "avif": "libsvtav1",
 }  # fmt: skip
 GIF_RATE = 50  # frames per second; browsers slow down what is shown for 1/100 s
 PALETTE = "pal8"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import Any, NamedTuple
 
 import av
@@ -74,13 +75,18 @@ class AnimatedWebp:
         width, height = _number(header.body[4:7]) + 1, _number(header.body[7:10]) + 1
         check_size(self.name, width, height)
         pix_fmt = "rgba" if header.body[0] & HAS_ALPHA else "rgb24"
+        pictures = self._pictures(width, height)
+        first = next(pictures, None)
+        if first is None:
+            raise InputError(f"{self.name}: no video frames")
         written = _Bytes()
         with open_output(written, format="nut", container_options={"flush_packets": "1"}) as out:
-            video = out.add_stream("rawvideo", rate=25)
+            # NUT states no durations; libav takes that of the last picture from the rate.
+            video = out.add_stream("rawvideo", rate=Fraction(1000, first[1]))
             assert isinstance(video, av.VideoStream)
             video.width, video.height, video.pix_fmt = width, height, pix_fmt
             video.codec_context.time_base = video.time_base = MILLISECOND
-            for time, duration, canvas in self._pictures(width, height):
+            for time, duration, canvas in chain([first], pictures):
                 channels = canvas if pix_fmt == "rgba" else canvas[..., :3]
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(channels), format=pix_fmt)
                 frame.pts, frame.time_base, frame.duration = time, MILLISECOND, duration

@@ -111,8 +111,9 @@ def test_what_we_write_we_read(tmp_path: Path) -> None:
     out = tmp_path / "out.webp"
     convert_repeating(make_video(tmp_path / "in.mp4", 10), out, "25", codec=None, encoder={})
     with closing(open_source(InputOptions(path=str(out)))) as source:
-        times = [frame.time for frame in source.frames()]
-    assert times == [Fraction(n, 25) for n in range(10)]
+        frames = list(source.frames())
+    assert [frame.time for frame in frames] == [Fraction(n, 25) for n in range(10)]
+    assert frames[-1].duration == Fraction(1, 25)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9])
