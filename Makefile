@@ -8,6 +8,7 @@ CONSTRAINTS ?= constraints.txt
 WARNINGS ?= error
 IN ?=
 OUT ?= demo.mp4
+DIR ?=
 CLIPS ?= ../shared/clips/dev
 DIST ?= dist
 JOBS ?= 2
@@ -26,12 +27,12 @@ QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines
 LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
 	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_color.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
-ALONE := bench-encoder-memory bench-soak
+ALONE := bench-encoder-memory bench-soak bench-stops
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu clean
+	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu corpus clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -139,6 +140,9 @@ bench-mainjob: $(VENV)/.dev
 bench-quality bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
 
+bench-stops: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.stops $(ARGS)
+
 bench-latency: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.latency --clip $(CLIPS)/seek480.mp4 $(ARGS)
 
@@ -146,7 +150,11 @@ bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
 
-bench-NAME: ## measure: memory, encoder-memory, soak, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
+corpus: $(VENV)/.dev ## convert every file of DIR (one folder or more) and let ffmpeg judge the outcome
+	@test -n "$(DIR)" || { echo "name a folder of media files: make corpus DIR=../shared/clips/formats"; exit 2; }
+	$(BIN)/python -m benchmarks.corpus $(DIR) $(ARGS)
+
+bench-NAME: ## measure: memory, encoder-memory, soak, stops, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)

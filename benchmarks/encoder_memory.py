@@ -1,6 +1,7 @@
 """Peak memory of encoders, each alone in a process of its own, against what is stated before work.
 
 python -m benchmarks.encoder_memory [PART OF A CODEC'S NAME]; results/encoder_memory.json
+python -m benchmarks.encoder_memory --restate: the peaks of these results against today's models
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import av
 import numpy as np
 
-from benchmarks.record import table, write
+from benchmarks.record import RESULTS, table, write
 from ltxfilter.cli.main import HEAP
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.media.avframe import from_planes
@@ -135,19 +136,41 @@ def cases(wanted: str) -> Iterator[Case]:
 
 def measure(case: Case) -> Row:
     """Encode until the encoder is in its stride, in this process; return its peak and its share."""
-    info = _info(case)
-    settings = encoder_settings(
-        OutputOptions(path="out.mkv", codec=case.codec, encoder=case.options),
-        MUXERS.get(case.codec, "matroska"),
-        info,
-        RATE,
-    )
+    info, settings = _info(case), _settings(case)
     share = encoder_share(settings, RATE)
     wide = tuple(_texture(shape.height, shape.width, shape.depth) for shape in info.layout)
     before = _begin()
     frames, first = _encode(settings, info, wide)
     peak = _status("VmHWM") - _status("RssFile") - before
     return {"frames": frames, "first packet": first, "peak": peak, "stated": share.nbytes}
+
+
+def _settings(case: Case) -> EncoderSettings:
+    return encoder_settings(
+        OutputOptions(path="out.mkv", codec=case.codec, encoder=case.options),
+        MUXERS.get(case.codec, "matroska"),
+        _info(case),
+        RATE,
+    )
+
+
+def restated() -> list[Row]:
+    """Return the rows of the last results with what is stated now."""
+    rows: list[Row] = json.loads((RESULTS / "encoder_memory.json").read_text())["rows"]
+    for row in rows:
+        case = Case.of(row["codec"], row["size"], row["options"])
+        stated = encoder_share(_settings(case), RATE).nbytes / MIB
+        row |= _compared(row["peak MiB"], stated)
+    return rows
+
+
+def _compared(peak: float, stated: float) -> Row:
+    return {
+        "peak MiB": round(peak, 1),
+        "stated MiB": round(stated, 1),
+        "ratio": round(stated / peak, 3),
+        "holds": "yes" if peak <= stated else "NO",
+    }
 
 
 def _encode(settings: EncoderSettings, info: VideoInfo, wide: Planes) -> tuple[int, int]:
@@ -218,10 +241,7 @@ def in_child(case: Case) -> Row:
         "options": ",".join(words),
         "frames": found["frames"],
         "first packet": found["first packet"],
-        "peak MiB": round(found["peak"] / MIB, 1),
-        "stated MiB": round(found["stated"] / MIB, 1),
-        "ratio": round(found["stated"] / found["peak"], 3),
-        "holds": "yes" if found["peak"] <= found["stated"] else "NO",
+        **_compared(found["peak"] / MIB, found["stated"] / MIB),
     }
 
 
@@ -234,15 +254,16 @@ def main() -> None:
                 ctypes.CDLL(None).mallopt(name, value)
         print(json.dumps(measure(Case.of(*words[1:]))))
         return
-    rows = []
-    for case in cases(words[0] if words else ""):
+    again = words == ["--restate"]
+    rows = restated() if again else []
+    for case in () if again else cases(words[0] if words else ""):
         rows.append(in_child(case))
         print(rows[-1], flush=True)
     print(table(rows))
     ratios = sorted(row["ratio"] for row in rows)
     summary = {"cases": len(rows), "least": ratios[0], "median": statistics.median(ratios)}
     print(summary)
-    if not words:
+    if not words or again:
         print(write("encoder_memory", rows, stated_over_peak=summary))
 
 

@@ -48,7 +48,7 @@ ENCODERS = {  # name -> size of the picture, options of the encoder, container
     "ffv1": ("1920x1080", "-c:v ffv1", "mkv"),
     "prores": ("1920x1080", "-c:v prores_ks", "mov"),
     "mpeg2": ("1920x1080", "-c:v mpeg2video", "ts"),
-    "mjpeg": ("1920x1080", "-c:v mjpeg", "avi"),
+    "mjpeg": ("1920x1080", "-c:v mjpeg -strict -1", "avi"),
     "mpeg4": ("1920x1080", "-c:v mpeg4", "avi"),
 }
 SLEEPER = r"""
@@ -146,7 +146,9 @@ def _stalled(folder: Path) -> Iterator[Case]:
     for container in ("mkv", "mp4", "y4m"):
         out = folder / f"hung.{container}"
         words = ["-i", clip, "--fps", "50", "-y", str(out)]
-        words[4:4] = ["-f", "yuv4mpegpipe"] if container == "y4m" else ["-c:v", "mjpeg"]
+        words[4:4] = (
+            ["-f", "yuv4mpegpipe"] if container == "y4m" else ["-c:v", "mjpeg", "-strict", "-1"]
+        )
         environment = {"LD_PRELOAD": str(library)}
         yield Case(f"write() that sleeps, {container}", words, environment=environment, most=8.0)
 

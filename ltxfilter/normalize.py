@@ -136,10 +136,14 @@ def aspect_of(value: object) -> Fraction:
 
 
 def threads_of(value: object) -> int:
-    """Read a number of threads, 1 to MAX_THREADS. Raises OptionError."""
+    """Read a number of threads, up to MAX_THREADS; 0 has it chosen. Raises OptionError."""
     text = value if isinstance(value, str) else str(number_of(value))
-    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"{shown(value)}: give a whole number from 1 to {MAX_THREADS}")
+    if text == "auto":
+        return 0
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or int(text) > MAX_THREADS:
+        raise OptionError(
+            f"{shown(value)}: give a whole number from 1 to {MAX_THREADS}, or 0 to have it chosen"
+        )
     return int(text)
 
 

@@ -30,7 +30,7 @@ from ltxfilter.normalize import (
     threads_of,
     whole_of,
 )
-from ltxfilter.values import Span, parse_scalar
+from ltxfilter.values import Span, network_advice, parse_scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,19 @@ class InputOptions:
     start: Fraction | None = None  # -ss, seconds
     duration: Fraction | None = None  # -t, seconds
     end: Fraction | None = None  # -to, seconds
-    hwaccel: str | None = None  # FFmpeg's name of a hardware decoder
+    from_end: Fraction | None = (
+        None  # -sseof without its sign: start so many seconds before the end
+    )
+    hwaccel: str | None = None  # FFmpeg's name of a hardware decoder; auto takes what works
+    hwaccel_device: str | None = None  # which of several devices: a number, or a name in /dev
     deinterlace: str = "auto"  # auto, on or off
     autorotate: bool | None = None  # turn pictures; None: where the output cannot say how they lie
-    threads: int | None = None  # decoder threads; None lets us choose
-    demuxer: Mapping[str, str] = field(default_factory=dict)  # start_number, pattern_type, ...
+    threads: int | None = None  # decoder threads; None or 0 lets us choose
+    demuxer: Mapping[str, str] = field(default_factory=dict)  # probesize, start_number, ...
     maps: tuple[str, ...] = ()  # stream specifiers among which the video is; a run has its output's
+    pace: Fraction | None = None  # read at most so many times as fast as it plays; None: at once
+    shortest: bool = False  # end with the shortest of video and sound
+    keep_times: bool = False  # -copyts: refuse an input whose times the output would not have
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
@@ -117,16 +124,27 @@ class InputOptions:
                 "start": optional(seconds_of),
                 "duration": optional(seconds_of),
                 "end": optional(seconds_of),
+                "from_end": optional(seconds_of),
                 "hwaccel": optional(text_of),
+                "hwaccel_device": optional(text_of),
                 "deinterlace": choice_of("auto", "on", "off"),
                 "autorotate": optional(switch_of),
                 "threads": optional(threads_of),
                 "demuxer": mapping_of,
                 "maps": texts_of,
+                "pace": optional(speed_of),
+                "shortest": switch_of,
+                "keep_times": switch_of,
             },
         )
+        if self.threads == 0:
+            object.__setattr__(self, "threads", None)
         if self.duration is not None and self.end is not None:
             raise OptionError("options duration and end contradict each other; give one of them")
+        if self.from_end is not None and (self.start, self.end) != (None, None):
+            raise OptionError("option from_end: give no start or end with it")
+        if advice := network_advice(self.path):
+            raise OptionError(advice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +165,12 @@ class OutputOptions:
     data: bool = True  # False leaves data streams out
     maps: tuple[str, ...] = ()  # FFmpeg's stream specifiers: "0", "0:a:1", "-0:s"
     color: Mapping[str, str] = field(default_factory=dict)  # colorspace, color_range, ...
+    tags: bool = True  # False leaves out the input's tags: of the file, its streams and chapters
+    chapters: bool = True  # False leaves chapters out
+    metadata: Mapping[str, str] = field(default_factory=dict)  # title, s:a:0:language, ...
+    disposition: Mapping[str, str] = field(default_factory=dict)  # a:0 -> default, s -> 0, ...
+    frames: int | None = None  # end after so many output frames
+    shortest: bool = False  # end with the shortest of video and sound
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
@@ -167,8 +191,16 @@ class OutputOptions:
                 "data": switch_of,
                 "maps": texts_of,
                 "color": mapping_of,
+                "tags": switch_of,
+                "chapters": switch_of,
+                "metadata": mapping_of,
+                "disposition": mapping_of,
+                "frames": optional(whole_of),
+                "shortest": switch_of,
             },
         )
+        if advice := network_advice(self.path, writing=True):
+            raise OptionError(advice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +249,7 @@ class Options:
     redraw: tuple[Span, ...] = ()  # seconds as -ss counts them: frames to interpolate anew; merged
     conceal: bool = True  # interpolate source frames anew that the decoder calls damaged
     memory: int | None = None  # bytes; None takes what the job needs, within the machine's bounds
-    threads: int = field(default_factory=lambda: available_threads())  # 1..1024, to interpolate
+    threads: int = field(default_factory=lambda: available_threads())  # to interpolate; 0: per CPU
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: str | None = None  # the file that says what happened, as JSON
@@ -244,6 +276,8 @@ class Options:
                 "report": optional(path_of),
             },
         )
+        if self.threads == 0:
+            object.__setattr__(self, "threads", available_threads())
         if self.max_latency is None:
             return
         if self.max_latency <= 0:

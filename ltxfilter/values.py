@@ -47,6 +47,10 @@ LEVELS = {  # FFmpeg's log levels
     "debug": 48,
     "trace": 56,
 }
+NETWORK = re.compile(  # how an address of the network begins, for what FFmpeg can read or write
+    r"(?i)(https?|ftps?|sftp|rtmp\w*|rtsps?|rtp|srtp?|udp|udplite|tcp|tls|mms\w*|gopher|rist|sctp|smb"
+    r"|icecast|whip|ipfs)://"
+)
 SWITCHES = {"1": True, "true": True, "yes": True, "on": True}
 SWITCHES |= {"0": False, "false": False, "no": False, "off": False}
 
@@ -109,6 +113,19 @@ def parse_time(text: str) -> Fraction:
     return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
 
 
+def network_advice(path: str, *, writing: bool = False) -> str | None:
+    """Say how to reach an address of the network by an ffmpeg; None for a name of a file.
+
+    writing: whether it is an output.
+    """
+    if not NETWORK.match(path):
+        return None
+    own = "ltxfilter itself reads and writes no network yet; let ffmpeg do that"
+    if writing:
+        return f"{path}: {own}: ltxfilter ... -f nut - | ffmpeg -i - ... {path}"
+    return f"{path}: {own}: ffmpeg -i {path} -c copy -f matroska - | ltxfilter -i - ..."
+
+
 def parse_spans(text: str) -> tuple[Span, ...]:
     """Read 1.5:3.5, or 0:01:30-0:01:32; several are separated by commas. Raises OptionError.
 
@@ -148,9 +165,13 @@ def parse_lora(text: str) -> tuple[str, float]:
 
 
 def parse_threads(text: str) -> int:
-    """Read the value of -threads. Raises OptionError."""
-    if not re.fullmatch(r"(?a)\d{1,6}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise OptionError(f"{_plain(text)}: write a whole number from 1 to {MAX_THREADS}")
+    """Read the value of -threads; auto is 0, as ffmpeg has it. Raises OptionError."""
+    if text == "auto":
+        return 0
+    if not re.fullmatch(r"(?a)\d{1,6}", text) or int(text) > MAX_THREADS:
+        raise OptionError(
+            f"{_plain(text)}: write a whole number from 1 to {MAX_THREADS}, or 0 to have it chosen"
+        )
     return int(text)
 
 

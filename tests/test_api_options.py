@@ -83,6 +83,9 @@ def test_what_is_refused_is_named_with_what_is_allowed(case):
         (InputOptions, "rate", "fast"),
         (OutputOptions, "path", 5),
         (OutputOptions, "audio", "loud"),
+        (OutputOptions, "tag", 5),
+        (OutputOptions, "aspect", "wide"),
+        (OutputOptions, "aspect", True),
         (OutputOptions, "encoder", "crf=18"),
         (OutputOptions, "encoder", {"crf": [18]}),
         (OutputOptions, "maps", 0),
@@ -107,6 +110,11 @@ def test_encoder_options_are_text_for_the_encoder():
     assert found.encoder == {"crf": "18", "fast": "1", "qcomp": "0.5", "x": "1/2"}
 
 
+@pytest.mark.parametrize("given", ["16:9", "16/9", F(16, 9)])
+def test_the_aspect_of_the_display_is_a_fraction(given):
+    assert OutputOptions(aspect=given).aspect == F(16, 9)
+
+
 def test_the_end_and_the_duration_contradict_each_other():
     with pytest.raises(OptionError, match="duration and end"):
         InputOptions(duration=1, end=2)
@@ -121,7 +129,7 @@ def test_the_end_and_the_duration_contradict_each_other():
         ({"start": "soon"}, "option start: time 'soon'"),
         ({"video": {"codec": 5}}, "option codec: 5 is no text"),
         ({"deinterlace": True}, "option deinterlace: True is none of auto, on, off"),
-        ({"decoder_threads": 0}, "option threads: 0"),
+        ({"decoder_threads": -1}, "option threads: -1"),
         ({"overwrite": "never"}, "option overwrite: 'never'"),
     ],
 )

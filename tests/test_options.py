@@ -102,7 +102,7 @@ def test_times(text: str, seconds: Fraction):
 def test_picture_sizes_and_counts():
     assert parse_size("1920x1080") == (1920, 1080)
     assert parse_size("pal") == (720, 576)
-    assert parse_threads("12") == 12
+    assert (parse_threads("12"), parse_threads("0"), parse_threads("auto")) == (12, 0, 0)
 
 
 @pytest.mark.parametrize("parser", [parse_bytes, parse_time, parse_size])
@@ -114,7 +114,7 @@ def test_what_is_no_number(parser, text: str):
         parser(text)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1025", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1025", "9" * 5000])
 def test_what_is_no_count(text: str):
     with pytest.raises(OptionError, match="whole number from 1 to"):
         parse_threads(text)
@@ -155,12 +155,12 @@ def test_every_engine_explains_its_options(name: str):
 
 
 def test_defaults():
-    assert Options().threads == available_threads() >= 1
+    assert Options().threads == Options(threads=0).threads == available_threads() >= 1
     assert Options().memory is None  # what the job needs
 
 
 @pytest.mark.parametrize(
-    "mistake", [{"threads": 0}, {"threads": 10**6}, {"speed": Fraction(0)}, {"repeats": "never"}]
+    "mistake", [{"threads": -1}, {"threads": 10**6}, {"speed": Fraction(0)}, {"repeats": "never"}]
 )
 def test_programs_are_held_to_the_same_bounds(mistake: dict[str, object]):
     with pytest.raises(OptionError, match=next(iter(mistake))):

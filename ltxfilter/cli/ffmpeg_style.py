@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ltxfilter import __version__
+from ltxfilter.cli.ffmpeg_options.accepted import ACCEPTED
 from ltxfilter.cli.flags import FLAGS, Side
 from ltxfilter.cli.parse import parse
 
@@ -30,12 +31,12 @@ class FfmpegStyle(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the flags by what they describe."""
-        for side in Side:
+        for side in (side for side in Side if side is not Side.REFUSED):
             with formatter.section(side.value):
                 formatter.write_dl(
                     [
                         (f"{flag.dashed} {flag.metavar}".strip(), flag.help)
-                        for flag in FLAGS
+                        for flag in (*FLAGS, *ACCEPTED)
                         if flag.side is side
                     ]
                 )

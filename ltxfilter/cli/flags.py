@@ -16,6 +16,8 @@ class Side(Enum):
     OUTPUT = "Output"
     GENERAL = "General"
     SHOW = "Information"
+    ACCEPTED = "Accepted from ffmpeg's command lines, since it changes nothing"
+    REFUSED = "Refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ INPUT_FLAGS = (
     Flag("i", "FILE", "Read FILE. Use -, or leave out -i, for standard input.", Side.INPUT),
     Flag("ss", "TIME", "Start at TIME: seconds, or HH:MM:SS.mmm.", Side.INPUT),
     Flag("t", "TIME", "Stop after TIME of the input.", Side.INPUT),
-    Flag("to", "TIME", "Stop at TIME of the input.", Side.INPUT),
+    Flag("to", "TIME", "Stop at TIME of the input; after -i, TIME of the output.", Side.INPUT),
+    Flag("sseof", "-TIME", "Start TIME before the end of the input, as -sseof -10.", Side.INPUT),
+    Flag("re", "", "Read no faster than the input plays.", Side.INPUT, group="readrate"),
+    Flag("readrate", "FACTOR", "Read at most FACTOR times as fast as that.", Side.INPUT),
     Flag(
         "pattern_type",
         "TYPE",
@@ -59,9 +64,10 @@ INPUT_FLAGS = (
     Flag(
         "hwaccel",
         "NAME",
-        "Decode on hardware where that is possible: cuda, vaapi, videotoolbox.",
+        "Decode on hardware where that is possible: auto, cuda, vaapi, videotoolbox.",
         Side.INPUT,
     ),
+    Flag("hwaccel_device", "NAME", "Choose one of several such devices.", Side.INPUT),
     Flag(
         "deinterlace",
         "WHEN",
@@ -70,7 +76,7 @@ INPUT_FLAGS = (
     ),
     Flag(
         "autorotate",
-        "",
+        "[0|1]",
         "Turn pictures as the input says. Default: where the output cannot say how they lie.",
         Side.INPUT,
     ),
@@ -110,7 +116,8 @@ EITHER_FLAGS = (
     Flag(
         "threads",
         "N",
-        "Use N threads: before -i to decode, after it, or without -i, to interpolate.",
+        "Use N threads, or as many as fit with 0: before -i to decode, after it, or without -i, to "
+        "interpolate.",
         Side.EITHER,
     ),
 )
@@ -265,7 +272,33 @@ COLOR_FLAGS = tuple(
     )
 )
 
+TAG_FLAGS = (
+    Flag(
+        "metadata",
+        "KEY=VALUE",
+        "Set a tag of the file, or of streams: -metadata:s:a:0 language=eng.",
+        Side.OUTPUT,
+    ),
+    Flag(
+        "map_metadata",
+        "N",
+        "Copy the input's tags (0, the default), or leave them out (-1).",
+        Side.OUTPUT,
+    ),
+    Flag(
+        "map_chapters", "N", "Copy chapters (0, the default), or leave them out (-1).", Side.OUTPUT
+    ),
+    Flag(
+        "disposition",
+        "FLAGS",
+        "Set what streams are for, as -disposition:a:0 default.",
+        Side.OUTPUT,
+    ),
+    Flag("timecode", "HH:MM:SS:FF", "Set the timecode of the first frame.", Side.OUTPUT),
+)
+
 OUTPUT_FLAGS = (
+    Flag("o", "FILE", "Write FILE. The name alone will do.", Side.OUTPUT),
     Flag(
         "c:v",
         "NAME",
@@ -288,6 +321,16 @@ OUTPUT_FLAGS = (
     Flag("c:a", "copy", "Copy audio (default).", Side.OUTPUT, ("acodec", "codec:a")),
     Flag("c:s", "copy", "Copy subtitles (default).", Side.OUTPUT, ("scodec", "codec:s")),
     Flag("c:d", "copy", "Copy data streams (default).", Side.OUTPUT, ("dcodec", "codec:d")),
+    Flag("c:t", "copy", "Copy attachments (default).", Side.OUTPUT, ("codec:t",)),
+    *TAG_FLAGS,
+    Flag(
+        "frames",
+        "N",
+        "End after N output frames.",
+        Side.OUTPUT,
+        ("vframes",),
+    ),
+    Flag("shortest", "", "End with the shortest of video and sound.", Side.OUTPUT),
     Flag("an", "", "Leave audio out.", Side.OUTPUT),
     Flag("sn", "", "Leave subtitles out.", Side.OUTPUT),
     Flag("dn", "", "Leave data streams out.", Side.OUTPUT),
@@ -321,8 +364,7 @@ GENERAL_FLAGS = (
         Side.GENERAL,
     ),
     Flag("report", "FILE", "Write to FILE, as JSON, what happened to each window.", Side.GENERAL),
-    Flag("hide_banner", "", "This changes nothing: there is no banner.", Side.GENERAL),
-    Flag("nostdin", "", "This changes nothing: keys are never read.", Side.GENERAL),
+    Flag("copyts", "", "Fail where the output would not keep the input's times.", Side.GENERAL),
 )
 
 SHOW_FLAGS = (
@@ -343,46 +385,5 @@ FLAGS = (
 ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
 MODEL = tuple(flag.name for flag in MODEL_FLAGS if "lora" not in flag.name)
 MUXER = (*(flag.name for flag in MUXER_FLAGS), "start_number")
-MUXER_UNLISTED = frozenset(  # further options of containers that write many files or animations
-    {
-        "update", "strftime", "frame_pts", "atomic_writing", "final_delay", "init_seg_name",
-        "media_seg_name", "window_size", "extra_window_size", "use_template", "use_timeline",
-        "frag_duration", "adaptation_sets", "streaming", "ldash", "master_pl_name",
-        "increment_tc", "reset_timestamps", "strftime_mkdir", "single_file", "single_file_name",
-    }
-)  # fmt: skip
-MUXER_PREFIXES = ("hls_", "segment_", "dash_", "mpegts_")  # of further options of containers
 DEMUXER = ("start_number", "pattern_type")
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)
-
-_FILTERS = "put filters into the ffmpeg before or after ltxfilter"
-_TIMING = "the output's rate is constant and exact; choose it with --fps"
-_METADATA = "metadata and chapters are copied; change them in an ffmpeg that follows"
-_COPIES = "streams other than video are copied; change them in an ffmpeg that follows"
-
-REFUSED = {  # what ffmpeg's users will try, and what to do instead
-    "vf": _FILTERS,
-    "af": _FILTERS,
-    "filter": _FILTERS,
-    "filter_complex": _FILTERS,
-    "lavfi": _FILTERS,
-    "vsync": _TIMING,
-    "fps_mode": _TIMING,
-    "copyts": _TIMING,
-    "metadata": _METADATA,
-    "map_metadata": _METADATA,
-    "map_chapters": _METADATA,
-    "disposition": _METADATA,
-    "ab": _COPIES,
-    "ar": _COPIES,
-    "ac": _COPIES,
-    "aq": _COPIES,
-    "vn": "ltxfilter is about video",
-    "frames": "end early with -t",
-    "vframes": "end early with -t",
-    "shortest": "audio and video keep their lengths",
-    "stream_loop": "repeat the input in an ffmpeg before it",
-    "itsoffset": "shift streams in an ffmpeg before or after it",
-    "pass": "use constant quality (-crf) or a bit rate in one pass",
-    "passlogfile": "use constant quality (-crf) or a bit rate in one pass",
-}

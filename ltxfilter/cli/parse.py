@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from ltxfilter.cli.flags import (
-    COLOR,
-    DEMUXER,
-    ENCODER,
-    FLAGS,
-    MODEL,
-    MUXER,
-    MUXER_PREFIXES,
-    MUXER_UNLISTED,
-    REFUSED,
-    Flag,
-    Side,
-)
+from ltxfilter.cli.ffmpeg_options.objections import sift
+from ltxfilter.cli.ffmpeg_options.passed_on import DECODER_OPTIONS, is_demuxers, is_muxers
+from ltxfilter.cli.ffmpeg_options.trimming import TIMES, trimmed
+from ltxfilter.cli.flags import COLOR, DEMUXER, ENCODER, MODEL, MUXER, Side
+from ltxfilter.cli.words import BY_NAME, Word, split, suggestion
 from ltxfilter.errors import OptionError
 from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
-from ltxfilter.normalize import fps_of
+from ltxfilter.normalize import fps_of, whole_of
 from ltxfilter.options import InputOptions, ModelOptions, Options, OutputOptions
 from ltxfilter.values import (
     LEVELS,
@@ -44,6 +35,7 @@ from ltxfilter.values import (
 )
 
 T = TypeVar("T")
+LISTS = {"lora": "loras", "redraw": "redraw"}  # flags that add up, and where they are filed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +49,19 @@ class Arguments:
     show: str | None = None  # "help" or "version" instead of a run
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One option or file name of a command line."""
-
-    flag: Flag | None  # None: a file name, or an option for the encoder
-    name: str  # as written, without dashes and stream specifier; "" for a file name
-    value: str = ""
-
-
 @dataclass(slots=True)
 class Given:
     """Words sorted by what they describe; the last one of a name counts."""
 
+    argv: Sequence[str] = ()  # all of the line, for messages
     input: dict[str, str] = field(default_factory=dict)
     output: dict[str, str] = field(default_factory=dict)
     general: dict[str, str] = field(default_factory=dict)
     encoder: dict[str, str] = field(default_factory=dict)
+    demuxer: dict[str, str] = field(default_factory=dict)
+    muxer: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    disposition: dict[str, str] = field(default_factory=dict)
     maps: list[str] = field(default_factory=list)
     loras: list[str] = field(default_factory=list)
     redraw: list[str] = field(default_factory=list)
@@ -81,11 +69,11 @@ class Given:
 
 def parse(argv: Sequence[str]) -> Arguments:
     """Understand a command line without its program name. Raises OptionError."""
-    words = list(_words(argv))
+    words = split(argv)
     shown = next((word.name for word in words if word.flag and word.flag.side is Side.SHOW), None)
     if shown:
         return Arguments(Options(), show="version" if shown == "version" else "help")
-    given = _sort(words)
+    given = _sort(sift(words), argv)
     general = given.general
     options = Options(
         input=_input(given),
@@ -103,70 +91,11 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
 
 
-def _words(argv: Sequence[str]) -> Iterator[Word]:
-    """Split a command line into options with their values, and file names."""
-    rest = iter(argv)
-    for text in rest:
-        if not text.startswith("-") or text == "-":
-            yield Word(None, "", text)
-            continue
-        double = text.startswith("--")
-        name, equals, value = text[2:].partition("=") if double else (text[1:], "", "")
-        base, _, stream = name.partition(":")
-        flag = _known(name) or _known(base)
-        if flag is None:
-            _check_unknown(text, name, double)
-        elif stream and flag.name == base:
-            _check_stream(text, flag, stream)
-        if flag is not None and not flag.metavar:
-            if equals:
-                raise OptionError(f"{text}: {flag.dashed} takes no value")
-        elif not equals:
-            value = _next(rest, text)
-        yield Word(flag, base if flag is None else flag.name, value)
-
-
-def _next(rest: Iterator[str], text: str) -> str:
-    try:
-        return next(rest)
-    except StopIteration:
-        raise OptionError(f"{text} needs a value") from None
-
-
-def _known(name: str) -> Flag | None:
-    return BY_NAME.get(name) or BY_NAME.get(name.replace("-", "_"))
-
-
-def _check_unknown(text: str, name: str, double: bool) -> None:
-    """Let through what may be an encoder's option: one dash, a plausible name."""
-    base = name.partition(":")[0]
-    reason = REFUSED.get(name) or REFUSED.get(base)
-    if reason:
-        raise OptionError(f"{text} is not supported: {reason}")
-    misspelt = get_close_matches(base, OURS, n=1, cutoff=0.85)
-    if double or misspelt or not re.fullmatch(r"(?a)[\w-]*[A-Za-z][\w-]*", base):
-        hint = f"; a file of that name is written ./{text}" if "." in text else suggestion(base)
-        raise OptionError(f"no option {text}{hint}")
-
-
-def _check_stream(text: str, flag: Flag, stream: str) -> None:
-    if flag.side is not Side.OUTPUT or stream.split(":")[0] not in ("v", "V"):
-        raise OptionError(f"{text}: only video is encoded, the other streams are copied")
-
-
-def suggestion(name: str) -> str:
-    """Return "; did you mean --NAME?" for a name close to a known one, else nothing."""
-    close = get_close_matches(name.replace("-", "_"), BY_NAME, n=1, cutoff=0.6)
-    return f"; did you mean {BY_NAME[close[0]].dashed}?" if close else ""
-
-
-def _sort(words: Sequence[Word]) -> Given:
+def _sort(words: Sequence[Word], argv: Sequence[str]) -> Given:
     """Tell input from output: by the place relative to -i, or for standard input by the name."""
     inputs = [at for at, word in enumerate(words) if word.flag and word.flag.name == "i"]
-    if len(inputs) > 1:
-        raise OptionError("-i is given twice; ltxfilter reads one input")
     geometry = [at for at, word in enumerate(words) if word.flag and word.name in ("s", "r")]
-    given = Given()
+    given = Given(argv)
     for at, word in enumerate(words):
         if inputs:
             describes_input = at < inputs[0]
@@ -182,43 +111,95 @@ def _sort(words: Sequence[Word]) -> Given:
 
 
 def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> None:
-    """File one word under what it describes."""
+    """File one word under what it describes. explicit: there is an -i, before or behind it."""
     flag = word.flag
-    if flag is None and not word.name:
-        if "path" in given.output:
-            raise OptionError(
-                f"two file names, {given.output['path']} and {word.value}: "
-                "the input is written -i FILE, and there is one output"
-            )
-        given.output["path"] = word.value
-        return
-    side = flag.side if flag else Side.OUTPUT
-    if side is Side.OUTPUT and explicit and describes_input:
-        raise OptionError(
-            f"-{word.name} stands before -i, where it describes the input; write it after"
-        )
-    if flag is None or flag.name in ENCODER:
-        given.encoder[word.name] = word.value
-    elif flag.name == "map":
-        given.maps.append(word.value)
-    elif flag.name == "lora":
-        given.loras.append(word.value)
-    elif flag.name == "redraw":
-        given.redraw.append(word.value)
-    elif side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL):
+    if word.is_file or word.is_flag("o"):
+        _put_path(given, word, explicit)
+    elif flag is None:
+        _put_unlisted(given, word, describes_input, explicit)
+    elif flag.side is Side.OUTPUT:
+        _refuse_place(word, explicit and describes_input)
+        _put_output(given, word)
+    elif flag.name in LISTS:
+        getattr(given, LISTS[flag.name]).append(word.value)
+    elif flag.side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL):
         given.general[flag.key] = word.value or flag.name
-    elif side is Side.INPUT or (side is Side.EITHER and describes_input):
+    elif flag.name in TIMES and word.after_input and explicit:
+        given.output[flag.key] = word.value
+    elif flag.side is Side.INPUT or describes_input:
         given.input[flag.key] = word.value or flag.name
     else:
         given.output[flag.key] = word.value or flag.name
 
 
+def _put_output(given: Given, word: Word) -> None:
+    """File a flag that describes the output."""
+    flag = word.flag
+    assert flag is not None
+    if flag.name in ENCODER:
+        given.encoder[flag.name] = word.value
+    elif flag.name == "map":
+        given.maps.append(word.value)
+    elif flag.name in ("metadata", "timecode"):
+        _put_tag(given, word)
+    elif flag.name == "disposition":
+        given.disposition[word.stream] = word.value
+    else:
+        given.output[flag.key] = word.value or flag.name
+
+
+def _put_unlisted(given: Given, word: Word, describes_input: bool, explicit: bool) -> None:
+    """File an option that libav takes itself."""
+    decodes = word.name in DECODER_OPTIONS
+    if is_demuxers(word.name) and (describes_input if explicit else not decodes):
+        given.demuxer[word.name] = word.value
+        return
+    _refuse_place(word, explicit and describes_input)
+    if is_muxers(word.name):
+        given.muxer[word.name] = word.value
+    elif is_demuxers(word.name) and not decodes:
+        raise OptionError(f"-{word.name} stands after -i; it describes the input: write it before")
+    else:
+        given.encoder[word.name] = word.value
+
+
+def _refuse_place(word: Word, before_input: bool) -> None:
+    """Refuse what describes the output before -i."""
+    if before_input:
+        raise OptionError(
+            f"-{word.name} stands before -i, where it describes the input; write it after"
+        )
+
+
+def _put_path(given: Given, word: Word, explicit: bool) -> None:
+    """File the name of the output; there is one."""
+    first = given.output.setdefault("path", word.value)
+    if first is word.value:
+        return
+    message = f"two file names, {first} and {word.value}: "
+    if explicit:
+        raise OptionError(f"{message}there is one output; run ltxfilter once for each")
+    line = list(given.argv)
+    line.insert(line.index(first), "-i")
+    raise OptionError(
+        f"{message}the input is written -i FILE, and there is one output; did you mean "
+        f"{shlex.join(['ltxfilter', *line])}?"
+    )
+
+
+def _put_tag(given: Given, word: Word) -> None:
+    """File a tag to set, under the streams and the name that it has."""
+    text = f"timecode={word.value}" if word.is_flag("timecode") else word.value
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise OptionError(f"{' '.join(word.written)}: write KEY=VALUE, such as title=Sunset")
+    given.metadata[f"{word.stream}:{key}" if word.stream else key] = value
+
+
 def _input(given: Given) -> InputOptions:
     text = given.input
     width, height = _read("s", parse_size, text["s"]) if "s" in text else (None, None)
-    if "t" in text and "to" in text:
-        raise OptionError("-t and -to contradict each other; give one of them")
-    path = text.get("i", "-")
+    path = local(text.get("i", "-"))
     return InputOptions(
         path="-" if path in STDIN_NAMES else path,
         format=text.get("f"),
@@ -226,23 +207,32 @@ def _input(given: Given) -> InputOptions:
         height=height,
         pix_fmt=text.get("pix_fmt"),
         rate=_read("r", parse_rate, text["r"]) if "r" in text else None,
-        start=_time(text, "ss"),
-        duration=_time(text, "t"),
-        end=_time(text, "to"),
+        **trimmed(
+            {name: _time(text, name) for name in TIMES},
+            {name: _time(given.output, name) for name in TIMES},
+            _time(text, "sseof", negative=True),
+        ),
         hwaccel=text.get("hwaccel"),
+        hwaccel_device=text.get("hwaccel_device"),
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
-        autorotate=text["autorotate"] == "autorotate" if "autorotate" in text else None,
+        autorotate=text["autorotate"] == "1" if "autorotate" in text else None,
         threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
-        demuxer={name: text[name] for name in DEMUXER if name in text},
+        demuxer={**{name: text[name] for name in DEMUXER if name in text}, **given.demuxer},
+        pace=_pace(text.get("readrate")),
+        keep_times="copyts" in given.general,
     )
+
+
+def _pace(text: str | None) -> Fraction | None:
+    """Read the value of -readrate, where 0 is no bound; -re is 1."""
+    if text in (None, "0"):
+        return None
+    return Fraction(1) if text == "re" else _read("readrate", parse_speed, text or "")
 
 
 def _output(given: Given) -> OutputOptions:
     text = given.output
-    if "s" in text:
-        raise OptionError("-s after -i: ltxfilter does not scale; do that in the next ffmpeg")
-    _check_copied(text)
-    path = text.get("path", "-")
+    path = local(text.get("path", "-"))
     output = OutputOptions(
         path="-" if path in STDOUT_NAMES else path,
         format=text.get("f"),
@@ -251,41 +241,32 @@ def _output(given: Given) -> OutputOptions:
         pix_fmt=text.get("pix_fmt"),
         tag=text.get("tag"),
         aspect=_read("aspect", parse_aspect, text["aspect"]) if "aspect" in text else None,
-        encoder={name: text for name, text in given.encoder.items() if not _is_muxers(name)},
-        muxer={
-            **{name: text[name] for name in MUXER if name in text},
-            **{name: text for name, text in given.encoder.items() if _is_muxers(name)},
-        },
+        encoder=given.encoder,
+        muxer={**{name: text[name] for name in MUXER if name in text}, **given.muxer},
         audio="an" not in text,
         subtitles="sn" not in text,
         data="dn" not in text,
         maps=tuple(given.maps),
         color={name: text[name] for name in COLOR if name in text},
+        tags=text.get("map_metadata") != "-1",
+        chapters=text.get("map_chapters") != "-1",
+        metadata=given.metadata,
+        disposition=given.disposition,
+        frames=_read("frames", whole_of, text["frames"]) if "frames" in text else None,
+        shortest="shortest" in text,
     )
     if output.format == "null" and output.codec is None:  # ffmpeg's way to write nothing
         output = replace(output, path=os.devnull, format="rawvideo", overwrite=True)
     if raw(output):
         _check_raw(output)
+        output = replace(output, encoder={})
     return output
 
 
-def _is_muxers(name: str) -> bool:
-    """Return True for an option that is not listed, but by its name is the container's."""
-    return name.startswith(MUXER_PREFIXES) or name in MUXER_UNLISTED
-
-
-def _check_copied(text: dict[str, str]) -> None:
-    """Refuse to encode anything but video, and to copy video."""
-    for name in ("c", "c:a", "c:s", "c:d"):
-        if text.get(name, "copy") != "copy":
-            raise OptionError(
-                f"-{name} {text[name]}: streams other than video are copied; encode them in an "
-                "ffmpeg that follows, or leave them out with -an, -sn, -dn"
-            )
-    if text.get("c:v") == "copy":
-        raise OptionError(
-            "-c:v copy: the output has frames that are interpolated, so it has to be encoded"
-        )
+def local(path: str) -> str:
+    """Return the name of a file that is written as a URL, as file:NAME."""
+    named = path.startswith("file:") and not os.path.lexists(path)
+    return path.removeprefix("file:") if named else path
 
 
 def raw(output: OutputOptions) -> bool:
@@ -305,7 +286,7 @@ def _check_raw(output: OutputOptions) -> None:
     if left:
         raise OptionError(
             f"no option -{left[0]}{suggestion(left[0])}"
-            if _known(left[0]) is None
+            if left[0] not in BY_NAME
             else f"-{left[0]}: {where} takes frames as they are, without an encoder{hint}"
         )
 
@@ -361,8 +342,13 @@ def _read(name: str, read: Callable[[str], T], text: str) -> T:
         raise OptionError(f"{BY_NAME[name].dashed}{colon} {error}") from None
 
 
-def _time(text: dict[str, str], name: str) -> Fraction | None:
-    return _read(name, parse_time, text[name]) if name in text else None
+def _time(text: dict[str, str], name: str, *, negative: bool = False) -> Fraction | None:
+    """Read a time; negative: it is written with a sign, which is left out."""
+    if name not in text:
+        return None
+    if negative and not text[name].startswith("-"):
+        raise OptionError(f"-{name} {text[name]}: write how long before the end, such as -10")
+    return _read(name, parse_time, text[name].removeprefix("-") if negative else text[name])
 
 
 def _choice(text: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
@@ -370,7 +356,3 @@ def _choice(text: dict[str, str], name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise OptionError(f"--{name} {value}: use one of {', '.join(choices)}")
     return value
-
-
-BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, *flag.aliases)}
-OURS = [name for name, flag in BY_NAME.items() if flag.side is not Side.OUTPUT]

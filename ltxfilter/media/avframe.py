@@ -176,6 +176,26 @@ class FrameCopier:
         graph.vpush(frame)
         return graph.vpull()
 
+    def own(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Return a frame with the same content in memory of its own, with all its side data.
+
+        Its time base is that of `frame` only if that has one.
+        """
+        key = (frame.width, frame.height, frame.format.name, "own")
+        if key not in self._graphs:
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                buffer_filter(graph, frame, "1/1"), graph.add("buffersink")
+            ).configure()
+            self._graphs[key] = graph
+        self._graphs[key].vpush(frame)
+        copy = self._graphs[key].vpull()
+        copy.make_writable()
+        copy.pts, copy.dts, copy.duration = frame.pts, frame.dts, frame.duration
+        if frame.time_base:
+            copy.time_base = frame.time_base
+        return copy
+
     def with_planes(
         self, frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]
     ) -> av.VideoFrame:

@@ -12,6 +12,9 @@ import av.filter
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.media.avframe import buffer_filter, from_planes, view
+from ltxfilter.media.pixfmt import planar_name, plane_shapes
+from ltxfilter.media.pyav_compat import fraction
+from ltxfilter.windows.telecine import TelecineWatch
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -30,6 +33,8 @@ class Deinterlacer:
         self._expected = expected
         self._graph: av.filter.Graph | None = None
         self._shape = (0, 0, "")  # of the frames that the graph takes
+        self._latest: Planes | None = None  # before it was deinterlaced
+        self._telecine: TelecineWatch | None = None
 
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """Yield the frames that are ready once `frame` is known."""
@@ -45,6 +50,7 @@ class Deinterlacer:
                 )
             yield from self.drain()
             self._graph, self._shape = self._build(frame), shape
+        self._look(frame)
         assert self._graph is not None
         self._graph.vpush(frame)
         yield from _ready(self._graph)
@@ -54,6 +60,19 @@ class Deinterlacer:
         if self._graph is not None:
             self._graph.vpush(None)
             yield from _ready(self._graph)
+
+    def _look(self, frame: av.VideoFrame) -> None:
+        """Look whether fields repeat as those of film in video do."""
+        name = frame.format.name
+        if planar_name(name) != name:
+            return
+        layout = plane_shapes(name, frame.width, frame.height)
+        if self._telecine is None:
+            self._telecine = TelecineWatch(None, layout[0].depth)
+        before, self._latest = self._latest, view(frame, layout)
+        if before is not None and before[0].shape == self._latest[0].shape:
+            time = (frame.pts or 0) * (fraction(frame.time_base) or Fraction(0))
+            self._telecine.add(before[0], self._latest[0], time)
 
     def _needed(self, frame: av.VideoFrame) -> bool:
         if self._mode == "auto":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.base import Sink, Source
+from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, name_losses
 from ltxfilter.media.color_tags import warn_of_lost_tags
 from ltxfilter.media.container.demux import DEMUXERS
@@ -77,7 +78,7 @@ def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> 
     OptionError.
     """
     sink = _open_sink(options, source, rate)
-    name_losses(source.carries, sink.output_format, sink.name)
+    name_losses(Edits.of(options).edited(source.carries), sink.output_format, sink.name)
     return sink
 
 
@@ -112,7 +113,7 @@ def open_trial(options: OutputOptions, source: Source, rate: Fraction | None) ->
     from ltxfilter.media.container import ContainerSink
 
     sink = ContainerSink(options, source, rate, file=io.BytesIO(), format=kind)
-    name_losses(source.carries, sink.output_format, sink.name)
+    name_losses(Edits.of(options).edited(source.carries), sink.output_format, sink.name)
     return sink
 
 

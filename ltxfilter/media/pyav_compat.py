@@ -9,6 +9,7 @@ Each difference is probed by feature, never by version number:
   that.
 - Iterating over side data yields the side data in PyAV 18 and its types in PyAV 19. The lookup by
   name, which `side_data_of` uses, is the same in both.
+- How many frames a decoder reorders is a truth value before PyAV 18.1; `reorder_depth` asks.
 """
 
 from __future__ import annotations
@@ -115,3 +116,17 @@ def side_data_of(frame: av.VideoFrame, kind: str) -> bytes | None:
     data: Any = frame.side_data
     found = data.get(SideDataType[kind])
     return None if found is None else bytes(found)
+
+
+def reorder_depth(context: av.VideoCodecContext) -> int:
+    """Return how many frames a decoder holds to put them in order; 1 if PyAV only knows that some.
+
+    It shows the number from 18.1 on.
+    """
+    return int(getattr(context, "reorder_depth", context.has_b_frames))
+
+
+def set_reorder_depth(context: av.VideoCodecContext, depth: int) -> None:
+    """Tell a decoder how many frames it has to hold to put them in order, where PyAV can."""
+    if hasattr(context, "reorder_depth"):
+        context.reorder_depth = depth

@@ -193,6 +193,8 @@ class Assembly:
         given = replace(given, maps=given.maps or self.options.output.maps)
         if given.autorotate is None:
             given = replace(given, autorotate=not says_rotation(self.options.output))
+        if self.options.output.shortest and self.options.target.audio:
+            given = replace(given, shortest=True)
         if self.options.max_latency is None:
             return given
         return replace(given, threads=given.threads or 1)

@@ -3,7 +3,8 @@
 The path of a frame, each step with where it is defined:
 
 - `source.frames()` (media/) decodes a frame and stamps it with an exact time;
-- `arriving`, `hide` and `retimed` run only where --max-latency, --redraw and --speed ask for them;
+- `paced`, `arriving`, `hide` and `retimed` run only where -re, --max-latency, --redraw and --speed
+  ask for them;
 - `buffered` (threads.py) carries frames over from the decoding thread;
 - `RollingWindow` (windows/) makes windows: keyframes and the slots between them;
 - `WindowRunner.prepare` (window_runner.py) lets the engine find motion, serially and in order;
@@ -20,6 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from fractions import Fraction
+from itertools import islice
 from time import perf_counter
 from typing import Any, Self
 
@@ -31,7 +33,7 @@ from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
 from ltxfilter.pipeline.resident import MemoryWatch, resident_bytes
 from ltxfilter.pipeline.run_files import check_files
-from ltxfilter.pipeline.stages import prepared, retimed, windows
+from ltxfilter.pipeline.stages import paced, prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
 from ltxfilter.pipeline.window_runner import Prepared
 from ltxfilter.refusals import refusals_named
@@ -135,11 +137,11 @@ class Run:
             self._report.begin(self._head())
         try:
             with closing(self._frames()) as frames:  # its threads end before both ends are closed
-                self._write(frames, on_progress)
-            self._refuse_damage()
-            if not self.progress.frames_out:
-                raise InputError(f"{self.assembly.source.name}: no video frames")
-            self.assembly.sink.finish()
+                self._write(islice(frames, self.options.output.frames), on_progress)
+                self._refuse_damage()
+                if not self.progress.frames_out:
+                    raise InputError(f"{self.assembly.source.name}: no video frames")
+                self.assembly.sink.finish()
         except Stopped:
             self.assembly.close_sink()
             raise Interrupted(self._signum or 2) from None
@@ -212,6 +214,8 @@ class Run:
         """Return the source's frames, through the stages that options ask for."""
         options, source = self.options, self.assembly.source
         frames = source.frames()
+        if options.input.pace is not None:
+            frames = paced(frames, options.input.pace, self._stop.wait)
         if self._lateness is not None:
             frames = self._lateness.arriving(frames)
         if options.redraw:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from time import monotonic
 
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.pipeline.window_runner import Prepared, WindowRunner
@@ -19,6 +20,22 @@ def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
         start = frame.time if start is None else start
         duration = frame.duration / speed if frame.duration is not None else None
         yield replace(frame, time=start + (frame.time - start) / speed, duration=duration)
+
+
+def paced(
+    frames: Iterable[Frame], pace: Fraction, wait: Callable[[float], object]
+) -> Iterator[Frame]:
+    """Yield the frames no earlier than they would be played, `pace` times as fast as usual.
+
+    wait: waits for seconds, or for less once the run ends.
+    """
+    start: tuple[float, Fraction] | None = None  # of the clock, and of the frames, in seconds
+    for frame in frames:
+        start = start or (monotonic(), frame.time)
+        due = start[0] + float((frame.time - start[1]) / pace)
+        if (early := due - monotonic()) > 0:
+            wait(early)
+        yield frame
 
 
 def at_speed(info: VideoInfo, speed: Fraction) -> VideoInfo:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltxfilter.frame import Frame, Plane, VideoInfo
+from ltxfilter.windows.telecine import TelecineWatch
 from ltxfilter.windows.window import Join
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class CutDetector:
         self._luma = next((roles.index(role) for role in ("y", "g") if role in roles), 0)
         self._depth = video.layout[self._luma].depth
         self._cuts = cuts
+        self._telecine = TelecineWatch(video.rate, self._depth)
         self.counts = ShotCounts()
         self.notes: deque[Note] = deque(maxlen=NOTES)  # for whoever reports them to take
         self._thumbnail: tuple[Frame, Thumbnail] | None = None
@@ -93,6 +95,7 @@ class CutDetector:
         """
         if left.planes[0].shape != right.planes[0].shape:
             return Join.CUT
+        self._telecine.add(left.planes[self._luma], right.planes[self._luma], right.time)
         if not self._cuts:
             return Join.DUPLICATE if same(left, right) else Join.INTERPOLATE
         if reset:

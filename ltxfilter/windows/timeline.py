@@ -7,15 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor
 from statistics import median
 
 from ltxfilter.errors import OptionError
 from ltxfilter.values import LEAST_RATE, NTSC, check_multiple, parse_rate, round_half_up
 
 TARGETS = (Fraction(50), 60 * NTSC, Fraction(60))  # what `--fps auto` chooses among
+ODD = 100  # numerator + denominator of a ratio that keeps next to no source frame
+MOST_PARTS = 4  # largest denominator of a multiple that is taken instead
 PAUSE_FACTOR = Fraction(5, 2)  # times the usual interval: what is longer is a pause
 LONGEST_PAUSE = int(1 / LEAST_RATE)  # seconds; what is longer is a damaged time stamp
+DECIMALS = Fraction(1, 500_000)  # by which 2997/125, written for 24000/1001, may be off, and more
+
+MOST_DRIFT = Fraction(9, 20)  # intervals; with more, it would be another frame's time
 
 Place = tuple[int, Fraction, Fraction]  # of a slot: index, time in seconds, tau
 
@@ -127,38 +132,57 @@ class UsualInterval:
 
 @dataclass(frozen=True, slots=True)
 class Snap:
-    """Put times that a container rounded to `tick` back onto their rational rate.
+    """Put times that a container rounded to its clock back onto their rational rate.
 
-    A time within one tick of `start + n / rate` becomes exactly that; others stay as they are.
+    A time within `slack` of `start + n / rate` becomes exactly that; others stay as they are.
     It keeps no state, so a run that starts in the middle snaps alike.
     """
 
     rate: Fraction
     start: Fraction  # seconds
-    tick: Fraction  # seconds
+    slack: Fraction  # seconds: a tick of the container's clock, half a tick of a coarse one
+    drift: Fraction = Fraction(0)  # seconds that the clock may go wrong per second since `start`
 
     def __call__(self, time: Fraction) -> Fraction:
         """Return `time`, snapped."""
         exact = self.start + round_half_up((time - self.start) * self.rate) / self.rate
-        return exact if abs(time - exact) <= self.tick else time
+        return exact if abs(time - exact) <= self._slack_at(time) else time
+
+    def _slack_at(self, time: Fraction) -> Fraction:
+        """Return how far off `time` may be; drift adds up, to nearly half an interval."""
+        if not self.drift:
+            return self.slack
+        drifted = self.slack + abs(time - self.start) * self.drift
+        return min(drifted, max(self.slack, MOST_DRIFT / self.rate))
 
 
 def auto_rate(source: Fraction | None) -> Fraction:
     """Return what `--fps auto` means for a source rate (None: variable).
 
     Among 50, 60000/1001 and 60 the rate whose ratio to the source is the simplest (smallest
-    numerator + denominator, the higher rate on a tie); sources at 50 or more keep theirs.
+    numerator + denominator, the higher rate on a tie); sources at 50 or more keep theirs. Where no
+    ratio is simple, as with 45000/1499, it is the simplest multiple of the source that is about as
+    high, so that source frames fall on output times.
     """
     if source is None:
         return Fraction(60)
     if source >= 50:
         return source
+    best = min(TARGETS, key=lambda target: (_complexity(target / source), -target))
+    if _complexity(best / source) <= ODD:
+        return best
+    low, high = TARGETS[0] * 99 / 100, TARGETS[-1] * 101 / 100
+    multiples = (
+        Fraction(whole, part)
+        for part in range(1, MOST_PARTS + 1)
+        for whole in range(ceil(part * low / source), floor(part * high / source) + 1)
+    )
+    chosen = min(multiples, key=lambda ratio: (_complexity(ratio), -ratio), default=None)
+    return best if chosen is None else source * chosen
 
-    def complexity(target: Fraction) -> tuple[int, Fraction]:
-        ratio = target / source
-        return ratio.numerator + ratio.denominator, -target
 
-    return min(TARGETS, key=complexity)
+def _complexity(ratio: Fraction) -> int:
+    return ratio.numerator + ratio.denominator
 
 
 def output_rate(fps: str, source: Fraction | None) -> Fraction | None:

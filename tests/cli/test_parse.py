@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltxfilter.cli.flags import FLAGS, REFUSED, Side
+from ltxfilter.cli.ffmpeg_options.accepted import ACCEPTED
+from ltxfilter.cli.ffmpeg_options.refused import REFUSED_FLAGS
+from ltxfilter.cli.flags import FLAGS, Side
 from ltxfilter.cli.parse import parse
 from ltxfilter.errors import OptionError
 from ltxfilter.options import InputOptions, Options, OutputOptions
@@ -132,6 +134,13 @@ def test_options_of_pictures_and_segments():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("tag", ["-tag:v", "-vtag", "--tag", "-tag"])
+def test_tag_and_aspect_of_the_output(tag: str):
+    found = options(f"-i a {tag} hvc1 -aspect 16:9 b.mp4").output
+    assert (found.tag, found.aspect, found.encoder) == ("hvc1", Fraction(16, 9), {})
+    assert options("-i a -aspect 1.5 b.mp4").output.aspect == Fraction(3, 2)
+
+
 def test_options_of_interpolation():
     found = options(
         "--engine flow:preset=fast --speed 1/3 --memory 512M --no-cuts --repeats smooth "
@@ -179,6 +188,10 @@ def test_options_of_messages():
         ("-i a -acodec aac b.mp4", "-c:a aac"),
         ("-i a -c:v copy b.mp4", "has frames that are interpolated"),
         ("-i a -s 64x48 b.mp4", "does not scale"),
+        ("-i a -tag:a mp4a b.mp4", "only video is encoded"),
+        ("-i a -aspect wide b.mp4", "-aspect wide: write width over height from 0.01 to 100"),
+        ("-i a -aspect 16:0 b.mp4", "-aspect 16:0: write width over height"),
+        ("-i a -aspect 0 b.mp4", "-aspect 0: write width over height"),
         ("-s 64", "size '64'"),
         ("-s 0x48", "size '0x48'"),
         ("-r 0", "frame rate 0"),
@@ -188,7 +201,7 @@ def test_options_of_messages():
         ("--speed 1e999999999", "--speed 1e999999999"),
         ("--speed 0", "--speed 0"),
         ("--memory lots", "size 'lots'"),
-        ("-threads 0", "-threads 0"),
+        ("-threads 2000", "-threads 2000"),
         ("-ss never", "time 'never'"),
         ("-t 1 -to 2", "contradict"),
         ("--repeats drop", "use one of report, smooth"),
@@ -213,10 +226,10 @@ def test_the_command_lines_in_the_documents_are_understood(page: str):
 
 
 def test_every_flag_is_explained_and_belongs_to_one_place():
-    names = [name for flag in FLAGS for name in (flag.name, *flag.aliases)]
+    flags = (*FLAGS, *ACCEPTED, *REFUSED_FLAGS)
+    names = [name for flag in flags for name in (flag.name, *flag.aliases)]
     assert len(names) == len(set(names))
-    assert not set(names) & set(REFUSED)
-    for flag in FLAGS:
+    for flag in flags:
         assert flag.help, flag.name
         assert isinstance(flag.side, Side)
 

@@ -32,6 +32,13 @@ REFUSED = {  # arguments, exit code, beginning of the error line
     "a picture": ("-i picture.png", 3, "picture.png: is a PNG picture, not video"),
     "a series of pictures": ("-i %03d.png", 3, "%03d.png: is a PNG picture, not video"),
     "a folder": ("-i .", 3, ".: is a directory"),
+    "a name that no file can have": (f"-i {'a' * 5000}", 3, f"{'a' * 5000}: File name too long"),
+    "hours from frame to frame": (
+        "-i hours.y4m",
+        3,
+        "the time jumps by 165600 s at 0.000 s, and no frame is shown for over 3600 s: the "
+        "timestamps are damaged; -r RATE before -i stamps the frames anew",
+    ),
     "nothing there": ("-i nothing.mp4", 3, "nothing.mp4: no such file"),
     "an address": ("-i http://127.0.0.1:9/a.mp4", 3, "http://127.0.0.1:9/a.mp4: no such file"),
     "a null device": ("-i /dev/null", 3, "/dev/null is empty"),
@@ -77,6 +84,13 @@ def test_inputs_and_options_that_are_refused(case: str, bad_files: Path, tmp_pat
     assert (ended.code, ended.out) == (code, b""), ended.said
     assert ended.error.startswith(message)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_frame_that_claims_to_last_for_hours_is_shown_once(bad_files: Path):
+    ended = run("-i", bad_files / "hour.y4m", "--fps", "50", "-f", "yuv4mpegpipe", "-")
+    assert ended.code == 0
+    assert ended.out.count(b"FRAME") == 1
+    assert "its frames are 165600 s apart" in ended.warnings[0]
 
 
 def test_the_least_memory_is_stated_and_is_enough(bad_files: Path, tmp_path: Path):

@@ -125,6 +125,8 @@ def _write_texts(folder: Path) -> None:
         "list.txt": "ffconcat version 1.0\nfile good.mkv\n",
         "net.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 9 RTP/AVP 9",
         "empty.mp4": "",
+        "hours.y4m": "YUV4MPEG2 W2 H2 F1:165600 Cmono\n" + 3 * "FRAME\nabcd",
+        "hour.y4m": "YUV4MPEG2 W2 H2 F1:165600 Cmono\nFRAME\nabcd",
         "header.y4m": "YUV4MPEG2 W64 H48 F25:1 C420\n",
         "huge.y4m": "YUV4MPEG2 W100000 H100000 F25:1 C420\nFRAME\nxx",
         "%03d.png": "",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ltxfilter.errors import OptionError
 from ltxfilter.values import parse_rate
-from ltxfilter.windows.timeline import Snap, Timeline, auto_rate, output_rate
+from ltxfilter.windows.timeline import DECIMALS, Snap, Timeline, auto_rate, output_rate
 
 RATES = st.sampled_from([F(50), F(60), F(60000, 1001), F(24000, 1001), F(25), F(120), F(7, 3)])
 TICKS = st.sampled_from([F(1, 1000), F(1, 90000), F(1, 12800), F(1001, 30000)])
@@ -67,6 +67,11 @@ def test_a_source_timeline_doubles_each_interval():
         ("50", "50"),
         ("60", "60"),
         ("120", "120"),
+        ("1199/50", "1199/20"),
+        ("299/10", "299/5"),
+        ("45000/1499", "90000/1499"),
+        ("54455/1817", "108910/1817"),
+        ("499/10", "499/10"),
     ],
 )
 def test_auto_picks_the_simplest_ratio(source, target):
@@ -121,6 +126,16 @@ def test_snap_undoes_millisecond_rounding(rate, start, numbers):
     for number in numbers:
         exact = first + number / rate
         assert snap(round(exact / tick) * tick) == exact
+
+
+def test_snap_follows_a_clock_that_drifts():
+    exact, said = F(24000, 1001), F(2997, 125)
+    number = 4 * 3600 * 24
+    time = F(round(number / said * 90000), 90000)
+    assert Snap(exact, F(0), F(1, 90000), DECIMALS)(time) == number / exact
+    assert Snap(exact, F(0), F(1, 90000))(time) == time
+    between = (number + F(1, 2)) / exact
+    assert Snap(exact, F(0), F(1, 90000), DECIMALS)(between) == between
 
 
 def test_snap_leaves_other_times_alone():

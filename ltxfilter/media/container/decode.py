@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -14,19 +14,18 @@ from ltxfilter.media.avframe import reshape
 from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.carried.turning import Turner
 from ltxfilter.media.container.open_video import OpenVideo
+from ltxfilter.media.container.repeatable import NO_OPTIONS, RepeatableDecoder, usual_threads
+from ltxfilter.media.container.timing.stamps import REORDER, StampGuess
 from ltxfilter.media.decoder_memory import held_frames
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, Deinterlacer
 from ltxfilter.media.pipe.nut_pix_fmt import settle_pix_fmt
-from ltxfilter.media.pixfmt import MAX_PIXELS, keeps_samples, planar_name
+from ltxfilter.media.pixfmt import keeps_samples, planar_name
 from ltxfilter.media.pyav_compat import time_base_of
 from ltxfilter.options import InputOptions, available_threads
-from ltxfilter.refusals import refusal_of
 
 log = logging.getLogger("ltxfilter.media")
 
-REORDER = 4  # frames that a decoder holds, at most, to put them in order
 PARSED = 2  # frames until demuxer and parser know that one has ended, measured with mpegts
-MAX_THREADS = 8  # of the decoder: each one holds a frame
 SHAPED = 2  # frames that a turn, and a change of size or format, make anew
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 LEAP = 10  # seconds; a frame this far from the one before may have a damaged timestamp
@@ -60,10 +59,10 @@ class VideoDecoder:
         name: str,
     ) -> None:
         """Get ready to decode. counts: where damage is counted. name: for messages."""
-        threads = options.threads or min(MAX_THREADS, available_threads())
+        threads = options.threads or usual_threads(opened.stream.codec_context, available_threads())
         self._threads = threads
         self._name = name
-        self._packets = PacketDecoder(opened.stream, threads, counts)
+        self._packets = PacketDecoder(opened.stream, threads, counts, options.demuxer)
         self._context = self._packets.context
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"
@@ -79,6 +78,7 @@ class VideoDecoder:
         own = context.name not in ALPHA_DECODERS.values()  # the others decode a second picture
         codec = context.codec.canonical_name if own else context.name
         frames = held_frames(codec, self._threads, context.level, size)
+        frames += held_frames(codec, 1, context.level, size)  # where data is damaged
         interlaced = self._deinterlaces or self._interlaced
         return frames + SHAPED + interlaced * DEINTERLACER_FRAMES
 
@@ -88,7 +88,7 @@ class VideoDecoder:
         own = int(self._deinterlaces)
         if self._context.name == "rawvideo":
             return own
-        reordered = REORDER if self._context.has_b_frames else 0
+        reordered = 2 * REORDER if self._context.has_b_frames else 0  # and until it is sound
         return own + PARSED + self._context.thread_count - 1 + reordered
 
     def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
@@ -117,15 +117,21 @@ class VideoDecoder:
 class PacketDecoder:
     """Decodes the packets of one stream, and goes on past those that do not decode."""
 
-    def __init__(self, stream: av.VideoStream, threads: int, counts: SourceCounts) -> None:
-        self.damaged: set[int | None] = set()  # pts of packets that arrived damaged
-        self._lost: list[int] = []  # pts of packets that did not decode
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        threads: int,
+        counts: SourceCounts,
+        options: Mapping[str, str] = NO_OPTIONS,
+    ) -> None:
+        """Get ready to decode. options: what libav is told, where the decoder has such options."""
+        self.damaged: set[int | None] = set()  # pts of frames whose packets arrived damaged
+        self._lost: list[int] = []  # stamps of packets that did not decode
+        self._stamps = StampGuess()
         self._counts = counts
         self._stream = stream
-        self.context = context = _decoder_of(stream)
-        context.thread_count = threads
-        context.thread_type = "AUTO"
-        context.options = {"max_pixels": str(MAX_PIXELS)}
+        self.context = _decoder_of(stream)
+        self._decoder = RepeatableDecoder(self.context, threads, self._lose, options)
 
     def decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
         """Return the frames that `packet` completes; None drains the decoder.
@@ -134,21 +140,23 @@ class PacketDecoder:
         """
         if packet is not None and packet.size and packet.is_corrupt:
             self.damaged.add(packet.pts)
-        try:
-            frames = self.context.decode(packet or None)
-        except EOFError:
-            return []
-        except (av.FFmpegError, ValueError) as error:
-            if refusal := refusal_of(error):
-                raise refusal from error
-            self._counts.corrupt += 1
-            if packet is not None and packet.pts is not None:
-                self._lost.append(packet.pts)
-            return []
+        frames = self._decoder.decode(packet)
         for frame in frames:
-            if not frame.time_base:  # PyAV forgets it when draining
-                frame.time_base = time_base_of(self._stream)
+            self._stamp(frame)
         return frames
+
+    def _lose(self, stamp: int | None) -> None:
+        """Count a packet that does not decode."""
+        self._counts.corrupt += 1
+        if stamp is not None:
+            self._lost.append(stamp)
+
+    def _stamp(self, frame: av.VideoFrame) -> None:
+        """Give a frame the stamp that is to be believed, and its time base."""
+        frame.time_base = time_base_of(self._stream)  # PyAV forgets it when draining
+        stamped, frame.pts = frame.pts, self._stamps.guess(frame.pts, frame.dts)
+        if stamped in self.damaged:
+            self.damaged.add(frame.pts)
 
     def lost_before(self, time: Fraction) -> bool:
         """Return True if packets shown before `time`, seconds, were lost; each counts once."""

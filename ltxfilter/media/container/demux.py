@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,14 +17,15 @@ import av
 import av.container
 import av.stream
 
-from ltxfilter.errors import InputError
-from ltxfilter.media.container.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.errors import InputError, OptionError
+from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJumps
+from ltxfilter.media.container.timing.stamps import shown_at
 from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.many_files.names import input_files, no_pictures
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.media.pixfmt import MAX_PIXELS
-from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, time_base_of
+from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, reorder_depth, time_base_of
 from ltxfilter.options import InputOptions
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ log = logging.getLogger("ltxfilter.media")
 SEEK_LEAD = 1  # seconds; a frame is decoded at most so long before it is shown, libav assumes
 READ_SIZE = 1 << 20  # bytes that a pipe is asked for at a time
 FILE_READ_SIZE = 32768  # bytes; FFmpeg's own default
+EMPTY_WAV = bytes.fromhex(  # a whole file, to try options on
+    "524946462400000057415645666d7420100000000100010044ac000088580100020010006461746100000000"
+)
 
 # Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
 # sequences, devices, network protocols, and `tty`, which takes any text for video.
@@ -158,11 +163,13 @@ def _seek_before(
         target = max(time - back, first)
         place = int((target - lead) / base)
         container.seek(place, stream=stream)
-        shown = (
-            packet.pts * base
+        depth = reorder_depth(stream.codec_context)
+        stamps = (
+            shown_at(packet, depth)
             for packet in packets_of(container, stream)
-            if packet.is_keyframe and packet.pts is not None
+            if packet.is_keyframe
         )
+        shown = (stamp * base for stamp in stamps if stamp is not None)
         if next(shown, time + 1) <= time or target == first:
             container.seek(place, stream=stream)
             return
@@ -202,6 +209,8 @@ def _demuxer_options(options: InputOptions, named: set[str]) -> dict[str, str]:
 
 def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
     """Say why a container could not be opened; error: what libav said."""
+    if isinstance(error, av.error.ArgumentError):
+        refuse_value(options.demuxer)
     if isinstance(error, av.error.EOFError):
         return "no video frames: it ends with its header, or within"
     prefix = _prefix(options.path) if file is None else b""
@@ -222,6 +231,15 @@ def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
             "format with -f before -i"
         )
     return getattr(error, "strerror", None) or str(error)
+
+
+def refuse_value(given: Mapping[str, str]) -> None:
+    """Raise OptionError for an option of demuxers that has a value that none of them takes."""
+    for name, value in given.items():
+        try:
+            open_input(io.BytesIO(EMPTY_WAV), format="wav", options={name: value}).close()
+        except av.error.ArgumentError:
+            raise OptionError(f"-{name} {value}: FFmpeg does not take this value") from None
 
 
 def _prefix(path: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, inf, lcm
 from threading import RLock
@@ -19,6 +19,7 @@ from ltxfilter.errors import OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
@@ -75,6 +76,9 @@ class MuxPlan:
 
     device_tags: bool = False
     """True if there are tags of a camera, which the MOV family keeps only if it is told to."""
+
+    edits: Edits = field(default_factory=Edits)
+    """What the user changes of tags, chapters and dispositions."""
 
     @property
     def nominal_rate(self) -> Fraction:
@@ -189,6 +193,7 @@ class Muxer:
             self._video = self._add_video(matrix)
         else:
             self._add_all(plan.others, matrix, chapters=decoded is not None)
+        plan.edits.apply(self._out)
         with ordinary_priority():
             self._out.start_encoding()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -10,17 +11,20 @@ from math import ceil
 import av
 import av.container
 
-from ltxfilter.errors import InputError
+from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.container.demux import display_name, open_container
 from ltxfilter.media.container.oversized import oversized_attachments
 from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
+from ltxfilter.media.container.timing.stamps import keep_stamps
 from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions
+from ltxfilter.values import parse_time
 
 log = logging.getLogger("ltxfilter.media")
 
+LENGTH_TAG = re.compile(r"(\d+:\d\d:\d\d\.\d+?)0*")  # of a stream in Matroska
 SAMPLE_BYTES = 64  # of libav's tables for each packet that the header of an mp4 lists
 ENTRY_BYTES = 48  # of libav's index for each packet that it notes while it reads
 NOTING = {"matroska", "webm", "nut", "avi", "flv", "asf"}  # demuxers that do
@@ -44,11 +48,15 @@ class Trim:
         """Return what `options` ask for of an open container."""
         clock = (container.start_time or 0) * LIBAV_TICK
         start = None if options.start is None else clock + options.start
+        if options.from_end is not None:
+            start = clock + _before_end(options.from_end, container)
         ends = []
         if options.end is not None:
             ends.append(clock + options.end)
         if options.duration is not None:
             ends.append((clock if start is None else start) + options.duration)
+        if options.shortest:
+            ends += sound_ends(container)
         return cls(clock, start, min(ends, default=None))
 
     @property
@@ -91,9 +99,16 @@ class OpenVideo:
         with oversized_attachments(display_name(options)):
             container = _open_for_decoding(options, file, format_name)
         try:
+            keep_stamps(container)
             choice = choose_video(container, options, once=file is not None)
             stream = choice.stream
             trim = Trim.of(options, container)
+            if options.keep_times and trim.zero != 0:
+                raise OptionError(
+                    f"-copyts: the output starts at 0, but {display_name(options)} at "
+                    f"{float(trim.zero):.6g} s; leave out -copyts, or shift the output's times in "
+                    "the next ffmpeg with -itsoffset"
+                )
             declared = _declared_span(container, stream, trim.clock)
             return cls(container, choice, read_header(stream), trim, declared)
         except BaseException:
@@ -126,6 +141,33 @@ class OpenVideo:
         return max(end - start, Fraction(0))
 
 
+def _before_end(time: Fraction, container: av.container.InputContainer) -> Fraction:
+    """Return the seconds from the start to `time` before the end; 0 where that is earlier."""
+    if container.duration is None:
+        raise OptionError("-sseof: the input does not say how long it is; use -ss")
+    return max(container.duration * LIBAV_TICK - time, Fraction(0))
+
+
+def sound_ends(container: av.container.InputContainer) -> list[Fraction]:
+    """Return when each stream of sound ends, seconds on the container's clock.
+
+    Raises OptionError where one does not say.
+    """
+    ends = []
+    for stream in container.streams.audio:
+        start = (stream.start_time or 0) * time_base_of(stream)
+        if stream.duration is not None:
+            ends.append(start + stream.duration * time_base_of(stream))
+        elif told := LENGTH_TAG.fullmatch(stream.metadata.get("DURATION", "")):
+            ends.append(parse_time(told[1]))
+        else:
+            raise OptionError(
+                f"-shortest: the input does not say how long its stream {stream.index} is; end it "
+                "with -t"
+            )
+    return ends
+
+
 def index_bytes(opened: OpenVideo) -> int:
     """Return the bytes that libav's index of a container takes at its end.
 
@@ -143,11 +185,13 @@ def _open_for_decoding(
     options: InputOptions, file: Readable | None, format_name: str | None
 ) -> av.container.InputContainer:
     """Open for decoding, on hardware if that is asked for and works."""
+    if options.hwaccel == "auto":
+        return _open_on_any(options, file, format_name)
     if options.hwaccel and options.hwaccel != "none":
         from av.codec.hwaccel import HWAccel
 
         try:
-            accel = HWAccel(options.hwaccel, allow_software_fallback=True)
+            accel = HWAccel(options.hwaccel, options.hwaccel_device, allow_software_fallback=True)
             return open_container(options, file, format_name, accel)
         except (InputError, ValueError, av.FFmpegError, RuntimeError) as error:
             if file is not None:
@@ -156,6 +200,33 @@ def _open_for_decoding(
                 "-hwaccel %s does not work here, so the CPU decodes: %s", options.hwaccel, error
             )
     return open_container(options, file, format_name)
+
+
+def _open_on_any(
+    options: InputOptions, file: Readable | None, format_name: str | None
+) -> av.container.InputContainer:
+    """Open for decoding on the first kind of hardware that can, else on the CPU.
+
+    A pipe is left to the CPU, for it cannot be opened once more where hardware fails.
+    """
+    from av.codec.hwaccel import HWAccel, hwdevices_available
+
+    for kind in hwdevices_available() if file is None else ():
+        try:
+            accel = HWAccel(kind, options.hwaccel_device, allow_software_fallback=True)
+            container = open_container(options, file, format_name, accel)
+        except (InputError, ValueError, av.FFmpegError, RuntimeError):
+            continue
+        if any(_on_hardware(stream) for stream in container.streams.video):
+            log.info("-hwaccel auto: %s decodes", kind)
+            return container
+        container.close()
+    return open_container(options, file, format_name)
+
+
+def _on_hardware(stream: av.VideoStream) -> bool:
+    context = stream.codec_context
+    return context is not None and context.is_hwaccel
 
 
 def _declared_span(

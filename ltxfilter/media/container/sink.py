@@ -14,6 +14,7 @@ from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, from_planes
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
 from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
@@ -82,6 +83,7 @@ class ContainerSink:
         self._captions = self._caption_writer(options, source)
         self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
+        self._to_come = options.frames  # frames until the output ends; None: with the source
         self._muxer: Muxer | None = None  # once there is a frame
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
         self._stalled = False  # a reader took nothing until the output was cancelled
@@ -108,6 +110,8 @@ class ContainerSink:
             muxer.encode(picture)
             if self._part is not None and self._part.failure is not None:
                 raise self._part.failure
+            if self._to_come is not None:
+                self._to_come -= 1
         except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
             raise self._failed(error) from error
 
@@ -203,6 +207,7 @@ class ContainerSink:
             others,
             streams,
             has_device_tags(source.carries),
+            Edits.of(options),
         )
         check_header(plan, self.name, content)
         warn_of_pace(self.name, muxer, rate)
@@ -261,7 +266,8 @@ class ContainerSink:
         try:
             if not self._broken:
                 muxer.encode(None)
-                muxer.copy(muxer.start + self._kept(muxer) if early or muxer.cut else None)
+                short = early or muxer.cut or self._to_come == 0
+                muxer.copy(muxer.start + self._kept(muxer) if short else None)
             muxer.close()
         except (av.FFmpegError, OSError, Stopped) as error:
             raise self._failed(error) from error

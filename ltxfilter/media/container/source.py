@@ -26,9 +26,9 @@ from ltxfilter.media.container.demux import (
     open_container,
     seek_before,
 )
-from ltxfilter.media.container.frame_clock import FrameClock, StreamTiming
 from ltxfilter.media.container.open_video import OpenVideo, index_bytes
-from ltxfilter.media.container.packet_timing import SHORT_SCAN, scan
+from ltxfilter.media.container.timing.frame_clock import FrameClock, StreamTiming
+from ltxfilter.media.container.timing.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
 from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.pipe.libav_io import InputStream
@@ -104,8 +104,8 @@ class ContainerSource:
 
     @property
     def delay(self) -> int:
-        """Later frames that libav wants before it lets one go."""
-        return self._decoder.delay
+        """Later frames that libav and the clock want before they let one go."""
+        return self._decoder.delay + self._clock.delay
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame once, times ascending. Raises InputError, Stopped."""
@@ -129,7 +129,9 @@ class ContainerSource:
         if self._file is not None:
             return None
         scanned = scan(self._options)
-        return None if scanned is None else scanned.frame_times()
+        if scanned is None:
+            return None
+        return scanned.frame_times(self._clock.cadence, self._open.trim)
 
     def cancel(self) -> None:
         """Make a waiting read end soon; safe in signal handlers and other threads."""
@@ -236,8 +238,8 @@ def _video_info(
         height=picture.height,
         pix_fmt=picture.format.name,
         layout=plane_shapes(picture.format.name, picture.width, picture.height),
-        rate=timing.rate,
-        interval=timing.interval,
+        rate=timing.cadence.rate,
+        interval=timing.cadence.interval,
         color=color_of(picture, opened.header.chroma_location),
         sample_aspect=1 / aspect if turner.transposes else aspect,
     )

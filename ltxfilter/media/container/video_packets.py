@@ -15,9 +15,9 @@ import av.container
 
 from ltxfilter.errors import Stopped
 from ltxfilter.media.base import SourceCounts
-from ltxfilter.media.container.decode import REORDER
 from ltxfilter.media.container.demux import is_cover, packets_of
-from ltxfilter.media.container.packet_timing import PacketScan, scan_of
+from ltxfilter.media.container.timing.packet_timing import PacketScan, scan_of
+from ltxfilter.media.container.timing.stamps import PacketStamps
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -57,10 +57,10 @@ class VideoPackets:
     def look_ahead(self) -> PacketScan | None:
         """Read some packets to know the rate, since what headers declare may be wrong.
 
-        They are yielded later all the same. Returns None if no packet has a time.
+        They are yielded later all the same. Returns None if there is no packet.
         """
-        ticks: list[int] = []
-        nbytes = 0
+        stamps = PacketStamps()
+        nbytes, complete = 0, True
         with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
             for packet in self._demuxed:
                 nbytes += packet.size
@@ -69,12 +69,12 @@ class VideoPackets:
                 else:
                     self._ahead.append(packet)
                     self.bytes_ahead += packet.size
-                    if packet.pts is not None:
-                        ticks.append(packet.pts)
-                if len(ticks) == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
+                    if packet.size:
+                        stamps.add(packet)
+                if stamps.count == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
+                    complete = False
                     break
-        shown = sorted(set(ticks))[: max(len(ticks) - REORDER, 2)]
-        return scan_of(shown, None, self._video) if shown else None
+        return scan_of(stamps, self._video, complete=complete) if stamps.count else None
 
     def __iter__(self) -> Iterator[av.Packet[Any] | None]:
         """Yield the video's packets, and None after a failed read. Raises Stopped."""

@@ -22,6 +22,7 @@ from ltxfilter.media.encoding.defaults import (
     default_options,
 )
 from ltxfilter.media.encoding.encoded_video import encoded_video, padded_sizes, tagged
+from ltxfilter.media.encoding.ffmpeg_build import missing_device, software_way
 from ltxfilter.media.encoding.library_logs import quiet_svt, x265_log_level
 from ltxfilter.media.encoding.pixel_formats import (
     Encoder,
@@ -122,7 +123,9 @@ def _encoder(name: str, muxer: str, options: OutputOptions) -> Encoder:
     try:
         encoder = av.codec.codec.Codec(name, "w")
     except ValueError:
-        raise OptionError(f"-c:v {name}: FFmpeg has no such encoder here") from None
+        raise OptionError(
+            f"-c:v {name}: FFmpeg has no such encoder here{software_way(name)}"
+        ) from None
     if encoder.type != "video":
         raise OptionError(f"-c:v {name}: is not a video encoder")
     if not _holds(muxer, encoder):
@@ -239,7 +242,10 @@ def _try_open(
             context.open()
     except (av.FFmpegError, ValueError, OverflowError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        what = "; ".join([what, *(text.strip() for _, _, text in said)])
+        reasons = [text.strip() for _, _, text in said]
+        if missing := missing_device(settings.codec, (reasons or [what])[0]):
+            raise OutputError(f"{options.path}: {missing}") from error
+        what = "; ".join([what, *reasons])
         if written:
             raise OptionError(f"{settings.codec} does not take {shown}: {what}") from error
         raise OutputError(

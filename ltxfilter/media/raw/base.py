@@ -313,6 +313,8 @@ def refuse_encoding(options: OutputOptions, kind: str) -> None:
 
 def _trim(options: InputOptions) -> tuple[Fraction, Fraction | None]:
     """Return -ss, and how many seconds after it to stop, if at all."""
+    if options.from_end is not None:
+        raise OptionError("-sseof: such video does not say how long it is; use -ss")
     start = options.start or Fraction(0)
     if options.duration is not None:
         return start, options.duration

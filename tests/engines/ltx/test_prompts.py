@@ -100,6 +100,57 @@ def test_prompts_and_contexts_that_do_not_match(options: ModelOptions, tmp_path:
         Models(replace(options, context=str(path))).context()
 
 
+@pytest.mark.parametrize(
+    "prompts",
+    ['[["1/0","a"]]', '[["1e999999999","a"]]', '[[3,"a"]]', '{"0":1}', "[" * 100_000, '["0"]', "5"],
+    ids=lambda prompts: prompts[:14],
+)
+def test_odd_prompts_in_a_context_file_are_refused(
+    options: ModelOptions, tmp_path: Path, prompts: str
+):
+    path = tmp_path / "c.safetensors"
+    tiny_ltx.write(path, {"video_context": torch.ones(1, 128, 48)}, {"prompts": prompts})
+    with pytest.raises(EngineUnavailableError, match="1 contexts for 0 prompts"):
+        Models(replace(options, context=str(path))).context()
+
+
+def test_a_header_that_safetensors_refuses_is_named(options: ModelOptions, tmp_path: Path):
+    header = b'{"video_context":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}'
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(EngineUnavailableError, match="not a safetensors file"):
+        Models(replace(options, context=str(path))).context()
+
+
+def test_a_text_encoder_brings_no_code_and_no_pickles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    from ltxfilter.engines.ltx.models.gemma import load_gemma
+
+    asked = []
+    for loader in (transformers.AutoTokenizer, transformers.Gemma3ForConditionalGeneration):
+        monkeypatch.setattr(loader, "from_pretrained", lambda *_, **words: asked.append(words))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(AttributeError):  # nothing was loaded
+        load_gemma(str(tmp_path), torch.device("cpu"))
+    assert [words["trust_remote_code"] for words in asked] == [False, False]
+    assert [words["local_files_only"] for words in asked] == [True, True]
+    assert asked[1]["use_safetensors"] is True
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{", '{"model_type": 5}', '{"model_type": "gemma3"}']
+)
+def test_an_odd_text_encoder_is_refused(tmp_path: Path, text: str):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from ltxfilter.engines.ltx.models.gemma import load_gemma
+
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(EngineUnavailableError, match="--gemma "):
+        load_gemma(str(tmp_path), torch.device("cpu"))
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path):
     with pytest.raises(OutputError, match="No such file"):
         contexts(1).write(tmp_path / "none" / "c.safetensors")

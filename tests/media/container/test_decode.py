@@ -22,7 +22,7 @@ from ltxfilter.media.base import SourceCounts
 from ltxfilter.media.container import ContainerSink, ContainerSource
 from ltxfilter.media.container.decode import Shaper, TimedFrame, ascending
 from ltxfilter.media.container.stream_header import read_header
-from ltxfilter.media.pixfmt import PLANAR_TWINS, plane_shapes
+from ltxfilter.media.pixfmt import planar_name, plane_shapes
 from ltxfilter.options import InputOptions, OutputOptions
 
 
@@ -54,17 +54,32 @@ def test_a_splice_is_never_lost():
     assert [frame.spliced for frame in kept] == [False, True, False]
 
 
-@pytest.mark.parametrize("pix_fmt", ["rgb24", "yuyv422", "nv12", "rgb48le"])
+@pytest.mark.parametrize(
+    "pix_fmt",
+    ["rgb24", "yuyv422", "nv12", "rgb48le", "rgb48be", "rgba64be", "bgr48le", "ya8", "rgb565le"],
+)
 def test_packed_streams_arrive_planar(tmp_path: Path, pix_fmt: str) -> None:
     path = make_video(tmp_path / "in.nut", 3, codec="rawvideo", pix_fmt=pix_fmt)
     source = ContainerSource(InputOptions(path=str(path)))
     frames = list(source.frames())
     source.close()
-    assert source.info.pix_fmt == PLANAR_TWINS[pix_fmt]
-    shapes = plane_shapes(PLANAR_TWINS[pix_fmt], 64, 48)
-    expected = reshape(ramp(1, (64, 48), pix_fmt), 64, 48, PLANAR_TWINS[pix_fmt])
+    assert source.info.pix_fmt == planar_name(pix_fmt)
+    shapes = plane_shapes(planar_name(pix_fmt), 64, 48)
+    expected = reshape(ramp(1, (64, 48), pix_fmt), 64, 48, planar_name(pix_fmt))
     for plane, wanted in zip(frames[1].planes, view(expected, shapes), strict=True):
         np.testing.assert_array_equal(plane, wanted)
+
+
+def test_xyz_becomes_rgb_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = make_video(tmp_path / "in.nut", 2, codec="rawvideo", pix_fmt="xyz12le")
+    source = ContainerSource(InputOptions(path=str(path)))
+    frame = next(iter(source.frames()))
+    source.close()
+    assert source.info.pix_fmt == "gbrp12le"
+    assert "xyz12le is converted to gbrp12le" in caplog.text
+    green = ramp(0, (64, 48), "gbrp12le").planes[0]
+    wanted = np.frombuffer(green, np.uint16).reshape(48, -1)[:, :64].astype(int)
+    assert np.abs(frame.planes[0] - wanted).mean() < 40
 
 
 def test_size_change_is_scaled_and_marked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

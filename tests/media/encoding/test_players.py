@@ -188,6 +188,23 @@ def test_tags_in_the_container(
     assert samples(path)
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_clips_of_one_or_two_frames_are_written_as_hevc(
+    clip: Clip, tmp_path: Path, frames: int
+) -> None:
+    """libx265 gives their packets arbitrary decoding times."""
+    path = tmp_path / "out.mp4"
+    part = {"duration": F(frames, 25)}
+    convert_repeating(clip("yuv420p", SIZES[0]), path, "25", codec="hevc", encoder={}, reading=part)
+    assert len(samples(path)) == frames * 96 * 64 * 3 // 2
+
+
+@pytest.mark.parametrize("codec", ["av1", "vp9", "ffv1", "prores"])
+def test_codecs_that_nobody_finds_in_a_transport_stream_are_refused(codec: str) -> None:
+    with pytest.raises(OutputError, match="mpegts cannot hold"):
+        chosen("ts", stream("yuv420p"), codec=codec)
+
+
 @pytest.mark.parametrize("tag", ["hvc", "hvc12", "hvcé"])
 def test_tags_have_four_characters(tag: str) -> None:
     with pytest.raises(OptionError, match="four characters, such as hvc1"):
@@ -234,7 +251,7 @@ def write(path: Path, info: VideoInfo) -> None:
     with av.open(str(path), "w") as container:
         video = container.add_stream("rawvideo", rate=25)
         video.width, video.height, video.pix_fmt = info.width, info.height, info.pix_fmt
-        for index in range(2):
+        for index in range(6):
             planes = [plane(shape, index, seed) for seed, shape in enumerate(info.layout)]
             picture = from_planes(tuple(planes), info)
             picture.pts, picture.time_base = index, F(1, 25)

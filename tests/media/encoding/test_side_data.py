@@ -61,6 +61,7 @@ def near(one: Mastering | None, other: Mastering) -> bool:
         ("libx265", "mp4"),
         ("libx265", "mkv"),
         ("libx264", "mp4"),
+        ("hevc", "mkv"),
         ("libsvtav1", "mp4"),
         ("libsvtav1", "webm"),
         (None, "mp4"),

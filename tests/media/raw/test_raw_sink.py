@@ -48,6 +48,17 @@ def sink_of(path: Path, info: VideoInfo, rate: Fraction | None = Fraction(50), *
     return open_sink(OutputOptions(path=str(path), **options), Given(info), rate)
 
 
+def test_aspect_and_range_are_written_as_asked_for(tmp_path, caplog):
+    color = {"color_range": "pc", "colorspace": "bt709"}
+    with sink_of(tmp_path / "a.y4m", info_of("yuv420p"), aspect="16:9", color=color) as sink:
+        sink.write(Frame(Fraction(0), tuple(np.zeros((s.height, s.width), s.dtype)
+                                            for s in info_of("yuv420p").layout)))  # fmt: skip
+        sink.finish()
+    header = (tmp_path / "a.y4m").read_bytes().partition(b"\n")[0].split()
+    assert {b"A8:9", b"XCOLORRANGE=FULL"} <= set(header)
+    assert "-colorspace bt709" in caplog.text
+
+
 @pytest.mark.parametrize("pix_fmt", ["gbrp", "yuva420p", "yuv440p"])
 def test_what_y4m_cannot_hold_is_refused(tmp_path, pix_fmt):
     with pytest.raises(OptionError, match="use -f nut"):

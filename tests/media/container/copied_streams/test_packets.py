@@ -20,6 +20,7 @@ from support.media import (
     write_repeating,
 )
 from support.rich_media import jpeg, make_subtitled
+from support.tools import ffmpeg, run_pipe
 
 from ltxfilter.media.container import ContainerSink, ContainerSource
 from ltxfilter.media.container.copied_streams.packet_queue import PACKET_OBJECT, PacketQueue
@@ -201,3 +202,21 @@ class Pipe:
 
     def write(self, data: bytes) -> int:
         return self._file.write(data)
+
+
+@pytest.mark.parametrize("reading", [{}, {"duration": F(1)}, {"start": F("0.4"), "end": F("1.4")}])
+def test_text_that_outlasts_the_part_is_cut(tmp_path: Path, reading: dict[str, F]) -> None:
+    """In a short mp4 a fragment holds everything, and the muxer counted the last text twice."""
+    words = tmp_path / "a.srt"
+    words.write_text("1\n00:00:00,600 --> 00:00:06,000\nHello\n")
+    path, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    video = make_video(tmp_path / "v.mp4", 50)
+    codecs = ["-c:v", "copy", "-c:s", "mov_text"]
+    assert run_pipe(ffmpeg("-y", "-i", video, "-i", words, *codecs, path)).codes == [0]
+    convert_repeating(path, out, "50", reading=reading)
+    with av.open(str(out)) as container:
+        stream = container.streams.subtitles[0]
+        assert stream.duration is not None
+        end = stream.duration * stream.time_base
+    assert end == pytest.approx(F(1) if reading else F(6), abs=1e-3)
+    assert [data for _, data in packets(out, "subtitle")] == [b"\0\5Hello"]

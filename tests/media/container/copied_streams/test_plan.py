@@ -76,6 +76,9 @@ def test_streams_are_chosen(
         ("0:a:7", "matches no stream"),
         ("1:a", "there is only input 0"),
         ("0:q", "write 0, 0:a"),
+        ("0:a:" + "9" * 5000, "write 0, 0:a"),
+        ("0:" + "9" * 5000, "write 0, 0:a"),
+        ("0:\u0663", "write 0, 0:a"),
         ("-0:s", "name what to take"),
     ],
 )

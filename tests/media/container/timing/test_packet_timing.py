@@ -14,7 +14,8 @@ from support.media import (
 )
 
 from ltxfilter.media.container import ContainerSource
-from ltxfilter.media.container.packet_timing import scan
+from ltxfilter.media.container.open_video import Trim
+from ltxfilter.media.container.timing.packet_timing import scan
 from ltxfilter.options import InputOptions
 
 F = Fraction
@@ -44,7 +45,7 @@ def test_rate_of_real_files_is_found(clips: Path, name: str) -> None:
     path = next(clips.glob(f"*/{name}"))
     found = scan(InputOptions(path=str(path)))
     assert found is not None
-    assert found.rate == RATES[name]
+    assert found.cadence.rate == RATES[name]
 
 
 @settings(max_examples=12)
@@ -70,18 +71,22 @@ def test_rounded_times_find_their_way_back(
     )
     found = scan(InputOptions(path=str(path)))
     assert found is not None
-    assert found.rate == rate
-    assert list(found.times) == [k / rate for k in steps]
+    assert found.cadence.rate == rate
+    times = found.frame_times(found.cadence, Trim(F(0)))
+    assert times is not None
+    assert times.times == [k / rate for k in steps]
 
 
 def test_scan_obeys_trimming(tmp_path: Path) -> None:
     path = make_video(tmp_path / "in.mp4", 50)
-    found = scan(InputOptions(path=str(path), start=F(1), end=F("1.5")))
+    source = ContainerSource(InputOptions(path=str(path), start=F(1), end=F("1.5")))
+    found = source.frame_times()
+    times = [frame.time for frame in source.frames()]
+    source.close()
     assert found is not None
-    assert list(found.times) == [F(25 + i, 25) for i in range(13)]
-    assert found.end == F("1.52")
-    assert found.frame_times().times == [F(i, 25) for i in range(13)]
-    assert found.frame_times().duration == F("0.52")
+    assert times == [F(25 + i, 25) for i in range(13)]
+    assert found.times == [F(i, 25) for i in range(13)]
+    assert found.duration == F("0.52")
 
 
 class Pipe:

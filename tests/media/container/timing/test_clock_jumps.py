@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,7 +11,8 @@ from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe
 
 from ltxfilter.api import convert
 from ltxfilter.errors import LtxFilterError
-from ltxfilter.media.container.packet_timing import scan
+from ltxfilter.media.container.open_video import Trim
+from ltxfilter.media.container.timing.packet_timing import scan
 from ltxfilter.options import InputOptions
 
 
@@ -65,7 +67,9 @@ def test_a_pipe_goes_on_as_well(joined, tmp_path):
 def test_the_plan_knows(joined):
     found = scan(InputOptions(path=str(joined)))
     assert found is not None
-    assert (len(found.ticks), found.rate, found.end - found.start) == (75, 25, 3)
+    times = found.frame_times(found.cadence, Trim(Fraction(0)))
+    assert times is not None
+    assert (len(times.times), found.cadence.rate, times.duration) == (75, 25, 3)
 
 
 def test_another_size_after_the_join_is_scaled_and_never_mixed(tmp_path, caplog):

@@ -131,7 +131,7 @@ def test_variable_source_keeps_its_own_times(tmp_path: Path) -> None:
 
 FORMATS = sorted(
     path.name
-    for path in (Path(__file__).parents[4] / "shared" / "clips" / "formats").glob("*.*")
+    for path in (Path(__file__).parents[5] / "shared" / "clips" / "formats").glob("*.*")
     if path.suffix != ".md"
 )
 

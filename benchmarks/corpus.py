@@ -1,0 +1,202 @@
+"""Real files: every file of some folders at twice its rate, judged by the ffmpeg program.
+
+    python -m benchmarks.corpus FOLDER... [--ffmpeg EXE] [--jobs N] [--only TEXT] [--name NAME]
+
+Each file is converted twice by the command line, with the engine `hold`: to FFV1 in Matroska, where
+every frame, time, stream and tag can be compared with the input's, and with all defaults to mp4, of
+which ffmpeg must play every frame. Nothing is downloaded. The outcome of a file is one of
+
+    ok        all checks hold
+    refused   ltxfilter refused it, and ffmpeg finds no two frames in it either
+    FAILED    anything else; the row names the checks
+
+Prints a table, writes results/corpus.json and exits with 1 if any file failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clips import ffmpeg_exe
+from benchmarks.corpus_checks import Counted, failed_checks
+from benchmarks.corpus_media import Heard, hear
+from benchmarks.record import table, write
+
+Row = dict[str, Any]
+
+TEXTS = {".md", ".txt", ".sh", ".py", ".json", ".csv", ".srt", ".y", ".log"}
+LIMIT = 180.0  # seconds for each program
+NOT_IN_MATROSKA = re.compile(r"matroska cannot hold|No space for|use .*\.nut", re.IGNORECASE)
+VARIABLE = "--fps 2x needs a constant source rate"  # then every interval of the source is halved
+WAY_OUT = re.compile(r"(?<!\w)-[a-z]|\.(mkv|mov|nut|avi|ts|wmv)\b", re.IGNORECASE)
+
+
+def main() -> None:
+    """Convert, judge and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--ffmpeg", default=newest_ffmpeg(), help="the program that judges")
+    parser.add_argument("--jobs", type=int, default=1, help="files at a time")
+    parser.add_argument("--only", default="", help="files whose name holds this text")
+    parser.add_argument("--name", default="corpus", help="of the results")
+    asked = parser.parse_args()
+    chosen = [item for item in files(asked.folders) if asked.only in item[0]]
+    rows = []
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for row in pool.map(partial(converted, asked.ffmpeg), chosen):
+            rows.append(row)
+            print(f"{row['outcome']:8}{row['file']}  {'; '.join(row['checks'])}", flush=True)
+            if row["outcome"] == "FAILED":
+                print(*row["log"], sep="\n", flush=True)
+    print(table(by_folder(rows)))
+    print(write(asked.name, rows, ffmpeg=version(asked.ffmpeg), folders=by_folder(rows)))
+    sys.exit(any(row["outcome"] == "FAILED" for row in rows))
+
+
+def newest_ffmpeg() -> str:
+    """Return the ffmpeg of imageio-ffmpeg, which is newer than a system's, or the system's."""
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        return ffmpeg_exe()
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def version(exe: str) -> str:
+    """Return the first words of an ffmpeg."""
+    done = subprocess.run([exe, "-version"], capture_output=True, text=True, check=False)
+    return " ".join(done.stdout.split()[:3])
+
+
+def files(folders: list[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield every file that may be media, with its name from its folder on."""
+    for folder in folders:
+        root = folder.resolve()
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and path.suffix.lower() not in TEXTS:
+                yield str(path.relative_to(root.parent)), path
+
+
+def converted(exe: str, item: tuple[str, Path]) -> Row:
+    """Convert one file both ways; return its row."""
+    name, path = item
+    row: Row = {"file": name, "outcome": "FAILED", "checks": [], "fps": "2x"}
+    row |= {"in": 0, "out": 0, "passed": 0, "log": []}
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _judge(exe, path, Path(folder), row)
+        except subprocess.TimeoutExpired as error:
+            row["checks"].append(f"time: over {error.timeout:.0f} s: {Path(error.cmd[0]).name}")
+    row["seconds"] = round(time.perf_counter() - began, 1)
+    if row["outcome"] != "refused":
+        row["outcome"] = "FAILED" if row["checks"] else "ok"
+    return row
+
+
+def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
+    target = folder / "out.mkv"
+    exact = ["-c:v", "ffv1", "--report", str(folder / "report.json")]
+    status, log = ltxfilter(path, target, row["fps"], *exact)
+    if status and VARIABLE in log:
+        row["fps"] = "source"
+        status, log = ltxfilter(path, target, row["fps"], *exact)
+    if status and NOT_IN_MATROSKA.search(log):
+        target = folder / "out.nut"
+        status, log = ltxfilter(path, target, row["fps"], *exact)
+    row["log"] = [
+        line for line in log.splitlines() if "took " not in line and "memory:" not in line
+    ]
+    if status:
+        _refused(exe, path, status, row)
+        return
+    if not (folder / "report.json").exists():
+        row["checks"].append("report: none was written")
+    if counted := Counted.read(log):
+        row |= {"in": counted.frames_in, "out": counted.frames_out, "passed": counted.passed}
+    output = hear(exe, target, LIMIT)
+    row["checks"] += failed_checks(_as_in(exe, path, output, log), output, log)
+    row["checks"] += plays(exe, path, folder / "out.mp4", row["fps"])
+
+
+def _refused(exe: str, path: Path, status: int, row: Row) -> None:
+    """Say whether ffmpeg finds something to interpolate where ltxfilter refused."""
+    source = hear(exe, path, LIMIT)
+    moving = source.moving()
+    count = len(source.shown[moving.index]) if moving else 0
+    row["in"] = count
+    if count < 2 and status > 0:
+        row["outcome"] = "refused"
+    else:
+        row["checks"].append(f"refused: exit {status}, ffmpeg finds {count} frames")
+
+
+def _as_in(exe: str, path: Path, output: Heard, log: str) -> Heard:
+    """Decode the input; its pictures in the pixel format and turned as the output's are."""
+    turned = "turned" in log
+    source = hear(exe, path, LIMIT, rotate=turned)
+    came, went = source.moving(), output.moving()
+    if not came or not went or came.pix_fmt.replace("yuvj", "yuv") == went.pix_fmt:
+        return source
+    words = source.words
+    source = hear(exe, path, LIMIT, went.pix_fmt, rotate=turned)
+    source.words = words + source.words
+    return source
+
+
+def plays(exe: str, path: Path, target: Path, fps: str) -> list[str]:
+    """Convert with all defaults to mp4; return what keeps ffmpeg from playing it."""
+    status, log = ltxfilter(path, target, fps)
+    if status:
+        named = WAY_OUT.search(log.splitlines()[-1]) if log else None
+        early = not target.exists() and Counted.read(log) is None
+        return [] if named and early else [f"mp4: exit {status}: {log.splitlines()[-1:]}"]
+    counted = Counted.read(log)
+    output = hear(exe, target, LIMIT, rotate=True)
+    moving = output.moving()
+    found = len(output.shown[moving.index]) if moving else 0
+    if counted is None or found != counted.frames_out:
+        return [f"mp4: {found} frames play"]
+    words = [word for word in output.words if "Video" in word or "h264" in word or "mov" in word]
+    return [f"mp4: {words[0]}"] if words else []
+
+
+def ltxfilter(path: Path, target: Path, fps: str, *words: str) -> tuple[int, str]:
+    """Convert `path` to the rate `fps`; return exit code and messages."""
+    command = [sys.executable, "-m", "ltxfilter", "-v", "info", "-y", "--engine", "hold"]
+    command += ["--fps", fps, "-i", str(path), *words, str(target)]
+    done = subprocess.run(command, capture_output=True, timeout=LIMIT, check=False)
+    log = done.stderr.decode(errors="replace").replace(str(path), path.name)
+    return done.returncode, log.replace(f"{target.parent}/", "")
+
+
+def by_folder(rows: list[Row]) -> list[Row]:
+    """Return the outcomes per folder, and in all."""
+    found = []
+    names = {row["file"]: str(Path(row["file"]).parent) for row in rows}
+    for folder in [*dict.fromkeys(names.values()), "all"]:
+        chosen = [row for row in rows if folder in ("all", names[row["file"]])]
+        count = Counter(row["outcome"] for row in chosen)
+        found.append({
+            "folder": folder,
+            "files": len(chosen),
+            "ok": count["ok"],
+            "refused": count["refused"],
+            "failed": count["FAILED"],
+        })  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    main()

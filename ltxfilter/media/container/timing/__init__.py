@@ -1,0 +1,1 @@
+"""When frames are shown: stamps that are guessed, clocks that round, rates, cadences, jumps."""
