@@ -191,6 +191,10 @@ class OtherStreams(Protocol):
         """Seconds on the source's clock that are 0 in the output."""
         ...
 
+    def begin(self, time: Fraction) -> None:
+        """Take the time of the first frame, before `open_copy`: `zero` is no later than that."""
+        ...
+
     @property
     def video_time_base(self) -> Fraction | None:
         """Seconds per tick of the video's timestamps; None if the container does not say."""

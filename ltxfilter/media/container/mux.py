@@ -343,11 +343,14 @@ def check_header(plan: MuxPlan, name: str, content: str) -> None:
         raise
     except (av.FFmpegError, ValueError, OSError) as error:
         _refuse_value(plan)
-        kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
+        copied = [stream for stream in plan.streams if stream.action == "copy"]
+        kept = ", ".join(stream.codec for stream in copied)
+        way = "another container such as .mkv can"
+        if plan.muxer == "matroska" and any(stream.kind == "audio" for stream in copied):
+            way = "add -an if its audio is damaged"  # anything else fits into Matroska
         raise OutputError(
             f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
-            f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
-            "another container such as .mkv can"
+            f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; {way}"
         ) from error
     finally:
         buffer.close()  # so that PyAV forgets the trailer, which some muxers refuse an empty file

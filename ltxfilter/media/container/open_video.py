@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
@@ -63,6 +63,13 @@ class Trim:
     def zero(self) -> Fraction:
         """What an output calls 0."""
         return self.clock if self.start is None else self.start
+
+    def from_frame(self, time: Fraction) -> Trim:
+        """Return this, for a video whose first frame is shown at `time`.
+
+        libav takes the first stated time for the start; frames before it have theirs reconstructed.
+        """
+        return self if self.start is not None else replace(self, clock=min(self.clock, time))
 
     def is_before(self, time: Fraction) -> bool:
         """Return True if `time` is too early to be kept."""

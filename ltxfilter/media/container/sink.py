@@ -244,7 +244,10 @@ class ContainerSink:
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
         others = self.mux_plan.others
-        start = Fraction(0) if others is None else frame.time - others.zero
+        start = Fraction(0)
+        if others is not None:
+            others.begin(frame.time)
+            start = frame.time - others.zero
         self._stamps.begin(frame.time)
         target, opener = self._file, None
         if self._part is not None:

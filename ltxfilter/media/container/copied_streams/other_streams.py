@@ -72,6 +72,10 @@ class ContainerStreams:
         """Seconds on the container's clock that are 0 in the output."""
         return self._trim.zero
 
+    def begin(self, time: Fraction) -> None:
+        """Take the time of the first frame, before `open_copy`."""
+        self._trim = self._trim.from_frame(time)
+
     @property
     def video_time_base(self) -> Fraction | None:
         """Seconds per tick of the video's timestamps; None if the container does not say."""

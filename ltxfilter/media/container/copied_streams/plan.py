@@ -29,6 +29,11 @@ TS_CODECS = {
     "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "h264", "hevc", "mpeg1video",
     "mpeg2video", "mpeg4", "vvc",
 }  # fmt: skip
+# Audio whose decoders need numbers (block_align, bits of a sample) that NUT does not keep.
+LOST_IN_NUT = {
+    "adpcm_g726", "adpcm_g726le", "adpcm_ima_wav", "atrac3", "atrac3p", "cook", "ra_288", "sipr",
+    "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice", "xma1", "xma2",
+}  # fmt: skip
 CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".avi": "avi", ".wmv": "asf",
               ".nut": "nut", ".ts": "mpegts"}  # fmt: skip  # suffix -> FFmpeg's muxer
 COVER_MUXERS = ("matroska", "mp4", "ipod")
@@ -146,7 +151,8 @@ def _obstacle(
 
 def _holds(trial: av.container.OutputContainer, stream: av.stream.Stream) -> bool:
     """Return True if a container of the kind of `trial` has a place for a stream's codec."""
-    if trial.format.name == "mpegts" and codec_name(stream) not in TS_CODECS:
+    muxer, codec = trial.format.name, codec_name(stream)
+    if (muxer == "mpegts" and codec not in TS_CODECS) or (muxer == "nut" and codec in LOST_IN_NUT):
         return False
     try:
         trial.add_stream_from_template(stream, opaque=True)
