@@ -12,8 +12,9 @@ import av
 import av.container
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.media.container.demux import display_name, open_container, video_stream
+from ltxfilter.media.container.demux import display_name, open_container
 from ltxfilter.media.container.oversized import oversized_attachments
+from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
 from ltxfilter.media.container.timing.stamps import keep_stamps
 from ltxfilter.media.pipe.libav_io import Readable
@@ -81,12 +82,12 @@ class Trim:
 
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
-    """An open container, and what its headers say of its first video stream."""
+    """An open container, and what its headers say of the video that is read."""
 
     container: av.container.InputContainer
 
-    stream: av.VideoStream
-    """The video that is read."""
+    choice: VideoChoice
+    """Which video is read."""
 
     header: StreamHeader
     """What PyAV does not show of it."""
@@ -106,7 +107,8 @@ class OpenVideo:
             container = _open_for_decoding(options, file, format_name)
         try:
             keep_stamps(container)
-            stream = video_stream(container, display_name(options))
+            choice = choose_video(container, options, once=file is not None)
+            stream = choice.stream
             trim = Trim.of(options, container)
             if options.keep_times and trim.zero != 0:
                 raise OptionError(
@@ -115,7 +117,7 @@ class OpenVideo:
                     "the next ffmpeg with -itsoffset"
                 )
             declared = _declared_span(container, stream, trim.clock)
-            return cls(container, stream, read_header(stream), trim, declared)
+            return cls(container, choice, read_header(stream), trim, declared)
         except BaseException:
             container.close()
             raise
@@ -129,6 +131,11 @@ class OpenVideo:
         """
         self.stream.codec_context.flush_buffers()
         self.container.close()
+
+    @property
+    def stream(self) -> av.VideoStream:
+        """The video that is read."""
+        return self.choice.stream
 
     @property
     def declared_duration(self) -> Fraction | None:
