@@ -169,7 +169,7 @@ def _refused(exe: str, path: Path, status: int, row: Row) -> None:
 
 
 def _both(exe: str, path: Path, target: Path, log: str) -> tuple[Heard, Heard]:
-    """Decode input and output; pictures of the input in the format of the other, turned as those."""
+    """Decode both; the pictures of the input in the format of the output, and turned as those."""
     turned = "turned" in log
     source, output = hear(exe, path, LIMIT, rotate=turned), hear(exe, target, LIMIT)
     came, went = source.moving(), output.moving()

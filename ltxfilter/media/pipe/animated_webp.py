@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from ltxfilter.errors import InputError
@@ -26,6 +27,13 @@ log = logging.getLogger("ltxfilter.media")
 MILLISECOND = Fraction(1, 1000)  # in which the durations of its pictures are stated
 HAS_ALPHA = 0x10  # a flag of VP8X
 NO_BLENDING, DISPOSE = 0x02, 0x01  # flags of ANMF
+# Without them swscale is off by some codes, and leaves out the last columns of many widths.
+EXACT = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
 LARGEST_CHUNK = 1 << 28  # bytes
 
 Canvas = NDArray[np.uint8]  # [rows, columns, RGBA]
@@ -173,7 +181,7 @@ def _decoded(chunks: bytes, width: int, height: int) -> Canvas | None:
         return None
     if not frames or (frames[0].width, frames[0].height) != (width, height):
         return None
-    pixels: Any = frames[0].to_ndarray(format="rgba")
+    pixels: Any = frames[0].reformat(format="rgba", interpolation=EXACT).to_ndarray()
     return np.asarray(pixels, np.uint8)
 
 

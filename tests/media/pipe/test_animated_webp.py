@@ -99,6 +99,21 @@ def test_pictures_are_laid_onto_the_canvas() -> None:
     np.testing.assert_array_equal(rows[3], [BLUE] * 4 + [CLEAR] * 4)
 
 
+@pytest.mark.parametrize("width", [80, 81, 82, 83, 84, 90])
+def test_lossy_pictures_are_whole_up_to_their_last_column(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "a.webp"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libwebp_anim", rate=25, width=width, height=20)
+        assert isinstance(stream, av.VideoStream)
+        stream.pix_fmt, stream.options = "yuva420p", {"lossless": "0"}
+        for color in (RED, HALF_BLUE):
+            frame = av.VideoFrame.from_ndarray(np.full((20, width, 4), color, np.uint8), "rgba")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for (_, row), color in zip(read(path.read_bytes()), (RED, HALF_BLUE), strict=True):
+        assert np.abs(row.astype(int) - color).max() <= 12
+
+
 def test_alpha_is_dropped_where_the_file_has_none(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     path.write_bytes(animation(picture(RED, 40), picture(BLUE, 40), alpha=False))
