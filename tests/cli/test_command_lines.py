@@ -269,7 +269,8 @@ LINES = [  # tool or source, what stands behind "ffmpeg", and what happens: WORK
     ),
     (
         "a script for folders",
-        "-i in.mkv -map 0 -c copy -c:v libx265 -crf 20 -preset slow -c:a libopus -b:a 96k -dn o.mkv",
+        "-i in.mkv -map 0 -c copy -c:v libx265 -crf 20 -preset slow -c:a libopus -b:a 96k "
+        "-dn o.mkv",
         "ltxfilter -i in.mkv -f nut - [|] ffmpeg -i - -map 0 -c copy -c:v libx265 -crf 20 "
         "-preset slow -c:a libopus -b:a 96k -dn o.mkv",
     ),
