@@ -220,7 +220,7 @@ class RawSink:
             self._ended = True
             if isinstance(self._out, OutputFile) and not self._frames:
                 self._out.discard()
-                return None
+                return self._unfinished()
             try:
                 self._out.close()
             except (OutputError, BrokenPipeError, Stopped):
