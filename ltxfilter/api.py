@@ -16,7 +16,7 @@ from typing import Any, Self
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.python_pictures import ArrayPictures, FramePictures
-from ltxfilter.normalize import named_options, optional, rate_of
+from ltxfilter.normalize import named_options, optional, rate_of, sides_of
 from ltxfilter.options import (
     InputOptions,
     ModelOptions,
@@ -48,6 +48,9 @@ def convert(  # long, since it names every option with its type
     start: Seconds | None = None,
     duration: Seconds | None = None,
     end: Seconds | None = None,
+    from_end: Seconds | None = None,
+    shortest: bool = False,
+    demuxer: Mapping[str, str | Number] | None = None,
     input_rate: Rate | None = None,
     size: tuple[int, int] | None = None,
     input_pix_fmt: str | None = None,
@@ -68,6 +71,11 @@ def convert(  # long, since it names every option with its type
     audio: bool = True,
     subtitles: bool = True,
     data: bool = True,
+    tags: bool = True,
+    chapters: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    disposition: Mapping[str, str] | None = None,
+    frames: int | None = None,
     maps: Sequence[str] = (),
     overwrite: bool = False,
     memory: int | str | None = None,
@@ -88,6 +96,9 @@ def convert(  # long, since it names every option with its type
         models: Files for the LTX engines.
         input_format: FFmpeg's demuxer name; None goes by the first bytes.
         start, duration, end: The part of the input to read, in seconds; duration or end, not both.
+        from_end: Start so many seconds before the end, instead.
+        shortest: Whether the output ends with the shortest of video and sound.
+        frames: How many frames the output has at most; None has no bound.
         input_rate: Frames per second of the input, whatever its time stamps say.
         size, input_pix_fmt: Width and height in pixels, and pixel format, of headerless video.
         hwaccel: FFmpeg's name of a hardware decoder.
@@ -104,9 +115,11 @@ def convert(  # long, since it names every option with its type
         video: "codec", "pix_fmt", "tag", "aspect" of the display, and the encoder's own options:
             {"codec": "libx265", "crf": 18}.
         output_format: FFmpeg's muxer name; None goes by the output's name.
-        muxer: Options of the container, such as {"movflags": "+faststart"}.
+        demuxer, muxer: Options of containers: {"probesize": "50M"}, {"movflags": "+faststart"}.
         color: Colour tags, such as {"colorspace": "bt709"}.
-        audio, subtitles, data: Whether such streams are copied.
+        audio, subtitles, data, tags, chapters: Whether such streams, and such things, are copied.
+        metadata: Tags to set: {"title": "Sunset", "s:a:0:language": "eng"}; "" removes one.
+        disposition: What streams are for: {"a:0": "default"}; "0" is nothing.
         maps: FFmpeg's stream specifiers, such as "0:a:1" or "-0:s".
         overwrite: Whether an existing output is replaced.
         memory: The most memory to use, in bytes or as text such as "512M". A run that goes 10 %
@@ -122,7 +135,7 @@ def convert(  # long, since it names every option with its type
     Raises:
         LtxFilterError: OptionError, InputError, OutputError or EngineError.
     """
-    width, height = _size(size)
+    width, height = (None, None) if size is None else sides_of(size)
     encoder = dict(video or {})
     options = Options(
         input=InputOptions(
@@ -135,6 +148,8 @@ def convert(  # long, since it names every option with its type
             start=_as_given(start),
             duration=_as_given(duration),
             end=_as_given(end),
+            from_end=_as_given(from_end),
+            demuxer=_as_given(demuxer or {}),
             hwaccel=hwaccel,
             deinterlace=deinterlace,
             autorotate=autorotate,
@@ -153,6 +168,12 @@ def convert(  # long, since it names every option with its type
             audio=audio,
             subtitles=subtitles,
             data=data,
+            tags=tags,
+            chapters=chapters,
+            metadata=metadata or {},
+            disposition=disposition or {},
+            frames=frames,
+            shortest=shortest,
             maps=_as_given(maps),
             color=_as_given(color or {}),
         ),
@@ -176,18 +197,6 @@ def convert(  # long, since it names every option with its type
 def _as_given(value: Any) -> Any:
     """Return the value: `Options` normalises it, so its type may differ from the field's."""
     return value
-
-
-def _size(size: Any) -> tuple[Any, Any]:
-    if size is None:
-        return None, None
-    try:
-        width, height = size
-    except (TypeError, ValueError):
-        raise OptionError(
-            f"option size: {size!r}: give width and height, as (1920, 1080)"
-        ) from None
-    return width, height
 
 
 class Interpolator:

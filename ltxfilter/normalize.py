@@ -131,7 +131,9 @@ def aspect_of(value: object) -> Fraction:
     Raises OptionError.
     """
     if not isinstance(value, str) and number_of(value) is None:
-        raise OptionError(f"{value!r}: give width over height, such as '16:9' or Fraction(16, 9)")
+        raise OptionError(
+            f"{shown(value)}: give width over height, such as '16:9' or Fraction(16, 9)"
+        )
     return parse_aspect(str(value))
 
 
@@ -153,6 +155,17 @@ def whole_of(value: object) -> int:
     if not re.fullmatch(r"(?a)\d{1,6}", text) or not int(text):
         raise OptionError(f"{shown(value)} is no whole number above 0")
     return int(text)
+
+
+def sides_of(value: Any) -> tuple[Any, Any]:
+    """Return the width and the height of a pair, unread. Raises OptionError."""
+    try:
+        width, height = value
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"option size: {value!r}: give width and height, as (1920, 1080)"
+        ) from None
+    return width, height
 
 
 def switch_of(value: object) -> bool:

@@ -237,7 +237,9 @@ def parse_aspect(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         aspect = Fraction(0)
     if not LEAST_ASPECT <= aspect <= 1 / LEAST_ASPECT:
-        raise OptionError(f"{text}: write width over height from 0.01 to 100, such as 16:9 or 1.78")
+        raise OptionError(
+            f"{_plain(text)}: write width over height from 0.01 to 100, such as 16:9 or 1.78"
+        )
     return aspect
 
 

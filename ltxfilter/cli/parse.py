@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ from ltxfilter.values import (
 )
 
 T = TypeVar("T")
+STREAMS = re.compile(r"(?a)|g|s(:[vVasdt])?(:\d{1,4})?")  # whose tags can be set
 LISTS = {"lora": "loras", "redraw": "redraw"}  # flags that add up, and where they are filed
 
 
@@ -154,6 +156,10 @@ def _put_unlisted(given: Given, word: Word, describes_input: bool, explicit: boo
     if is_demuxers(word.name) and (describes_input if explicit else not decodes):
         given.demuxer[word.name] = word.value
         return
+    if explicit and describes_input and not is_muxers(word.name):
+        raise OptionError(
+            f"no option -{word.name} for the input; what describes the output stands after -i"
+        )
     _refuse_place(word, explicit and describes_input)
     if is_muxers(word.name):
         given.muxer[word.name] = word.value
@@ -193,6 +199,8 @@ def _put_tag(given: Given, word: Word) -> None:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise OptionError(f"{' '.join(word.written)}: write KEY=VALUE, such as title=Sunset")
+    if not STREAMS.fullmatch(word.stream):
+        raise OptionError(f"{word.written[0]}: write -metadata, -metadata:s:v or -metadata:s:a:0")
     given.metadata[f"{word.stream}:{key}" if word.stream else key] = value
 
 

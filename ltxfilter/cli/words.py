@@ -75,11 +75,18 @@ def _word(argv: Sequence[str], at: int) -> Word:
     if flag is not None and flag.metavar.startswith("["):  # a switch that may be said to be off
         number = following if following in ("0", "1") else None
         return Word(flag, word, number or "1", stream, (text, number) if number else (text,))
-    if following is None or (
-        flag is None and _flag(following.lstrip("-"))[0] and following.startswith("-")
-    ):
+    if following is None or (_is_name(flag) and _is_option(following)):
         raise OptionError(f"{text} needs a value")
     return Word(flag, word, following, stream, (text, following))
+
+
+def _is_name(flag: Flag | None) -> bool:
+    """Return True where a value that looks like an option is one: of files, of unknown options."""
+    return flag is None or flag.metavar in ("FILE", "FOLDER", "TO")
+
+
+def _is_option(text: str) -> bool:
+    return text.startswith("-") and text != "-" and _flag(text.lstrip("-"))[0] is not None
 
 
 def _flag(name: str) -> tuple[Flag | None, str]:

@@ -16,6 +16,7 @@ import pytest
 from support.rich_media import make_rich
 
 from ltxfilter.cli.main import run
+from ltxfilter.cli.parse import parse
 
 WORKS = ""
 NO_ENCODER = "needs an? .* not found here|no such encoder here; use -c:v lib"
@@ -269,7 +270,8 @@ LINES = [  # tool or source, what stands behind "ffmpeg", and what happens: WORK
     ),
     (
         "a script for folders",
-        "-i in.mkv -map 0 -c copy -c:v libx265 -crf 20 -preset slow -c:a libopus -b:a 96k -dn o.mkv",
+        "-i in.mkv -map 0 -c copy -c:v libx265 -crf 20 -preset slow -c:a libopus -b:a 96k "
+        "-dn o.mkv",
         "ltxfilter -i in.mkv -f nut - [|] ffmpeg -i - -map 0 -c copy -c:v libx265 -crf 20 "
         "-preset slow -c:a libopus -b:a 96k -dn o.mkv",
     ),
@@ -343,6 +345,9 @@ def test_a_line_for_ffmpeg_works_or_is_refused_with_the_way_out(
     if said and not (said is NO_ENCODER and code == 0):  # where there is such a device it works
         assert code in (2, 4), message
         assert re.search(said, message), message
+        for program in message.rpartition(": ")[2].split(" | "):
+            if program.startswith("ltxfilter -"):
+                parse(shlex.split(program)[1:])
         assert not [each for each in tmp_path.iterdir() if each.name != "in.mkv"]
         return
     assert code == 0, message

@@ -47,6 +47,7 @@ class Parts:
     own: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     overwriting: list[str] = field(default_factory=list)  # -y or -n
+    name: list[str] = field(default_factory=list)  # of the output; ffmpeg ignores what follows it
 
     def joined(self, *, feeds: bool, follows: bool) -> str:
         """Return them as a line for a shell."""
@@ -55,9 +56,9 @@ class Parts:
             lines.append(["ffmpeg", *self.before, "-c", "copy", "-f", "matroska", "-"])
         if follows:
             lines.append(["ltxfilter", *self.own, "-f", "nut", "-"])
-            lines.append(["ffmpeg", *self.overwriting, "-i", "-", *self.after])
+            lines.append(["ffmpeg", *self.overwriting, "-i", "-", *self.after, *self.name])
         else:
-            lines.append(["ltxfilter", *self.overwriting, *self.own, *self.after])
+            lines.append(["ltxfilter", *self.overwriting, *self.own, *self.after, *self.name])
         return " | ".join(map(shlex.join, lines))
 
 
@@ -72,7 +73,9 @@ def recipe(words: Sequence[Word], refusals: Sequence[Refusal]) -> str | None:
     parts = Parts()
     for word in words:
         refusal = by_place.get(id(word))
-        if word.is_flag("i") and feeds:
+        if word.is_file or word.is_flag("o"):
+            parts.name = [word.value]
+        elif word.is_flag("i") and feeds:
             parts.before += word.written
             if word.value == next(each for each in words if each.is_flag("i")).value:
                 parts.own += ["-i", "-"]

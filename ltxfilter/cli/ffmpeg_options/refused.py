@@ -32,6 +32,7 @@ def _refused(names: str, reason: str, helper: Helper, metavar: str = "VALUE") ->
 FILTERS = "put filters into the ffmpeg before or after ltxfilter"
 AUDIO = "streams other than video are copied"
 TIMING = "the output's rate is constant and exact; choose it with --fps"
+_LOOKING = "ltxfilter does not measure streams; ffmpeg and ffprobe do"
 _STREAMS = "chosen and changed in the ffmpeg that follows"
 REFUSED_FLAGS = (
     *_refused(
@@ -41,20 +42,49 @@ REFUSED_FLAGS = (
     ),
     *_refused(
         "ab ar ac aq af_preset sample_fmt ch_layout channel_layout guess_layout_max vol async "
-        "aframes map_channel atag",
+        "aframes map_channel atag adrift_threshold",
         AUDIO,
         Helper.AFTER,
     ),
     *_refused("fix_sub_duration", AUDIO, Helper.AFTER, metavar=""),
-    *_refused("attach dump_attachment target canvas_size", _STREAMS, Helper.AFTER),
+    *_refused(
+        "attach dump_attachment target canvas_size fs apad program streamid stag dframes timestamp "
+        "time_base sdp_file rc_override intra_matrix inter_matrix chroma_intra_matrix pre vpre "
+        "apre spre fpre",
+        _STREAMS,
+        Helper.AFTER,
+    ),
+    *_refused("copyinkf copypriorss", _STREAMS, Helper.AFTER, metavar=""),
+    *_refused("itsscale isync", "times are not changed", Helper.BEFORE),
     *_refused("pass passlogfile", "ltxfilter encodes in one pass, by -crf or -b:v", Helper.AFTER),
     *_refused(
         "force_key_frames",
         "I-frames come at most -g frames apart; -g 50 -keyint_min 50 sets one in 50",
         Helper.AFTER,
     ),
-    *_refused("fpsmax enc_time_base", TIMING, Helper.NONE),
-    *_refused("copytb", TIMING, Helper.NONE),
+    *_refused("fpsmax enc_time_base copytb frame_drop_threshold", TIMING, Helper.NONE),
+    *_refused("force_fps", TIMING, Helper.NONE, metavar=""),
+    *_refused("skip_frame skip_idct discard", "all frames of the input are read", Helper.NONE),
+    *_refused("vstats_file vstats_version", _LOOKING, Helper.NONE),
+    *_refused("psnr vstats qphist debug_ts dump hex", _LOOKING, Helper.NONE, metavar=""),
+    *_refused("bitexact", "write -fflags +bitexact -flags +bitexact", Helper.NONE, metavar=""),
+    *_refused("cpuflags cpucount max_alloc", "FFmpeg's libraries see to that", Helper.NONE),
+    *_refused(
+        "dts_delta_threshold dts_error_threshold", "jumps of a clock are always joined", Helper.NONE
+    ),
+    *_refused("recast_media", "streams keep their kind", Helper.NONE, metavar=""),
+    *_refused("top", "the stream says which field comes first", Helper.NONE),
+    *_refused("sources sinks", "name a device by -f and -i", Helper.NONE),
+    *_refused("timelimit", "write timeout 60 ltxfilter ... for a minute", Helper.NONE),
+    *_refused("abort_on max_error_rate", "-xerror fails on damaged input", Helper.NONE),
+    *_refused("stdin", "keys are never read", Helper.NONE, metavar=""),
+    *_refused(
+        "L buildconf formats muxers demuxers devices codecs decoders encoders bsfs protocols "
+        "filters pix_fmts layouts sample_fmts dispositions colors hwaccels",
+        "ffmpeg lists what FFmpeg has; ltxfilter doctor says what of it is used here",
+        Helper.NONE,
+        metavar="",
+    ),
     *_refused("protocol_whitelist", "ltxfilter reads files and nothing else", Helper.BEFORE),
     *_refused("noaccurate_seek", "reading starts exactly at -ss", Helper.NONE, metavar=""),
     *_refused("copy_unknown", "streams of unknown kind are left out", Helper.AFTER, metavar=""),

@@ -15,7 +15,7 @@ from ltxfilter.media.carried.items import Item, Kind
 from ltxfilter.options import OutputOptions
 
 KEY = re.compile(r"(?s)(?:(?P<streams>g|s(?::[vVasdt])?(?::\d{1,4})?):)?(?P<name>.+)")
-STREAMS = re.compile(r"(?:s:?)?(?P<kind>[vVasdt])?:?(?P<number>\d{1,4})?")
+STREAMS = re.compile(r"(?P<kind>[vVasdt])?:?(?P<number>\d{1,4})?")
 TYPES = {"v": "video", "V": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 NEEDED_TAGS = {"alpha_mode"}  # tags of a stream that say how it is decoded
 
@@ -55,12 +55,12 @@ class Edits:
         for key, value in self.metadata.items():
             found = KEY.fullmatch(key)
             assert found is not None, key
-            for target in _targets(output, found["streams"], f"-metadata:{key}"):
+            for target in _tagged(output, found["streams"]):
                 target.metadata.pop(found["name"], None)
                 if value:
                     target.metadata[found["name"]] = value
         for streams, value in self.disposition.items():
-            for target in _targets(output, streams or "s", f"-disposition:{streams}"):
+            for target in _streams(output, streams):
                 target.disposition = _disposition(target.disposition, value)
 
     def edited(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -87,13 +87,21 @@ def _set_tags(stream: av.stream.Stream, tags: dict[str, str]) -> None:
         stream.metadata.update(tags)
 
 
-def _targets(output: av.container.OutputContainer, streams: str | None, asked: str) -> list[Any]:
-    """Return the output itself, or the streams that a specifier of ffmpeg means."""
+def _tagged(output: av.container.OutputContainer, streams: str | None) -> list[Any]:
+    """Return what a tag is set of. streams: None, or g, for the file; s for all, s:a:0 for some."""
     if streams in (None, "g"):
         return [output]
-    found = STREAMS.fullmatch(streams or "")
+    assert streams is not None
+    return _streams(output, streams[2:])
+
+
+def _streams(output: av.container.OutputContainer, specifier: str) -> list[av.stream.Stream]:
+    """Return the streams that a specifier of ffmpeg means. Raises OptionError."""
+    found = STREAMS.fullmatch(specifier)
     if found is None:
-        raise OptionError(f"{asked}: write s:a:0 for the first stream of sound, s:v, s:s:1 or s:2")
+        raise OptionError(
+            f"-disposition:{specifier}: write a:0 for the first stream of sound, v, s:1, or 2"
+        )
     kind, number = found["kind"], found["number"]
     chosen = [each for each in output.streams if kind is None or each.type == TYPES[kind]]
     return chosen if number is None else chosen[int(number) : int(number) + 1]

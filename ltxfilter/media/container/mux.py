@@ -15,7 +15,7 @@ import av
 import av.codec.codec
 import av.container
 
-from ltxfilter.errors import OutputError
+from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
@@ -33,7 +33,7 @@ LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate i
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
 INTERLEAVED = Fraction(1, 2)  # seconds that libav waits for the streams to come in order
-INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400,000 frames
+INDEX_BYTES = {  # muxer -> bytes of its index for each frame, above what 100,000 frames took
     **dict.fromkeys(MOV_FAMILY, 160),
     "matroska": 48, "webm": 48, "nut": 32, "avi": 64, "mpegts": 0, "mpeg": 0, "flv": 0, "ivf": 0,
     "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
@@ -309,12 +309,18 @@ class Muxer:
 
 
 def check_header(plan: MuxPlan, name: str) -> None:
-    """Write the header to memory and forget it. Raises OutputError if it cannot be written."""
+    """Write the header to memory and forget it.
+
+    Raises OutputError if it cannot be written, OptionError.
+    """
     buffer = io.BytesIO()
     small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
         Muxer(replace(plan, streams=small), buffer, None)
+    except OptionError:  # what is asked of the tags and dispositions
+        raise
     except (av.FFmpegError, ValueError, OSError) as error:
+        _refuse_value(plan)
         kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
         raise OutputError(
             f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
@@ -323,6 +329,28 @@ def check_header(plan: MuxPlan, name: str) -> None:
         ) from error
     finally:
         buffer.close()  # so that PyAV forgets the trailer, which some muxers refuse an empty file
+
+
+def _refuse_value(plan: MuxPlan) -> None:
+    """Raise OptionError if it is an option of the user's that keeps a header from being written."""
+    plain, given = replace(plan, streams=(), others=None), plan.muxer_options
+    if _is_written(plain):
+        return
+    for name, value in given.items():
+        if _is_written(replace(plain, muxer_options={k: given[k] for k in given if k != name})):
+            raise OptionError(f"-{name} {value}: {plan.muxer} does not take this value")
+
+
+def _is_written(plan: MuxPlan) -> bool:
+    """Return True if the header of a plan can be written."""
+    buffer = io.BytesIO()
+    try:
+        Muxer(plan, buffer, None)
+    except (av.FFmpegError, ValueError, OSError):
+        return False
+    finally:
+        buffer.close()
+    return True
 
 
 def muxer_name(options: OutputOptions, given: str | None) -> str:
