@@ -16,7 +16,7 @@ import pytest
 from support.media import convert_repeating, decoded, make_video, ramp, shown, tone
 from support.rich_media import jpeg
 
-from ltxfilter.errors import InputError, Stopped
+from ltxfilter.errors import InputError, OptionError, Stopped
 from ltxfilter.media.container import ContainerSource
 from ltxfilter.media.container.oversized import oversized_attachments
 from ltxfilter.media.pixfmt import check_size
