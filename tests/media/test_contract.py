@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from fractions import Fraction as F
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ltxfilter.frame import Frame
 from ltxfilter.media.base import Source
 from ltxfilter.media.format_names import RAW_SUFFIXES
 from ltxfilter.media.opening import open_sink, open_source
+from ltxfilter.media.pipe import cancellable
 from ltxfilter.options import InputOptions, OutputOptions
 
 COUNT = 12  # frames of every input, at 25 per second
@@ -231,6 +232,28 @@ def test_a_cancelled_sink_keeps_what_was_written(source, output):
     assert line.startswith(f"{part_of(output)} holds the first ")
     sink.cancel()
     assert part_of(output).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("kind", ["yuv4mpegpipe", "nut"])
+def test_a_cancelled_sink_says_that_its_reader_takes_nothing(source, tmp_path, kind, monkeypatch):
+    """Not even the first frame: the pipe is full."""
+    monkeypatch.setattr(cancellable, "GRACE", 0.05)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    filling = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while os.write(filling, bytes(4096)):
+            pass
+    sink = open_sink(OutputOptions(path=str(fifo), format=kind), source, F(25))
+    sink.cancel()
+    for frame in list(source.frames())[:1]:
+        with suppress(Stopped):  # at once, or from a buffer when it is closed
+            sink.write(frame)
+    assert (sink.close() or "").startswith(f"{fifo}: the reader takes nothing")
+    os.close(filling)
+    os.close(reading)
 
 
 def test_an_abandoned_sink_completes_what_it_has(source, output):

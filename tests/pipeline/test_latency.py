@@ -179,7 +179,9 @@ def test_without_a_bound_nothing_is_measured_or_shortened(clip, tmp_path):
     options = Options(
         input=InputOptions(path=str(clip)), output=OutputOptions(path=str(tmp_path / "out.y4m"))
     )
-    with Assembly(options) as free, Assembly(replace(options, max_latency=F(1))) as bounded:
+    other = OutputOptions(path=str(tmp_path / "bounded.y4m"))
+    live = replace(options, output=other, max_latency=F(1))
+    with Assembly(options) as free, Assembly(live) as bounded:
         assert free.lateness() is None
         assert free.group_bytes > bounded.group_bytes == 1
         assert free.budget.decode_bytes > bounded.budget.decode_bytes == 1

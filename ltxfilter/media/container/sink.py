@@ -143,7 +143,7 @@ class ContainerSink:
         if self._muxer is None:
             if self._part is not None:
                 self._part.discard()
-            return None
+            return self._stall() if self._stalled else None
         self._muxer.hurry(PATIENCE)
         with suppress(LtxFilterError, BrokenPipeError, Stopped):
             self._complete(self._muxer, early=True)
@@ -289,13 +289,16 @@ class ContainerSink:
         count = len(muxer.held)
         lost = f"; lost in the encoder: {count} frame{'s' if count > 1 else ''}" if count else ""
         if self._stalled:
-            return f"{self.name}: the reader takes nothing; the output is not complete{lost}"
+            return self._stall() + lost
         if self._broken:
             return f"{self.place} holds what was written before"
         seconds = f"{float(self._kept(muxer)):.3f} s{lost}"
         if direct:
             return f"{self.name} ends after {seconds}" if lost else None
         return f"{self.place} holds the first {seconds}"
+
+    def _stall(self) -> str:
+        return f"{self.name}: the reader takes nothing; the output is not complete"
 
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's, or of the output's own."""

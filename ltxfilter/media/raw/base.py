@@ -6,6 +6,7 @@ import io
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -193,23 +194,19 @@ class RawSink:
         """Write one frame. Raises OutputError, BrokenPipeError, Stopped."""
         planes = self._pack(frame.planes) if self._pack else frame.planes
         start = self._marker if self._frames else self._start
-        with self._writing:
-            try:
-                self._out.write_all([start, *map(np.ascontiguousarray, planes)])
-            except (OutputError, BrokenPipeError, Stopped) as error:
-                self._broken = True
-                self._stalled = isinstance(error, Stopped)
-                raise
+        with self._writing, self._noting_failure():
+            self._out.write_all([start, *map(np.ascontiguousarray, planes)])
             self._frames += 1
 
     def finish(self) -> None:
         """Give a file its final name. Raises InputError, OutputError."""
         if not self._frames:
             raise InputError(f"{self._source_name}: no video frames")
-        if isinstance(self._out, OutputFile):
-            self._out.complete()
-        else:
-            self._out.close()
+        with self._noting_failure():
+            if isinstance(self._out, OutputFile):
+                self._out.complete()
+            else:
+                self._out.close()
         self._ended = self._finished = True
 
     def close(self) -> str | None:
@@ -220,11 +217,9 @@ class RawSink:
             self._ended = True
             if isinstance(self._out, OutputFile) and not self._frames:
                 self._out.discard()
-                return None
-            try:
+                return self._unfinished()
+            with suppress(OutputError, BrokenPipeError, Stopped), self._noting_failure():
                 self._out.close()
-            except (OutputError, BrokenPipeError, Stopped):
-                self._broken = True
             return self._unfinished()
 
     def cancel(self) -> None:
@@ -236,11 +231,20 @@ class RawSink:
         with self._writing:
             return self.close() or self._unfinished()
 
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Remember that what is done inside failed, and whether it was cancelled."""
+        try:
+            yield
+        except (OutputError, BrokenPipeError, Stopped) as error:
+            self._broken = True
+            self._stalled = self._stalled or isinstance(error, Stopped)
+            raise
+
     def _unfinished(self) -> str | None:
         """Return where the unfinished output is and what it holds; None where nothing is lost."""
         if self._stalled:
-            number = self._frames + 1
-            return f"{self.name}: the reader takes nothing; frame {number} is not complete"
+            return f"{self.name}: the reader takes nothing; the output is not complete"
         named = isinstance(self._out, OutputFile) and not self._out.direct
         if self._finished or not self._frames or not named:
             return None

@@ -159,6 +159,8 @@ class CopiedStream:
                 [packet] = self._filter.filter(packet)
             except (av.error.InvalidDataError, ValueError):
                 raise DamagedPacketError from None
+            if self._output.codec_context.extradata and packet.has_sidedata("new_extradata"):
+                packet = _bare(packet)
         if not self._move(packet, base):
             return None
         assert packet.pts is not None
@@ -239,6 +241,17 @@ def _add_stream(
     fragments = output.container_options.get("hls_segment_type") == "fmp4"
     muxer = "mp4" if fragments or output.format.name == "dash" else output.format.name
     return CopiedStream(added, trim, without_adts(added, stream, muxer, first_packet))
+
+
+def _bare(packet: av.Packet[Any]) -> av.Packet[Any]:
+    """Return a packet without its side data.
+
+    Matroska's muxer would write a new header over the one that it has, into what follows it.
+    """
+    bare: av.Packet[Any] = av.Packet(bytes(packet))
+    bare.pts, bare.dts, bare.duration = packet.pts, packet.dts, packet.duration
+    bare.time_base, bare.is_keyframe = packet.time_base, packet.is_keyframe
+    return bare
 
 
 def _is_filler(packet: av.Packet[Any]) -> bool:
