@@ -55,6 +55,17 @@ class AnimatedWebp:
         self._stream = stream
         self._parts = self._nut()
         self._ready = b""
+        self._durations: dict[
+            int, int
+        ] = {}  # when a picture is shown -> for how long, milliseconds
+
+    def duration_at(self, time: Fraction) -> Fraction | None:
+        """Return the seconds for which the picture that appears at `time` is shown; None without.
+
+        NUT does not state it, and of the last one nothing else tells.
+        """
+        duration = self._durations.get(round(time / MILLISECOND))
+        return None if duration is None else duration * MILLISECOND
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none at the end. Raises InputError, Stopped."""
@@ -122,6 +133,7 @@ class AnimatedWebp:
                 continue
             place = canvas[top : top + size[1], left : left + size[0]]
             place[:] = picture if flags & NO_BLENDING else _over(picture, place)
+            self._durations[time - duration] = duration
             yield time - duration, duration, canvas
             if flags & DISPOSE:
                 place[:] = 0

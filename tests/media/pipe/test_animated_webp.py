@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.media import convert_repeating, make_video
+from support.media import convert_repeating, make_video, shown
 
+import ltxfilter
 from ltxfilter.errors import InputError
 from ltxfilter.media.opening import open_source
 from ltxfilter.media.pipe.animated_webp import AnimatedWebp
@@ -112,6 +113,16 @@ def test_lossy_pictures_are_whole_up_to_their_last_column(tmp_path: Path, width:
         container.mux(stream.encode(None))
     for (_, row), color in zip(read(path.read_bytes()), (RED, HALF_BLUE), strict=True):
         assert np.abs(row.astype(int) - color).max() <= 12
+
+
+def test_the_last_picture_lasts_as_long_as_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    path.write_bytes(animation(picture(RED, 40), picture(BLUE, 40), picture(RED, 200)))
+    with closing(open_source(InputOptions(path=str(path)))) as source:
+        durations = [frame.duration for frame in source.frames()]
+    assert durations == [Fraction(1, 25), Fraction(1, 25), Fraction(1, 5)]
+    ltxfilter.convert(path, tmp_path / "a.mkv", engine="hold", fps="50")
+    assert len(shown(tmp_path / "a.mkv").times) == 14
 
 
 def test_alpha_is_dropped_where_the_file_has_none(tmp_path: Path) -> None:
