@@ -25,6 +25,7 @@ from ltxfilter.media.pyav_compat import open_output
 log = logging.getLogger("ltxfilter.media")
 
 MILLISECOND = Fraction(1, 1000)  # in which the durations of its pictures are stated
+UNSTATED = 100  # milliseconds that browsers and ffmpeg show a picture whose duration is 0
 HAS_ALPHA = 0x10  # a flag of VP8X
 NO_BLENDING, DISPOSE = 0x02, 0x01  # flags of ANMF
 # Without them swscale is off by some codes, and leaves out the last columns of many widths.
@@ -126,7 +127,7 @@ class AnimatedWebp:
             left, top = 2 * _number(head[0:3]), 2 * _number(head[3:6])
             size = _number(head[6:9]) + 1, _number(head[9:12]) + 1
             picture = _decoded(chunk.body[16:], *size)
-            duration = max(_number(head[12:15]), 1)
+            duration = _number(head[12:15]) or UNSTATED
             time += duration
             if picture is None or left + size[0] > width or top + size[1] > height:
                 log.warning("%s: a damaged picture is left out", self.name)

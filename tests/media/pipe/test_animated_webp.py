@@ -115,6 +115,11 @@ def test_lossy_pictures_are_whole_up_to_their_last_column(tmp_path: Path, width:
         assert np.abs(row.astype(int) - color).max() <= 12
 
 
+def test_a_picture_without_a_duration_is_shown_as_browsers_do() -> None:
+    times = [time for time, _ in read(animation(*[picture(c, 0) for c in (RED, BLUE, RED)]))]
+    assert times == [0, Fraction(1, 10), Fraction(1, 5)]
+
+
 def test_the_last_picture_lasts_as_long_as_it_says(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     path.write_bytes(animation(picture(RED, 40), picture(BLUE, 40), picture(RED, 200)))
