@@ -138,7 +138,7 @@ def offset(source: Heard, output: Heard) -> list[str]:
     if moved[0] is None or moved[1] is None:
         return []
     came, went = _sounds(source), _sounds(output)
-    if not came:  # silence is the same everywhere
+    if not came or not went:  # silence is the same everywhere
         return []
     if common := [went[md5] - came[md5] for md5 in came.keys() & went.keys()]:
         moved[1] = Fraction(median(common))
