@@ -1,6 +1,6 @@
 """Real files: every file of some folders at twice its rate, judged by the ffmpeg program.
 
-    python -m benchmarks.corpus FOLDER... [--ffmpeg EXE] [--jobs N] [--only TEXT] [--name NAME]
+    python -m benchmarks.corpus FOLDER... [--ffmpeg EXE] [--jobs N] [--only TEXT] [--again]
 
 Each file is converted twice by the command line, with the engine `hold`: to FFV1 in Matroska, where
 every frame, time, stream and tag can be compared with the input's, and with all defaults to mp4, of
@@ -10,12 +10,17 @@ which ffmpeg must play every frame. Nothing is downloaded. The outcome of a file
     refused   ltxfilter refused it, and ffmpeg finds no two frames in it either
     FAILED    anything else; the row names the checks
 
-Prints a table, writes results/corpus.json and exits with 1 if any file failed.
+Where the refusal names a way out, that is taken and said in the row: another container for audio
+that Matroska cannot hold, `--fps source` for a variable rate, -an for audio without its headers.
+
+Prints a table, writes results/corpus.json and exits with 1 if any file failed. With --again only
+files that failed are converted again; the rows of the others are those of the last results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -31,13 +36,15 @@ from typing import Any
 from benchmarks.clips import ffmpeg_exe
 from benchmarks.corpus_checks import Counted, failed_checks
 from benchmarks.corpus_media import Heard, hear
-from benchmarks.record import table, write
+from benchmarks.record import RESULTS, table, write
 
 Row = dict[str, Any]
 
 TEXTS = {".md", ".txt", ".sh", ".py", ".json", ".csv", ".srt", ".y", ".log"}
 LIMIT = 180.0  # seconds for each program
-NOT_IN_MATROSKA = re.compile(r"matroska cannot hold|No space for|use .*\.nut", re.IGNORECASE)
+HOLDERS = re.compile(r"or write (\.\w+(?: or \.\w+)*)")  # of audio that Matroska cannot hold
+BEST_HOLDERS = (".nut", ".mov", ".wmv", ".avi")
+DAMAGED = "add -an if its audio is damaged"
 VARIABLE = "--fps 2x needs a constant source rate"  # then every interval of the source is halved
 WAY_OUT = re.compile(r"(?<!\w)-[a-z]|\.(mkv|mov|nut|avi|ts|wmv)\b", re.IGNORECASE)
 
@@ -49,19 +56,29 @@ def main() -> None:
     parser.add_argument("--ffmpeg", default=newest_ffmpeg(), help="the program that judges")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     parser.add_argument("--only", default="", help="files whose name holds this text")
+    parser.add_argument("--again", action="store_true", help="only files that failed last time")
     parser.add_argument("--name", default="corpus", help="of the results")
     asked = parser.parse_args()
+    known = passed_before(asked.name) if asked.again else {}
     chosen = [item for item in files(asked.folders) if asked.only in item[0]]
-    rows = []
+    rows = [known[name] for name, _ in chosen if name in known]
     with ThreadPoolExecutor(asked.jobs) as pool:
-        for row in pool.map(partial(converted, asked.ffmpeg), chosen):
+        waiting = [item for item in chosen if item[0] not in known]
+        for row in pool.map(partial(converted, asked.ffmpeg), waiting):
             rows.append(row)
             print(f"{row['outcome']:8}{row['file']}  {'; '.join(row['checks'])}", flush=True)
             if row["outcome"] == "FAILED":
                 print(*row["log"], sep="\n", flush=True)
+    rows.sort(key=lambda row: row["file"])
     print(table(by_folder(rows)))
     print(write(asked.name, rows, ffmpeg=version(asked.ffmpeg), folders=by_folder(rows)))
     sys.exit(any(row["outcome"] == "FAILED" for row in rows))
+
+
+def passed_before(name: str) -> dict[str, Row]:
+    """Return the rows of the last results that did not fail, by file. Raises OSError."""
+    rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    return {row["file"]: row for row in rows if row["outcome"] != "FAILED"}
 
 
 def newest_ffmpeg() -> str:
@@ -92,13 +109,15 @@ def converted(exe: str, item: tuple[str, Path]) -> Row:
     """Convert one file both ways; return its row."""
     name, path = item
     row: Row = {"file": name, "outcome": "FAILED", "checks": [], "fps": "2x"}
-    row |= {"in": 0, "out": 0, "passed": 0, "log": []}
+    row |= {"way": "", "in": 0, "out": 0, "passed": 0, "log": []}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
             _judge(exe, path, Path(folder), row)
         except subprocess.TimeoutExpired as error:
             row["checks"].append(f"time: over {error.timeout:.0f} s: {Path(error.cmd[0]).name}")
+    if not row["checks"]:
+        row["log"] = []
     row["seconds"] = round(time.perf_counter() - began, 1)
     if row["outcome"] != "refused":
         row["outcome"] = "FAILED" if row["checks"] else "ok"
@@ -106,15 +125,19 @@ def converted(exe: str, item: tuple[str, Path]) -> Row:
 
 
 def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
-    target = folder / "out.mkv"
-    exact = ["-c:v", "ffv1", "--report", str(folder / "report.json")]
-    status, log = ltxfilter(path, target, row["fps"], *exact)
+    target, words = folder / "out.mkv", ["-c:v", "ffv1", "--report", str(folder / "report.json")]
+    status, log = ltxfilter(path, target, row["fps"], *words)
     if status and VARIABLE in log:
         row["fps"] = "source"
-        status, log = ltxfilter(path, target, row["fps"], *exact)
-    if status and NOT_IN_MATROSKA.search(log):
-        target = folder / "out.nut"
-        status, log = ltxfilter(path, target, row["fps"], *exact)
+        status, log = ltxfilter(path, target, row["fps"], *words)
+    if status and (holders := HOLDERS.search(log)):
+        named = holders.group(1).split(" or ")
+        row["way"] = next((suffix for suffix in BEST_HOLDERS if suffix in named), named[0])
+        target = target.with_suffix(row["way"])
+        status, log = ltxfilter(path, target, row["fps"], *words)
+    if status and DAMAGED in log:
+        row["way"] = "-an"
+        status, log = ltxfilter(path, target, row["fps"], *words, "-an")
     row["log"] = [
         line for line in log.splitlines() if "took " not in line and "memory:" not in line
     ]
@@ -126,8 +149,11 @@ def _judge(exe: str, path: Path, folder: Path, row: Row) -> None:
     if counted := Counted.read(log):
         row |= {"in": counted.frames_in, "out": counted.frames_out, "passed": counted.passed}
     output = hear(exe, target, LIMIT)
-    row["checks"] += failed_checks(_as_in(exe, path, output, log), output, log)
-    row["checks"] += plays(exe, path, folder / "out.mp4", row["fps"])
+    source = _as_in(exe, path, output, log)
+    if row["way"] == "-an":
+        source.streams = [stream for stream in source.streams if stream.kind != "audio"]
+    row["checks"] += failed_checks(source, output, log)
+    row["checks"] += plays(exe, path, folder / "out.mp4", row)
 
 
 def _refused(exe: str, path: Path, status: int, row: Row) -> None:
@@ -155,9 +181,9 @@ def _as_in(exe: str, path: Path, output: Heard, log: str) -> Heard:
     return source
 
 
-def plays(exe: str, path: Path, target: Path, fps: str) -> list[str]:
+def plays(exe: str, path: Path, target: Path, row: Row) -> list[str]:
     """Convert with all defaults to mp4; return what keeps ffmpeg from playing it."""
-    status, log = ltxfilter(path, target, fps)
+    status, log = ltxfilter(path, target, row["fps"], *(["-an"] if row["way"] == "-an" else []))
     if status:
         named = WAY_OUT.search(log.splitlines()[-1]) if log else None
         early = not target.exists() and Counted.read(log) is None

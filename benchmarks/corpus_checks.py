@@ -118,16 +118,31 @@ def lasting(shown: Sequence[Shown]) -> Fraction:
 
 
 def offset(source: Heard, output: Heard) -> list[str]:
-    """Check that sound begins as long before or after the pictures as it did."""
-    gaps = []
-    for heard in (source, output):
-        picture, sound = heard.start("video"), heard.start("audio")
-        if picture is None or sound is None:
-            return []
-        gaps.append(sound - picture)
-    if abs(gaps[0] - gaps[1]) <= SYNC:
+    """Check that sound stays where it was against the pictures.
+
+    Runs of samples that both files have are compared; where there are none, the first times are.
+    What an encoder puts before the sound is cut in one container and played in another.
+    """
+    moved = [_between(source.start(kind), output.start(kind)) for kind in ("video", "audio")]
+    if moved[0] is None or moved[1] is None:
         return []
-    return [f"audio offset: {float(gaps[0]):.3f} s became {float(gaps[1]):.3f} s"]
+    came, went = _sounds(source), _sounds(output)
+    if common := [went[md5] - came[md5] for md5 in came.keys() & went.keys()]:
+        moved[1] = Fraction(median(common))
+    late = moved[1] - moved[0]
+    return [f"audio offset: {float(late):+.3f} s"] if abs(late) > SYNC else []
+
+
+def _between(first: Fraction | None, second: Fraction | None) -> Fraction | None:
+    return None if first is None or second is None else second - first
+
+
+def _sounds(heard: Heard) -> dict[str, Fraction]:
+    """Return the time of each run of samples of the first audio that is heard but once."""
+    audio = (s.index for s in heard.streams if s.kind == "audio" and heard.shown.get(s.index))
+    items = heard.shown.get(next(audio, -1), [])
+    often = Counter(item.md5 for item in items)
+    return {item.md5: item.time for item in items if often[item.md5] == 1}
 
 
 def streams(source: Heard, output: Heard, log: str) -> list[str]:

@@ -15,6 +15,7 @@ OWN_WORDS = (  # said by ffmpeg of its own work, of no file
     "Guessed Channel Layout",
     "deprecated pixel format used",
     "Not all streams could be mapped",
+    "not enough frames to estimate rate",
 )
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave alpha out
 STREAM = re.compile(

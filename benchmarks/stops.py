@@ -2,6 +2,8 @@
 
 python -m benchmarks.stops [--tiny FOLDER] [--only WORD] [--times N]; results/stops.json
 
+With --only the other results stay as they are.
+
 Each case starts the command line, waits until it is in the middle of its work, sends SIGTERM and
 takes the time until the process has ended. Then the unfinished file is decoded.
 """
@@ -9,6 +11,7 @@ takes the time until the process has ended. Then the unfinished file is decoded.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -21,12 +24,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from benchmarks.record import table, write
+from benchmarks.record import RESULTS, table, write
 
 BOUND = 2.0  # seconds from the signal to the end of the process
 PATIENCE = 60  # seconds after which a process that does not end is killed
+OPENING = 60  # seconds that opening may take
 BEGUN = 60  # frames that are written before the signal, if that takes less than `Case.most`
 Row = dict[str, Any]
 
@@ -92,6 +96,7 @@ class Case:
     environment: dict[str, str] = field(default_factory=dict)
     most: float = 15.0  # seconds after which the signal is sent in any case
     stalled_stderr: bool = False
+    opens: bool = True  # it says so once it is open
 
 
 def cases(folder: Path, tiny: Path | None) -> Iterator[Case]:
@@ -135,10 +140,13 @@ def _stalled(folder: Path) -> Iterator[Case]:
     out = folder / "stdin.mkv"
     for size in (0, 60_000):
         name = f"standard input, silent after {size} bytes"
-        yield Case(name, ["-y", str(out)], out if size else None, stdin=size, most=5.0)
+        words = ["-y", str(out)]
+        yield Case(name, words, out if size else None, stdin=size, most=5.0, opens=size > 0)
     out = folder / "err.mkv"
     words = ["-i", clip, "-y", str(out)]
-    yield Case("standard error that nobody reads", words, out, most=5.0, stalled_stderr=True)
+    yield Case(
+        "standard error that nobody reads", words, out, most=5.0, stalled_stderr=True, opens=False
+    )
     library = folder / "sleeper.so"
     (folder / "sleeper.c").write_text(SLEEPER)
     compiler = ["cc", "-shared", "-fPIC", "-o", str(library), str(folder / "sleeper.c"), "-ldl"]
@@ -146,9 +154,8 @@ def _stalled(folder: Path) -> Iterator[Case]:
     for container in ("mkv", "mp4", "y4m"):
         out = folder / f"hung.{container}"
         words = ["-i", clip, "--fps", "50", "-y", str(out)]
-        words[4:4] = (
-            ["-f", "yuv4mpegpipe"] if container == "y4m" else ["-c:v", "mjpeg", "-strict", "-1"]
-        )
+        kind = "-f yuv4mpegpipe" if container == "y4m" else "-c:v mjpeg -strict -1"
+        words[4:4] = kind.split()
         environment = {"LD_PRELOAD": str(library)}
         yield Case(f"write() that sleeps, {container}", words, environment=environment, most=8.0)
 
@@ -188,6 +195,9 @@ def measure(case: Case, folder: Path) -> Row:
             with suppress(BlockingIOError):
                 os.set_blocking(process.stdin.fileno(), False)
                 os.write(process.stdin.fileno(), _y4m(case.stdin))
+        opening = time.monotonic() + (OPENING if case.opens else 0)
+        while time.monotonic() < opening and b"memory: " not in _read(log):
+            time.sleep(0.02)
         deadline = time.monotonic() + case.most
         while time.monotonic() < deadline and _written(blocks) < BEGUN:
             time.sleep(0.02)
@@ -197,9 +207,13 @@ def measure(case: Case, folder: Path) -> Row:
         with suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
         took = time.monotonic() - began
-        log.seek(0)
-        said = log.read().decode().splitlines()
+        said = _read(log).decode().splitlines()
     return _row(case, took, process.returncode if running else None, said)
+
+
+def _read(log: IO[bytes]) -> bytes:
+    """Return all that another process has written so far, and leave its position alone."""
+    return os.pread(log.fileno(), 1 << 20, 0)
 
 
 def _written(blocks: Path) -> int:
@@ -216,6 +230,7 @@ def _row(case: Case, took: float, code: int | None, said: list[str]) -> Row:
     return {
         "what": case.name,
         "seconds": took,
+        "load": os.getloadavg()[0],
         "code": code,
         "frames": frames,
         "promised": round(float(promised[1]) * 50) if promised else None,
@@ -268,8 +283,15 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     print(table(rows))
-    if not given.only:
-        print(write("stops", rows))
+    print(write("stops", _with_earlier(rows) if given.only else rows))
+
+
+def _with_earlier(rows: list[Row]) -> list[Row]:
+    """Return the rows of the results that exist, with those in `rows` in place of theirs."""
+    path = RESULTS / "stops.json"
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {row["what"]: row for row in rows}
+    return [new.pop(row["what"], row) for row in earlier] + list(new.values())
 
 
 if __name__ == "__main__":

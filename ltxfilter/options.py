@@ -104,7 +104,8 @@ class InputOptions:
     deinterlace: str = "auto"  # auto, on or off
     autorotate: bool | None = None  # turn pictures; None: where the output cannot say how they lie
     threads: int | None = None  # decoder threads; None or 0 lets us choose
-    demuxer: Mapping[str, str] = field(default_factory=dict)  # probesize, fflags, ...
+    demuxer: Mapping[str, str] = field(default_factory=dict)  # probesize, start_number, ...
+    maps: tuple[str, ...] = ()  # stream specifiers among which the video is; a run has its output's
     pace: Fraction | None = None  # read at most so many times as fast as it plays; None: at once
     shortest: bool = False  # end with the shortest of video and sound
     keep_times: bool = False  # -copyts: refuse an input whose times the output would not have
@@ -130,6 +131,7 @@ class InputOptions:
                 "autorotate": optional(switch_of),
                 "threads": optional(threads_of),
                 "demuxer": mapping_of,
+                "maps": texts_of,
                 "pace": optional(speed_of),
                 "shortest": switch_of,
                 "keep_times": switch_of,

@@ -49,6 +49,12 @@ def late_sound() -> Heard:
     return good
 
 
+def test_padding_that_one_container_plays_moves_nothing() -> None:
+    output = heard(8, 50)
+    output.shown[1] = [Shown(F(-1, 20), F(1, 20), "padding"), *output.shown[1]]
+    assert failed_checks(heard(), output, LOG) == []
+
+
 def test_a_good_output_passes() -> None:
     assert failed_checks(heard(), heard(8, 50), LOG) == []
 
@@ -60,7 +66,7 @@ def test_a_good_output_passes() -> None:
         (heard(7, 50), LOG, "frames out: 8 said, 7 written"),
         (without_picture(2), LOG, "originals: 3 of 4 passed through are identical"),
         (heard(8, 25), LOG, "duration: 0.160 s became 0.320 s"),
-        (late_sound(), LOG, "audio offset: 0.000 s became 0.100 s"),
+        (late_sound(), LOG, "audio offset: +0.100 s"),
         (heard(8, 50, tags={}), LOG, "tags: title"),
         (heard(8, 50, chapters=0), LOG, "chapters: 1 became 0"),
         (heard(8, 50, words=["[ffv1] slice 3 broken"]), LOG, "playable: [ffv1] slice 3 broken"),

@@ -56,6 +56,12 @@ INPUT_FLAGS = (
     Flag("re", "", "Read no faster than the input plays.", Side.INPUT, group="readrate"),
     Flag("readrate", "FACTOR", "Read at most FACTOR times as fast as that.", Side.INPUT),
     Flag(
+        "pattern_type",
+        "TYPE",
+        "Say how pictures are named: sequence (%06d), or glob ('*.png', with -f image2).",
+        Side.INPUT,
+    ),
+    Flag(
         "hwaccel",
         "NAME",
         "Decode on hardware where that is possible: auto, cuda, vaapi, videotoolbox.",
@@ -106,6 +112,7 @@ EITHER_FLAGS = (
         Side.EITHER,
         ("framerate",),
     ),
+    Flag("start_number", "N", "Begin numbered pictures at N.", Side.EITHER),
     Flag(
         "threads",
         "N",
@@ -242,6 +249,15 @@ MUXER_FLAGS = tuple(
         ("brand", "NAME", "Set the major brand of mp4 and mov."),
         ("cluster_time_limit", "MS", "Bound the clusters of mkv, in milliseconds."),
         ("mpegts_flags", "FLAGS", "Set flags of ts."),
+        ("hls_time", "SECONDS", "Set the least length of a segment of .m3u8."),
+        ("hls_list_size", "N", "Keep N segments in the playlist of .m3u8; 0 keeps all."),
+        ("hls_segment_filename", "NAME", "Name the segments of .m3u8, as out%03d.ts."),
+        ("hls_segment_type", "TYPE", "Make segments of .m3u8 of mpegts (default) or fmp4."),
+        ("seg_duration", "SECONDS", "Set the least length of a segment of .mpd."),
+        ("segment_time", "SECONDS", "Set the least length of a file of -f segment."),
+        ("segment_list", "FILE", "Write a list of the files of -f segment."),
+        ("loop", "N", "Repeat an animation N times; 0 (default) forever, of GIF -1 never."),
+        ("plays", "N", "Show an .apng N times; 0 (default) forever."),
         ("muxdelay", "SECONDS", "Set the delay between packet and picture in ts, in seconds."),
     )
 )
@@ -318,7 +334,13 @@ OUTPUT_FLAGS = (
     Flag("an", "", "Leave audio out.", Side.OUTPUT),
     Flag("sn", "", "Leave subtitles out.", Side.OUTPUT),
     Flag("dn", "", "Leave data streams out.", Side.OUTPUT),
-    Flag("map", "STREAMS", "Choose streams: 0, 0:a:1, -0:s.", Side.OUTPUT),
+    Flag(
+        "map",
+        "STREAMS",
+        "Choose streams: 0, 0:v:1, 0:a:1, 0:p:2, 0:m:language:eng, 0:#0x101, -0:s. The first video "
+        "that is named is interpolated, further ones are copied.",
+        Side.OUTPUT,
+    ),
 )
 
 GENERAL_FLAGS = (
@@ -362,5 +384,6 @@ FLAGS = (
 
 ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
 MODEL = tuple(flag.name for flag in MODEL_FLAGS if "lora" not in flag.name)
-MUXER = tuple(flag.name for flag in MUXER_FLAGS)
+MUXER = (*(flag.name for flag in MUXER_FLAGS), "start_number")
+DEMUXER = ("start_number", "pattern_type")
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)

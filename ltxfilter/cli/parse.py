@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ltxfilter.cli.ffmpeg_options.objections import sift
 from ltxfilter.cli.ffmpeg_options.passed_on import DECODER_OPTIONS, is_demuxers, is_muxers
 from ltxfilter.cli.ffmpeg_options.trimming import TIMES, trimmed
-from ltxfilter.cli.flags import COLOR, ENCODER, MODEL, MUXER, Side
+from ltxfilter.cli.flags import COLOR, DEMUXER, ENCODER, MODEL, MUXER, Side
 from ltxfilter.cli.words import BY_NAME, Word, split, suggestion
 from ltxfilter.errors import OptionError
 from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
@@ -225,7 +225,7 @@ def _input(given: Given) -> InputOptions:
         deinterlace=_choice(text, "deinterlace", ("auto", "on", "off")),
         autorotate=text["autorotate"] == "1" if "autorotate" in text else None,
         threads=_read("threads", parse_threads, text["threads"]) if "threads" in text else None,
-        demuxer=given.demuxer,
+        demuxer={**{name: text[name] for name in DEMUXER if name in text}, **given.demuxer},
         pace=_pace(text.get("readrate")),
         keep_times="copyts" in given.general,
     )

@@ -191,15 +191,20 @@ class OtherStreams(Protocol):
         """Seconds on the source's clock that are 0 in the output."""
         ...
 
+    def begin(self, time: Fraction) -> None:
+        """Take the time of the first frame, before `open_copy`: `zero` is no later than that."""
+        ...
+
     @property
     def video_time_base(self) -> Fraction | None:
         """Seconds per tick of the video's timestamps; None if the container does not say."""
         ...
 
     def plan(self, options: OutputOptions, muxer: str) -> tuple[StreamPlan, ...]:
-        """Say what becomes of each stream in a file of FFmpeg's format `muxer`, in input order.
+        """Say what becomes of each stream in a file of FFmpeg's format `muxer`.
 
-        Raises OptionError for a -map that cannot be read or matches nothing.
+        In the output's order, which is the input's, or that of -map with what it leaves out after
+        it. Raises OptionError for a -map that cannot be read or matches nothing.
         """
         ...
 
@@ -318,7 +323,7 @@ class Sink(Protocol):
         ...
 
     plan: tuple[StreamPlan, ...]
-    """What becomes of each stream of the input, in the input's order."""
+    """What becomes of each stream of the input, in the order of `OtherStreams.plan`."""
 
     output_format: OutputFormat
     """What decides which of a source's items it keeps."""

@@ -7,6 +7,14 @@ from __future__ import annotations
 
 Y4M = "yuv4mpegpipe"  # FFmpeg's name
 RAW = "rawvideo"  # FFmpeg's name
+WEBP = "webp"  # FFmpeg's name of what it writes: an animation
+IMAGES = "image2"  # FFmpeg's name: a picture per file, numbered
+IMAGE_SUFFIXES = frozenset(  # of numbered pictures
+    {
+        ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx", ".bmp", ".webp", ".jp2", ".j2k",
+        ".tga", ".sgi", ".qoi", ".ppm", ".pgm", ".pam", ".pnm",
+    }
+)  # fmt: skip
 RAW_FORMATS = (Y4M, RAW)  # in which nothing is encoded
 
 ALIASES = {"y4m": Y4M, "raw": RAW}  # what -f takes beside FFmpeg's names

@@ -25,9 +25,11 @@ from ltxfilter.media.format_names import (
     RAW_SUFFIXES,
     STDIN_NAMES,
     STDOUT_NAMES,
+    WEBP,
     Y4M,
     format_name,
 )
+from ltxfilter.media.many_files.names import as_sequence
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.media.pipe.nut_aspect import AspectWriter
 from ltxfilter.media.pipe.sniff import SNIFF_BYTES, foreign, identify, moov_comes_last
@@ -52,9 +54,12 @@ def open_source(options: InputOptions) -> Source:
     """Open what `options` names. Raises InputError, OptionError, Stopped."""
     if options.path in STDIN_NAMES:
         return _open_stdin(replace(options, path="-"))
+    options = as_sequence(options)
     if _reads_once(options):
         return _open_pipe(open_file(options.path), options)
     kind = format_name(options.format) or _format_of_file(options)
+    if kind == WEBP:
+        return _open_pipe(open_file(options.path), options)
     if kind not in (Y4M, RAW):
         from ltxfilter.media.container import ContainerSource
 
@@ -120,7 +125,7 @@ def says_rotation(options: OutputOptions) -> bool:
     kind = format_name(options.format) or RAW_SUFFIXES.get(Path(options.path).suffix.lower())
     if kind in (Y4M, RAW) or (kind is None and options.path in STDOUT_NAMES):
         return False  # a pipe without -f is NUT or raw
-    from ltxfilter.media.container.mux import muxer_name
+    from ltxfilter.media.many_files.muxers import muxer_name
 
     return RULES[Kind.ROTATION].keeps(OutputFormat(muxer_name(options, kind)))
 
@@ -162,6 +167,8 @@ def _sniffed_source(stream: PipeInput, options: InputOptions) -> Source:
     kind = kind or identify(prefix)
     if kind is None and (what := foreign(prefix)):
         raise InputError(f"{stream.name} is {what}, not video")
+    if kind == WEBP:
+        return _webp_source(stream, options)
     if kind in (None, RAW, Y4M):
         return _raw_source(stream, kind or RAW, options)
     return _container_on_pipe(stream, prefix, options, kind)
@@ -172,6 +179,14 @@ def _raw_source(stream: PipeInput, kind: str, options: InputOptions) -> Source:
     if kind == Y4M:
         return y4m.Y4mSource(stream, options)
     return rawvideo.RawvideoSource(stream, _geometry(options, stream), options)
+
+
+def _webp_source(stream: PipeInput, options: InputOptions) -> Source:
+    """Read an animated WebP. Raises InputError, Stopped."""
+    from ltxfilter.media.container import ContainerSource
+    from ltxfilter.media.pipe.animated_webp import AnimatedWebp
+
+    return ContainerSource(options, file=AnimatedWebp(stream, stream.name), format="nut")
 
 
 def _container_on_pipe(
@@ -225,12 +240,14 @@ def _reads_once(options: InputOptions) -> bool:
 
 
 def _format_of_file(options: InputOptions) -> str | None:
-    """Return Y4M or RAW for a file of that kind, by its first bytes, then its name; else None."""
+    """Return Y4M, RAW, WEBP or None for a file, by its first bytes, then its name."""
     try:
         with Path(options.path).open("rb") as file:
             kind = identify(file.read(SNIFF_BYTES)) if Path(options.path).is_file() else None
     except OSError:
         return None
+    if kind == WEBP:
+        return kind
     declared = options.width or options.pix_fmt
     suffix = RAW_SUFFIXES.get(Path(options.path).suffix.lower())
     if kind == Y4M or (kind is None and (suffix or declared)):

@@ -46,6 +46,9 @@ class OutputFile:
     What is no plain file, such as a device, a named pipe or /dev/stdout, is written to directly.
     """
 
+    opener = None  # see `OutputFiles`, which stands in for this where one output is many files
+    failure = None  # whoever writes is told of an error at once
+
     def __init__(self, name: str, overwrite: bool | None, ours: bytes = b"") -> None:
         """Check that the file may be written, and open its provisional file.
 
@@ -65,8 +68,8 @@ class OutputFile:
             for part in self._claim.skipped[-1:]:
                 log.warning("%s is left from an earlier run; writing %s", part, self.part)
             _take_attributes(fd, target)
-        self._descriptor = Descriptor(fd)
-        self._file = io.BufferedWriter(self._descriptor, BUFFER)
+        self.descriptor = Descriptor(fd)
+        self._file = io.BufferedWriter(self.descriptor, BUFFER)
 
     def write_all(self, buffers: Iterable[Any]) -> None:
         """Append `buffers`, bytes-like. Raises OutputError, BrokenPipeError, Stopped."""
@@ -84,16 +87,16 @@ class OutputFile:
         It raises OSError. Do not mix it with `write_all`.
         """
         url = f"file:{self.part}"  # some muxers read what they wrote
-        if self._descriptor.seekable():
-            return SeekableWriter(self._descriptor, url)
-        return Writer(self._descriptor, url)
+        if self.descriptor.seekable():
+            return SeekableWriter(self.descriptor, url)
+        return Writer(self.descriptor, url)
 
     def cancel(self) -> None:
         """Make a write that waits for its reader raise Stopped soon; safe in signal handlers.
 
         A write to a plain file is the system's and cannot be ended.
         """
-        self._descriptor.cancel()
+        self.descriptor.cancel()
 
     def complete(self) -> None:
         """Give the file its final name. Raises OutputError, BrokenPipeError, Stopped."""
@@ -124,7 +127,7 @@ class OutputFile:
 
     def discard(self) -> None:
         """Remove what was written."""
-        ours = None if self._file.closed else os.fstat(self._descriptor.fileno())
+        ours = None if self._file.closed else os.fstat(self.descriptor.fileno())
         with suppress(OutputError, BrokenPipeError, Stopped):
             self._close_file()
         if self._claim is not None:

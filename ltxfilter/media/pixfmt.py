@@ -72,7 +72,10 @@ PLANAR_TWINS = {
     "monow": "gray",
     "monob": "gray",
 }
-CONVERTED = {"xyz12le": "gbrp12le"}  # what no encoder takes, and swscale turns into the nearest
+# Floating-point format -> the nearest integer one. What is outside 0 to 1 is clipped.
+FLOAT_TWINS = {"gbrpf32le": "gbrp16le", "gbrapf32le": "gbrap16le", "grayf32le": "gray16le"}
+# What nothing interpolates or encodes as it is, and swscale turns into the nearest.
+CONVERTED = {"xyz12le": "gbrp12le", **FLOAT_TWINS}
 DETOURS = {  # swscale takes 31 of 5 bits for 248 of 255, unless it goes this way
     name + order: (name + "le", "rgb24")
     for name in ("rgb555", "bgr555", "rgb565", "bgr565")
@@ -95,7 +98,7 @@ def planar_name(name: str) -> str:
     """Return the planar format that holds the samples of `name`; itself if it is planar.
 
     "yuvj420p" and the like become "yuv420p": the code range is stated by ColorInfo. What is in
-    `CONVERTED` becomes another colour space.
+    `CONVERTED` becomes another colour space, or integers.
     """
     if name.startswith("yuvj"):
         return "yuv" + name[4:]

@@ -14,6 +14,7 @@ Each difference is probed by feature, never by version number:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,11 +78,13 @@ def open_output(
     format: str | None = None,  # noqa: A002
     container_options: dict[str, str] | None = None,
     buffer_size: int = 32768,
+    io_open: Callable[[str, int, dict[str, str]], Any] | None = None,
 ) -> av.container.OutputContainer:
     """Open a container for writing.
 
     file: a URL, or an object with `write`. container_options: the muxer's. buffer_size: bytes given
-    to such an object at a time. Raises av.FFmpegError, OSError, ValueError.
+    to such an object at a time. io_open: opens each file of a muxer that writes several; it is
+    given a URL, libav's flags and options. Raises av.FFmpegError, OSError, ValueError.
     """
     container: av.container.OutputContainer = av.open(
         file,
@@ -89,6 +92,7 @@ def open_output(
         format=format,
         container_options=container_options,
         buffer_size=buffer_size,
+        io_open=io_open,
         **KEEP_BYTES,
     )
     return container

@@ -186,9 +186,11 @@ class Assembly:
     def _input(self) -> InputOptions:
         """Return what to read, and how, as far as the output and the latency decide that.
 
-        Each further decoder thread delays live video by one frame.
+        -map stands with the output, and says which video is read as well. Each further decoder
+        thread delays live video by one frame.
         """
         given = self.options.input
+        given = replace(given, maps=given.maps or self.options.output.maps)
         if given.autorotate is None:
             given = replace(given, autorotate=not says_rotation(self.options.output))
         if self.options.output.shortest and self.options.target.audio:

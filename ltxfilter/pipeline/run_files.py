@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import fields
 
 from ltxfilter.engines import model_files
-from ltxfilter.errors import OptionError
+from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.format_names import STDIN_NAMES, STDOUT_NAMES
+from ltxfilter.media.many_files.names import input_files, many_files
 from ltxfilter.media.output_name import PART, RunFile, refuse_shared
 from ltxfilter.options import ModelOptions, Options
 
@@ -28,11 +30,39 @@ def check_files(options: Options, progress: str | None = None) -> None:
         for file in written
         if file.what != "-progress" and file.path != "/dev/stdout"
     ]
-    source = options.input.path
-    read = [RunFile("/dev/stdin" if source in STDIN_NAMES else source, "the input")]
+    sources = input_files(options.input)
+    read = [RunFile("/dev/stdin" if path in STDIN_NAMES else path, "the input") for path in sources]
     read += [RunFile(path, "a model file") for path in _model_files(options.models)]
     refuse_shared(written, read)
     refuse_shared([*provisional, *written], [])
+    _refuse_numbered(options, read)
+
+
+def _refuse_numbered(options: Options, read: list[RunFile]) -> None:
+    """Raise OutputError if one of the many files of an output is one that the run reads."""
+    output = options.output
+    files = many_files(output)
+    if files is None:
+        return
+    if output.path == options.input.path:
+        raise OutputError(f"{output.path}: is the input itself; name another output")
+    known = {key: file for file in read if (key := _identity(file.path))}
+    for path in files:
+        key = _identity(path)
+        if key and (file := known.get(key)):
+            raise OutputError(
+                f"{output.path}: {path} would be overwritten, and is {file.what}; name another "
+                "output"
+            )
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what two names of one file have in common; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a Path refuses some names)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _model_files(models: ModelOptions) -> list[str]:

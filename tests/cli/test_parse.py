@@ -120,6 +120,20 @@ def test_options_of_streams_and_muxers():
     }
 
 
+def test_options_of_pictures_and_segments():
+    found = options("-start_number 1001 -pattern_type glob -i a%d.png -start_number 7 b%d.png")
+    assert found.input.demuxer == {"start_number": "1001", "pattern_type": "glob"}
+    assert found.output.muxer == {"start_number": "7"}
+    found = options(
+        "-i a -hls_time 2 -hls_playlist_type vod -segment_time 1 -plays 3 -update 1 -crf 20 b.m3u8"
+    )
+    assert found.output.encoder == {"crf": "20"}
+    assert found.output.muxer == {
+        "hls_time": "2", "hls_playlist_type": "vod", "segment_time": "1", "plays": "3",
+        "update": "1",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("tag", ["-tag:v", "-vtag", "--tag", "-tag"])
 def test_tag_and_aspect_of_the_output(tag: str):
     found = options(f"-i a {tag} hvc1 -aspect 16:9 b.mp4").output

@@ -88,8 +88,10 @@ class VideoDecoder:
         own = int(self._deinterlaces)
         if self._context.name == "rawvideo":
             return own
-        reordered = 2 * REORDER if self._context.has_b_frames else 0  # and until it is sound
-        return own + PARSED + self._context.thread_count - 1 + reordered
+        reordered = REORDER if self._context.has_b_frames else 0
+        if self._threads > 1:
+            reordered *= 2  # until what they are made from is known to be sound
+        return own + PARSED + self._threads - 1 + reordered
 
     def frames(self, packets: Iterable[av.Packet[Any] | None]) -> Iterator[DecodedFrame]:
         """Yield the frames of `packets`; an empty packet, or None, drains the decoder.

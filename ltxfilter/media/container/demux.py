@@ -20,9 +20,11 @@ import av.stream
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJumps
 from ltxfilter.media.container.timing.stamps import shown_at
+from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.many_files.names import input_files, no_pictures
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
-from ltxfilter.media.pixfmt import MAX_PIXELS, check_size
+from ltxfilter.media.pixfmt import MAX_PIXELS
 from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, reorder_depth, time_base_of
 from ltxfilter.options import InputOptions
 
@@ -74,13 +76,13 @@ def open_container(
     name = display_name(options)
     named = set(format_name.split(",")) if format_name else set()
     if file is None:
-        _check_readable(options.path, named)
+        _check_readable(options, named)
     try:
         return open_input(
             _url(options.path, named) if file is None else Reader(file),
             format=format_name,
             options={
-                **options.demuxer,
+                **_demuxer_options(options, named),
                 "protocol_whitelist": "file",
                 "format_whitelist": ",".join(sorted(DEMUXERS | named)),
                 "max_pixels": str(MAX_PIXELS),
@@ -89,7 +91,8 @@ def open_container(
             hwaccel=hwaccel,
         )
     except av.error.FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        what = no_pictures(options) if IMAGES in named else "no such file"
+        raise InputError(f"{name}: {what}") from None
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InterruptedError):
             raise
@@ -101,22 +104,15 @@ def display_name(options: InputOptions) -> str:
     return "standard input" if options.path == "-" else options.path
 
 
-def video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """Return the first stream of moving pictures. Raises InputError if there is none."""
-    moving = [stream for stream in container.streams.video if not is_cover(stream)]
-    if not moving:
-        only = ", only a cover picture" if container.streams.video else ""
-        raise InputError(f"{name}: no video stream{only}")
-    stream = moving[0]
-    if stream.codec_context is None:
-        raise InputError(f"{name}: FFmpeg has no decoder for its video")
-    check_size(name, stream.codec_context.width, stream.codec_context.height)
-    return stream
-
-
 def is_cover(stream: av.stream.Stream) -> bool:
     """Return True for a still picture attached to the file."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+    attached = stream.disposition & av.stream.Disposition.attached_pic
+    return bool(attached) and not is_thumbnails(stream)
+
+
+def is_thumbnails(stream: av.stream.Stream) -> bool:
+    """Return True for a track of small pictures that shows what is where in the video."""
+    return bool(stream.disposition & av.stream.Disposition.timed_thumbnails)
 
 
 def packets_of(
@@ -136,7 +132,7 @@ def packets_of(
         jumps = ClockJumps(on_jump)
         for packet in container.demux():
             jumps.place(packet)
-            if packet.stream_index in wanted:
+            if packet.stream.index in wanted:  # the last, empty packets have no index of their own
                 yield packet
 
 
@@ -180,8 +176,11 @@ def _seek_before(
         back = 2 * back + 1
 
 
-def _check_readable(path: str, named: set[str]) -> None:
+def _check_readable(options: InputOptions, named: set[str]) -> None:
     """Raise InputError for what libav would report less clearly. named: formats that -f names."""
+    if IMAGES in named and not input_files(options):
+        raise InputError(f"{options.path}: {no_pictures(options)}")
+    path = options.path
     if named - DEMUXERS:
         return  # a device, a pattern or a graph need not be a file
     try:
@@ -202,6 +201,12 @@ def _url(path: str, named: set[str]) -> str:
     return path if named - DEMUXERS else "file:" + path
 
 
+def _demuxer_options(options: InputOptions, named: set[str]) -> dict[str, str]:
+    """Return what the demuxer is told. named: formats that -f names."""
+    rate = options.rate if IMAGES in named else None
+    return {**options.demuxer, **({} if rate is None else {"framerate": str(rate)})}
+
+
 def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
     """Say why a container could not be opened; error: what libav said."""
     if isinstance(error, av.error.ArgumentError):
@@ -218,6 +223,9 @@ def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
             else "is not a video file, or damaged at its start"
         )
     if isinstance(error, av.error.ArgumentError) and file is None:
+        if not os.path.exists(options.path):  # noqa: PTH110  (a Path refuses some names)
+            glob = re.search(r"[*?]", options.path)
+            return "no such file" + ("; is it a pattern? -f image2 before -i" if glob else "")
         return (
             "is in a format that may open other files or devices; if that is meant, name the "
             "format with -f before -i"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, inf, lcm
@@ -25,15 +25,17 @@ from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.pyav_compat import open_output
-from ltxfilter.options import OutputOptions
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate is at least as fine
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
 ASPECT_CODECS = {"libx264", "libx265", "mpeg4", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
 ASPECT_MUXERS = {*MOV_FAMILY, "nut"}
+ENDLESS = {"apng": {"plays": "0"}, "webp": {"loop": "0"}}  # how animations repeat, as a GIF does
+UNCLOSED: list[av.container.OutputContainer] = []  # kept, for libav fails where they are released
 INTERLEAVED = Fraction(1, 2)  # seconds that libav waits for the streams to come in order
-INDEX_BYTES = {  # muxer -> bytes of its index for each frame, measured over 400,000 frames
+INDEX_BYTES = {  # muxer -> bytes of its index for each frame, above what 100,000 frames took
     **dict.fromkeys(MOV_FAMILY, 160),
     "matroska": 48, "webm": 48, "nut": 32, "avi": 64, "mpegts": 0, "mpeg": 0, "flv": 0, "ivf": 0,
     "h264": 0, "hevc": 0, "yuv4mpegpipe": 0, "rawvideo": 0,
@@ -42,6 +44,9 @@ UNKNOWN_INDEX = 160  # bytes likewise, of a muxer that was not measured: the lar
 LONGEST_REORDER = 3600  # seconds between a packet's dts and its pts, at most
 ALPHA_ENCODERS = {"libvpx", "libvpx-vp9"}
 BUFFER = 1 << 20  # bytes; what a Python file is given at a time
+
+
+Opener = Callable[[str, int, dict[str, str]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class MuxPlan:
             if self.device_tags:
                 flags += f"+{ANY_NAME}"
             ours |= {"movflags": flags, "movie_timescale": "90000"}
+        ours |= ENDLESS.get(self.muxer, {})
         return {**ours, **self.muxer_options}
 
     @property
@@ -153,19 +159,23 @@ class Muxer:
         target: Any,
         decoded: av.VideoFrame | None,
         start: Fraction = Fraction(0),
+        *,
         captions: CaptionWriter | None = None,
+        opener: Opener | None = None,
     ) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
         into the header. start: seconds of output at which the encoder's tick 0 is shown. captions:
-        puts captions into encoded packets.
+        puts captions into encoded packets. opener: opens each file of a muxer that writes many; see
+        `OutputFiles.opener`.
         """
         self._captions = captions
         self.start = start
         settings = plan.settings if decoded is None else plan.settings.with_hdr(decoded)
         self._plan = replace(plan, settings=settings)
         self._copied: StreamCopy | None = None
+        self._muxed = 0  # packets of the video
         self._inside: set[int] = set()  # ticks of the pictures that the encoder holds
         self._deadline = inf  # in seconds of `monotonic`; the encoder is not waited for any longer
         self._muxing = RLock()  # held while anything is written to the container
@@ -176,6 +186,7 @@ class Muxer:
             format=plan.muxer,
             container_options=plan.options,
             buffer_size=BUFFER,
+            io_open=opener,
         )
         matrix = None if decoded is None else display_matrix_of(decoded)
         if plan.others is None:
@@ -204,9 +215,12 @@ class Muxer:
                     return
                 assert packet.pts is not None
                 self._inside.discard(packet.pts)
+                if self._plan.settings.codec == "libwebp_anim":  # one packet holds all
+                    self._inside.clear()
                 captioned = self._with_captions(packet)
                 self.copy(self._place(captioned))
                 self._out.mux(captioned)
+                self._muxed += 1
             if monotonic() > self._deadline and self._inside:
                 self.cut = picture is None
                 return
@@ -244,7 +258,10 @@ class Muxer:
                 for packet in self._copied.ends():
                     self._out.mux(packet)
                 self._copied.close()
-            self._out.close()
+            if self._plan.muxer == "dash" and not self._muxed:
+                UNCLOSED.append(self._out)  # libav would divide by the length of what it wrote
+            else:
+                self._out.close()
 
     def _with_captions(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
         """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
@@ -277,7 +294,7 @@ class Muxer:
     def _add_all(
         self, others: OtherStreams, matrix: tuple[int, ...] | None, *, chapters: bool
     ) -> None:
-        """Add all streams in the input's order, and what belongs to the file as a whole."""
+        """Add all streams in the plan's order, and what belongs to the file as a whole."""
         self._copied = others.open_copy(self._plan.streams)
         for stream in self._plan.streams:
             if stream.action == "interpolate":
@@ -308,11 +325,16 @@ class Muxer:
         return stream
 
 
-def check_header(plan: MuxPlan, name: str) -> None:
+def check_header(plan: MuxPlan, name: str, content: str) -> None:
     """Write the header to memory and forget it.
 
-    Raises OutputError if it cannot be written, OptionError.
+    content: FFmpeg's name of the format that is written; of many files, that of each one. Raises
+    OutputError if it cannot be written, OptionError.
     """
+    if content == IMAGES:  # its files have no header but the encoder's
+        return
+    if content != plan.muxer:
+        plan = replace(plan, muxer=content, muxer_options={})
     buffer = io.BytesIO()
     small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
@@ -321,11 +343,14 @@ def check_header(plan: MuxPlan, name: str) -> None:
         raise
     except (av.FFmpegError, ValueError, OSError) as error:
         _refuse_value(plan)
-        kept = ", ".join(stream.codec for stream in plan.streams if stream.action == "copy")
+        copied = [stream for stream in plan.streams if stream.action == "copy"]
+        kept = ", ".join(stream.codec for stream in copied)
+        way = "another container such as .mkv can"
+        if plan.muxer == "matroska" and any(stream.kind == "audio" for stream in copied):
+            way = "add -an if its audio is damaged"  # anything else fits into Matroska
         raise OutputError(
             f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
-            f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; "
-            "another container such as .mkv can"
+            f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; {way}"
         ) from error
     finally:
         buffer.close()  # so that PyAV forgets the trailer, which some muxers refuse an empty file
@@ -351,28 +376,3 @@ def _is_written(plan: MuxPlan) -> bool:
     finally:
         buffer.close()
     return True
-
-
-def muxer_name(options: OutputOptions, given: str | None) -> str:
-    """Return FFmpeg's name of the container to write. Raises OutputError."""
-    name = given or options.format
-    if name:
-        try:
-            return av.ContainerFormat(name, "w").name
-        except ValueError:
-            raise OutputError(f"-f {name}: FFmpeg writes no such format") from None
-    try:
-        with open_output(_Named(options.path)) as container:
-            return container.format.name
-    except ValueError:
-        raise OutputError(
-            f"{options.path}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f"
-        ) from None
-
-
-class _Named(io.BytesIO):
-    """A file in memory with a name, from which libav guesses the format."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
@@ -12,8 +12,9 @@ import av
 import av.container
 
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.media.container.demux import display_name, open_container, video_stream
+from ltxfilter.media.container.demux import display_name, open_container
 from ltxfilter.media.container.oversized import oversized_attachments
+from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
 from ltxfilter.media.container.timing.stamps import keep_stamps
 from ltxfilter.media.pipe.libav_io import Readable
@@ -63,6 +64,13 @@ class Trim:
         """What an output calls 0."""
         return self.clock if self.start is None else self.start
 
+    def from_frame(self, time: Fraction) -> Trim:
+        """Return this, for a video whose first frame is shown at `time`.
+
+        libav takes the first stated time for the start; frames before it have theirs reconstructed.
+        """
+        return self if self.start is not None else replace(self, clock=min(self.clock, time))
+
     def is_before(self, time: Fraction) -> bool:
         """Return True if `time` is too early to be kept."""
         return self.start is not None and time < self.start
@@ -74,12 +82,12 @@ class Trim:
 
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
-    """An open container, and what its headers say of its first video stream."""
+    """An open container, and what its headers say of the video that is read."""
 
     container: av.container.InputContainer
 
-    stream: av.VideoStream
-    """The video that is read."""
+    choice: VideoChoice
+    """Which video is read."""
 
     header: StreamHeader
     """What PyAV does not show of it."""
@@ -99,7 +107,8 @@ class OpenVideo:
             container = _open_for_decoding(options, file, format_name)
         try:
             keep_stamps(container)
-            stream = video_stream(container, display_name(options))
+            choice = choose_video(container, options, once=file is not None)
+            stream = choice.stream
             trim = Trim.of(options, container)
             if options.keep_times and trim.zero != 0:
                 raise OptionError(
@@ -108,7 +117,7 @@ class OpenVideo:
                     "the next ffmpeg with -itsoffset"
                 )
             declared = _declared_span(container, stream, trim.clock)
-            return cls(container, stream, read_header(stream), trim, declared)
+            return cls(container, choice, read_header(stream), trim, declared)
         except BaseException:
             container.close()
             raise
@@ -122,6 +131,11 @@ class OpenVideo:
         """
         self.stream.codec_context.flush_buffers()
         self.container.close()
+
+    @property
+    def stream(self) -> av.VideoStream:
+        """The video that is read."""
+        return self.choice.stream
 
     @property
     def declared_duration(self) -> Fraction | None:

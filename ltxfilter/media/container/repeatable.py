@@ -75,6 +75,7 @@ class RepeatableDecoder:
         self._trial: Trial | None = None  # None while `_fast` decodes alone, or not at all
         self._wait = self._patience = 0  # I-frames before the next trial, and after it fails
         self._strict = not context.is_hwaccel
+        self._waits = threads > 1  # one alone gives the same frames again anyway
         self._copier = FrameCopier()
         self._silent = context.codec.canonical_name in SILENT and self._strict
         self._history = History()
@@ -125,6 +126,8 @@ class RepeatableDecoder:
 
         What is reordered can be shown before frames that were decoded earlier.
         """
+        if not self._waits:
+            return list(self._history.released(frames))
         self._held.extend(frames)
         if self._held:
             self._history.pass_over(self._held[-1])

@@ -23,12 +23,15 @@ from ltxfilter.media.container.mux import (
     Muxer,
     MuxPlan,
     check_header,
-    muxer_name,
     nominal_rate,
 )
 from ltxfilter.media.encoding.conversion import PictureConverter
 from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
+from ltxfilter.media.many_files.muxers import content_format, muxer_name
+from ltxfilter.media.many_files.names import MANY_FILES
+from ltxfilter.media.many_files.output_files import OutputFiles
+from ltxfilter.media.many_files.picture_formats import PictureFinisher, warn_of_pace
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
@@ -75,7 +78,7 @@ class ContainerSink:
             is_any_name(self.mux_plan.options),
         )
         self._file = file
-        self._part = OutputFile(options.path, options.overwrite) if file is None else None
+        self._part = _output(options, self.mux_plan.muxer) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
         self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
@@ -105,9 +108,11 @@ class ContainerSink:
                 self._captions.add(self._stamps.ticks, arrived)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
+            if self._part is not None and self._part.failure is not None:
+                raise self._part.failure
             if self._to_come is not None:
                 self._to_come -= 1
-        except (av.FFmpegError, OSError, Stopped) as error:
+        except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
             raise self._failed(error) from error
 
     def finish(self) -> None:
@@ -122,7 +127,10 @@ class ContainerSink:
         if self._muxer.cut:
             raise Stopped
         if self._part is not None:
-            self._part.complete()
+            try:
+                self._part.complete()
+            except OSError as error:
+                raise self._failed(error) from error
         if self._pipe is not None:
             self._pipe.release()
         self._ended = self._finished = True
@@ -183,7 +191,8 @@ class ContainerSink:
         muxer = muxer_name(options, given)
         if options.codec in WAITING_ENCODERS:
             check_threads(encoder_threads())
-        settings = encoder_settings(options, muxer, info, rate or nominal_rate(info))
+        content = content_format(muxer, options)
+        settings = encoder_settings(options, content, info, rate or nominal_rate(info))
         streams: tuple[StreamPlan, ...] = ()
         if others is not None:
             streams = others.plan(options, muxer)
@@ -200,7 +209,8 @@ class ContainerSink:
             has_device_tags(source.carries),
             Edits.of(options),
         )
-        check_header(plan, self.name)
+        check_header(plan, self.name, content)
+        warn_of_pace(self.name, muxer, rate)
         if plan.loses_aspect:
             log.warning(
                 "%s: %s cannot say here that pixels are %s wide; another -c:v or .mp4 can",
@@ -234,10 +244,17 @@ class ContainerSink:
     def _begin(self, frame: Frame) -> Muxer:
         """Open the output, now that a frame shows what goes into its header."""
         others = self.mux_plan.others
-        start = Fraction(0) if others is None else frame.time - others.zero
+        start = Fraction(0)
+        if others is not None:
+            others.begin(frame.time)
+            start = frame.time - others.zero
         self._stamps.begin(frame.time)
-        target = self._file if self._part is None else self._part.for_libav()
-        self._muxer = Muxer(self.mux_plan, target, frame.origin, start, self._captions)
+        target, opener = self._file, None
+        if self._part is not None:
+            target, opener = self._part.for_libav(), self._part.opener
+        self._muxer = Muxer(
+            self.mux_plan, target, frame.origin, start, captions=self._captions, opener=opener
+        )
         self._muxer.start_copying()
         return self._muxer
 
@@ -283,11 +300,20 @@ class ContainerSink:
     def _failed(self, error: Exception) -> Exception:
         """Return the error to raise for one of libav's, or of the output's own."""
         self._broken = True
+        if self._part is not None and self._part.failure is not None:
+            error = self._part.failure
         if isinstance(error, Stopped):
             self._stalled = True
-        if isinstance(error, (BrokenPipeError, Stopped)):
+        if isinstance(error, (BrokenPipeError, LtxFilterError, Stopped)):
             return error
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
+
+
+def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles:
+    """Return the file that a muxer writes, or what opens those that it writes."""
+    if muxer in MANY_FILES:
+        return OutputFiles(options, muxer)
+    return OutputFile(options.path, options.overwrite)
 
 
 class Pictures:
@@ -302,7 +328,8 @@ class Pictures:
         self._strip = strip
         self._info = info
         self._copier = FrameCopier()
-        self._converter = PictureConverter(info, video)
+        self._finisher = PictureFinisher(info, video)
+        self._converter = PictureConverter(info, self._finisher.given)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """Return what to encode: the decoded frame itself, or one made to look like it."""
@@ -315,7 +342,7 @@ class Pictures:
             picture = self._copier.share(decoded)
         else:
             picture = self._copier.share(decoded) if self._strip else decoded
-        return self._converter.convert(picture)
+        return self._finisher.finish(self._converter.convert(picture))
 
 
 class EncoderStamps:

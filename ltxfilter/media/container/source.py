@@ -1,4 +1,4 @@
-"""A container as a source: the frames of its first video stream, with exact times."""
+"""A container as a source: the frames of one video stream, with exact times."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from ltxfilter.media.container.open_video import OpenVideo, index_bytes
 from ltxfilter.media.container.timing.frame_clock import FrameClock, StreamTiming
 from ltxfilter.media.container.timing.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
+from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.pipe.libav_io import InputStream
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.pyav_compat import fraction
@@ -42,7 +43,7 @@ HASTE = Fraction(1, 300)  # seconds; frames that follow each other faster have d
 
 
 class ContainerSource:
-    """Frames of the first video stream of a file, or of a pipe that carries a container."""
+    """Frames of a video stream of a file, or of a pipe that carries a container."""
 
     pipe_format = "nut"
 
@@ -61,7 +62,8 @@ class ContainerSource:
         self.counts = SourceCounts()
         self._options = options
         self._file = file
-        scanned = scan(options, SHORT_SCAN) if file is None else None
+        at_once = file is None and options.format != IMAGES  # to scan pictures is to read them
+        scanned = scan(options, SHORT_SCAN) if at_once else None
         self._open = OpenVideo.open(options, file, format or options.format)
         self.other_streams = self._other_streams()
         with ExitStack() as opening:
@@ -154,7 +156,7 @@ class ContainerSource:
         opened, options, reopen = self._open, self._options, None
         if self._file is None:
             reopen = partial(open_container, options, None, options.format)
-        return ContainerStreams(opened.container, opened.stream, opened.trim, reopen)
+        return ContainerStreams(opened.container, opened.choice, opened.trim, reopen)
 
     def _video_packets(self) -> VideoPackets:
         container, stream = self._open.container, self._open.stream
@@ -163,6 +165,7 @@ class ContainerSource:
             stream,
             streams_to_read(container, stream, once=self._file is not None),
             self.other_streams.set_aside,
+            ahead=self._open.choice.ahead,
             counts=self.counts,
             name=self.name,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
@@ -34,13 +34,15 @@ class VideoPackets:
         streams: list[Any],
         set_aside: Callable[[av.Packet[Any]], None],
         *,
+        ahead: Iterable[av.Packet[Any]] = (),
         counts: SourceCounts,
         name: str,
     ) -> None:
         """Get ready; nothing is read yet.
 
-        streams: what to read; the video, and whatever else `set_aside` is to be given. counts:
-        where damage is counted. name: what messages call the input.
+        streams: what to read; the video, and whatever else `set_aside` is to be given. ahead: what
+        was read of them before. counts: where damage is counted. name: what messages call the
+        input.
         """
         self.jumps = 0  # how often the container's clock started anew
         self.bytes_ahead = 0  # of the packets that `look_ahead` read
@@ -50,7 +52,7 @@ class VideoPackets:
         self._name = name
         self._stopped = False
         self._ahead: deque[av.Packet[Any]] = deque()  # read before anyone asked for a packet
-        self._demuxed = packets_of(container, *streams, on_jump=self._jumped)
+        self._demuxed = chain(ahead, packets_of(container, *streams, on_jump=self._jumped))
 
     def look_ahead(self) -> PacketScan | None:
         """Read some packets to know the rate, since what headers declare may be wrong.

@@ -239,6 +239,11 @@ NATIVE = {
     "cfhd": Native(12),
     "rawvideo": Native(5),
     "png": Native(6),
+    "apng": Native(7),
+    "gif": Native(12),  # of RGBA: with what finds the palette
+    **dict.fromkeys(("tiff", "bmp", "dpx", "targa", "qoi", "sgi", "ppm", "pgm", "pam"), Native(9)),
+    "exr": Native(12),
+    "libwebp": Native(16),
     "huffyuv": Native(16),
     "ffvhuff": Native(16),
     "utvideo": Native(9),

@@ -11,6 +11,7 @@ from ltxfilter.errors import OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding.defaults import PLAYED
 from ltxfilter.media.encoding.encoded_video import has_role
+from ltxfilter.media.many_files.picture_formats import picture_pix_fmt
 from ltxfilter.media.pixfmt import planar_name
 
 Encoder = av.codec.codec.Codec
@@ -60,6 +61,8 @@ def choose_pix_fmt(encoder: Encoder, info: VideoInfo, wanted: str | None) -> str
         if known and wanted not in known:
             raise OptionError(f"-pix_fmt {wanted}: {encoder.name} takes {', '.join(known)}")
         return wanted
+    if pictures := picture_pix_fmt(encoder.name, info):
+        return pictures
     if not known or info.pix_fmt in known:
         return info.pix_fmt
     for name in known:

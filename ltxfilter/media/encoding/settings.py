@@ -24,9 +24,15 @@ from ltxfilter.media.encoding.defaults import (
 from ltxfilter.media.encoding.encoded_video import encoded_video, padded_sizes, tagged
 from ltxfilter.media.encoding.ffmpeg_build import missing_device, software_way
 from ltxfilter.media.encoding.library_logs import quiet_svt, x265_log_level
-from ltxfilter.media.encoding.pixel_formats import Encoder, choose_pix_fmt, playable_pix_fmt
+from ltxfilter.media.encoding.pixel_formats import (
+    Encoder,
+    choose_pix_fmt,
+    loses_alpha,
+    playable_pix_fmt,
+)
 from ltxfilter.media.encoding.side_data import encoder_params
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.many_files.picture_formats import as_pictures, picture_encoder
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -84,13 +90,15 @@ def encoder_settings(
     OutputError for what cannot be encoded.
     """
     wanted = tagged(info, options)
-    codec = options.codec or default_codec(muxer, wanted, options.path, options.pix_fmt)
+    codec = options.codec or picture_encoder(muxer, options.path)
+    codec = codec or default_codec(muxer, wanted, options.path, options.pix_fmt)
     encoder = _encoder(codec, muxer, options)
     playable = None
     if options.codec is None and options.pix_fmt is None:
         playable = playable_pix_fmt(encoder, muxer, info)
     pix_fmt = playable or choose_pix_fmt(encoder, info, options.pix_fmt)
     video = tagged(_padded(encoder, encoded_video(info, pix_fmt, options)), options)
+    video = as_pictures(encoder.name, video)
     settings = EncoderSettings(
         encoder.name,
         video,
@@ -101,7 +109,9 @@ def encoder_settings(
     assert isinstance(context, av.VideoCodecContext)
     configure(context, settings, 1 / rate, rate)
     _try_open(context, settings, options)
-    say_changes(info, encoder, video, muxer, options, playable=playable is not None)
+    usual = picture_encoder(muxer, options.path) == encoder.name  # pictures are RGB as a rule
+    if not usual or loses_alpha(info, pix_fmt):
+        say_changes(info, encoder, video, muxer, options, playable=playable is not None)
     return settings
 
 

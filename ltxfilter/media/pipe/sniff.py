@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 
-from ltxfilter.media.format_names import Y4M
+from ltxfilter.media.format_names import WEBP, Y4M
 
 SNIFF_BYTES = 376  # two MPEG-TS packets
 
@@ -22,6 +22,8 @@ MAGIC = (
     (b"\x00\x00\x01\xba", "mpeg"),
     (b"\x00\x00\x01\xb3", "mpegvideo"),
     (b"\x12\x00\x0a", "obu"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
 )
 BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx"})
 H264_FIRST = frozenset({0x06, 0x09, 0x27, 0x47, 0x67})  # SEI, access unit delimiter, SPS
@@ -37,7 +39,6 @@ FOREIGN = (
     (b"[playlist]", PLAYLIST),
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
     (b"ID3", "sound (MP3)"),
     (b"fLaC", "sound (FLAC)"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -64,6 +65,8 @@ def foreign(prefix: bytes) -> str | None:
             return what
     if prefix.startswith(b"RIFF") and prefix[8:12] == b"WAVE":
         return "sound (WAV)"
+    if prefix.startswith(b"RIFF") and prefix[8:12] == b"WEBP":
+        return "a WebP picture"
     return "text" if _is_text(prefix) else None
 
 
@@ -89,6 +92,17 @@ def _is_text(prefix: bytes) -> bool:
         return False
     printable = all(char.isprintable() or char in "\n\r\t\f" for char in text)
     return printable and ("\n" in text or " " in text) and len(set(text)) > 4
+
+
+def _is_apng(prefix: bytes) -> bool:
+    """Look for the chunk that tells an animation from a picture; it comes before the first data."""
+    return prefix.startswith(b"\x89PNG") and b"acTL" in prefix
+
+
+def _is_animated_webp(prefix: bytes) -> bool:
+    """Look for the flag that tells an animation from a picture."""
+    extended = prefix.startswith(b"RIFF") and prefix[8:16] == b"WEBPVP8X"
+    return extended and len(prefix) > 20 and bool(prefix[20] & 0x02)
 
 
 def _is_mov(prefix: bytes) -> bool:
@@ -130,6 +144,8 @@ def _is_hevc(prefix: bytes) -> bool:
 
 
 TESTS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (_is_apng, "apng"),
+    (_is_animated_webp, WEBP),
     (_is_mov, "mov"),
     (_is_avi, "avi"),
     (_is_mpegts, "mpegts"),

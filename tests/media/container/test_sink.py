@@ -64,7 +64,7 @@ def test_options_that_mean_nothing_are_named(
     ("name", "message"),
     [
         ("out.nosuch", "its ending names no format"),
-        ("out.gif", "no usual video encoder for gif"),
+        ("out.dv", "no usual video encoder for dv"),
         ("missing/out.mp4", "cannot be written: No such file or directory"),
     ],
 )

@@ -21,6 +21,7 @@ from ltxfilter.media.container.copied_streams.packets import CopiedStreams, read
 from ltxfilter.media.container.copied_streams.plan import plan_streams
 from ltxfilter.media.container.demux import is_cover
 from ltxfilter.media.container.open_video import Trim
+from ltxfilter.media.container.stream_choice.video_choice import VideoChoice
 from ltxfilter.media.pyav_compat import fraction
 from ltxfilter.options import OutputOptions
 
@@ -38,18 +39,19 @@ class ContainerStreams:
     def __init__(
         self,
         container: av.container.InputContainer,
-        video: av.VideoStream,
+        choice: VideoChoice,
         trim: Trim,
         reopen: Callable[[], av.container.InputContainer] | None,
     ) -> None:
-        """Offer what `container` carries beside `video`.
+        """Offer what `container` carries beside the video that is read.
 
         reopen: opens the container a second time; None if it can be read only once.
         """
         self.queue = PacketQueue()
         self.captions = CaptionQueue()
         self._container = container
-        self._video = video
+        self._video = choice.stream
+        self._stills = choice.stills
         self._trim = trim
         self._reopen = reopen
         self._covers: dict[int, bytes] = {}  # stream index -> picture file
@@ -70,6 +72,10 @@ class ContainerStreams:
         """Seconds on the container's clock that are 0 in the output."""
         return self._trim.zero
 
+    def begin(self, time: Fraction) -> None:
+        """Take the time of the first frame, before `open_copy`."""
+        self._trim = self._trim.from_frame(time)
+
     @property
     def video_time_base(self) -> Fraction | None:
         """Seconds per tick of the video's timestamps; None if the container does not say."""
@@ -80,7 +86,7 @@ class ContainerStreams:
 
         Raises OptionError for a -map that cannot be read or matches nothing.
         """
-        return plan_streams(self._container, self._video, options, muxer)
+        return plan_streams(self._container, self._video, options, muxer, self._stills)
 
     def select(self, plan: Sequence[StreamPlan]) -> None:
         """Keep the packets of the streams that `plan` copies, and no others."""

@@ -239,7 +239,9 @@ def _add_stream(
     if stream.type != "audio":
         return CopiedStream(added, trim, None)
     name_layout(added)
-    return CopiedStream(added, trim, without_adts(added, stream, output.format.name, first_packet))
+    fragments = output.container_options.get("hls_segment_type") == "fmp4"
+    muxer = "mp4" if fragments or output.format.name == "dash" else output.format.name
+    return CopiedStream(added, trim, without_adts(added, stream, muxer, first_packet))
 
 
 def _is_filler(packet: av.Packet[Any]) -> bool:

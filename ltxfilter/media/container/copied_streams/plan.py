@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import av
@@ -13,8 +14,10 @@ import av.stream
 from ltxfilter.errors import OutputError
 from ltxfilter.media.base import NOT_ASKED, StreamPlan
 from ltxfilter.media.carried import timecode
-from ltxfilter.media.container.copied_streams.stream_specifiers import asked_for
-from ltxfilter.media.container.demux import is_cover
+from ltxfilter.media.container.demux import is_cover, is_thumbnails
+from ltxfilter.media.container.stream_choice.stream_specifiers import asked_for
+from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.many_files.muxers import content_format
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
 
@@ -26,10 +29,18 @@ TS_CODECS = {
     "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "h264", "hevc", "mpeg1video",
     "mpeg2video", "mpeg4", "vvc",
 }  # fmt: skip
+# Audio whose decoders need numbers (block_align, bits of a sample) that NUT does not keep.
+LOST_IN_NUT = {
+    "adpcm_g726", "adpcm_g726le", "adpcm_ima_wav", "atrac3", "atrac3p", "cook", "ra_288", "sipr",
+    "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice", "xma1", "xma2",
+}  # fmt: skip
 CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".avi": "avi", ".wmv": "asf",
               ".nut": "nut", ".ts": "mpegts"}  # fmt: skip  # suffix -> FFmpeg's muxer
 COVER_MUXERS = ("matroska", "mp4", "ipod")
 COVER_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+PICTURES_ONLY = (IMAGES, "gif", "apng", "webp", "avif")  # formats that nobody expects to sound
+PICTURES = "holds nothing but pictures"
+STILL = "it holds one still picture; -map 0 keeps it"
 CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
 TIMECODE_TRACK = "it holds the timecode, which is written anew"
 WRITTEN_ANEW = (CHAPTER_TITLES, TIMECODE_TRACK)
@@ -40,21 +51,29 @@ def plan_streams(
     video: av.VideoStream,
     options: OutputOptions,
     muxer: str,
+    stills: Collection[int] = (),
 ) -> tuple[StreamPlan, ...]:
     """Say what becomes of each stream of `container` in a file of FFmpeg's format `muxer`.
 
-    video: the stream that is interpolated. Raises OptionError for a -map that cannot be read or
-    matches nothing.
+    video: the stream that is interpolated. stills: indices of other video streams that hold a
+    single picture; they go along only where -map names streams. The plan has the output's order,
+    which is that of -map if there is one; what is left out comes after it. Raises OptionError for a
+    -map that cannot be read or matches nothing.
     """
     asked = asked_for(container, options)
-    trial = open_output(io.BytesIO(), format=muxer)
+    trial = open_output(io.BytesIO(), format=content_format(muxer, options))
     plans = []
-    for stream in container.streams:
+    for index in _ordered(container, video, options, asked):
+        stream = container.streams[index]
         kind, codec, way = str(stream.type), codec_name(stream), ""
-        if stream.index == video.index:
+        if index == video.index:
             action, reason = "interpolate", ""
-        elif stream.index not in asked:
+        elif index not in asked:
             action, reason = "drop", NOT_ASKED
+        elif index in stills and not options.maps:
+            action, reason = "drop", STILL
+        elif muxer in PICTURES_ONLY:
+            action, reason = "drop", f"{muxer} {PICTURES}"
         else:
             reason = _obstacle(stream, trial, muxer, bool(container.chapters()))
             action = "drop" if reason else "copy"
@@ -62,6 +81,20 @@ def plan_streams(
                 way = " or ".join(_holders(stream)) or "another container"
         plans.append(StreamPlan(stream.index, kind, codec, action, reason, way))
     return tuple(plans)
+
+
+def _ordered(
+    container: av.container.InputContainer,
+    video: av.VideoStream,
+    options: OutputOptions,
+    asked: list[int],
+) -> list[int]:
+    """Return the indices of all streams in the order in which they are written."""
+    indices = [stream.index for stream in container.streams]
+    if not options.maps:
+        return indices
+    first = asked if video.index in asked else [video.index, *asked]
+    return [*first, *(index for index in indices if index not in first)]
 
 
 def codec_name(stream: av.stream.Stream) -> str:
@@ -77,7 +110,7 @@ def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
     for plan in plans:
         if plan.action != "drop" or plan.reason in (NOT_ASKED, *WRITTEN_ANEW):
             continue
-        if plan.kind == "audio":
+        if plan.kind == "audio" and not plan.reason.endswith(PICTURES):
             raise OutputError(
                 f"{output}: {plan.reason} (stream {plan.index}); add -an to leave it out, or "
                 f"write {plan.way}"
@@ -110,12 +143,16 @@ def _obstacle(
     if is_cover(stream):
         known = muxer in COVER_MUXERS and codec in COVER_TYPES
         return "" if known else f"{muxer} cannot hold a cover picture"
-    return "" if _holds(trial, stream) else f"{muxer} cannot hold {codec} {kind}"
+    if is_thumbnails(stream) or not _holds(trial, stream):
+        what = "thumbnails of another video" if is_thumbnails(stream) else f"{codec} {kind}"
+        return f"{muxer} cannot hold {what}"
+    return ""
 
 
 def _holds(trial: av.container.OutputContainer, stream: av.stream.Stream) -> bool:
     """Return True if a container of the kind of `trial` has a place for a stream's codec."""
-    if trial.format.name == "mpegts" and codec_name(stream) not in TS_CODECS:
+    muxer, codec = trial.format.name, codec_name(stream)
+    if (muxer == "mpegts" and codec not in TS_CODECS) or (muxer == "nut" and codec in LOST_IN_NUT):
         return False
     try:
         trial.add_stream_from_template(stream, opaque=True)

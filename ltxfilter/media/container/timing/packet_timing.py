@@ -12,8 +12,9 @@ import av
 import av.container
 
 from ltxfilter.media.base import UNSTATED_RATE, FrameTimes
-from ltxfilter.media.container.demux import display_name, open_container, packets_of, video_stream
+from ltxfilter.media.container.demux import open_container, packets_of
 from ltxfilter.media.container.open_video import Trim
+from ltxfilter.media.container.stream_choice.video_choice import choose_video
 from ltxfilter.media.container.timing.cadence import Cadence, find_cadence
 from ltxfilter.media.container.timing.rates import Clock
 from ltxfilter.media.container.timing.stamps import PacketStamps, PacketTimes, keep_stamps
@@ -73,7 +74,7 @@ def scan(options: InputOptions, limit: int | None = None) -> PacketScan | None:
     """
     with open_container(options, format_name=options.format) as container:
         keep_stamps(container)
-        stream = video_stream(container, display_name(options))
+        stream = choose_video(container, options, once=False).stream
         stamps = _packet_stamps(container, stream, limit)
         if not stamps.count:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -71,14 +72,39 @@ def test_what_an_adts_header_says():
 
 def test_audio_that_cannot_be_copied_is_refused_with_those_that_take_it(tmp_path: Path):
     clip = with_tone(tmp_path / "in.wmv", "-c:v", "wmv2", "-c:a", "wmav2")
-    message = (
-        r"cannot hold wmav2 audio .*; add -an to leave it out, or write \.avi or \.wmv or \.nut"
-    )
-    for suffix in ("mp4", "mkv", "ts"):
+    message = r"cannot hold wmav2 audio .*; add -an to leave it out, or write \.avi or \.wmv$"
+    for suffix in ("mp4", "mkv", "ts", "nut"):
         with pytest.raises(OutputError, match=message):
             ltxfilter.convert(clip, tmp_path / f"out.{suffix}")
     ltxfilter.convert(clip, tmp_path / "out.avi", engine="hold")
     assert len(sound(tmp_path / "out.avi")) == len(sound(clip))
+
+
+@pytest.mark.parametrize(
+    ("codec", "decodes"), [("adpcm_ima_wav", False), ("adpcm_ms", True), ("g726", False)]
+)
+def test_nut_takes_only_audio_that_can_be_decoded_from_it(
+    tmp_path: Path, codec: str, decodes: bool
+):
+    clip = with_tone(tmp_path / "in.avi", "-c:v", "mpeg4", "-c:a", codec, "-ar", 8000, "-ac", 1)
+    out = tmp_path / "out.nut"
+    if decodes:
+        ltxfilter.convert(clip, out, engine="hold")
+        assert len(sound(out)) == len(sound(clip))
+    else:
+        with pytest.raises(OutputError, match=rf"nut cannot hold (adpcm_)?{codec} audio"):
+            ltxfilter.convert(clip, out, engine="hold")
+
+
+def test_audio_without_its_headers_is_named_where_any_codec_fits(tmp_path: Path):
+    clip = with_tone(tmp_path / "in.mkv", "-c:v", "ffv1", "-c:a", "libvorbis")
+    damaged = tmp_path / "damaged.mkv"
+    head = rb"\x02(\x1e.{1,3}\x01vorbis)"  # how many headers there are, their sizes, the first one
+    data, found = re.subn(head, b"\x07\\1", clip.read_bytes(), flags=re.DOTALL)
+    assert found == 1
+    damaged.write_bytes(data)
+    with pytest.raises(OutputError, match=r"with vorbis: .*; add -an if its audio is damaged"):
+        ltxfilter.convert(damaged, tmp_path / "out.mkv", engine="hold")
 
 
 def test_a_text_that_outlasts_the_video_ends_once(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -18,7 +20,9 @@ from support.media import (
     shown,
     sound_lag,
 )
+from support.tools import TIMEOUT, ffmpeg, make_clip
 
+import ltxfilter
 from ltxfilter.errors import InputError
 from ltxfilter.media.avframe import view
 from ltxfilter.media.container import ContainerSource
@@ -253,3 +257,22 @@ def test_streams_without_stamps_are_counted_at_a_rate(tmp_path: Path, rate: F | 
     source.close()
     assert source.info.rate == (rate or 25)
     assert times == [i / (rate or F(25)) for i in range(10)]
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_before_the_first_stated_time_are_shown(
+    tmp_path: Path, suffix: str, bframes: int
+) -> None:
+    coding = ("-c:v", "mpeg2video", "-bf", bframes, "-q:v", 1)
+    clip = make_clip(tmp_path / "whole.ts", *coding, seconds=0.6)
+    data = bytearray(clip.read_bytes())
+    for header in list(re.finditer(rb"\0\0\x01\xe0", data))[:3]:
+        data[header.start() + 7] &= 0x3F  # neither pts nor dts
+    late = tmp_path / "late.ts"
+    late.write_bytes(data)
+    out = tmp_path / f"out.{suffix}"
+    ltxfilter.convert(late, out, engine="hold", fps="50")
+    words = ffmpeg("-i", out, "-fps_mode", "passthrough", "-f", "framemd5", "-")
+    played = subprocess.run(words, check=True, capture_output=True, timeout=TIMEOUT).stdout
+    assert len([line for line in played.splitlines() if not line.startswith(b"#")]) == 30
