@@ -74,18 +74,6 @@ def from_planes(planes: Planes, info: VideoInfo) -> av.VideoFrame:
     return frame
 
 
-def blank_frame(width: int, height: int, pix_fmt: str) -> av.VideoFrame:
-    """Return a frame whose samples are all 0.
-
-    A new frame of PyAV holds whatever was in memory, and libx264 ends the process where a sample
-    has more bits than its format.
-    """
-    frame = av.VideoFrame(width, height, pix_fmt)
-    for plane in frame.planes:
-        plane.update(bytes(plane.buffer_size))
-    return frame
-
-
 def fill(frame: av.VideoFrame, planes: Planes, layout: Sequence[PlaneShape]) -> None:
     """Copy `planes` into a frame that nobody else refers to."""
     for target, source, shape in zip(frame.planes, planes, layout, strict=True):

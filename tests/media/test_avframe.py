@@ -21,7 +21,7 @@ from support.media import (
 )
 
 from ltxfilter.frame import VideoInfo
-from ltxfilter.media.avframe import FrameCopier, blank_frame, from_planes, view
+from ltxfilter.media.avframe import FrameCopier, from_planes, view
 from ltxfilter.media.pixfmt import plane_shapes
 
 
@@ -85,15 +85,6 @@ def test_upside_down_frames_are_seen_right() -> None:
     assert flipped.planes[0].line_size < 0
     for up, down in zip(view(frame, shapes), view(flipped, shapes), strict=True):
         np.testing.assert_array_equal(down, up[::-1])
-
-
-def test_a_blank_frame_has_no_samples_of_others() -> None:
-    used = [av.VideoFrame(64, 48, "yuv420p10le") for _ in range(20)]
-    for plane in (plane for frame in used for plane in frame.planes):
-        plane.update(b"\xff" * plane.buffer_size)
-    del used, plane
-    frames = [blank_frame(64, 48, "yuv420p10le") for _ in range(20)]
-    assert not any(any(bytes(plane)) for frame in frames for plane in frame.planes)
 
 
 def test_views_cannot_be_written_to() -> None:

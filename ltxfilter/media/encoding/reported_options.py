@@ -14,7 +14,6 @@ from fractions import Fraction
 import av
 import av.logging
 
-from ltxfilter.media.avframe import blank_frame
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
 
 REPORTING = ("libx264", "libx265")
@@ -74,7 +73,9 @@ def _written(
             context.open()
         if codec == "libx265":  # its header tells
             return bytes(context.extradata or b"")
-        frame = blank_frame(context.width, context.height, pix_fmt)
+        frame = av.VideoFrame(context.width, context.height, pix_fmt)
+        for plane in frame.planes:  # libx264 aborts on samples with more bits than they have
+            plane.update(bytes(plane.buffer_size))
         frame.pts = 0
         return b"".join(
             bytes(packet) for given in (frame, None) for packet in context.encode(given)
