@@ -38,8 +38,11 @@ class Counted:
         return cls(*map(int, found.groups())) if found else None
 
 
-def failed_checks(source: Heard, output: Heard, log: str) -> list[str]:
-    """Return what does not hold of an output, each beginning with the name of its check."""
+def failed_checks(source: Heard, output: Heard, log: str, *, exact: bool = True) -> list[str]:
+    """Return what does not hold of an output, each beginning with the name of its check.
+
+    exact: False does not ask for identical pictures.
+    """
     came, went = source.moving(), output.moving()
     counted = Counted.read(log)
     if counted is None or came is None or went is None:
@@ -47,7 +50,7 @@ def failed_checks(source: Heard, output: Heard, log: str) -> list[str]:
     before, after = source.shown[came.index], output.shown[went.index]
     found = [
         *frames(before, after, counted, log),
-        *originals(before, after, counted, log),
+        *(originals(before, after, counted, log) if exact else ()),
         *duration(before, after),
         *offset(source, output),
         *streams(source, output, log),
@@ -64,7 +67,9 @@ def frames(
 ) -> list[str]:
     """Check that every frame was read and that the counts are those of the files."""
     found = []
-    if counted.frames_in != len(before) and "ends early" not in log:
+    times = {frame.time for frame in before}  # of pictures with one time, all but one are dropped
+    expected = {len(before), len(times)} if "did not advance" in log else {len(before)}
+    if counted.frames_in not in expected and "ends early" not in log:
         found.append(f"frames in: {counted.frames_in}, ffmpeg finds {len(before)}")
     if counted.frames_out != len(after):
         found.append(f"frames out: {counted.frames_out} said, {len(after)} written")
@@ -76,7 +81,7 @@ def originals(
 ) -> list[str]:
     """Check that all frames that passed through are found in the output, in order."""
     if "deinterlac" in log:
-        return []
+        return []  # the line that says so is what is promised
     kept = in_order([frame.md5 for frame in before], [frame.md5 for frame in after])
     if kept >= counted.passed:
         return []
@@ -99,6 +104,8 @@ def duration(before: Sequence[Shown], after: Sequence[Shown]) -> list[str]:
     """Check that the output lasts as long, up to one source interval."""
     came, went = lasting(before), lasting(after)
     allowed = max(interval(before), interval(after)) + STEP
+    if after[-1].duration < interval(after) / 2:  # the container does not tell the last one's
+        allowed = max(allowed, before[-1].duration)
     if abs(came - went) <= allowed:
         return []
     return [f"duration: {float(came):.3f} s became {float(went):.3f} s"]
@@ -112,9 +119,13 @@ def interval(shown: Sequence[Shown]) -> Fraction:
 
 
 def lasting(shown: Sequence[Shown]) -> Fraction:
-    """Return the seconds from the first frame to the end of the last, which lasts as usual."""
-    times = [frame.time for frame in shown]
-    return max(times) - min(times) + interval(shown)
+    """Return the seconds from the first frame to the end of the last.
+
+    That lasts as usual where its own duration is missing or under half of it.
+    """
+    first, last = (pick(shown, key=lambda frame: frame.time) for pick in (min, max))
+    usual = interval(shown)
+    return last.time - first.time + (usual if last.duration < usual / 2 else last.duration)
 
 
 def offset(source: Heard, output: Heard) -> list[str]:
@@ -127,6 +138,8 @@ def offset(source: Heard, output: Heard) -> list[str]:
     if moved[0] is None or moved[1] is None:
         return []
     came, went = _sounds(source), _sounds(output)
+    if not came or not went:  # silence is the same everywhere
+        return []
     if common := [went[md5] - came[md5] for md5 in came.keys() & went.keys()]:
         moved[1] = Fraction(median(common))
     late = moved[1] - moved[0]

@@ -212,10 +212,6 @@ class OtherStreams(Protocol):
         """Keep the packets of the streams that `plan` copies, and no others."""
         ...
 
-    def has_cover(self, plan: Sequence[StreamPlan]) -> bool:
-        """Return True if a stream that `plan` copies is a cover picture."""
-        ...
-
     def copy_tags(
         self,
         output: av.container.OutputContainer,

@@ -183,10 +183,10 @@ def _raw_source(stream: PipeInput, kind: str, options: InputOptions) -> Source:
 
 def _webp_source(stream: PipeInput, options: InputOptions) -> Source:
     """Read an animated WebP. Raises InputError, Stopped."""
-    from ltxfilter.media.container import ContainerSource
+    from ltxfilter.media.container.webp_source import WebpSource
     from ltxfilter.media.pipe.animated_webp import AnimatedWebp
 
-    return ContainerSource(options, file=AnimatedWebp(stream, stream.name), format="nut")
+    return WebpSource(options, AnimatedWebp(stream, stream.name))
 
 
 def _container_on_pipe(

@@ -106,15 +106,23 @@ class MuxPlan:
     def options(self) -> dict[str, str]:
         """What the muxer is told: our defaults, and the user's own words."""
         ours = {"max_interleave_delta": "500000", "flush_packets": "1"}
-        has_cover = self.others is not None and self.others.has_cover(self.streams)
-        if self.muxer in MOV_FAMILY and not has_cover:  # fragments would keep a cover's track
+        if self.muxer in MOV_FAMILY:
             # delay_moov: edit lists need the first packets; a finer clock keeps them exact.
-            flags = "hybrid_fragmented+delay_moov"
-            if self.device_tags:
-                flags += f"+{ANY_NAME}"
-            ours |= {"movflags": flags, "movie_timescale": "90000"}
+            flags = [] if self._other_videos else ["hybrid_fragmented", "delay_moov"]
+            flags += [ANY_NAME] * self.device_tags
+            ours |= {"movflags": "+".join(flags)} if flags else {}
+            ours["movie_timescale"] = "90000"
         ours |= ENDLESS.get(self.muxer, {})
         return {**ours, **self.muxer_options}
+
+    @property
+    def _other_videos(self) -> bool:
+        """True if another video is copied, so that mp4 and mov are written without fragments.
+
+        A fragment begins at the keyframes of any video. Libav loses the last picture of a stream
+        where one ends among reordered pictures, and keeps the track of a cover that it should not.
+        """
+        return any(each.action == "copy" and each.kind == "video" for each in self.streams)
 
     @property
     def index_bytes(self) -> int:

@@ -250,7 +250,7 @@ def _try_open(
             raise OptionError(f"{settings.codec} does not take {shown}: {what}") from error
         raise OutputError(
             f"{options.path}: {settings.codec} cannot encode {context.width}x{context.height} "
-            f"{settings.pix_fmt}: {what}"
+            f"{settings.pix_fmt}: {what}; name another encoder with -c:v"
         ) from error
     finally:
         av.logging.set_level(level)

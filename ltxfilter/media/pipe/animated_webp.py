@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from ltxfilter.errors import InputError
@@ -24,8 +25,16 @@ from ltxfilter.media.pyav_compat import open_output
 log = logging.getLogger("ltxfilter.media")
 
 MILLISECOND = Fraction(1, 1000)  # in which the durations of its pictures are stated
+UNSTATED = 100  # milliseconds that browsers and ffmpeg show a picture whose duration is 0
 HAS_ALPHA = 0x10  # a flag of VP8X
 NO_BLENDING, DISPOSE = 0x02, 0x01  # flags of ANMF
+# Without them swscale is off by some codes, and leaves out the last columns of many widths.
+EXACT = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
 LARGEST_CHUNK = 1 << 28  # bytes
 
 Canvas = NDArray[np.uint8]  # [rows, columns, RGBA]
@@ -47,6 +56,17 @@ class AnimatedWebp:
         self._stream = stream
         self._parts = self._nut()
         self._ready = b""
+        self._durations: dict[
+            int, int
+        ] = {}  # when a picture is shown -> for how long, milliseconds
+
+    def duration_at(self, time: Fraction) -> Fraction | None:
+        """Return the seconds for which the picture that appears at `time` is shown; None without.
+
+        NUT does not state it, and of the last one nothing else tells.
+        """
+        duration = self._durations.get(round(time / MILLISECOND))
+        return None if duration is None else duration * MILLISECOND
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none at the end. Raises InputError, Stopped."""
@@ -107,13 +127,14 @@ class AnimatedWebp:
             left, top = 2 * _number(head[0:3]), 2 * _number(head[3:6])
             size = _number(head[6:9]) + 1, _number(head[9:12]) + 1
             picture = _decoded(chunk.body[16:], *size)
-            duration = max(_number(head[12:15]), 1)
+            duration = _number(head[12:15]) or UNSTATED
             time += duration
             if picture is None or left + size[0] > width or top + size[1] > height:
                 log.warning("%s: a damaged picture is left out", self.name)
                 continue
             place = canvas[top : top + size[1], left : left + size[0]]
             place[:] = picture if flags & NO_BLENDING else _over(picture, place)
+            self._durations[time - duration] = duration
             yield time - duration, duration, canvas
             if flags & DISPOSE:
                 place[:] = 0
@@ -173,7 +194,7 @@ def _decoded(chunks: bytes, width: int, height: int) -> Canvas | None:
         return None
     if not frames or (frames[0].width, frames[0].height) != (width, height):
         return None
-    pixels: Any = frames[0].to_ndarray(format="rgba")
+    pixels: Any = frames[0].reformat(format="rgba", interpolation=EXACT).to_ndarray()
     return np.asarray(pixels, np.uint8)
 
 

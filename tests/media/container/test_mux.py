@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import pytest
 from support.media import (
     convert_repeating,
     ramp,
+    shown,
 )
+from support.tools import TIMEOUT, ffmpeg
+
+import ltxfilter
 
 F = Fraction
 
@@ -34,3 +39,14 @@ def test_sample_aspect_goes_along_or_is_missed(
     assert "pixels are" not in caplog.text
     convert_repeating(path, tmp_path / "out.webm", "50", codec="libvpx-vp9", encoder={"b": "1M"})
     assert "libvpx-vp9 cannot say here that pixels are 4/3 wide" in caplog.text
+
+
+@pytest.mark.parametrize("frames", [10, 16, 22, 25])
+def test_keyframes_of_a_copied_video_cost_no_frame(tmp_path: Path, frames: int) -> None:
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    pictures = [("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25") for size in ("64x48", "32x32")]
+    coding = ("-map", 0, "-map", 1, "-frames:v", frames, "-c:v", "libx264", "-g:v:1", 1)
+    words = ffmpeg(*pictures[0], *pictures[1], *coding, source)
+    subprocess.run(words, check=True, timeout=TIMEOUT)
+    ltxfilter.convert(source, out, engine="hold", fps="50")
+    assert len(shown(out).times) == 2 * frames

@@ -10,7 +10,7 @@ import av
 import pytest
 from support.media import convert_repeating, decoded, make_video
 
-from ltxfilter.errors import OptionError
+from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import ColorInfo, VideoInfo
 from ltxfilter.media.encoding.defaults import default_codec
 from ltxfilter.media.encoding.pixel_formats import choose_pix_fmt
@@ -110,3 +110,10 @@ def test_parameters_of_encoders_are_joined() -> None:
     assert recipe.options["x265-params"] == "ref=2:log-level=error"
     with pytest.raises(OptionError, match="no option tunes"):
         encoder_settings(replace(options, encoder={"tunes": "x"}), "mp4", info("yuv420p"), F(50))
+
+
+def test_pictures_that_an_encoder_cannot_take_are_refused_with_the_way_out() -> None:
+    tiny = VideoInfo(2, 2, "yuv420p", plane_shapes("yuv420p", 2, 2), F(25))
+    options = OutputOptions(path="out.mp4", codec="libx265")
+    with pytest.raises(OutputError, match=r"cannot encode 2x2 .*; name another encoder with -c:v"):
+        encoder_settings(options, "mp4", tiny, F(50))

@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.media import convert_repeating, make_video
+from support.media import convert_repeating, make_video, shown
 
+import ltxfilter
 from ltxfilter.errors import InputError
 from ltxfilter.media.opening import open_source
 from ltxfilter.media.pipe.animated_webp import AnimatedWebp
@@ -97,6 +98,36 @@ def test_pictures_are_laid_onto_the_canvas() -> None:
     np.testing.assert_array_equal(rows[1], [RED] * 4 + [(127, 0, 128, 255)] * 4)
     np.testing.assert_array_equal(rows[2], [RED] * 4 + [HALF_BLUE] * 4)
     np.testing.assert_array_equal(rows[3], [BLUE] * 4 + [CLEAR] * 4)
+
+
+@pytest.mark.parametrize("width", [80, 81, 82, 83, 84, 90])
+def test_lossy_pictures_are_whole_up_to_their_last_column(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "a.webp"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libwebp_anim", rate=25, width=width, height=20)
+        assert isinstance(stream, av.VideoStream)
+        stream.pix_fmt, stream.options = "yuva420p", {"lossless": "0"}
+        for color in (RED, HALF_BLUE):
+            frame = av.VideoFrame.from_ndarray(np.full((20, width, 4), color, np.uint8), "rgba")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for (_, row), color in zip(read(path.read_bytes()), (RED, HALF_BLUE), strict=True):
+        assert np.abs(row.astype(int) - color).max() <= 12
+
+
+def test_a_picture_without_a_duration_is_shown_as_browsers_do() -> None:
+    times = [time for time, _ in read(animation(*[picture(c, 0) for c in (RED, BLUE, RED)]))]
+    assert times == [0, Fraction(1, 10), Fraction(1, 5)]
+
+
+def test_the_last_picture_lasts_as_long_as_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    path.write_bytes(animation(picture(RED, 40), picture(BLUE, 40), picture(RED, 200)))
+    with closing(open_source(InputOptions(path=str(path)))) as source:
+        durations = [frame.duration for frame in source.frames()]
+    assert durations == [Fraction(1, 25), Fraction(1, 25), Fraction(1, 5)]
+    ltxfilter.convert(path, tmp_path / "a.mkv", engine="hold", fps="50")
+    assert len(shown(tmp_path / "a.mkv").times) == 14
 
 
 def test_alpha_is_dropped_where_the_file_has_none(tmp_path: Path) -> None:

@@ -92,10 +92,6 @@ class ContainerStreams:
         """Keep the packets of the streams that `plan` copies, and no others."""
         self.queue.want(_copied(plan))
 
-    def has_cover(self, plan: Sequence[StreamPlan]) -> bool:
-        """Return True if a stream that `plan` copies is a cover picture."""
-        return not _copied(plan).isdisjoint(self._covers)
-
     def copy_tags(
         self,
         output: av.container.OutputContainer,

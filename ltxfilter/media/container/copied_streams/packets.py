@@ -12,10 +12,9 @@ from typing import Any, Protocol
 import av
 import av.container
 import av.stream
-from av.bitstream import BitStreamFilterContext
 
 from ltxfilter.media.carried.tags import lasting_tags
-from ltxfilter.media.container.copied_streams.audio import name_layout, without_adts
+from ltxfilter.media.container.copied_streams.audio import PacketFilter, name_layout, without_adts
 from ltxfilter.media.container.copied_streams.plan import COVER_TYPES, codec_name
 from ltxfilter.media.container.demux import is_cover, packets_of
 from ltxfilter.media.container.open_video import Trim
@@ -140,13 +139,11 @@ class CopiedStreams:
 class CopiedStream:
     """One copied stream: puts its packets onto the output's clock."""
 
-    def __init__(
-        self, output: Any, trim: Trim, bitstream_filter: BitStreamFilterContext | None
-    ) -> None:
-        """Begin a stream. output: PyAV's stream. bitstream_filter: what the packets need."""
+    def __init__(self, output: Any, trim: Trim, packet_filter: PacketFilter | None) -> None:
+        """Begin a stream. output: PyAV's stream. packet_filter: what the packets need."""
         self._output = output
         self._trim = trim
-        self._filter = bitstream_filter
+        self._filter = packet_filter
         self._last: int | None = None  # dts of the latest packet, in ticks of the input
         self._end: tuple[int, Fraction] | None = None  # of the latest text, and seconds per tick
         self._longest_pause = LONGEST_PAUSE * (1 if output.type == "audio" else SPARSER)
