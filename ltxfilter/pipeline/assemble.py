@@ -193,7 +193,7 @@ class Assembly:
         given = replace(given, maps=given.maps or self.options.output.maps)
         if given.autorotate is None:
             given = replace(given, autorotate=not says_rotation(self.options.output))
-        if self.options.output.shortest and self.options.target.audio:
+        if self.options.output.shortest and _copies_sound(self.options.target):
             given = replace(given, shortest=True)
         if self.options.max_latency is None:
             return given
@@ -237,3 +237,9 @@ class Assembly:
         if self.engine.bound is not None:
             budget = self.engine.bound.shorten_queues(budget, self.sink.held_bytes)
         return budget
+
+
+def _copies_sound(output: OutputOptions) -> bool:
+    """Return True if an output asks for sound, as far as that is known before an input is open."""
+    chosen = [spec for spec in output.maps if not spec.startswith("-")]
+    return output.audio and (not chosen or any(":v" not in spec.lower() for spec in chosen))

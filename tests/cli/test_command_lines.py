@@ -81,7 +81,9 @@ LINES = [  # tool or source, what stands behind "ffmpeg", and what happens: WORK
         "-codec:v:0 libx264 -preset veryfast -crf 23 -maxrate 4150796 -bufsize 8301592 "
         "-profile:v:0 high -level 31 -x264opts:0 subme=0:me_range=4:rc_lookahead=10 "
         "-sc_threshold:v:0 0 -codec:a:0 copy -copyts -start_at_zero -avoid_negative_ts disabled "
-        "-max_muxing_queue_size 2048 -f mpegts -max_delay 5000000 -y o.ts",
+        "-max_muxing_queue_size 2048 -f hls -max_delay 5000000 -hls_time 3 "
+        "-hls_segment_type mpegts -start_number 0 -hls_segment_filename o%d.ts "
+        "-hls_playlist_type vod -hls_list_size 0 -y o.m3u8",
         WORKS,
     ),
     (
@@ -312,6 +314,17 @@ LINES = [  # tool or source, what stands behind "ffmpeg", and what happens: WORK
         NO_ENCODER,
     ),
     (
+        "Frigate, a recording",
+        "-fflags +genpts+discardcorrupt -use_wallclock_as_timestamps 0 -i in.mkv -f segment "
+        "-segment_time 10 -segment_format mp4 -reset_timestamps 1 -c:v libx264 -an o%03d.mp4",
+        WORKS,
+    ),
+    (
+        "Flowframes, pictures",
+        "-y -loglevel error -stats -i in.mkv -map 0:v -start_number 1 -pix_fmt rgb24 o%08d.png",
+        WORKS,
+    ),
+    (
         "the last seconds",
         "-sseof -1.6 -i in.mkv -c:v libx264 -c:a copy -y o.mkv",
         WORKS,
@@ -351,7 +364,8 @@ def test_a_line_for_ffmpeg_works_or_is_refused_with_the_way_out(
         assert not [each for each in tmp_path.iterdir() if each.name != "in.mkv"]
         return
     assert code == 0, message
-    if output.exists() and output.suffix != ".yuv" and output.parts[0] != "/":
+    assert "%" not in output.name or len(list(tmp_path.glob("o*"))) > 0
+    if output.exists() and output.suffix not in (".yuv", ".m3u8") and output.parts[0] != "/":
         with av.open(str(output)) as container:
             assert sum(1 for _ in container.decode(video=0)) > 2
 

@@ -236,6 +236,9 @@ def test_every_flag_is_explained_and_belongs_to_one_place():
 
 WORDS = st.one_of(
     st.sampled_from([f"-{flag.name}" for flag in FLAGS] + [f"--{flag.name}" for flag in FLAGS]),
+    st.sampled_from([f"-{flag.name}" for flag in (*ACCEPTED, *REFUSED_FLAGS)]),
+    st.sampled_from(["-fflags", "-probesize", "-hls_time", "-metadata:s:a:0", "-c:v:0", "-b:a"]),
+    st.sampled_from(["fps=50", "k=v", "aac", "http://a/b", "file:a.mp4", "-10", "cfr"]),
     st.sampled_from(
         ["-", "a.mp4", "50", "0", "-1", "64x48", "gray", "copy", "1:00", "=", "--", "-:v"]
     ),

@@ -54,9 +54,17 @@ def test_the_output_ends_with_the_shortest_stream_where_that_is_asked_for(
     pictures, seconds = lengths(out)
     assert math.isclose(pictures / 50, 0.5, abs_tol=0.05)
     assert math.isclose(seconds, 0.5, abs_tol=0.05)
-    ltxfilter.convert(uneven, out, engine="hold", shortest=True, audio=False, overwrite=True)
-    with av.open(str(out)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 50
+    for silent in ({"audio": False}, {"maps": ["0:v"]}):
+        ltxfilter.convert(uneven, out, engine="hold", shortest=True, overwrite=True, **silent)
+        with av.open(str(out)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 50
+
+
+def test_lengths_that_the_input_does_not_state_are_asked_for(uneven: Path, tmp_path: Path):
+    live = tmp_path / "live.mkv"
+    ltxfilter.convert(uneven, live, engine="hold", muxer={"live": "1"})
+    with pytest.raises(OptionError, match="-shortest: the input does not say how long its stream"):
+        ltxfilter.convert(live, tmp_path / "out.mkv", engine="hold", shortest=True)
 
 
 def test_the_output_ends_after_some_frames_and_its_sound_with_it(uneven: Path, tmp_path: Path):

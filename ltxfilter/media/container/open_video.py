@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -165,8 +166,8 @@ def sound_ends(container: av.container.InputContainer) -> list[Fraction]:
         start = (stream.start_time or 0) * time_base_of(stream)
         if stream.duration is not None:
             ends.append(start + stream.duration * time_base_of(stream))
-        elif told := LENGTH_TAG.fullmatch(stream.metadata.get("DURATION", "")):
-            ends.append(parse_time(told[1]))
+        elif (told := _told_length(stream.metadata)) is not None:
+            ends.append(told)
         else:
             raise OptionError(
                 f"-shortest: the input does not say how long its stream {stream.index} is; end it "
@@ -186,6 +187,15 @@ def index_bytes(opened: OpenVideo) -> int:
     if declared and rate and NOTING & set(opened.container.format.name.split(",")):
         found += ENTRY_BYTES * ceil(declared * rate)
     return found
+
+
+def _told_length(tags: Mapping[str, str]) -> Fraction | None:
+    """Return the seconds that tags of a stream in Matroska say it lasts; None if they do not."""
+    for name, value in tags.items():
+        found = LENGTH_TAG.fullmatch(value) if name.upper().startswith("DURATION") else None
+        if found:
+            return parse_time(found[1])
+    return None
 
 
 def _open_for_decoding(
