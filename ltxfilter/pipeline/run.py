@@ -28,10 +28,10 @@ from typing import Any, Self
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made
 from ltxfilter.options import Options
+from ltxfilter.pipeline import resident
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.report import Report, ReportedWindow, plain
-from ltxfilter.pipeline.resident import MemoryWatch, resident_bytes
 from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import paced, prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
@@ -67,11 +67,11 @@ class Run:
             self._report = Report(options.report, options) if options.report else None
             if self._report is not None:  # first of all: models may take minutes to load
                 opening.callback(self._report.discard)
-            before = resident_bytes()
+            before = resident.resident_bytes()
             self.assembly = opening.enter_context(Assembly(options))
             self._open = opening.pop_all()
         self._lateness = self.assembly.lateness()
-        self._memory = MemoryWatch(self.assembly.budget.total, options.memory, before)
+        self._memory = resident.MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
         self._first_time: Fraction | None = None  # seconds: time of the first output frame
         self._latest_time: Fraction | None = None  # of the latest one
