@@ -118,6 +118,15 @@ def side_data_of(frame: av.VideoFrame, kind: str) -> bytes | None:
     return None if found is None else bytes(found)
 
 
+def level_of(context: av.VideoCodecContext) -> int | None:
+    """Return the level of a stream, as its codec numbers it; None if PyAV does not show it.
+
+    It does so from 18.1 on.
+    """
+    level = getattr(context, "level", None)
+    return None if level is None else int(level)
+
+
 def reorder_depth(context: av.VideoCodecContext) -> int:
     """Return how many frames a decoder holds to put them in order; 1 if PyAV only knows that some.
 

@@ -20,7 +20,7 @@ from ltxfilter.media.decoder_memory import held_frames
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES, Deinterlacer
 from ltxfilter.media.pipe.nut_pix_fmt import settle_pix_fmt
 from ltxfilter.media.pixfmt import keeps_samples, planar_name
-from ltxfilter.media.pyav_compat import time_base_of
+from ltxfilter.media.pyav_compat import level_of, time_base_of
 from ltxfilter.options import InputOptions, available_threads
 
 log = logging.getLogger("ltxfilter.media")
@@ -77,8 +77,9 @@ class VideoDecoder:
         size = (context.width, context.height)
         own = context.name not in ALPHA_DECODERS.values()  # the others decode a second picture
         codec = context.codec.canonical_name if own else context.name
-        frames = held_frames(codec, self._threads, context.level, size)
-        frames += held_frames(codec, 1, context.level, size)  # where data is damaged
+        level = level_of(context)
+        frames = held_frames(codec, self._threads, level, size)
+        frames += held_frames(codec, 1, level, size)  # where data is damaged
         interlaced = self._deinterlaces or self._interlaced
         return frames + SHAPED + interlaced * DEINTERLACER_FRAMES
 
