@@ -63,6 +63,16 @@ def _nothing_on_stdout(request: pytest.FixtureRequest) -> Iterator[None]:
     assert capture.readouterr().out == ""
 
 
+@pytest.fixture(autouse=True)
+def _logger_as_before() -> Iterator[None]:
+    """Put the logger back that a command line, run in this process, has taken over."""
+    logger = logging.getLogger("ltxfilter")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    level, logger.propagate, logger.handlers = before
+    logger.setLevel(level)
+
+
 class ErrorLogs(logging.Handler):
     """Keeps the records of level ERROR and above."""
 
