@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 import av
+import av.codec.codec
 import numpy as np
 
 from ltxfilter.media.avframe import FrameCopier
@@ -71,6 +72,7 @@ class RepeatableDecoder:
         self._options = options
         self._depth = reorder_depth(context)
         self._fast = context
+        self._codec = context.codec  # which a context forgets that failed to open
         self._careful: av.VideoCodecContext | None = None  # None while nothing is wrong
         self._trial: Trial | None = None  # None while `_fast` decodes alone, or not at all
         self._wait = self._patience = 0  # I-frames before the next trial, and after it fails
@@ -143,7 +145,7 @@ class RepeatableDecoder:
         if not self._history.packets:  # that was too long ago
             self._lose(latest)
             return []
-        self._careful = _another(self._fast, self._depth, self._options)
+        self._careful = _another(self._codec, self._fast, self._depth, self._options)
         packets: list[av.Packet[Any] | None] = list(self._history.packets)
         if latest is None:
             packets.append(None)
@@ -309,10 +311,10 @@ def _configure(
 
 
 def _another(
-    like: av.VideoCodecContext, depth: int, options: Mapping[str, str]
+    codec: av.codec.codec.Codec, like: av.VideoCodecContext, depth: int, options: Mapping[str, str]
 ) -> av.VideoCodecContext:
     """Return a decoder for the same stream, with one thread, which conceals what is damaged."""
-    context = av.CodecContext.create(like.codec, "r")
+    context = av.CodecContext.create(codec, "r")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height = like.width, like.height
     context.codec_tag = like.codec_tag

@@ -17,6 +17,7 @@ from support.tools import ltxfilter, run_pipe
 from ltxfilter.errors import InputError
 from ltxfilter.media.container.copied_streams.packet_file import PacketFile
 from ltxfilter.media.container.copied_streams.packet_queue import PACKET_OBJECT, PacketQueue
+from ltxfilter.media.pyav_compat import time_base_of
 
 F = Fraction
 
@@ -38,7 +39,7 @@ def packet(stream: av.stream.Stream, number: int, size: int = 100) -> av.Packet:
 
 
 def facts(found: av.Packet) -> tuple[object, ...]:
-    times = found.pts, found.dts, found.duration, F(*found.time_base.as_integer_ratio())
+    times = found.pts, found.dts, found.duration, time_base_of(found)
     return bytes(found), found.stream_index, *times, found.is_keyframe
 
 
