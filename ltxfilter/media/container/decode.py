@@ -64,6 +64,7 @@ class VideoDecoder:
         self._name = name
         self._packets = PacketDecoder(opened.stream, threads, counts, options.demuxer)
         self._context = self._packets.context
+        self._is_raw = self._context.name == "rawvideo"  # not to be asked once opening has failed
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
         self._deinterlaces = options.deinterlace == "on"
         self._interlaced = opened.header.interlaced and options.deinterlace == "auto"
@@ -100,7 +101,7 @@ class VideoDecoder:
         Raises InputError if their pixel format cannot be told.
         """
         for packet in packets:
-            if packet is not None and not self._context.is_open:
+            if packet is not None and self._is_raw and not self._context.is_open:
                 settle_pix_fmt(self._context, packet, self._name)
             for decoded in self._packets.decode(packet):
                 for frame in self._deinterlacer.push(decoded):
