@@ -98,6 +98,7 @@ def reshape(frame: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.V
             src_color_range=code_range,
             dst_color_range=code_range,
             interpolation="BICUBIC",
+            threads=1,  # with more, swscale leaves out parts of p010 now and then
         )
     frame.color_range = tag
     return frame

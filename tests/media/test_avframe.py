@@ -21,8 +21,8 @@ from support.media import (
 )
 
 from ltxfilter.frame import VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes, view
-from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.avframe import FrameCopier, from_planes, reshape, view
+from ltxfilter.media.pixfmt import planar_name, plane_shapes
 
 
 def test_sharing_a_frame_leaves_nothing_to_the_garbage_collector():
@@ -110,3 +110,18 @@ def test_copies_of_a_real_frame_drop_what_belongs_to_it_alone(clips: Path) -> No
         "CONTENT_LIGHT_LEVEL",
     }
     assert (copy.colorspace, copy.color_primaries, copy.color_trc) == (9, 9, 16)
+
+
+@pytest.mark.parametrize("pix_fmt", ["p010le", "p210le", "p410le"])
+def test_pictures_of_hardware_lose_nothing_however_often(pix_fmt: str) -> None:
+    """swscale with several threads left out parts of one picture in five."""
+    twin = planar_name(pix_fmt)
+    shapes = plane_shapes(twin, 46, 31)
+    picture = noise_frame(pix_fmt, (46, 31))
+    first = [plane.copy() for plane in view(reshape(picture, 46, 31, twin), shapes)]
+    stride = picture.planes[0].line_size // 2
+    luma = np.frombuffer(picture.planes[0], "<u2").reshape(-1, stride)[:31, :46]
+    np.testing.assert_array_equal(first[0], luma >> 6)
+    for _ in range(100):
+        again = view(reshape(picture, 46, 31, twin), shapes)
+        assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

@@ -102,10 +102,10 @@ class PictureFinisher:
         if picture.format.name == self._pix_fmt:
             return picture
         if self._pix_fmt not in JPEG:
-            return picture.reformat(format=self._pix_fmt)
+            return picture.reformat(format=self._pix_fmt, threads=1)
         code_range = FULL if self.given.color.full_range else LIMITED
         return picture.reformat(
-            format=self._pix_fmt, src_color_range=code_range, dst_color_range=FULL
+            format=self._pix_fmt, src_color_range=code_range, dst_color_range=FULL, threads=1
         )
 
 

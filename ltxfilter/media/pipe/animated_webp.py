@@ -194,7 +194,7 @@ def _decoded(chunks: bytes, width: int, height: int) -> Canvas | None:
         return None
     if not frames or (frames[0].width, frames[0].height) != (width, height):
         return None
-    pixels: Any = frames[0].reformat(format="rgba", interpolation=EXACT).to_ndarray()
+    pixels: Any = frames[0].reformat(format="rgba", interpolation=EXACT, threads=1).to_ndarray()
     return np.asarray(pixels, np.uint8)
 
 
