@@ -343,6 +343,29 @@ OUTPUT_FLAGS = (
     ),
 )
 
+JOB_FLAGS = (
+    Flag(
+        "resume",
+        "[restart]",
+        "Keep finished segments, and carry on from them when the same command is run again; "
+        "--resume=restart begins anew.",
+        Side.GENERAL,
+    ),
+    Flag(
+        "workers",
+        "N",
+        "Interpolate and encode in N processes, or as many as pay with auto.",
+        Side.GENERAL,
+    ),
+    Flag(
+        "segment_seconds",
+        "N",
+        "Cut the video every N seconds for --resume and --workers: a multiple of 10 (default 20).",
+        Side.GENERAL,
+    ),
+    Flag("work_dir", "FOLDER", "Keep segments in FOLDER (default: NAME.part.d).", Side.GENERAL),
+)
+
 GENERAL_FLAGS = (
     Flag("y", "", "Overwrite the output.", Side.GENERAL),
     Flag("n", "", "Never overwrite the output (default).", Side.GENERAL, group="y"),
@@ -379,11 +402,13 @@ FLAGS = (
     *MODEL_FLAGS,
     *OUTPUT_FLAGS,
     *GENERAL_FLAGS,
+    *JOB_FLAGS,
     *SHOW_FLAGS,
 )
 
 ENCODER = frozenset(flag.name for flag in ENCODER_FLAGS)
 MODEL = tuple(flag.name for flag in MODEL_FLAGS if "lora" not in flag.name)
 MUXER = (*(flag.name for flag in MUXER_FLAGS), "start_number")
+JOB = tuple(flag.name for flag in JOB_FLAGS)
 DEMUXER = ("start_number", "pattern_type")
 COLOR = tuple(flag.name for flag in COLOR_FLAGS)
