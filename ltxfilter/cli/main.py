@@ -97,6 +97,9 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
         signals.run = run = open_run(arguments.options)
         try:
             with run:
+                if run.finished:
+                    console.say(f"{arguments.options.output.path} is complete since an earlier run")
+                    return 0
                 for line in _opening_lines(run.opening):
                     console.say(line)
                 progress = run.go(_reporter(console, blocks))

@@ -235,7 +235,7 @@ class Job:
         """Return what is to be said before work: the plan, and what it costs."""
         count, done = len(self.plan.segments), len(self._journal.done)
         seconds = self.options.job.segment_seconds
-        many = f"{pool.size} {pool.name}{'es' if pool.size > 1 else ''}"
+        many = f"{pool.size} {pool.name if pool.size == 1 else pool.names}"
         lines = [f"{count} segments of {seconds} s, {done} of them done, {many}"]
         kept = self.options.job.resume != "no"
         until = "until the output is complete" if kept else "while they wait to be joined"

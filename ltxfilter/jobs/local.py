@@ -29,7 +29,7 @@ PATIENCE = 5.0  # seconds for a worker to leave by itself once it is told
 class LocalPool:
     """Worker processes; one that dies is replaced when it is needed."""
 
-    name = "process"
+    name, names = "process", "processes"
 
     def __init__(self, shares: Sequence[Options]) -> None:
         """Get ready; a process is started when it is first given something.

@@ -39,7 +39,10 @@ class Pool(Protocol):
     """Workers that there are, or will be."""
 
     name: str
-    """What messages call its workers: process, actor."""
+    """What messages call one of its workers: process, actor."""
+
+    names: str
+    """What they call several."""
 
     def idle(self) -> list[int]:
         """Return the workers that have nothing to do."""

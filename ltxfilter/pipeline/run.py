@@ -65,6 +65,8 @@ class Opening:
 class Run:
     """One conversion. Open it in a `with` statement and call `go`."""
 
+    finished = False  # True of a job whose output is there already
+
     @refusals_named()
     def __init__(
         self,

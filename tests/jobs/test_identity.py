@@ -77,7 +77,7 @@ def decoded(path: Path) -> str:
     """Return the times and digests of a file's frames, and of its other packets."""
     command = ffmpeg("-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-f", "framemd5", "-")
     frames = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    command = ffmpeg("-i", path, "-map", "0:a?", "-c", "copy", "-f", "framemd5", "-")
+    command = ffmpeg("-i", path, "-map", "0:a", "-c", "copy", "-f", "framemd5", "-")
     sound = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     return frames + sound
 
