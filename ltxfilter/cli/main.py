@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ltxfilter.cli.context import context_command
-from ltxfilter.cli.doctor import doctor_command
-from ltxfilter.cli.engines import engines_command
+from ltxfilter.cli.commands.context import context_command
+from ltxfilter.cli.commands.doctor import doctor_command
+from ltxfilter.cli.commands.engines import engines_command
+from ltxfilter.cli.commands.jobs import jobs_command
+from ltxfilter.cli.commands.probe import probe_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
-from ltxfilter.cli.probe import probe_command
 from ltxfilter.cli.progress_file import ProgressFile
 from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
 from ltxfilter.errors import Interrupted, LtxFilterError
@@ -37,7 +38,8 @@ USAGE = """\
 \b
 ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
 ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
-ltxfilter engines | doctor | probe -i in.mkv --fps 50
+ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
+ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
@@ -150,6 +152,7 @@ COMMANDS: dict[str, click.Command] = {
     "engines": engines_command,
     "context": context_command,
     "doctor": doctor_command,
+    "jobs": jobs_command,
     "probe": probe_command,
 }
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from ltxfilter.cli.ffmpeg_options.objections import sift
 from ltxfilter.cli.ffmpeg_options.passed_on import DECODER_OPTIONS, is_demuxers, is_muxers
 from ltxfilter.cli.ffmpeg_options.trimming import TIMES, trimmed
-from ltxfilter.cli.flags import COLOR, DEMUXER, ENCODER, JOB, MODEL, MUXER, Side
+from ltxfilter.cli.flag import Side
+from ltxfilter.cli.flags import COLOR, DEMUXER, ENCODER, JOB, MODEL, MUXER
 from ltxfilter.cli.words import BY_NAME, Word, split, suggestion
 from ltxfilter.errors import OptionError
 from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
@@ -137,7 +138,7 @@ def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> Non
         _put_output(given, word)
     elif flag.name in LISTS:
         getattr(given, LISTS[flag.name]).append(word.value)
-    elif flag.side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL):
+    elif flag.side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL, Side.JOB):
         given.general[flag.key] = word.value or flag.name
     elif flag.name in TIMES and word.after_input and explicit:
         given.output[flag.key] = word.value

@@ -26,7 +26,7 @@ from typing import Any, Self
 from ltxfilter.errors import InputError, Interrupted, OutputError, Stopped
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
-from ltxfilter.jobs.journal import Journal, job_key, read_journal, work_folder
+from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
 from ltxfilter.jobs.local import LocalPool
 from ltxfilter.jobs.pool import Pool
 from ltxfilter.jobs.segments import Plan, plan_segments
@@ -36,7 +36,6 @@ from ltxfilter.jobs.work import Work
 from ltxfilter.jobs.worker import recorded
 from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_sink, open_source
-from ltxfilter.media.output_name import PART, try_lock
 from ltxfilter.media.segments.segment_file import SegmentReader
 from ltxfilter.media.segments.segment_sink import refuse_whole, segment_output
 from ltxfilter.options import Options, OutputOptions
@@ -95,7 +94,7 @@ class Job:
         self._report = Report(options.report, options) if options.report else None
         if self._report is not None:
             opening.callback(self._report.discard)
-        _remove_part(self._journal)
+        remove_part(self._journal.folder)
         self._sink = open_sink(self._target(), self._source, self._rate)
         opening.callback(self._close_sink)
         refuse_whole(options.output, self._sink)
@@ -304,7 +303,7 @@ class Job:
 
     def _leave_folder(self) -> None:
         """Keep the segments for another time, or remove them if nobody can use them."""
-        if self.options.job.resume == "no":
+        if self.options.job.resume == "no" or not self._journal.details:
             self._journal.remove()
 
 
@@ -340,13 +339,3 @@ def _first_frame(frames: Iterator[Frame], name: str) -> Frame:
     if first is None:
         raise InputError(f"{name}: no video frames")
     return first
-
-
-def _remove_part(journal: Journal) -> None:
-    """Remove the provisional output of an earlier run of the job; its segments are kept."""
-    parts = [entry["part"] for entry in read_journal(journal.folder) if "part" in entry]
-    for part in map(Path, parts[-1:]):
-        if part.suffix.startswith(PART) and part.is_file():
-            with part.open("rb") as file:
-                if try_lock(file.fileno()):  # else another run has taken the name since
-                    part.unlink()

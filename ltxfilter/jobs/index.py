@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from ltxfilter.jobs.journal import read_journal
+from ltxfilter.jobs.journal import is_locked, read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,11 @@ class KnownJob:
             if "segment" in line:
                 found.add(line["segment"])
         return len(found)
+
+    @property
+    def is_running(self) -> bool:
+        """True if a process works on it."""
+        return is_locked(self.folder)
 
     @property
     def is_finished(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -133,12 +132,7 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the folder and all that is ours in it."""
-        for path in self.folder.glob("*.segment*"):
-            path.unlink(missing_ok=True)
-        for name in (JOB, JOB + PART, JOURNAL, LOCK):
-            (self.folder / name).unlink(missing_ok=True)
-        with suppress(OSError):  # what is not ours stays, and the folder with it
-            self.folder.rmdir()
+        remove_files(self.folder)
 
     def close(self) -> None:
         """Release the lock; calling it twice does nothing."""
@@ -229,20 +223,42 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def discard_folder(folder: Path) -> bool:
-    """Remove the work folder of a job that nobody works on; return False if somebody does."""
+def is_locked(folder: Path) -> bool:
+    """Return True if a process works on the job in a folder."""
     try:
-        fd = os.open(folder / LOCK, os.O_RDWR)
+        with (folder / LOCK).open("rb") as file:
+            return not try_lock(file.fileno())
     except OSError:
-        fd = -1
-    try:
-        if fd >= 0 and not try_lock(fd):
-            return False
-        shutil.rmtree(folder, ignore_errors=True)
-        return True
-    finally:
-        if fd >= 0:
-            os.close(fd)
+        return False
+
+
+def discard_folder(folder: Path) -> bool:
+    """Remove the segments of a job that nobody works on; return False if somebody does."""
+    if is_locked(folder):
+        return False
+    remove_part(folder)
+    remove_files(folder)
+    return True
+
+
+def remove_part(folder: Path) -> None:
+    """Remove the provisional output that the latest run of a job has left, if one has."""
+    parts = [entry["part"] for entry in read_journal(folder) if "part" in entry]
+    for part in map(Path, parts[-1:]):
+        if part.suffix.startswith(PART) and part.is_file():
+            with part.open("rb") as file:
+                if try_lock(file.fileno()):  # else another run has taken the name since
+                    part.unlink()
+
+
+def remove_files(folder: Path) -> None:
+    """Remove what is ours in a work folder, and the folder if nothing else is in it."""
+    for path in folder.glob("*.segment*"):
+        path.unlink(missing_ok=True)
+    for name in (JOB, JOB + PART, JOURNAL, LOCK):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
