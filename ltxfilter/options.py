@@ -243,7 +243,7 @@ class JobOptions:
     ray: str | None = None  # the address of a Ray cluster; auto starts or joins one
     segment_seconds: int = SEGMENT_SECONDS  # of a segment, a multiple of 10
     work_dir: str | None = None  # where segments are kept; None: beside the output
-    command: tuple[str, ...] = ()  # what to type to carry on, for messages
+    command: tuple[str, ...] = field(default=(), compare=False)  # to carry on, for messages
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""

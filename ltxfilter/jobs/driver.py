@@ -29,7 +29,7 @@ from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
 from ltxfilter.jobs.local import LocalPool
 from ltxfilter.jobs.pool import Pool
-from ltxfilter.jobs.segments import Plan, plan_segments
+from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.shares import shared_out, worker_count
 from ltxfilter.jobs.tally import Tally
 from ltxfilter.jobs.work import Work
@@ -202,7 +202,7 @@ class Job:
 
     _windows = 0  # that the segments before had
 
-    def _planned(self) -> Plan:
+    def _planned(self) -> SegmentPlan:
         """Return the segments. Raises InputError where the source cannot be cut."""
         times = self._source.frame_times()
         if times is None:

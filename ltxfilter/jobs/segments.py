@@ -12,7 +12,7 @@ from ltxfilter.windows.segment import Segment
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SegmentPlan:
     """The segments of a job, in order."""
 
     segments: tuple[Segment, ...]
@@ -29,7 +29,7 @@ class Plan:
         return float(self.decoded_again / self.duration) if self.duration else 0.0
 
 
-def plan_segments(times: FrameTimes, start: Fraction, seconds: int, speed: Fraction) -> Plan:
+def plan_segments(times: FrameTimes, start: Fraction, seconds: int, speed: Fraction) -> SegmentPlan:
     """Cut a stream every `seconds` of output time.
 
     A cut is a reset point: nothing is carried over it from pair to pair. A segment without a source
@@ -56,7 +56,7 @@ def plan_segments(times: FrameTimes, start: Fraction, seconds: int, speed: Fract
         for number, (begin, end) in enumerate(pairwise(bounds))
     )
     again = sum((shown - _entry_before(times, shown) for shown in firsts), Fraction(0))
-    return Plan(segments, again, times.duration)
+    return SegmentPlan(segments, again, times.duration)
 
 
 def _entry_before(times: FrameTimes, shown: Fraction) -> Fraction:

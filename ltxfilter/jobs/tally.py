@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from time import perf_counter
 
-from ltxfilter.jobs.segments import Plan
+from ltxfilter.jobs.segments import SegmentPlan
 from ltxfilter.jobs.worker import COUNTS
 from ltxfilter.pipeline.progress import Progress
 
@@ -15,7 +15,7 @@ from ltxfilter.pipeline.progress import Progress
 class Tally:
     """Adds up what workers report."""
 
-    def __init__(self, plan: Plan, rate: Fraction | None, interval: Fraction) -> None:
+    def __init__(self, plan: SegmentPlan, rate: Fraction | None, interval: Fraction) -> None:
         """Begin with nothing done.
 
         rate: output frames per second; None halves every interval. interval: usual seconds between

@@ -10,7 +10,7 @@ from threading import Event as Flag
 from ltxfilter.errors import EngineError, LtxFilterError, Stopped
 from ltxfilter.jobs.journal import Journal
 from ltxfilter.jobs.pool import Event, Pool
-from ltxfilter.jobs.segments import Plan
+from ltxfilter.jobs.segments import SegmentPlan
 from ltxfilter.jobs.tally import Tally
 from ltxfilter.pipeline.run import OnProgress
 from ltxfilter.values import MIB
@@ -25,7 +25,7 @@ TICK = 0.2  # seconds between two looks at what happens
 class Work:
     """Lets a pool make the segments that a journal lacks, and yields them in order."""
 
-    def __init__(self, plan: Plan, journal: Journal, tally: Tally, pool: Pool) -> None:
+    def __init__(self, plan: SegmentPlan, journal: Journal, tally: Tally, pool: Pool) -> None:
         """Find out what is left to be made."""
         self._plan = plan
         self._journal = journal

@@ -18,7 +18,7 @@ from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.opening import open_sink, open_source, says_rotation
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
-from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Job, divide
+from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Needs, divide
 from ltxfilter.pipeline.resident import resident_bytes
 from ltxfilter.pipeline.stages import at_speed
 from ltxfilter.pipeline.threads import CHUNK
@@ -220,7 +220,7 @@ class Assembly:
     def _budget(self, shown: VideoInfo) -> Budget:
         """Divide the memory. Raises OptionError if it is too little."""
         options, runner, others = self.options, self.runner, self.source.other_streams
-        job = Job(
+        needs = Needs(
             shown,
             self.rate,
             runner.shape,
@@ -233,14 +233,14 @@ class Assembly:
             threads=options.threads,
             longest_redraw=options.longest_redraw / options.speed,
         )
-        budget = divide(options.memory, job)
-        if job.duration is None and job.index_bytes:
+        budget = divide(options.memory, needs)
+        if needs.duration is None and needs.index_bytes:
             log.info(
                 "memory: the length is not known; the index of %s is counted for %d hours, and "
                 "takes %d MB more for each further one",
                 self.sink.name,
                 UNKNOWN_HOURS,
-                -(-job.index_per_hour // MIB),
+                -(-needs.index_per_hour // MIB),
             )
         if runner.shape.slots:
             runner.most_slots = budget.slots
