@@ -31,6 +31,7 @@ from ltxfilter.jobs.local import LocalPool
 from ltxfilter.jobs.pool import Pool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.shares import shared_out, worker_count
+from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
 from ltxfilter.jobs.tally import Tally
 from ltxfilter.jobs.work import Work
 from ltxfilter.jobs.worker import recorded
@@ -52,7 +53,6 @@ log = logging.getLogger("ltxfilter.jobs")
 
 READING = 32 * MIB  # bytes of packets and records in hand while segments are joined
 LITTLE = 0.02  # of the input; what is decoded twice beyond that is said
-PIPE = "standard input cannot be read from several places; write it to a file first, as .mkv or .ts"
 UNCUT = "when its frames are shown is not known beforehand, so it cannot be cut into segments"
 
 
@@ -65,21 +65,19 @@ class Job:
         Raises LtxFilterError.
         """
         check_files(options)
-        if options.input.path in STDIN_NAMES:
-            raise InputError(PIPE)
         self._stop = threading.Event()
         self._signum: int | None = None
         self.left = threading.Event()  # see `Run`
         self.partial: str | None = None  # where the unfinished output is, after an early end
         self.progress = Progress()
-        self.finished = _is_finished(options)  # True if an earlier run did all of it
         self._complete = False  # the output has its name
         self._pool: Pool | None = None
-        self._open = ExitStack()
-        if not self.finished:
-            with ExitStack() as opening:
+        with ExitStack() as opening:
+            options = _with_file(options, opening)
+            self.finished = _is_finished(options)  # True if an earlier run did all of it
+            if not self.finished:
                 self._open_all(options, opening)
-                self._open = opening.pop_all()
+            self._open = opening.pop_all()
 
     def _open_all(self, options: Options, opening: ExitStack) -> None:
         """Open source, work folder, sink and workers, in this order."""
@@ -309,6 +307,16 @@ class Job:
 
 class DamagedSegment(Exception):
     """A stored segment is not whole."""
+
+
+def _with_file(options: Options, opening: ExitStack) -> Options:
+    """Return options whose input can be read by several processes. Raises LtxFilterError."""
+    if options.input.path not in STDIN_NAMES:
+        return options
+    folder = work_folder(options)
+    path = stdin_as_file(folder)
+    opening.callback(discard_stdin, folder)
+    return replace(options, input=replace(options.input, path=str(path)))
 
 
 def _is_finished(options: Options) -> bool:

@@ -253,7 +253,7 @@ def remove_part(folder: Path) -> None:
 
 def remove_files(folder: Path) -> None:
     """Remove what is ours in a work folder, and the folder if nothing else is in it."""
-    for path in folder.glob("*.segment*"):
+    for path in (*folder.glob("*.segment*"), *folder.glob("input-*")):
         path.unlink(missing_ok=True)
     for name in (JOB, JOB + PART, JOURNAL, LOCK):
         (folder / name).unlink(missing_ok=True)

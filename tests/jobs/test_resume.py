@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 from support.jobs import RunningJob, digests
-from support.tools import TIMEOUT, ltxfilter, run_pipe
+from support.tools import TIMEOUT, ffmpeg, ltxfilter, run_pipe
 
 from ltxfilter import convert
 from ltxfilter.errors import OptionError, OutputError
@@ -277,10 +277,60 @@ def test_what_cannot_be_cut_is_refused(
     assert not (tmp_path / "out.mkv.part.d").exists()
 
 
-def test_standard_input_is_refused(film: Path, tmp_path: Path) -> None:
-    result = run_pipe(["cat", film], ltxfilter("--resume", tmp_path / "o.mkv"))
+@pytest.mark.parametrize("kind", ["matroska", "mpegts", "nut", "yuv4mpegpipe"])
+def test_standard_input_is_kept_in_a_file(
+    kind: str, film: Path, whole: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.mkv"
+    coded = () if kind == "yuv4mpegpipe" else ("-c", "copy")
+    result = run_pipe(
+        ffmpeg("-i", film, *coded, "-f", kind, "-"),
+        ltxfilter("--workers", "2", *OPTIONS, *LOSSLESS, output),
+    )
+    assert result.codes == [0, 0], result.err
+    assert "is written to" in result.err
+    assert digests(output) == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
+
+
+def test_headerless_standard_input_is_refused(film: Path, tmp_path: Path) -> None:
+    words = ("-s", "64x48", "-pix_fmt", "yuv420p", "-r", 10, tmp_path / "o.mkv")
+    result = run_pipe(ffmpeg("-i", film, "-f", "rawvideo", "-"), ltxfilter("--resume", *words))
     assert result.codes[-1] == 3
-    assert "standard input cannot be read from several places" in result.err
+    assert "has no header that says what it holds" in result.err
+
+
+@pytest.mark.parametrize(
+    "name", ["o.y4m", "o.yuv", "o.nut", "o.mp4", "o.mov", "o.ts", "o.webm", "o%05d.png", "o.m3u8"]
+)
+def test_every_kind_of_output(name: str, film: Path, tmp_path: Path) -> None:
+    plain, cut = tmp_path / "plain", tmp_path / "cut"
+    plain.mkdir()
+    cut.mkdir()
+    lossless = LOSSLESS if Path(name).suffix in (".mp4", ".mov", ".ts", ".m3u8") else ()
+    if name == "o.webm":
+        lossless = ("-c:v", "libvpx-vp9", "-lossless", "1")
+    words = ("-t", "25", "-i", film, *OPTIONS[:4], *lossless)
+    assert run_pipe(ltxfilter(*words, plain / name)).codes == [0]
+    result = run_pipe(ltxfilter("--workers", "2", "--segment-seconds", "10", *words, cut / name))
+    assert result.codes == [0], result.err
+    if name in ("o.y4m", "o.yuv", "o%05d.png"):
+        made = {path.name: path.read_bytes() for path in plain.iterdir()}
+        assert {path.name: path.read_bytes() for path in cut.iterdir()} == made
+    else:
+        assert digests(cut / name) == digests(plain / name)
+
+
+def test_frames_on_standard_output(film: Path, tmp_path: Path) -> None:
+    words = ("-i", film, "-t", "25", *OPTIONS, "-f", "yuv4mpegpipe", "-")
+    plain = run_pipe(ltxfilter(*words))
+    refused = run_pipe(ltxfilter("--workers", "2", *words))
+    assert refused.codes == [2]
+    assert "name one for the segments with --work-dir" in refused.err
+    cut = run_pipe(ltxfilter("--workers", "2", "--work-dir", tmp_path / "w", *words))
+    assert cut.codes == [0], cut.err
+    assert cut.out == plain.out
+    assert not (tmp_path / "w").exists()
 
 
 def test_a_journal_cut_at_any_byte_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
