@@ -2,7 +2,7 @@
 
 - `segments.plan_segments` cuts the stream at reset points, from the times of its packets;
 - `journal.Journal` keeps what is done, so that a job that is killed can be carried on;
-- a pool (`local.py`, `ray_cluster.py`) has workers, each of which makes one segment after another
+- a pool (`local.py`, `ray_cluster/`) has workers, each of which makes one segment after another
   with `worker.SegmentMaker`: a plain run, of a part of the stream, that stores what it encodes;
 - `Sink.join` writes a stored segment into the output, in order; what is copied beside the video is
   copied here, once.
@@ -29,6 +29,7 @@ from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
 from ltxfilter.jobs.local import LocalPool
 from ltxfilter.jobs.pool import Pool
+from ltxfilter.jobs.ray_cluster.ray_pool import RayPool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.shares import shared_out, worker_count
 from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
@@ -215,6 +216,9 @@ class Job:
         return replace(target, overwrite=True) if whole else target
 
     def _make_pool(self) -> Pool:
+        left = max(len(self.plan.segments) - len(self._journal.done), 1)
+        if self.options.job.ray is not None:
+            return RayPool(self.options, left, self._journal.folder, self._own_bytes)
         count = worker_count(self.options, len(self.plan.segments))
         return LocalPool(shared_out(self.options, count, self._own_bytes))
 

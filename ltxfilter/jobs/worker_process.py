@@ -92,6 +92,7 @@ def serve(
     maker: SegmentMaker,
     segment: Segment,
     path: Path,
+    *,
     target: Path | None = None,
     interval: float = PROGRESS_SECONDS,
 ) -> None:

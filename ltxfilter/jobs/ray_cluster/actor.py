@@ -1,7 +1,7 @@
 """What runs on the nodes: an actor that makes segments with an engine that stays open.
 
 A thread of its own makes them. Ray's threads answer the job, which waits in `events` for what there
-is to tell. Nothing here imports Ray.
+is to tell.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class Sight:
     """What an actor sees from its node."""
 
     node: str
+    """Ray's identifier of the node."""
+
+    name: str
     """The node's name, for messages."""
 
     version: str
@@ -95,6 +98,9 @@ class SegmentActor:
 
     def look(self) -> Sight:
         """Return what is seen from here."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
         given = self._assignment
         input_path = self._options.input.path
         models = {path: known for path, known in given.files.items() if path != input_path}
@@ -103,7 +109,8 @@ class SegmentActor:
         with suppress(OSError):
             sees_folder = Path(path).read_text() == text and os.access(Path(path).parent, os.W_OK)
         return Sight(
-            platform.node(),
+            node,
+            f"{platform.node()} ({node[:8]})",
             version(),
             _is_same(input_path, given.files[input_path]),
             sees_folder,
@@ -150,9 +157,7 @@ class SegmentActor:
         self._stored(number).unlink(missing_ok=True)
 
     def _use(self, path: Path) -> str:
-        self._options = replace(
-            self._options, input=replace(self._options.input, path=str(path))
-        )
+        self._options = replace(self._options, input=replace(self._options.input, path=str(path)))
         return str(path)
 
     def _stored(self, number: int) -> Path:
@@ -173,7 +178,8 @@ class SegmentActor:
     def _make(self, maker: SegmentMaker, segment: Segment, path: str | None, tag: str) -> None:
         target = self._stored(segment.number) if path is None else Path(path)
         own = target.with_name(f"{target.name}-{tag}")
-        serve(self, maker, segment, own, target, self._assignment.interval)
+        interval = self._assignment.interval
+        serve(self, maker, segment, own, target=target, interval=interval)
 
 
 def _is_same(path: str, known: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: it is joined, or started in this process, and says nothing of its own."""
+"""The way to a Ray cluster, which is joined, or started here, and says nothing of its own."""
 
 from __future__ import annotations
 
@@ -49,10 +49,6 @@ class Cluster:
         """Return the resources of each node."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def living(self) -> set[str]:
-        """Return the identifiers of the nodes that are there."""
-        return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-
     def start(self, assignment: Assignment, placement: Placement) -> Any:
         """Begin to start an actor; return its handle. It waits where nothing is free."""
         kind = self._ray.remote(SegmentActor).options(
@@ -74,6 +70,16 @@ class Cluster:
         """Return what an answered call says. Raises whatever the actor raised, or Ray."""
         return self._ray.get(call)
 
+    def reason(self, error: Exception, node: str) -> str:
+        """Return, in one line, why a call has failed. node: where the actor was."""
+        if any(each["NodeID"] == node and not each["Alive"] for each in self._ray.nodes()):
+            return "its node is gone"
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        told = next((line for line in lines if line.startswith("The actor is dead because")), None)
+        if told is not None:
+            return told.removeprefix("The actor is dead because ").partition(". ")[0].rstrip(".")
+        return f"{type(error).__name__}: {lines[-1].strip() if lines else ''}"
+
     def kill(self, actor: Any) -> None:
         """End an actor at once, whatever it does."""
         with suppress(Exception):  # it is gone, or the cluster is
@@ -91,9 +97,7 @@ class Cluster:
             "configure_logging": False,
             "include_dashboard": False,
         }
-        logger = logging.getLogger("ray")
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.ERROR)
+        logging.getLogger("ray").setLevel(logging.ERROR)
         if "://" in address:
             quiet = {}
         try:

@@ -78,9 +78,7 @@ def _place_on_gpus(nodes: Sequence[Resources], asked: int | None, segments: int)
         node.get("CPU", 0) / (count * on_a_gpu) for node, count in zip(nodes, whole, strict=True)
     ]
     cpus = min(shares)
-    return Placement(
-        wanted, int(cpus) if cpus >= 1 else cpus, 1 / on_a_gpu, max(whole) * on_a_gpu
-    )
+    return Placement(wanted, int(cpus) if cpus >= 1 else cpus, 1 / on_a_gpu, max(whole) * on_a_gpu)
 
 
 def _cpus_for(counts: Sequence[int], wanted: int) -> float:
