@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ AUTO = "auto"
 STORE_BYTES = 256 * MIB  # of shared memory for what is under way, where we start Ray
 # Ray would count how often it is used, and warn of what its next release does with GPUs.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+LISTENING = 5.0  # seconds for a cluster's head to take a connection
 MISSING = "--ray needs Ray: install it with pip install 'ltxfilter[ray]'"
 
 
@@ -98,13 +100,14 @@ class Cluster:
             "include_dashboard": False,
         }
         logging.getLogger("ray").setLevel(logging.ERROR)
-        if "://" in address:
-            quiet = {}
+        if "://" in address:  # of Ray's client, which takes nothing that begins a cluster
+            del quiet["include_dashboard"]
+        _refuse_silence(address)
         try:
             with _ordinary_signals():
                 self._init(None if address == AUTO else address, quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise OptionError(f"--ray {address}: {_first_line(error)}") from error
+            raise OptionError(f"--ray {address}: {_in_a_line(error)}") from error
         with suppress(AttributeError, KeyError):  # else the raylet's notices go to standard output
             sys.modules["ray._private.worker"]._worker_logs_enabled = False  # type: ignore[attr-defined]
 
@@ -121,6 +124,17 @@ class Cluster:
             self._ray.init("local", **here, **quiet)
 
 
+def _refuse_silence(address: str) -> None:
+    """Raise OptionError where nobody listens; Ray would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), LISTENING).close()
+    except (OSError, OverflowError) as error:
+        raise OptionError(f"--ray {address}: {error}; is the cluster's head there?") from error
+
+
 @contextmanager
 def _ordinary_signals() -> Iterator[None]:
     """Let processes that are started here be ended by signals, which this thread may block."""
@@ -134,6 +148,7 @@ def _ordinary_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _first_line(error: BaseException) -> str:
+def _in_a_line(error: BaseException) -> str:
+    """Return what an error says; its last line, which is the cause where there are several."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[-1].strip() if lines else type(error).__name__

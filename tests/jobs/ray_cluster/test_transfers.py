@@ -76,7 +76,9 @@ def world(tmp_path: Path) -> SimpleNamespace:
     source.write_bytes(b"the whole input")
     answers = Answers()
     return SimpleNamespace(
-        answers=answers, source=source, transfers=Transfers(answers, source)  # type: ignore[arg-type]
+        answers=answers,
+        source=source,
+        transfers=Transfers(answers, source),  # type: ignore[arg-type]
     )
 
 
