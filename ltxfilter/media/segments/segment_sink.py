@@ -93,6 +93,8 @@ class SegmentOutput:
         """Return what stores `segment`, whose frames `source` will yield."""
         encoder: SegmentEncoder
         if isinstance(self.like, ContainerSink):
+            if self.like.writes_captions and source.other_streams is not None:
+                source.other_streams.captions.wanted = True
             encoder = EncodedSegment(self.like.mux_plan, source, segment, writer)
         else:
             encoder = RawSegment(self.like, writer)
@@ -213,13 +215,14 @@ class EncodedSegment:
         self._plan = plan
         self._writer = writer
         self._segment = segment
-        self._captions = None if source.other_streams is None else source.other_streams.captions
+        others = source.other_streams
+        self._captions = others.captions if others is not None and others.captions.wanted else None
         first = source.first_picture
         self._settings = plan.settings if first is None else plan.settings.with_hdr(first)
         self._pictures = Pictures(
             source.info,
             self._settings.video,
-            strip=self._captions is not None and self._captions.wanted,
+            strip=self._captions is not None,
         )
         self._stamps = EncoderStamps(plan.encoder_clock)
         self._stamps.begin(segment.start)
