@@ -20,10 +20,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
-from ltxfilter.errors import InputError, Interrupted, OutputError, Stopped
+from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
@@ -71,6 +72,7 @@ class Job:
         self.partial: str | None = None  # where the unfinished output is, after an early end
         self.progress = Progress()
         self._complete = False  # the output has its name
+        self._windows = self._frames = 0  # of the segments that are joined
         self._pool: Pool | None = None
         with ExitStack() as opening:
             options = _with_file(options, opening)
@@ -188,6 +190,7 @@ class Job:
         except OutputError as error:
             log.warning("%s; it is made again", error)
             raise DamagedSegment from error
+        self._check_place(number, reader)
         self._sink.join(reader, self._first)
         if self._report is not None:
             for part, notes in recorded(reader.summary.get("windows", ())):
@@ -198,7 +201,18 @@ class Job:
         if self.options.job.resume == "no":
             path.unlink(missing_ok=True)
 
-    _windows = 0  # that the segments before had
+    def _check_place(self, number: int, segment: SegmentReader) -> None:
+        """Raise LtxFilterError unless a segment begins where the one before has ended."""
+        first, count = segment.summary["first"], segment.summary["frames"]
+        if first is not None and self._rate is not None:
+            place = (Fraction(first) - self._first.time) * self._rate
+            if place != self._frames:
+                raise LtxFilterError(
+                    f"segment {number} begins at output frame {float(place):g}, and {self._frames} "
+                    "frames come before it: the input cannot be cut there; leave out --workers and "
+                    "--resume, or choose other --segment-seconds"
+                )
+        self._frames += count
 
     def _planned(self) -> SegmentPlan:
         """Return the segments. Raises InputError where the source cannot be cut."""

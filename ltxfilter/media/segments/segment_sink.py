@@ -128,6 +128,8 @@ class SegmentSink:
         self._encoder = encoder
         self._writer = writer
         self._cancelled = False
+        self._first: Fraction | None = None  # time of the first frame
+        self._frames = 0
 
     @property
     def place(self) -> str:
@@ -140,6 +142,9 @@ class SegmentSink:
             raise Stopped
         with self._failing():
             self._encoder.write(frame)
+        if self._first is None:
+            self._first = frame.time
+        self._frames += 1
 
     def join(self, segment: SegmentReader, first: Frame) -> None:
         """Raise NotImplementedError: a segment is not made of others."""
@@ -152,7 +157,9 @@ class SegmentSink:
 
     def complete(self, summary: dict[str, Any]) -> None:
         """Give the file its name. summary: what else it says. Raises OutputError."""
-        self._writer.finish({**self._encoder.summary, **summary})
+        first = None if self._first is None else str(self._first)
+        placed = {"first": first, "frames": self._frames}
+        self._writer.finish({**self._encoder.summary, **placed, **summary})
 
     def close(self) -> str | None:
         """Leave nothing behind that is not complete."""
