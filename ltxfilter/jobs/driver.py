@@ -2,8 +2,8 @@
 
 - `segments.plan_segments` cuts the stream at reset points, from the times of its packets;
 - `journal.Journal` keeps what is done, so that a job that is killed can be carried on;
-- a pool (`local.py`, `ray_cluster.py`) has workers, each of which makes one segment after another
-  with `worker.SegmentMaker`: a plain run, of a part of the stream, that stores what it encodes;
+- a pool (`workers/`) has workers, each of which makes one segment after another
+  with `workers/segment_maker.py`: a plain run, of a part of the stream, that stores what it encodes;
 - `Sink.join` writes a stored segment into the output, in order; what is copied beside the video is
   copied here, once.
 
@@ -28,14 +28,14 @@ from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputErro
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
-from ltxfilter.jobs.local import LocalPool
-from ltxfilter.jobs.pool import Pool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
-from ltxfilter.jobs.shares import shared_out, worker_count
 from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
 from ltxfilter.jobs.tally import Tally
 from ltxfilter.jobs.work import Work
-from ltxfilter.jobs.worker import recorded
+from ltxfilter.jobs.workers.local import LocalPool
+from ltxfilter.jobs.workers.pool import Pool
+from ltxfilter.jobs.workers.segment_maker import recorded
+from ltxfilter.jobs.workers.shares import shared_out, worker_count
 from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_sink, open_source
 from ltxfilter.media.segments.segment_file import SegmentReader
