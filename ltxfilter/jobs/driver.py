@@ -2,12 +2,12 @@
 
 - `segments.plan_segments` cuts the stream at reset points, from the times of its packets;
 - `journal.Journal` keeps what is done, so that a job that is killed can be carried on;
-- a pool (`workers/`) has workers, each of which makes one segment after another
-  with `workers/segment_maker.py`: a plain run, of a part of the stream, that stores what it encodes;
+- a pool (`workers/`) has workers, each of which makes one segment after another (`SegmentMaker`): a
+  plain run, of a part of the stream, that stores what it encodes;
 - `Sink.join` writes a stored segment into the output, in order; what is copied beside the video is
   copied here, once.
 
-A segment is given out only while it is less than `ahead` segments away from the one that is to be
+A segment is given out only while it is less than a few segments away from the one that is to be
 joined next, so what waits on the disk stays bounded even where one segment takes long.
 """
 
@@ -301,9 +301,7 @@ class Job:
     def _close_sink(self) -> None:
         """Complete what is joined as a playable file, at an early end."""
         if not self._complete:
-            where = self._sink.close()
-            if where is not None:
-                self.partial = self._how_to_go_on(where)
+            self.partial = self._how_to_go_on(self._sink.close()) or self.partial
 
     def _how_to_go_on(self, where: str | None) -> str | None:
         """Return where the output is, and what to type to carry on."""
