@@ -26,11 +26,11 @@ from time import perf_counter, process_time
 from typing import Any
 
 from benchmarks.record import RESULTS, table, write
-from ltxfilter.jobs.pool import Event
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.tally import Tally
 from ltxfilter.jobs.work import Work
-from ltxfilter.jobs.worker import COUNTS
+from ltxfilter.jobs.workers.pool import Event
+from ltxfilter.jobs.workers.segment_maker import COUNTS
 from ltxfilter.media.base import FrameTimes
 from ltxfilter.values import MIB
 from ltxfilter.windows.segment import Segment
@@ -209,7 +209,7 @@ def make_film(folder: Path, size: str, seconds: int) -> Path:
 
 def measure(size: str, seconds: int = 40) -> dict[str, Any]:
     """Measure what a worker and the driver take on this machine."""
-    from ltxfilter.jobs.worker import SegmentMaker
+    from ltxfilter.jobs.workers.segment_maker import SegmentMaker
     from ltxfilter.options import InputOptions, JobOptions, Options, OutputOptions
 
     with tempfile.TemporaryDirectory() as name:
@@ -280,7 +280,7 @@ def _decoding_seconds(film: Path, seconds: int) -> float:
 
 def _start_seconds(options: Any, folder: Path) -> float:
     """Return how long a worker process takes until it has opened everything."""
-    from ltxfilter.jobs.local import LocalPool
+    from ltxfilter.jobs.workers.local import LocalPool
 
     taken = []
     for _ in range(3):

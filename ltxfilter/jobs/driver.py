@@ -2,12 +2,12 @@
 
 - `segments.plan_segments` cuts the stream at reset points, from the times of its packets;
 - `journal.Journal` keeps what is done, so that a job that is killed can be carried on;
-- a pool (`local.py`, `ray_cluster/`) has workers, each of which makes one segment after another
-  with `worker.SegmentMaker`: a plain run, of a part of the stream, that stores what it encodes;
+- a pool (`workers/`) has workers, each of which makes one segment after another (`SegmentMaker`): a
+  plain run, of a part of the stream, that stores what it encodes;
 - `Sink.join` writes a stored segment into the output, in order; what is copied beside the video is
   copied here, once.
 
-A segment is given out only while it is less than `ahead` segments away from the one that is to be
+A segment is given out only while it is less than a few segments away from the one that is to be
 joined next, so what waits on the disk stays bounded even where one segment takes long.
 """
 
@@ -20,22 +20,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
-from ltxfilter.errors import InputError, Interrupted, OutputError, Stopped
+from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
-from ltxfilter.jobs.local import LocalPool
-from ltxfilter.jobs.pool import Pool
 from ltxfilter.jobs.ray_cluster.ray_pool import RayPool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
-from ltxfilter.jobs.shares import shared_out, worker_count
 from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
 from ltxfilter.jobs.tally import Tally
 from ltxfilter.jobs.work import Work
-from ltxfilter.jobs.worker import recorded
+from ltxfilter.jobs.workers.local import LocalPool
+from ltxfilter.jobs.workers.pool import Pool
+from ltxfilter.jobs.workers.segment_maker import recorded
+from ltxfilter.jobs.workers.shares import shared_out, worker_count
 from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_sink, open_source
 from ltxfilter.media.segments.segment_file import SegmentReader
@@ -72,6 +73,7 @@ class Job:
         self.partial: str | None = None  # where the unfinished output is, after an early end
         self.progress = Progress()
         self._complete = False  # the output has its name
+        self._windows = self._frames = 0  # of the segments that are joined
         self._pool: Pool | None = None
         with ExitStack() as opening:
             options = _with_file(options, opening)
@@ -189,6 +191,7 @@ class Job:
         except OutputError as error:
             log.warning("%s; it is made again", error)
             raise DamagedSegment from error
+        self._check_place(number, reader)
         self._sink.join(reader, self._first)
         if self._report is not None:
             for part, notes in recorded(reader.summary.get("windows", ())):
@@ -199,7 +202,18 @@ class Job:
         if self.options.job.resume == "no":
             path.unlink(missing_ok=True)
 
-    _windows = 0  # that the segments before had
+    def _check_place(self, number: int, segment: SegmentReader) -> None:
+        """Raise LtxFilterError unless a segment begins where the one before has ended."""
+        first, count = segment.summary["first"], segment.summary["frames"]
+        if first is not None and self._rate is not None:
+            place = (Fraction(first) - self._first.time) * self._rate
+            if place != self._frames:
+                raise LtxFilterError(
+                    f"segment {number} begins at output frame {float(place):g}, and {self._frames} "
+                    "frames come before it: the input cannot be cut there; leave out --workers and "
+                    "--resume, or choose other --segment-seconds"
+                )
+        self._frames += count
 
     def _planned(self) -> SegmentPlan:
         """Return the segments. Raises InputError where the source cannot be cut."""
@@ -291,9 +305,7 @@ class Job:
     def _close_sink(self) -> None:
         """Complete what is joined as a playable file, at an early end."""
         if not self._complete:
-            where = self._sink.close()
-            if where is not None:
-                self.partial = self._how_to_go_on(where)
+            self.partial = self._how_to_go_on(self._sink.close()) or self.partial
 
     def _how_to_go_on(self, where: str | None) -> str | None:
         """Return where the output is, and what to type to carry on."""

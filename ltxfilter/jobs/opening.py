@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from ltxfilter.jobs.driver import Job
-from ltxfilter.jobs.shares import CORES_PER_WORKER, worker_count
+from ltxfilter.jobs.workers.shares import CORES_PER_WORKER, worker_count
 from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_source
 from ltxfilter.options import JobOptions, Options, available_threads

@@ -8,7 +8,7 @@ from fractions import Fraction
 from time import perf_counter
 
 from ltxfilter.jobs.segments import SegmentPlan
-from ltxfilter.jobs.worker import COUNTS
+from ltxfilter.jobs.workers.segment_maker import COUNTS
 from ltxfilter.pipeline.progress import Progress
 
 

@@ -9,9 +9,9 @@ from threading import Event as Flag
 
 from ltxfilter.errors import EngineError, LtxFilterError, Stopped
 from ltxfilter.jobs.journal import Journal
-from ltxfilter.jobs.pool import Event, Pool
 from ltxfilter.jobs.segments import SegmentPlan
 from ltxfilter.jobs.tally import Tally
+from ltxfilter.jobs.workers.pool import Event, Pool
 from ltxfilter.pipeline.run import OnProgress
 from ltxfilter.values import MIB
 

@@ -20,8 +20,8 @@ from typing import Any
 from ltxfilter import __version__
 from ltxfilter.jobs.journal import identity
 from ltxfilter.jobs.ray_cluster.node_folder import NodeFolder
-from ltxfilter.jobs.worker import SegmentMaker
-from ltxfilter.jobs.worker_process import SentRecords, serve
+from ltxfilter.jobs.workers.segment_maker import SegmentMaker
+from ltxfilter.jobs.workers.worker_process import SentRecords, serve
 from ltxfilter.options import Options
 from ltxfilter.windows.segment import Segment
 

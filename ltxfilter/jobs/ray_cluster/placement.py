@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.jobs.shares import CORES_PER_WORKER, shared_out
+from ltxfilter.jobs.workers.shares import CORES_PER_WORKER, shared_out
 from ltxfilter.options import Options
 
 Resources = Mapping[str, float]  # of one node, by Ray's names

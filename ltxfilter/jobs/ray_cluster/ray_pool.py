@@ -15,7 +15,6 @@ from pathlib import Path
 from time import monotonic
 
 from ltxfilter.errors import EngineError, EngineUnavailableError, OutputError, Stopped
-from ltxfilter.jobs.pool import Event
 from ltxfilter.jobs.ray_cluster.actor import Assignment, Sight, Told, version
 from ltxfilter.jobs.ray_cluster.calls import Calls
 from ltxfilter.jobs.ray_cluster.cluster import Cluster
@@ -23,6 +22,7 @@ from ltxfilter.jobs.ray_cluster.member import Member, State
 from ltxfilter.jobs.ray_cluster.needs import assignment_of
 from ltxfilter.jobs.ray_cluster.placement import Placement, place, share_of, wants_gpu
 from ltxfilter.jobs.ray_cluster.transfers import Transfers
+from ltxfilter.jobs.workers.pool import Event
 from ltxfilter.options import Options
 from ltxfilter.values import MIB
 from ltxfilter.windows.segment import Segment

@@ -97,6 +97,11 @@ class ContainerSink:
         """NAME.part, or `name` where the output has no other."""
         return self.name if self._part is None else str(self._part.part)
 
+    @property
+    def writes_captions(self) -> bool:
+        """True if captions are put into the encoded packets."""
+        return self._captions is not None
+
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises OutputError, BrokenPipeError, Stopped."""
         try:

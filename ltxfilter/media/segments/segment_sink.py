@@ -93,6 +93,8 @@ class SegmentOutput:
         """Return what stores `segment`, whose frames `source` will yield."""
         encoder: SegmentEncoder
         if isinstance(self.like, ContainerSink):
+            if self.like.writes_captions and source.other_streams is not None:
+                source.other_streams.captions.wanted = True
             encoder = EncodedSegment(self.like.mux_plan, source, segment, writer)
         else:
             encoder = RawSegment(self.like, writer)
@@ -126,6 +128,8 @@ class SegmentSink:
         self._encoder = encoder
         self._writer = writer
         self._cancelled = False
+        self._first: Fraction | None = None  # time of the first frame
+        self._frames = 0
 
     @property
     def place(self) -> str:
@@ -138,6 +142,9 @@ class SegmentSink:
             raise Stopped
         with self._failing():
             self._encoder.write(frame)
+        if self._first is None:
+            self._first = frame.time
+        self._frames += 1
 
     def join(self, segment: SegmentReader, first: Frame) -> None:
         """Raise NotImplementedError: a segment is not made of others."""
@@ -150,7 +157,9 @@ class SegmentSink:
 
     def complete(self, summary: dict[str, Any]) -> None:
         """Give the file its name. summary: what else it says. Raises OutputError."""
-        self._writer.finish({**self._encoder.summary, **summary})
+        first = None if self._first is None else str(self._first)
+        placed = {"first": first, "frames": self._frames}
+        self._writer.finish({**self._encoder.summary, **placed, **summary})
 
     def close(self) -> str | None:
         """Leave nothing behind that is not complete."""
@@ -213,13 +222,14 @@ class EncodedSegment:
         self._plan = plan
         self._writer = writer
         self._segment = segment
-        self._captions = None if source.other_streams is None else source.other_streams.captions
+        others = source.other_streams
+        self._captions = others.captions if others is not None and others.captions.wanted else None
         first = source.first_picture
         self._settings = plan.settings if first is None else plan.settings.with_hdr(first)
         self._pictures = Pictures(
             source.info,
             self._settings.video,
-            strip=self._captions is not None and self._captions.wanted,
+            strip=self._captions is not None,
         )
         self._stamps = EncoderStamps(plan.encoder_clock)
         self._stamps.begin(segment.start)

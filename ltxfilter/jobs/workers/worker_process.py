@@ -1,4 +1,4 @@
-"""The program of a worker process: `python -m ltxfilter.jobs.worker_process DESCRIPTOR`.
+"""The program of a worker process: `python -m ltxfilter.jobs.workers.worker_process DESCRIPTOR`.
 
 The first message that arrives is the options, each further one a segment and the file to store it
 in. What is sent back is a kind, values and an error, as `pool.Event` has them.
@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ltxfilter.errors import LtxFilterError
-from ltxfilter.jobs.worker import COUNTS, SegmentMaker
+from ltxfilter.jobs.workers.segment_maker import COUNTS, SegmentMaker
 from ltxfilter.options import Options
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.windows.segment import Segment

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from ltxfilter.errors import EngineError, Stopped
-from ltxfilter.jobs.pool import Event
+from ltxfilter.jobs.workers.pool import Event
 from ltxfilter.options import Options
 from ltxfilter.windows.segment import Segment
 
@@ -109,7 +109,12 @@ class _Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with ours, theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ltxfilter.jobs.worker_process", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-m",
+                    "ltxfilter.jobs.workers.worker_process",
+                    str(theirs.fileno()),
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
