@@ -158,7 +158,8 @@ class RayPool:
             )
         nodes = len({member.node for member in up})
         each = f"each with {_what_of(placement)}"
-        log.info("Ray: %d actors on %d node%s, %s", len(up), nodes, "s" * (nodes > 1), each)
+        workers = f"{len(up)} {self.name if len(up) == 1 else self.names}"
+        log.info("Ray: %s on %d node%s, %s", workers, nodes, "s" * (nodes > 1), each)
 
     def _looked(self, member: Member, sight: Sight) -> None:
         """Take an actor that has come up, or leave it out."""
