@@ -56,7 +56,7 @@ class Costs:
     encoder: float  # of that: opening the encoder
     entry: float  # decoding a second of film before the segment's begin
     start: float  # of a worker, until it begins with its first frame
-    join: float  # of the driver, for each segment, with its entry in the journal
+    join: float  # of the driver, for a segment of 10 s; longer ones take more
     segment_bytes: float  # for a second of film
     pool: float = 0.0  # until workers can be started
     call: float = 0.0  # of the driver, for each message from or to a worker
@@ -168,7 +168,9 @@ def simulate(plan: SegmentPlan, seconds: int, size: int, costs: Costs, slow: flo
     for number in work.stored(None, threading.Event()):
         waiting = max(waiting, len(journal.done) - number)
         size_bytes = seconds * costs.segment_bytes
-        clock.spend(costs.join + (size_bytes / costs.fetched if costs.fetched else 0.0))
+        clock.spend(
+            costs.join * seconds / 10 + (size_bytes / costs.fetched if costs.fetched else 0.0)
+        )
     ideal = FILM * costs.work / size
     return {
         "workers": size,
