@@ -195,9 +195,17 @@ JOB_FLAGS = (
         Side.JOB,
     ),
     Flag(
+        "ray",
+        "ADDRESS",
+        "Interpolate and encode on a Ray cluster, or with auto on the one that runs here or is "
+        "started; --workers N limits its actors.",
+        Side.JOB,
+    ),
+    Flag(
         "segment_seconds",
         "N",
-        "Cut the video every N seconds for --resume and --workers: a multiple of 10 (default 20).",
+        "Cut the video every N seconds: a multiple of 10 (default 20). For --resume, --workers and "
+        "--ray.",
         Side.JOB,
     ),
     Flag("work_dir", "FOLDER", "Keep segments in FOLDER (default: NAME.part.d).", Side.JOB),

@@ -28,6 +28,7 @@ from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputErro
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
+from ltxfilter.jobs.ray_cluster.ray_pool import RayPool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
 from ltxfilter.jobs.tally import Tally
@@ -229,6 +230,9 @@ class Job:
         return replace(target, overwrite=True) if whole else target
 
     def _make_pool(self) -> Pool:
+        left = max(len(self.plan.segments) - len(self._journal.done), 1)
+        if self.options.job.ray is not None:
+            return RayPool(self.options, left, self._journal.folder, self._own_bytes)
         count = worker_count(self.options, len(self.plan.segments))
         return LocalPool(shared_out(self.options, count, self._own_bytes))
 
