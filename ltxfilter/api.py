@@ -93,7 +93,7 @@ def convert(  # long, since it names every option with its type
             interval halved), a multiple such as "2x", or a rate. With "auto" a source of 50 or more
             keeps its rate.
         engine: NAME or "NAME:key=value:key=value".
-        models: Files for the LTX engines.
+        models: Files for the LTX engines and `onnx`.
         input_format: FFmpeg's demuxer name; None goes by the first bytes.
         start, duration, end: The part of the input to read, in seconds; duration or end, not both.
         from_end: Start so many seconds before the end, instead.
@@ -228,7 +228,7 @@ class Interpolator:
             engine: NAME or "NAME:key=value:key=value".
             cuts: Whether scene cuts are looked for.
             repeats: What becomes of duplicates: "report" or "smooth".
-            models: Files for the LTX engines.
+            models: Files for the LTX engines and `onnx`.
             redraw: Spans of the frames' own time, in seconds, to interpolate anew.
             conceal: Whether frames that their decoder calls damaged are interpolated anew.
             max_latency: Seconds that `pull` may be behind `push`. An engine that needs more is

@@ -14,7 +14,8 @@ import ltxfilter
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-RUNTIME = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["ltx"]]
+EXTRAS = PROJECT["optional-dependencies"]
+RUNTIME = [*PROJECT["dependencies"], *EXTRAS["ltx"], *EXTRAS["onnx"]]
 
 
 def pins(name: str) -> dict[str, str]:
@@ -55,7 +56,7 @@ def test_classifiers_begin_with_the_lowest_python():
 
 
 def test_extras_name_nothing_that_is_not_built():
-    assert set(PROJECT["optional-dependencies"]) <= {"dev", "docs", "ltx"}
+    assert set(PROJECT["optional-dependencies"]) <= {"dev", "docs", "ltx", "onnx"}
 
 
 def test_type_checkers_see_that_the_package_is_typed():

@@ -12,7 +12,7 @@ class Side(Enum):
     INPUT = "Input"
     EITHER = "Input before -i, output after it"
     INTERPOLATE = "Interpolation"
-    MODEL = "Models of the LTX engines"
+    MODEL = "Models"
     OUTPUT = "Output"
     GENERAL = "General"
     SHOW = "Information"
@@ -214,6 +214,7 @@ MODEL_FLAGS = (
         "Add a LoRA for the last steps alone, where the checkpoint is not a distilled one.",
         Side.MODEL,
     ),
+    Flag("onnx_model", "FILE", "Load a network for the engine onnx from FILE (.onnx).", Side.MODEL),
     Flag(
         "device",
         "NAME",
