@@ -108,6 +108,8 @@ class Onnx(Engine):
     uses_models: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("onnx_model",)
 
+    moves_keyframes: ClassVar[bool] = True  # as RIFE, FILM and most others do
+
     def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
         self._options = {option.name: option.default for option in OPTIONS} | options
         self._models = models or ModelOptions()

@@ -224,6 +224,24 @@ def test_nothing_is_drawn_across_cuts_and_duplicates(network):
     engine.close()
 
 
+def test_auto_asks_it_and_takes_nothing_of_a_cross_fade(network):
+    info = video(width=128, height=96)
+    frames = moving(info, 3)
+    models = ModelOptions(onnx_model=network().partition("=")[2])
+    engine = engines.build("auto:with=onnx:hard=0", models)
+    assert [partner.name for partner in engine.partners] == ["flow", "onnx"]
+    assert type(engine.partners[1]).moves_keyframes
+    shape = engine.open(info, F(50))
+    flow = {w.index: drawn for w, drawn in drawings("flow", info, frames, F(50))}
+    for window in windows(frames, shape, F(50)):
+        for picture, alone in zip(
+            engine.draw(window, engine.prepare(window)), flow[window.index], strict=True
+        ):
+            assert picture.choice.tried in ("onnx", None)  # None: nothing is easier
+            assert np.abs(picture.planes[0].astype(int) - alone.planes[0]).mean() < 1
+    engine.close()
+
+
 def test_cancelling_ends_it(network):
     info = video()
     engine = engines.build(network())
