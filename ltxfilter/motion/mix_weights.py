@@ -2,7 +2,7 @@
 
 It weights two pictures of one moment, flow's and a partner's, such that the squared error of their
 mean is least. Fitted by `python -m benchmarks.mix` to development clips whose frames RIFE v3 and
-flow interpolated; docs/decisions/0028 says how, docs/log.md what it brought.
+flow interpolated; docs/decisions/0029 says how, docs/log.md what it brought.
 """
 
 from __future__ import annotations

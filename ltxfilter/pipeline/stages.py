@@ -13,9 +13,13 @@ from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Window
 
 
-def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
-    """Yield the frames with their times stretched around the first one; speed 0.5 lasts twice."""
-    start: Fraction | None = None
+def retimed(
+    frames: Iterable[Frame], speed: Fraction, start: Fraction | None = None
+) -> Iterator[Frame]:
+    """Yield the frames with their times stretched around `start`; speed 0.5 lasts twice.
+
+    start: seconds; None is the time of the first frame.
+    """
     for frame in frames:
         start = frame.time if start is None else start
         duration = frame.duration / speed if frame.duration is not None else None
