@@ -208,7 +208,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """Where the LTX engines find their models, and what runs them."""
+    """Where engines find their models, and what runs them."""
 
     checkpoint: str | None = None  # file: an LTX-2 checkpoint
     spatial_upsampler: str | None = None  # file: the spatial latent upsampler
@@ -218,6 +218,7 @@ class ModelOptions:
     gemma: str | None = None  # folder of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # files and strengths, fused in this order
     distilled_lora: tuple[str, float] | None = None  # fused as well, for the last steps alone
+    onnx_model: str | None = None  # file: a two-frame network in ONNX, for the engine onnx
     device: str | None = None  # auto (default), cpu, cuda or cuda:N
 
     def __post_init__(self) -> None:
@@ -226,7 +227,7 @@ class ModelOptions:
         _normalize(
             self,
             {
-                **dict.fromkeys((*files, "gemma"), optional(path_of)),
+                **dict.fromkeys((*files, "gemma", "onnx_model"), optional(path_of)),
                 "loras": loras_of,
                 "distilled_lora": optional(lora_of),
                 "device": optional(text_of),

@@ -172,6 +172,7 @@ MODEL_FLAGS = (
         "Add a LoRA for the last steps alone, where the checkpoint is not a distilled one.",
         Side.MODEL,
     ),
+    Flag("onnx_model", "FILE", "Load a network for the engine onnx from FILE (.onnx).", Side.MODEL),
     Flag(
         "device",
         "NAME",
