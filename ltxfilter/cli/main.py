@@ -91,8 +91,10 @@ def _set_up_heap() -> None:
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
     from ltxfilter.cli.progress_line import summary
+    from ltxfilter.engines import refuse_unused
     from ltxfilter.pipeline.run import Run
 
+    refuse_unused(arguments.options.engine, arguments.options.models)
     with _progress_file(arguments) as blocks:
         signals.run = run = Run(arguments.options)
         try:

@@ -12,8 +12,8 @@ import torch
 from ltxfilter.engines.ltx import INSTALL
 from ltxfilter.engines.ltx.device import choose_device
 from ltxfilter.engines.ltx.models import upstream
-from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import ModelFile
+from ltxfilter.engines.ltx.weights.formats import names
 from ltxfilter.engines.ltx.weights.load import fill_plain
 from ltxfilter.errors import EngineUnavailableError
 
@@ -23,9 +23,9 @@ TOKENS = 1024  # of every prompt, padded on its left
 DTYPE = torch.bfloat16
 SAFELY = {"local_files_only": True, "trust_remote_code": False}  # of transformers' loaders
 RENAMED = {  # prefix in a checkpoint -> prefix in the module
-    files.TEXT: "feature_extractor.",
-    files.TRANSFORMER + "video_embeddings_connector.": "video_connector.",
-    files.TRANSFORMER + "audio_embeddings_connector.": "audio_connector.",
+    names.TEXT: "feature_extractor.",
+    names.TRANSFORMER + "video_embeddings_connector.": "video_connector.",
+    names.TRANSFORMER + "audio_embeddings_connector.": "audio_connector.",
 }
 
 
