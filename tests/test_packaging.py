@@ -55,7 +55,7 @@ def test_classifiers_begin_with_the_lowest_python():
 
 
 def test_extras_name_nothing_that_is_not_built():
-    assert set(PROJECT["optional-dependencies"]) <= {"dev", "docs", "ltx"}
+    assert set(PROJECT["optional-dependencies"]) <= {"dev", "docs", "gguf", "ltx"}
 
 
 def test_type_checkers_see_that_the_package_is_typed():
