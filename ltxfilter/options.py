@@ -215,6 +215,7 @@ class ModelOptions:
     spatial_upsampler: str | None = None  # file: the spatial latent upsampler
     temporal_upsampler: str | None = None  # file: the temporal latent upsampler
     context: str | None = None  # file: an encoded prompt
+    prompt: str | None = None  # text that is encoded for the run, in place of a context
     tiny_vae: str | None = None  # file: a small autoencoder for the checkpoint's latents
     gemma: str | None = None  # folder or file of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # files and strengths, fused in this order
@@ -233,7 +234,7 @@ class ModelOptions:
                 **dict.fromkeys(paths, optional(path_of)),
                 "loras": loras_of,
                 "distilled_lora": optional(lora_of),
-                "device": optional(text_of),
+                **dict.fromkeys(("device", "prompt"), optional(text_of)),
             },
         )
 

@@ -204,6 +204,7 @@ MODEL_FLAGS = (
     Flag("spatial_upsampler", "FILE", "Load the spatial latent upsampler from FILE.", Side.MODEL),
     Flag("temporal_upsampler", "FILE", "Load the temporal latent upsampler from FILE.", Side.MODEL),
     Flag("context", "FILE", "Load an encoded prompt from FILE.", Side.MODEL),
+    Flag("prompt", "TEXT", "Encode TEXT for the run, in place of --context.", Side.MODEL),
     Flag("tiny_vae", "FILE", "Load a tiny autoencoder, for ltx-motion:vae=tiny.", Side.MODEL),
     Flag("gemma", "FOLDER", "Load the text encoder from FOLDER, or from a file.", Side.MODEL),
     Flag(

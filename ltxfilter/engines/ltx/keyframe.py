@@ -30,7 +30,7 @@ class LtxKeyframe(LtxEngine):
     summary: ClassVar[str] = "LTX-2: the whole diffusion model makes the frames between keyframes"
     files: ClassVar[tuple[str, ...]] = ("transformer", "vae", "spatial_upsampler", "context")
     takes_files: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("checkpoint", "transformer", "vae", "context", "loras"), ""),
+        **dict.fromkeys(("checkpoint", "transformer", "vae", *shared.TEXT_FILES, "loras"), ""),
         **dict.fromkeys(("spatial_upsampler", "distilled_lora"), "stages=2"),
     }
     only_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
@@ -195,7 +195,7 @@ class LtxKeyframe(LtxEngine):
         from ltxfilter.engines.ltx.weights.fits import check_guided, few_step_options
         from ltxfilter.engines.ltx.weights.parts import ModelParts
 
-        options, files = self._options, self._files
+        options, files = self._options, self._encoded()
         if options["mode"] == "distilled":
             files = few_step_options(files)
         else:

@@ -32,7 +32,9 @@ class LtxMotion(LtxEngine):
         "vae": "",
         "temporal_upsampler": "",
         "tiny_vae": "vae=tiny",
-        **dict.fromkeys(("transformer", "context", "loras", "distilled_lora"), "source=dit"),
+        **dict.fromkeys(
+            ("transformer", *shared.TEXT_FILES, "loras", "distilled_lora"), "source=dit"
+        ),
     }
     only_with: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = dict.fromkeys(
         ("steps", "seed", "fp8", "graphs", "text_memory", "offload"),
@@ -134,7 +136,7 @@ class LtxMotion(LtxEngine):
         from ltxfilter.engines.ltx.guides.ltx_source import open_source
 
         self._check_files()
-        return open_source(self._files, self._options, (video.width, video.height), pace)
+        return open_source(self._encoded(), self._options, (video.width, video.height), pace)
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Load the models; ask for windows that fill a batch of clips."""

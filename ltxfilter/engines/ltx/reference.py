@@ -32,7 +32,7 @@ class LtxReference(LtxEngine):
     summary: ClassVar[str] = "LTX-2: the official pipeline, slow, to compare the others with"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
     takes_files: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        (*files, "loras", "distilled_lora"), ""
+        (*files, *shared.TEXT_FILES, "loras", "distilled_lora"), ""
     )
     takes_device_planes: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
@@ -70,11 +70,12 @@ class LtxReference(LtxEngine):
         from ltxfilter.engines.ltx.models.resident import Models
 
         self._check_files()
-        models = self._models = Models(self._files)
+        files = self._encoded()
+        models = self._models = Models(files)
         models.context()
         self._guidance = shared.choose_guidance(models, self._options)
         weights = sum(map(models.nbytes, ("transformer", "encoder", "decoder", "spatial")))
-        self._pipeline = UpstreamPipeline(self._files, models.device, models.cancellation.check)
+        self._pipeline = UpstreamPipeline(files, models.device, models.cancellation.check)
         self._canvas = canvas = Canvas(video, models.device, 2 * SPATIAL_COMPRESSION)
         self._planner = GridPlanner.choose(rate, video.interval, self._options["latents"])
         frames = frame_count(self._planner.latents + 1)

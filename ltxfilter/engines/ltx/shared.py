@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ltxfilter.engines.ltx.models.resident import Models
 
 DECODING_BYTES = 12 * 4  # bytes of host memory per pixel and frame, measured with float32 on a CPU
+# Fields of ModelOptions that an engine that reads a prompt can use.
+TEXT_FILES = ("context", "prompt", "gemma", "text_projection")
 STG_BLOCKS = (29, 28)  # blocks that Lightricks perturbs: of LTX-2, of LTX-2.3
 
 SEED = EngineOption("seed", 0, "The noise is generated from this seed.")
@@ -183,10 +185,23 @@ class LtxEngine(Engine):
         A checkpoint counts as used if a part of it is needed that no other file is named for.
         """
         used = {"device", "models", *self.needed_files, *self.further_files}
+        if "context" in used:
+            used |= set(TEXT_FILES)
         of_checkpoint = {"transformer", "vae"} & used
         if any(getattr(self._files, field) is None for field in of_checkpoint):
             used.add("checkpoint")
         return frozenset(used)
+
+    def _encoded(self) -> ModelOptions:
+        """Return its models, their prompt encoded if there is one. Raises OptionError, EngineError.
+
+        The text encoder is gone when this returns.
+        """
+        if "context" not in self.needed_files or self._files.prompt is None:
+            return self._files
+        from ltxfilter.engines.ltx.prompts import with_context
+
+        return with_context(self._files)
 
     @property
     def further_files(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class LtxTemporal(LtxEngine):
         "checkpoint": "",
         "vae": "",
         "temporal_upsampler": "",
-        **dict.fromkeys(("transformer", "context", "loras", "distilled_lora"), "refine=2"),
+        **dict.fromkeys(("transformer", *shared.TEXT_FILES, "loras", "distilled_lora"), "refine=2"),
     }
     only_with: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = dict.fromkeys(
         ("seed", "fp8", "graphs", "text_memory"), ("refine", (2, 1, 3, 4))
@@ -147,7 +147,7 @@ class LtxTemporal(LtxEngine):
         from ltxfilter.engines.ltx.models.resident import Models
 
         names = ("fp8", "graphs", "text_memory", "tile")
-        files = self._files
+        files = self._encoded()
         if self._options["refine"]:
             from ltxfilter.engines.ltx.weights.fits import few_step_options
 

@@ -20,7 +20,7 @@ MOST_FILES = 2000  # of a folder that is searched; more is no folder of models
 FIELDS = {kind: flag.removeprefix("--").replace("-", "_") for kind, flag in FLAGS.items()}
 KINDS = {field: kind for kind, field in FIELDS.items()}
 # What a message adds where a part is needed and nobody names it.
-HINTS = {FileKind.CONTEXT: "; make one with ltxfilter context"}
+HINTS = {FileKind.CONTEXT: "; make one with ltxfilter context, or give --prompt TEXT --gemma FILE"}
 # Kinds that are taken from a folder; a LoRA or a context changes pictures and has to be named.
 FOUND = (*PARTS, FileKind.SPATIAL, FileKind.TEMPORAL, FileKind.TINY_VAE, FileKind.GEMMA)
 
@@ -63,6 +63,8 @@ class ModelParts:
 
     def has(self, kind: FileKind) -> bool:
         """Return True if a part is named or found, even one that turns out to be unusable."""
+        if kind is FileKind.CONTEXT and self.options.prompt is not None:
+            return True
         try:
             self.find(kind)
         except EngineUnavailableError:
@@ -81,6 +83,8 @@ class ModelParts:
         """
         wrong = []
         for kind in kinds:
+            if kind is FileKind.CONTEXT and self.options.prompt is not None:
+                continue
             try:
                 self.find(kind)
             except EngineUnavailableError as error:

@@ -11,6 +11,7 @@ from ltxfilter.engines.ltx.weights.formats.safetensors_header import read_safete
 
 INDEX = ".safetensors.index.json"
 SUFFIXES = (".safetensors", ".gguf", ".sft")
+USUAL = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of the one model there
 LARGEST_INDEX = 50 << 20  # bytes
 
 
@@ -31,6 +32,9 @@ def _read_folder(folder: Path) -> ModelHeader:
     files = sorted(each for each in folder.iterdir() if each.suffix in SUFFIXES)
     if len(indexes) == 1:
         return _read_index(indexes[0])
+    usual = [each for each in files if each.name in USUAL]
+    if not indexes and len(usual) == 1:
+        return read_model(usual[0])
     if len(indexes) > 1 or len(files) > 1:
         names = ", ".join(each.name for each in (indexes or files)[:4])
         raise HeaderError(f"a folder of several models ({names}); name one of them, or --models")
