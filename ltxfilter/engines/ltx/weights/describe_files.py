@@ -26,8 +26,13 @@ SIZES = {  # of the published files, in GB: what a user has to fetch
     "transformer": "20 to 46",
     "spatial_upsampler": "1.0",
 }
+DEV = "dev (for few steps it needs the distilled LoRA)"
 USED_AS = FIELDS | {FileKind.LORA: "loras"}
-SHORT = {FileKind.TRANSFORMER: "transformer", FileKind.VAE: "autoencoder", FileKind.TEXT: "text"}
+SHORT = {
+    FileKind.TRANSFORMER: "transformer",
+    FileKind.VAE: "autoencoder",
+    FileKind.TEXT: "text projection",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def _in_folder(folder: str, users: Mapping[str, Sequence[str]]) -> Iterator[File
         try:
             file = files.read_header(str(path), "found")
         except EngineUnavailableError as error:
-            yield FileLine("found", "", str(error), named=False)
+            yield FileLine("found", "", str(error).removeprefix("found "), named=False)
             continue
         wrong = problem(file)
         text = f"{path}: {wrong}" if wrong else describe(file) + _served(file, users)
@@ -99,7 +104,7 @@ def describe(file: ModelFile) -> str:
         words.append(f"LTX-{found}")
     if FileKind.TRANSFORMER in file.holds:
         steps = takes_few_steps(file)
-        words += [] if steps is None else ["distilled" if steps else "dev"]
+        words += [] if steps is None else ["distilled" if steps else DEV]
         if generation(file) == "2.5":
             words.append("whose transformer is not read")
     parts = [kind for kind in PARTS if kind in file.holds]
