@@ -41,10 +41,8 @@ def transformer(prefix: str = PREFIX) -> list[Entry]:
 
 
 def autoencoder(prefix: str = "vae.") -> list[Entry]:
-    both = [
-        *module("encoder", CONFIG, f"{prefix}encoder."),
-        *module("decoder", CONFIG, f"{prefix}decoder."),
-    ]
+    parts = ("encoder", "decoder")
+    both = [entry for part in parts for entry in module(part, CONFIG, f"{prefix}{part}.")]
     own = {name.replace("encoder.per_", "per_"): (shape, kind) for name, shape, kind in both}
     return [(name, *rest) for name, rest in own.items() if "decoder.per_" not in name]
 

@@ -155,7 +155,7 @@ def problem(file: ModelFile) -> str | None:
     if file.kind in (FileKind.GEMMA, FileKind.LORA, FileKind.AUDIO, FileKind.OTHER):
         return None
     storages = file.storages
-    for kind in file.holds:
+    for kind in (each for each in FileKind if each in file.holds):
         try:
             for name in part_names(file, kind):
                 storages.of(name)
@@ -172,7 +172,7 @@ def problem(file: ModelFile) -> str | None:
 
 def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
     """Return which engines use what a file holds."""
-    kinds = [*file.holds]
+    kinds = [kind for kind in FileKind if kind in file.holds]
     if FileKind.TRANSFORMER in kinds and generation(file) == "2.5":
         kinds.remove(FileKind.TRANSFORMER)
     found = [name for kind in kinds for name in users.get(USED_AS.get(kind, ""), ())]
