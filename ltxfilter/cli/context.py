@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,7 +37,7 @@ def context_command(
     negative: str | None,
     output: str,
     overwrite: bool,
-    **files: str | None,
+    **files: Any,
 ) -> int:
     """Encode prompts for the LTX engines, once; what was encoded before needs no text encoder."""
     from ltxfilter.engines import model_files
