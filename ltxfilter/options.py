@@ -21,7 +21,9 @@ from ltxfilter.normalize import (
     optional,
     path_of,
     rate_of,
+    resume_of,
     seconds_of,
+    segment_seconds_of,
     spans_of,
     speed_of,
     switch_of,
@@ -29,8 +31,9 @@ from ltxfilter.normalize import (
     texts_of,
     threads_of,
     whole_of,
+    workers_of,
 )
-from ltxfilter.values import Span, network_advice, parse_scalar
+from ltxfilter.values import SEGMENT_SECONDS, Span, network_advice, parse_scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,37 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How a long job is cut into segments, and what works on them."""
+
+    resume: str = "no"  # no, yes: keep what is done and carry on, restart: begin anew
+    workers: int | None = None  # processes; 0: as many as pay; None: this one, unless resume or ray
+    ray: str | None = None  # the address of a Ray cluster; auto starts or joins one
+    segment_seconds: int = SEGMENT_SECONDS  # of a segment, a multiple of 10
+    work_dir: str | None = None  # where segments are kept; None: beside the output
+    command: tuple[str, ...] = field(default=(), compare=False)  # to carry on, for messages
+
+    def __post_init__(self) -> None:
+        """Normalise every field. Raises OptionError."""
+        _normalize(
+            self,
+            {
+                "resume": resume_of,
+                "workers": optional(workers_of),
+                "ray": optional(text_of),
+                "segment_seconds": segment_seconds_of,
+                "work_dir": optional(path_of),
+                "command": texts_of,
+            },
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """True if the run is cut into segments."""
+        return self.resume != "no" or self.workers is not None or self.ray is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Everything that a run is asked to do; normalised and checked once, here.
 
@@ -261,6 +295,7 @@ class Options:
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: str | None = None  # the file that says what happened, as JSON
+    job: JobOptions = field(default_factory=JobOptions)
 
     def __post_init__(self) -> None:
         """Normalise every field and refuse what contradicts itself. Raises OptionError."""
@@ -282,12 +317,17 @@ class Options:
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),
                 "report": optional(path_of),
+                "job": instance_of(JobOptions),
             },
         )
         if self.threads == 0:
             object.__setattr__(self, "threads", available_threads())
+        if self.job.wanted and self.input.pace is not None:
+            raise OptionError("-re is for live video; leave out --resume, --workers and --ray")
         if self.max_latency is None:
             return
+        if self.job.wanted:
+            raise OptionError("--max-latency is for live video; leave out --resume and --workers")
         if self.max_latency <= 0:
             given = f"{float(self.max_latency):g}"
             raise OptionError(f"--max-latency {given}: give seconds above 0, or 500ms")

@@ -19,8 +19,8 @@ pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 from support.ltx_layouts import PREFIX, QUANTIZED
 
 from benchmarks import ltx_sizes as sizes
-from ltxfilter.cli import doctor
-from ltxfilter.cli.doctor import examine
+from ltxfilter.cli.commands import doctor
+from ltxfilter.cli.commands.doctor import examine
 from ltxfilter.engines.ltx.models import tiny_vae, upstream
 from ltxfilter.options import ModelOptions
 
