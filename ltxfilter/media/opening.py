@@ -141,7 +141,7 @@ def says_rotation(options: OutputOptions) -> bool:
 
     Raises OutputError for an output whose format is not known.
     """
-    kind = format_name(options.format) or _format_of_name(options.path)
+    kind = _named_format(options)
     if kind in (Y4M, RAW) or (kind is None and options.path in STDOUT_NAMES):
         return False  # a pipe without -f is NUT or raw
     from ltxfilter.media.many_files.muxers import muxer_name
@@ -150,22 +150,28 @@ def says_rotation(options: OutputOptions) -> bool:
 
 
 def _output_format(options: OutputOptions, source: Source) -> str | None:
-    """Return FFmpeg's name of the format of an output; None lets libav go by the file's name."""
-    kind = format_name(options.format)
-    if kind is not None:
-        return kind
-    if options.path in STDOUT_NAMES:
+    """Return FFmpeg's name of the format of an output; None lets libav go by the file's name.
+
+    Raises OptionError for an address that cannot be written.
+    """
+    kind = _named_format(options)
+    if kind is None and options.path in STDOUT_NAMES:
         return source.pipe_format
-    return _format_of_name(options.path)
+    return kind
 
 
-def _format_of_name(path: str) -> str | None:
-    """Return FFmpeg's name of the format that the name of an output asks for by itself."""
-    if scheme_of(path) is None:
-        return RAW_SUFFIXES.get(Path(path).suffix.lower())
-    from ltxfilter.media.network.protocols import format_by_address
+def _named_format(options: OutputOptions) -> str | None:
+    """Return FFmpeg's name of the format that -f, an address or a raw file's name asks for.
 
-    return format_by_address(path)
+    Raises OptionError for an address that cannot be written.
+    """
+    kind = format_name(options.format)
+    if scheme_of(options.path) is None:
+        return kind or RAW_SUFFIXES.get(Path(options.path).suffix.lower())
+    from ltxfilter.media.network.protocols import check_output, format_by_address
+
+    check_output(options)
+    return kind or format_by_address(options.path)
 
 
 def _open_stdin(options: InputOptions) -> Source:

@@ -25,6 +25,7 @@ from ltxfilter.media.many_files.names import input_files, no_pictures
 from ltxfilter.media.network.interrupts import NEVER
 from ltxfilter.media.network.protocols import (
     formats_of,
+    input_options,
     read_once,
     read_protocols,
     unreachable,
@@ -91,6 +92,7 @@ def open_container(
             _url(options.path, named) if file is None else Reader(file),
             format=format_name,
             options={
+                **input_options(options),
                 **_demuxer_options(options, named),
                 "protocol_whitelist": read_protocols(options),
                 "format_whitelist": ",".join(sorted(allowed)),

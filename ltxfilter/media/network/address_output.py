@@ -11,7 +11,7 @@ from typing import Any
 
 from ltxfilter.errors import LtxFilterError, OutputError, Stopped
 from ltxfilter.media.network import avio
-from ltxfilter.media.network.protocols import TS_DATAGRAM, check_output, unreachable
+from ltxfilter.media.network.protocols import TS_DATAGRAM, unreachable
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.options import OutputOptions
 from ltxfilter.values import scheme_of
@@ -33,8 +33,7 @@ class AddressOutput:
     failure = None  # whoever writes is told of an error at once
 
     def __init__(self, options: OutputOptions, muxer: str) -> None:
-        """Connect. muxer: FFmpeg's name of the format. Raises OutputError, OptionError."""
-        check_output(options)
+        """Connect. muxer: FFmpeg's name of the format. Raises OutputError, OptionError, Stopped."""
         self.name = self.part = options.shown
         self._url = options.path
         self._address = avio.AddressWriter()

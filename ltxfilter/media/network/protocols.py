@@ -44,6 +44,9 @@ MUXERS = {  # scheme -> the format in which it is written unless -f names anothe
     **dict.fromkeys(("udp", "udplite", "tcp", "tls", "srt", "rist"), "mpegts"),
     **dict.fromkeys(("rtp", "srtp"), "rtp_mpegts"),
 }
+# Without multiple_requests FFmpeg 8.1 goes back to a place over a connection that was closed. The
+# time-out, in microseconds, ends the wait for a server that sends no ranges, and is asked for some.
+HTTP_OPTIONS = {"multiple_requests": "1", "rw_timeout": "60000000"}
 SEEKABLE = ("http", "https", "ftp")  # schemes whose servers may let a reader choose its place
 TS_DATAGRAM = "1316"  # bytes: seven packets of MPEG-TS, which fit into what Ethernet carries
 NO_OPENING = "rtsp"  # FFmpeg's muxer that opens its connections itself, and cannot be stopped then
@@ -59,6 +62,11 @@ def read_protocols(options: InputOptions) -> str:
 def read_once(options: InputOptions) -> bool:
     """Return True for an input that comes over the network: it is read once, from its beginning."""
     return scheme_of(options.path) is not None or "protocol_whitelist" in options.demuxer
+
+
+def input_options(options: InputOptions) -> dict[str, str]:
+    """Return what libav is told of an address unless the user says otherwise."""
+    return dict(HTTP_OPTIONS) if scheme_of(options.path) in ("http", "https") else {}
 
 
 def can_seek(options: InputOptions) -> bool:
