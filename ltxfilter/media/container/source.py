@@ -64,8 +64,7 @@ class ContainerSource:
         """
         self.name = display_name(options)
         self.counts = SourceCounts()
-        self._options = options
-        self._file = file
+        self._options, self._file = options, file
         self._once = file is not None or read_once(options)
         self._interrupt = interrupt or Interrupt()
         at_once = not self._once and options.format != IMAGES  # to scan pictures is to read them
@@ -76,9 +75,7 @@ class ContainerSource:
             opening.callback(self.close)
             self._packets = self._video_packets()
             self._decoder = VideoDecoder(self._open, options, self.counts, self.name)
-            start = self._open.trim.start
-            if start is not None and (not self._once or can_seek(options)):
-                seek_before(self._open.container, self._open.stream, start)
+            self._go_to_start()
             if self._once:
                 scanned = self._packets.look_ahead()
             timing = StreamTiming.of(self._open.stream, scanned, options.rate)
@@ -155,6 +152,12 @@ class ContainerSource:
         self._open.close()
         if self._file is not None:
             self._file.close()
+
+    def _go_to_start(self) -> None:
+        """Begin to read at -ss where that can be done."""
+        start = self._open.trim.start
+        if start is not None and (not self._once or can_seek(self._options)):
+            seek_before(self._open.container, self._open.stream, start)
 
     def _why_none(self) -> str:
         """Say what a server lacks that sends an mp4, whose index may come last."""

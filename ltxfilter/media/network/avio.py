@@ -23,7 +23,7 @@ ANY_KEY = 2  # AV_DICT_IGNORE_SUFFIX
 MESSAGE = 256  # bytes of a text of libav's
 
 
-class _Context(ctypes.Structure):
+class _AvioContext(ctypes.Structure):
     """The beginning of an AVIOContext, whose order FFmpeg keeps within a major version."""
 
     _fields_ = [
@@ -43,7 +43,7 @@ class _Context(ctypes.Structure):
     ]
 
 
-class _Entry(ctypes.Structure):
+class _DictionaryEntry(ctypes.Structure):
     """An AVDictionaryEntry."""
 
     _fields_ = [("key", ctypes.c_char_p), ("value", ctypes.c_char_p)]
@@ -52,7 +52,7 @@ class _Entry(ctypes.Structure):
 _Asked = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
-class _Interrupt(ctypes.Structure):
+class _InterruptCallback(ctypes.Structure):
     """An AVIOInterruptCB."""
 
     _fields_ = [("callback", _Asked), ("opaque", ctypes.c_void_p)]
@@ -63,11 +63,11 @@ def _library() -> Any:
     """Return the libavformat that PyAV uses: symbols are looked up in what its module links to."""
     library = ctypes.CDLL(av.container.core.__file__)
     library.avio_enum_protocols.restype = ctypes.c_char_p
-    library.avio_close.argtypes = [ctypes.POINTER(_Context)]
-    library.avio_flush.argtypes = [ctypes.POINTER(_Context)]
-    library.avio_write.argtypes = [ctypes.POINTER(_Context), ctypes.c_void_p, ctypes.c_int]
+    library.avio_close.argtypes = [ctypes.POINTER(_AvioContext)]
+    library.avio_flush.argtypes = [ctypes.POINTER(_AvioContext)]
+    library.avio_write.argtypes = [ctypes.POINTER(_AvioContext), ctypes.c_void_p, ctypes.c_int]
     library.avio_flush.restype = library.avio_write.restype = None
-    library.av_dict_get.restype = ctypes.POINTER(_Entry)
+    library.av_dict_get.restype = ctypes.POINTER(_DictionaryEntry)
     return library
 
 
@@ -93,9 +93,11 @@ class AddressWriter:
 
     def __init__(self) -> None:
         """Begin without a connection."""
-        self._context = ctypes.POINTER(_Context)()
+        self._context = ctypes.POINTER(_AvioContext)()
         self._asked: dict[None, int] = {None: 0}  # what libav is told when it asks whether to end
-        self._callback = _Interrupt(_Asked(self._asked.get))  # in C: no signal is handled in it
+        self._callback = _InterruptCallback(
+            _Asked(self._asked.get)
+        )  # in C: no signal is handled in it
 
     def open(self, url: str, options: Mapping[str, str], name: str) -> None:
         """Connect. name: what messages call it. Raises OSError, OptionError."""
@@ -125,7 +127,7 @@ class AddressWriter:
 
     def close(self) -> None:
         """End the connection; calling it twice does nothing. Raises OSError."""
-        context, self._context = self._context, ctypes.POINTER(_Context)()
+        context, self._context = self._context, ctypes.POINTER(_AvioContext)()
         if context:
             _check(_library().avio_close(context))
 
