@@ -33,7 +33,14 @@ from ltxfilter.normalize import (
     whole_of,
     workers_of,
 )
-from ltxfilter.values import SEGMENT_SECONDS, Span, network_advice, parse_scalar
+from ltxfilter.values import (
+    HIDDEN,
+    SECRET_OPTIONS,
+    SEGMENT_SECONDS,
+    Span,
+    parse_scalar,
+    shown_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +153,11 @@ class InputOptions:
             raise OptionError("options duration and end contradict each other; give one of them")
         if self.from_end is not None and (self.start, self.end) != (None, None):
             raise OptionError("option from_end: give no start or end with it")
-        if advice := network_advice(self.path):
-            raise OptionError(advice)
+
+    @property
+    def shown(self) -> str:
+        """The path as messages show it: an address without its secrets."""
+        return shown_name(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +212,11 @@ class OutputOptions:
                 "shortest": switch_of,
             },
         )
-        if advice := network_advice(self.path, writing=True):
-            raise OptionError(advice)
+
+    @property
+    def shown(self) -> str:
+        """The path as messages show it: an address without its secrets."""
+        return shown_name(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,9 +356,24 @@ class Options:
         return replace(self.output, audio=False, subtitles=False, data=False)
 
     @property
+    def shareable(self) -> Options:
+        """The same without secrets: users, passwords, keys and headers of addresses are hidden."""
+        read, written = self.input, self.output
+        return replace(
+            self,
+            input=replace(read, path=read.shown, demuxer=_hidden(read.demuxer)),
+            output=replace(written, path=written.shown, muxer=_hidden(written.muxer)),
+        )
+
+    @property
     def longest_redraw(self) -> Fraction:
         """Seconds of the longest span of `redraw`; 0 if there is none."""
         return max((end - begin for begin, end in self.redraw), default=Fraction(0))
+
+
+def _hidden(options: Mapping[str, str]) -> dict[str, str]:
+    """Return options of libav without the values that are secret."""
+    return {name: HIDDEN if name in SECRET_OPTIONS else value for name, value in options.items()}
 
 
 def available_threads() -> int:

@@ -60,7 +60,7 @@ def filter_command(arguments: Arguments) -> int:
             from ltxfilter.media.pipe.stdio import claim_stdout
 
             claim_stdout()
-        console.say(f"opening {arguments.options.input.path}", LEVELS["debug"])
+        console.say(f"opening {arguments.options.input.shown}", LEVELS["debug"])
         try:
             return _convert(arguments, console, signals)
         except LtxFilterError as error:

@@ -45,7 +45,7 @@ def _refuse_numbered(options: Options, read: list[RunFile]) -> None:
     if files is None:
         return
     if output.path == options.input.path:
-        raise OutputError(f"{output.path}: is the input itself; name another output")
+        raise OutputError(f"{output.shown}: is the input itself; name another output")
     known = {key: file for file in read if (key := _identity(file.path))}
     for path in files:
         key = _identity(path)
