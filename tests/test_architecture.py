@@ -16,7 +16,7 @@ RANKS = [  # a module imports only from rows below its own, freely inside one fo
     {"values"},
     {"normalize"},
     {"frame", "options"},
-    {"refusals"},
+    {"refusals", "colorimetry"},
     {"motion", "color"},
     {"windows"},
     {"engines", "media"},
@@ -35,7 +35,9 @@ DOORS = {  # package -> where it may be imported
     "torch": ("motion/", "engines/", "media/python_pictures.py", "color.py", "pipeline/", "cli/"),
     "ltx_core": ("engines/ltx/",),
     "ltx_pipelines": ("engines/ltx/",),
+    "gguf": ("engines/ltx/",),
     "transformers": ("engines/ltx/",),
+    "onnxruntime": ("engines/onnx/",),
     "ray": ("jobs/ray_cluster/",),
 }
 LARGEST = 400  # lines of a file; aim for 300
@@ -193,7 +195,7 @@ CLI = "from ltxfilter.cli.main import main; main()"
 def test_light_commands_import_nothing_heavy(code: str, argv: tuple[str, ...]):
     loaded = loaded_by(code, *argv)
     assert "ltxfilter" in loaded
-    assert not loaded & {"av", "cv2", "torch", "ray", "transformers"}
+    assert not loaded & {"av", "cv2", "torch", "ray", "transformers", "onnxruntime"}
     assert "numpy" not in loaded or code != CLI or argv == ("engines",)
 
 
@@ -201,7 +203,8 @@ POSIX = ["fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"]
 POSIX_NAMES = "sched_getaffinity sched_getscheduler getuid geteuid mkfifo fork sysconf set_blocking"
 IMPORTS = """
 import importlib, os, pkgutil, select, sys
-for name in ("av", "click", "cv2", "numpy", "torch", "transformers", "ltx_core", "ltx_pipelines"):
+for name in ("av", "click", "cv2", "numpy", "torch", "transformers", "ltx_core", "ltx_pipelines",
+             "onnxruntime"):
     try:
         importlib.import_module(name)  # other packages may import what they like
     except ImportError:

@@ -82,7 +82,7 @@ def convert(  # long, since it names every option with its type
             interval halved), a multiple such as "2x", or a rate. With "auto" a source of 50 or more
             keeps its rate.
         engine: NAME or "NAME:key=value:key=value".
-        models: Files for the LTX engines.
+        models: Files for the LTX engines and `onnx`.
         input_format: FFmpeg's demuxer name; None goes by the first bytes.
         start, duration, end: The part of the input to read, in seconds; duration or end, not both.
         from_end: Start so many seconds before the end, instead.

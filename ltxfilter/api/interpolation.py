@@ -46,7 +46,7 @@ class Interpolator:
             engine: NAME or "NAME:key=value:key=value".
             cuts: Whether scene cuts are looked for.
             repeats: What becomes of duplicates: "report" or "smooth".
-            models: Files for the LTX engines.
+            models: Files for the LTX engines and `onnx`.
             redraw: Spans of the frames' own time, in seconds, to interpolate anew.
             conceal: Whether frames that their decoder calls damaged are interpolated anew.
             max_latency: Seconds that `pull` may be behind `push`. An engine that needs more is

@@ -12,7 +12,7 @@ class Side(Enum):
     INPUT = "Input"
     EITHER = "Input before -i, output after it"
     INTERPOLATE = "Interpolation"
-    MODEL = "Models of the LTX engines"
+    MODEL = "Models"
     OUTPUT = "Output"
     JOB = "Long jobs"
     GENERAL = "General"

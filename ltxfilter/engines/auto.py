@@ -1,8 +1,8 @@
 """The engine `auto`: flow, and where that is hard another engine, as far as it does better.
 
 flow makes every picture, and says how good it expects to be in the middle of each interval. Where
-that is worse than `hard` allows, a partner makes the picture too, and `motion.gate` decides cell by
-cell which of the two to believe.
+that is worse than `hard` allows, a partner makes the picture too, and `motion.gate` weights both,
+cell by cell, by the errors that they are expected to make.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.engines")
 
-PARTNERS = ("ltx-motion", "ltx-motion:source=dit")  # the best first
+PARTNERS = ("ltx-motion", "ltx-motion:source=dit", "onnx")  # the first whose files are named
+# Fields of ModelOptions by which a user shows that LTX is meant.
+TELLING = ("models", "checkpoint", "transformer", "vae", "temporal_upsampler")
 EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
-GATE_BYTES = 64  # per pixel: float32 planes to mix, and the gate's maps on the work grid
+LEAST_SHARE = 0.001  # of a picture: below it flow's is left as it is
+GATE_BYTES = 96  # per pixel: float32 planes to mix, and the maps on the work grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +71,7 @@ class Auto(Engine):
     """Lets flow draw, judges what is hard for it, and asks its partner, another engine, there."""
 
     name: ClassVar[str] = "auto"
-    summary: ClassVar[str] = "flow, and LTX-2 where that is hard and its files are named"
+    summary: ClassVar[str] = "flow, and LTX-2 or a network in ONNX where that is hard, if named"
     uses_models: ClassVar[bool] = True  # it needs no file and takes any
     lookahead_option: ClassVar[str | None] = "lookahead"
     options: ClassVar[tuple[EngineOption, ...]] = (
@@ -93,7 +96,9 @@ class Auto(Engine):
         values = {option.name: option.default for option in self.options} | options
         self._hard: float = values.pop("hard")
         self._models = models or ModelOptions()
-        self._partner = choose_partner(values.pop("with"), self._models)
+        asked = values.pop("with")
+        self._chooses = not asked
+        self._partner = choose_partner(asked, self._models)
         self._flow = Flow(**values)
         self._was_hard = False  # the interval before, in the same shot
         self._warned = False
@@ -109,6 +114,14 @@ class Auto(Engine):
         return (self._flow,) if self._partner is None else (self._flow, self._partner)
 
     @property
+    def used_files(self) -> frozenset[str]:
+        """What its partner uses; where it chooses one by the files, what that could use."""
+        if not self._chooses:
+            return frozenset().union(*(partner.used_files for partner in self.partners))
+        possible = [engines.engine_class(parse_spec(spec)[0]).takes_files for spec in PARTNERS]
+        return frozenset({"device", "models"}).union(*possible)
+
+    @property
     def fallbacks(self) -> tuple[str, ...]:
         """What flow falls back on where flow makes every picture; else flow is tried too."""
         return self._flow.fallbacks if self._partner is None else super().fallbacks
@@ -119,10 +132,7 @@ class Auto(Engine):
         self._video = video
         own = self._flow_shape = self._flow.open(video, rate, threads)
         if self._partner is None:
-            if self._models.checkpoint:
-                log.warning(
-                    "the model files named are too few for any LTX engine: flow makes all frames"
-                )
+            self._say_what_is_missing()
             return own
         other = self._partner_shape = self._open_partner(self._partner, video, rate, threads)
         gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
@@ -134,6 +144,18 @@ class Auto(Engine):
             work_bytes=own.work_bytes + other.work_bytes,
             draw_bytes=own.draw_bytes + other.draw_bytes + gate,
         )
+
+    def _say_what_is_missing(self) -> None:
+        """Warn where model files are named, but too few for any partner."""
+        if any(getattr(self._models, name) for name in TELLING):
+            missing = engines.build(PARTNERS[0], self._models).missing_files
+            flags = " and ".join("--" + name.replace("_", "-") for name in missing)
+            log.warning(
+                "the model files named are too few for any LTX engine: flow makes all frames; "
+                "%s lacks %s",
+                PARTNERS[0],
+                flags,
+            )
 
     def _open_partner(
         self, partner: Engine, video: VideoInfo, rate: Fraction | None, threads: int
@@ -233,8 +255,8 @@ class Auto(Engine):
             )
         estimate = self._flow.estimate(interval.motion, float(slot.tau))
         pyramids = (self._flow.luma_pyramid(picture.planes) for picture in (flowed, guided))
-        result = weigh(estimate, *pyramids)
-        if not result.taken:
+        result = weigh(estimate, *pyramids, alike=self._partner.moves_keyframes)
+        if result.taken < LEAST_SHARE:
             return replace(flowed, choice=Choice("flow", interval.difficulty, tried=name))
         planes = mix(
             flowed.planes, guided.planes, result.share, self._video.layout, self._flow.grid
@@ -266,11 +288,9 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if parse_spec(spec)[0] in ("auto", "flow"):
             raise OptionError(f"option with={spec}: name another engine than auto and flow")
         return engines.build(spec, models)
-    if not models.checkpoint:  # which all of them need
-        return None
     for known in PARTNERS:
         partner = engines.build(known, models)
-        if all(getattr(models, field) for field in partner.needed_files):
+        if not partner.missing_files:
             return partner
     return None
 

@@ -288,7 +288,7 @@ class Run:
                 "rate": None if assembly.rate is None else str(assembly.rate),
                 "duration": None if progress.duration is None else float(progress.duration),
             },
-            "options": plain(self.options),
+            "options": plain(self.options.shareable),
             "engine": {"name": assembly.runner.engine, **plain(assembly.runner.shape)},
             "memory": dict(progress.memory),
         }
