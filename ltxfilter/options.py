@@ -33,7 +33,14 @@ from ltxfilter.normalize import (
     whole_of,
     workers_of,
 )
-from ltxfilter.values import SEGMENT_SECONDS, Span, network_advice, parse_scalar
+from ltxfilter.values import (
+    HIDDEN,
+    SECRET_OPTIONS,
+    SEGMENT_SECONDS,
+    Span,
+    parse_scalar,
+    shown_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +153,11 @@ class InputOptions:
             raise OptionError("options duration and end contradict each other; give one of them")
         if self.from_end is not None and (self.start, self.end) != (None, None):
             raise OptionError("option from_end: give no start or end with it")
-        if advice := network_advice(self.path):
-            raise OptionError(advice)
+
+    @property
+    def shown(self) -> str:
+        """The path as messages show it: an address without its secrets."""
+        return shown_name(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,20 +212,28 @@ class OutputOptions:
                 "shortest": switch_of,
             },
         )
-        if advice := network_advice(self.path, writing=True):
-            raise OptionError(advice)
+
+    @property
+    def shown(self) -> str:
+        """The path as messages show it: an address without its secrets."""
+        return shown_name(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
     """Where engines find their models, and what runs them."""
 
-    checkpoint: str | None = None  # file: an LTX-2 checkpoint
+    models: str | None = None  # folder that is searched for what the other fields leave open
+    checkpoint: str | None = None  # file: an LTX-2 checkpoint, of one or several parts
+    transformer: str | None = None  # file or folder: goes before the checkpoint's transformer
+    vae: str | None = None  # file or folder: goes before the checkpoint's autoencoder
+    text_projection: str | None = None  # file or folder: goes before the checkpoint's
     spatial_upsampler: str | None = None  # file: the spatial latent upsampler
     temporal_upsampler: str | None = None  # file: the temporal latent upsampler
     context: str | None = None  # file: an encoded prompt
+    prompt: str | None = None  # text that is encoded for the run, in place of a context
     tiny_vae: str | None = None  # file: a small autoencoder for the checkpoint's latents
-    gemma: str | None = None  # folder of the text encoder
+    gemma: str | None = None  # folder or file of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # files and strengths, fused in this order
     distilled_lora: tuple[str, float] | None = None  # fused as well, for the last steps alone
     onnx_model: str | None = None  # file: a two-frame network in ONNX, for the engine onnx
@@ -223,14 +241,17 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        files = ("checkpoint", "spatial_upsampler", "temporal_upsampler", "context", "tiny_vae")
+        paths = (
+            "models", "checkpoint", "transformer", "vae", "text_projection", "spatial_upsampler",
+            "temporal_upsampler", "context", "tiny_vae", "gemma", "onnx_model",
+        )  # fmt: skip
         _normalize(
             self,
             {
-                **dict.fromkeys((*files, "gemma", "onnx_model"), optional(path_of)),
+                **dict.fromkeys(paths, optional(path_of)),
                 "loras": loras_of,
                 "distilled_lora": optional(lora_of),
-                "device": optional(text_of),
+                **dict.fromkeys(("device", "prompt"), optional(text_of)),
             },
         )
 
@@ -335,9 +356,24 @@ class Options:
         return replace(self.output, audio=False, subtitles=False, data=False)
 
     @property
+    def shareable(self) -> Options:
+        """The same without secrets: users, passwords, keys and headers of addresses are hidden."""
+        read, written = self.input, self.output
+        return replace(
+            self,
+            input=replace(read, path=read.shown, demuxer=_hidden(read.demuxer)),
+            output=replace(written, path=written.shown, muxer=_hidden(written.muxer)),
+        )
+
+    @property
     def longest_redraw(self) -> Fraction:
         """Seconds of the longest span of `redraw`; 0 if there is none."""
         return max((end - begin for begin, end in self.redraw), default=Fraction(0))
+
+
+def _hidden(options: Mapping[str, str]) -> dict[str, str]:
+    """Return options of libav without the values that are secret."""
+    return {name: HIDDEN if name in SECRET_OPTIONS else value for name, value in options.items()}
 
 
 def available_threads() -> int:

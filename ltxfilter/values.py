@@ -49,10 +49,18 @@ LEVELS = {  # FFmpeg's log levels
     "debug": 48,
     "trace": 56,
 }
-NETWORK = re.compile(  # how an address of the network begins, for what FFmpeg can read or write
-    r"(?i)(https?|ftps?|sftp|rtmp\w*|rtsps?|rtp|srtp?|udp|udplite|tcp|tls|mms\w*|gopher|rist|sctp|smb"
-    r"|icecast|whip|ipfs)://"
+ADDRESS = re.compile(  # of the network, as FFmpeg can read or write it
+    r"(?i)(?P<scheme>https?|ftps?|sftp|rtmp\w*|rtsps?|rtp|srtp?|udp|udplite|tcp|tls|mms\w*|gophers?"
+    r"|rist|sctp|smb|icecast|whip|ipfs|ipns|amqp|zmq)://(?P<rest>.*)",
+    re.DOTALL,
 )
+SECRETS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#@\s'\"]*@")  # user and password in a text
+SECRET_OPTIONS = {  # whose values no message and no report shows
+    "headers", "cookies", "http_proxy", "post_data", "cryptokey", "decryption_key",
+    "decryption_keys", "encryption_key", "activation_bytes", "passphrase", "rtmp_conn",
+    "rtmp_playpath",
+}  # fmt: skip
+HIDDEN = "..."  # stands for what is not shown
 SWITCHES = {"1": True, "true": True, "yes": True, "on": True}
 SWITCHES |= {"0": False, "false": False, "no": False, "off": False}
 
@@ -115,17 +123,29 @@ def parse_time(text: str) -> Fraction:
     return Fraction(match[3]) / scale + 60 * int(match[2] or 0) + 3600 * int(match[1] or 0)
 
 
-def network_advice(path: str, *, writing: bool = False) -> str | None:
-    """Say how to reach an address of the network by an ffmpeg; None for a name of a file.
+def scheme_of(path: str) -> str | None:
+    """Return how an address of the network begins, in lower case; None for the name of a file."""
+    found = ADDRESS.match(path)
+    return found["scheme"].lower() if found else None
 
-    writing: whether it is an output.
+
+def shown_name(path: str) -> str:
+    """Return the name of a file, or an address without what may be secret in it.
+
+    That is a user and password, a query, and the last part of an address of RTMP, its stream key.
     """
-    if not NETWORK.match(path):
-        return None
-    own = "ltxfilter itself reads and writes no network yet; let ffmpeg do that"
-    if writing:
-        return f"{path}: {own}: ltxfilter ... -f nut - | ffmpeg -i - ... {path}"
-    return f"{path}: {own}: ffmpeg -i {path} -c copy -f matroska - | ltxfilter -i - ..."
+    found = ADDRESS.match(path)
+    if not found:
+        return path
+    place, mark, _ = without_secrets(path).partition("?")
+    if found["scheme"].lower().startswith("rtmp") and place.count("/") > 3:
+        place = f"{place.rpartition('/')[0]}/{HIDDEN}"
+    return f"{place}?{HIDDEN}" if mark else place
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with the user and password hidden in each address of the network in it."""
+    return SECRETS.sub(rf"\1{HIDDEN}@", text)
 
 
 def parse_spans(text: str) -> tuple[Span, ...]:

@@ -16,6 +16,7 @@ from time import monotonic, sleep
 import pytest
 from hypothesis import HealthCheck, settings
 from support import tools
+from support.network import clip_server, net_clips  # noqa: F401  (fixtures)
 from support.robust import bad_files  # noqa: F401  (a fixture)
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"

@@ -15,7 +15,10 @@ import ltxfilter
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-RUNTIME = [*PROJECT["dependencies"], *EXTRAS["ltx"], *EXTRAS["onnx"]]
+RUNTIME = [
+    *PROJECT["dependencies"],
+    *(each for name in ("ltx", "onnx", "ray") for each in EXTRAS[name]),
+]
 
 
 def pins(name: str) -> dict[str, str]:
@@ -56,7 +59,8 @@ def test_classifiers_begin_with_the_lowest_python():
 
 
 def test_extras_name_nothing_that_is_not_built():
-    assert set(PROJECT["optional-dependencies"]) <= {"dev", "docs", "ltx", "onnx"}
+    known = {"benchmarks", "dev", "docs", "gguf", "ltx", "onnx", "ray"}
+    assert set(PROJECT["optional-dependencies"]) <= known
 
 
 def test_type_checkers_see_that_the_package_is_typed():

@@ -68,6 +68,7 @@ def convert(  # long, since it names every option with its type
     report: File | None = None,
     resume: bool | str = False,
     workers: int | str | None = None,
+    ray: str | None = None,
     segment_seconds: int = SEGMENT_SECONDS,
     work_dir: File | None = None,
     on_progress: OnProgress | None = None,
@@ -119,6 +120,9 @@ def convert(  # long, since it names every option with its type
             on from them; "restart" begins anew (docs/long-jobs.md).
         workers: Processes that interpolate and encode, or "auto" for as many as pay; None is this
             process alone. A program that uses it needs nothing special, such as a main guard.
+        ray: The address of a Ray cluster that interpolates and encodes, or "auto" for the one that
+            the program has joined, that runs on this machine, or that is started for the call
+            (docs/cluster.md).
         segment_seconds: Seconds of a segment, a multiple of 10.
         work_dir: The folder for segments; None is the output's name with ".part.d" added.
         on_progress: Called with the run's `Progress` so far, at most ten times a second.
@@ -187,6 +191,7 @@ def convert(  # long, since it names every option with its type
         job=JobOptions(
             resume=as_given(resume),
             workers=as_given(workers),
+            ray=ray,
             segment_seconds=segment_seconds,
             work_dir=as_given(work_dir),
         ),

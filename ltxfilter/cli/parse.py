@@ -345,6 +345,7 @@ def _job(given: Given) -> JobOptions:
     read: dict[str, Any] = {
         "resume": resume_of,
         "workers": workers_of,
+        "ray": str,
         "segment_seconds": segment_seconds_of,
         "work_dir": str,
     }

@@ -22,7 +22,7 @@ from ltxfilter.cli.progress_line import Pace, status_line
 from ltxfilter.errors import Interrupted
 from ltxfilter.media.output_file import has_room
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.values import LEVELS
+from ltxfilter.values import LEVELS, without_secrets
 
 STATUS_SECONDS = 0.5  # between two status lines
 PATIENCE = 0.8  # seconds that a run has left after a signal for an orderly end
@@ -61,9 +61,11 @@ class Cancellable(Protocol):
 def escaped(text: str) -> str:
     """Return text whose control characters, bidi marks and lone surrogates are written as escapes.
 
-    Names of files and tags of streams come from others; a terminal must not obey them.
+    Names of files and tags of streams come from others; a terminal must not obey them. Users and
+    passwords of addresses are hidden.
     """
-    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    shown = without_secrets(text)
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), shown)
 
 
 _stderr_stalls = False  # the latest message was not taken

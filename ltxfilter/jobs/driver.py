@@ -28,6 +28,7 @@ from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputErro
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
 from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
+from ltxfilter.jobs.ray_cluster.ray_pool import RayPool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
 from ltxfilter.jobs.tally import Tally
@@ -229,6 +230,9 @@ class Job:
         return replace(target, overwrite=True) if whole else target
 
     def _make_pool(self) -> Pool:
+        left = max(len(self.plan.segments) - len(self._journal.done), 1)
+        if self.options.job.ray is not None:
+            return RayPool(self.options, left, self._journal.folder, self._own_bytes)
         count = worker_count(self.options, len(self.plan.segments))
         return LocalPool(shared_out(self.options, count, self._own_bytes))
 
@@ -345,9 +349,9 @@ def _is_finished(options: Options) -> bool:
 def key_of(options: Options) -> dict[str, Any]:
     """Return what a job is known by; see `job_key`. Raises InputError."""
     files = {"input": options.input.path}
-    for path in model_files_of(options.models):
-        if os.path.isfile(path):  # noqa: PTH113  (a Path refuses some names)
-            files[f"model {Path(path).name}"] = path
+    for path in map(Path, model_files_of(options.models)):
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files |= {f"model {each.name}": str(each) for each in inside if each.is_file()}
     try:
         return job_key(options, files)
     except OSError as error:

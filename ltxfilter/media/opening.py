@@ -43,6 +43,7 @@ from ltxfilter.media.pipe.stdio import (
 from ltxfilter.media.raw import rawvideo, upstream_ffmpeg, y4m
 from ltxfilter.media.raw.base import log
 from ltxfilter.options import InputOptions, OutputOptions
+from ltxfilter.values import scheme_of
 
 MP4_ON_PIPE = (
     "an mp4 whose index comes last cannot be read from a pipe; pass the file with -i, or write it "
@@ -54,6 +55,8 @@ def open_source(options: InputOptions) -> Source:
     """Open what `options` names. Raises InputError, OptionError, Stopped."""
     if options.path in STDIN_NAMES:
         return _open_stdin(replace(options, path="-"))
+    if scheme_of(options.path) is not None:
+        return _open_address(options)
     options = as_sequence(options)
     if _reads_once(options):
         return _open_pipe(open_file(options.path), options)
@@ -69,6 +72,22 @@ def open_source(options: InputOptions) -> Source:
         source = _raw_source(stream, kind, options)
         opening.pop_all()
         return source
+
+
+def _open_address(options: InputOptions) -> Source:
+    """Open an address of the network. Raises InputError, OptionError, Stopped."""
+    from ltxfilter.media.container import ContainerSource
+    from ltxfilter.media.network.interrupts import Interrupt, wait_for
+    from ltxfilter.media.network.protocols import check_input
+
+    check_input(options)
+    interrupt = Interrupt()
+
+    def opened() -> Source:
+        with interrupt.watched():
+            return ContainerSource(options, format=format_name(options.format), interrupt=interrupt)
+
+    return wait_for(opened, interrupt.set)
 
 
 def open_sink(options: OutputOptions, source: Source, rate: Fraction | None) -> Sink:
@@ -127,7 +146,7 @@ def says_rotation(options: OutputOptions) -> bool:
 
     Raises OutputError for an output whose format is not known.
     """
-    kind = format_name(options.format) or RAW_SUFFIXES.get(Path(options.path).suffix.lower())
+    kind = _named_format(options)
     if kind in (Y4M, RAW) or (kind is None and options.path in STDOUT_NAMES):
         return False  # a pipe without -f is NUT or raw
     from ltxfilter.media.many_files.muxers import muxer_name
@@ -136,13 +155,28 @@ def says_rotation(options: OutputOptions) -> bool:
 
 
 def _output_format(options: OutputOptions, source: Source) -> str | None:
-    """Return FFmpeg's name of the format of an output; None lets libav go by the file's name."""
-    kind = format_name(options.format)
-    if kind is not None:
-        return kind
-    if options.path in STDOUT_NAMES:
+    """Return FFmpeg's name of the format of an output; None lets libav go by the file's name.
+
+    Raises OptionError for an address that cannot be written.
+    """
+    kind = _named_format(options)
+    if kind is None and options.path in STDOUT_NAMES:
         return source.pipe_format
-    return RAW_SUFFIXES.get(Path(options.path).suffix.lower())
+    return kind
+
+
+def _named_format(options: OutputOptions) -> str | None:
+    """Return FFmpeg's name of the format that -f, an address or a raw file's name asks for.
+
+    Raises OptionError for an address that cannot be written.
+    """
+    kind = format_name(options.format)
+    if scheme_of(options.path) is None:
+        return kind or RAW_SUFFIXES.get(Path(options.path).suffix.lower())
+    from ltxfilter.media.network.protocols import check_output, format_by_address
+
+    check_output(options)
+    return kind or format_by_address(options.path)
 
 
 def _open_stdin(options: InputOptions) -> Source:

@@ -39,7 +39,7 @@ from ltxfilter.pipeline.window_runner import Prepared
 from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
-from ltxfilter.windows.segment import segment_frames, segment_windows
+from ltxfilter.windows.segment import segment_frames
 
 log = logging.getLogger("ltxfilter.convert")
 
@@ -241,10 +241,7 @@ class Run:
                 size_of=_frame_bytes, stop=self._stop, group=assembly.group_bytes,
             )))  # fmt: skip
             stack.callback(assembly.source.cancel)  # it stops waiting, so that its thread can end
-            made = windows(frames, assembly.engine.rolling)
-            if assembly.segment is not None:
-                made = segment_windows(made, assembly.segment)
-            ready = prepared(made, assembly.runner)
+            ready = prepared(windows(frames, assembly.engine.rolling), assembly.runner)
             results = own(closing(ordered(
                 timed(ready, stages[1]), self._draw, stats=stages[2], size_of=self._result_bytes,
                 threads=self.options.threads, ahead=budget.ahead, stop=self._stop,
@@ -291,7 +288,7 @@ class Run:
                 "rate": None if assembly.rate is None else str(assembly.rate),
                 "duration": None if progress.duration is None else float(progress.duration),
             },
-            "options": plain(self.options),
+            "options": plain(self.options.shareable),
             "engine": {"name": assembly.runner.engine, **plain(assembly.runner.shape)},
             "memory": dict(progress.memory),
         }

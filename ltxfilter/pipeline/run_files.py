@@ -45,7 +45,7 @@ def _refuse_numbered(options: Options, read: list[RunFile]) -> None:
     if files is None:
         return
     if output.path == options.input.path:
-        raise OutputError(f"{output.path}: is the input itself; name another output")
+        raise OutputError(f"{output.shown}: is the input itself; name another output")
     known = {key: file for file in read if (key := _identity(file.path))}
     for path in files:
         key = _identity(path)
@@ -75,7 +75,7 @@ def model_files_of(models: ModelOptions) -> list[str]:
         loras = value if field.name == "loras" else (value,)
         for entry in loras:
             name = entry[0] if isinstance(entry, tuple) else entry
-            if isinstance(name, str) and field.name != "device":
+            if isinstance(name, str) and field.name not in ("device", "prompt"):
                 found.append(name)
     settings = model_files.settings_file()
     return found if settings is None else [*found, str(settings)]

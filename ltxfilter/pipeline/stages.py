@@ -50,9 +50,11 @@ def at_speed(info: VideoInfo, speed: Fraction) -> VideoInfo:
 
 
 def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]:
-    """Yield the windows of a whole stream."""
+    """Yield the windows of a whole stream, or of a segment; no frame beyond is asked for."""
     for frame in frames:
         yield from rolling.push(frame)
+        if rolling.has_ended:
+            return
     yield from rolling.finish()
 
 

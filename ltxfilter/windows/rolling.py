@@ -65,8 +65,10 @@ class RollingWindow:
         takes a run of up to LONGEST_RUN equal frames as one that lasts longer. missing: decides
         which frames are missing; None takes hidden and damaged ones. start: seconds at which the
         stream begins, where the first frame that is pushed begins a later segment of it. The frames
-        missing there belong to the segment before. end: seconds from which on nothing is counted.
+        missing there belong to the segment before. end: seconds; no windows are made from the first
+        keyframe at or after it on.
         """
+        self.has_ended = False  # all windows before `end` are made
         self.counts = WindowCounts()
         self.frames = 0  # that were pushed
         self.damaged = 0  # of those
@@ -118,6 +120,8 @@ class RollingWindow:
                 return
             self._admit_first(*self._missing.stand_in())
         yield from self._ready(final=True)
+        if self._is_over():
+            return
         last = self._usual.last(self._latest.duration, self._timeline.rate)
         end = self._latest.time + last
         self.duration = end - self._timeline.start
@@ -139,12 +143,13 @@ class RollingWindow:
         since = good.time if good else self._seen
         if self._missing.is_missing(frame, since, self._timeline.start):
             self._missing.add(frame, good, paused=self._usual.is_pause(step))
-            self._usual.add(step)
+            if step:  # of the first frame there is none
+                self._usual.add(step)
             return
         run = self._missing.close_run(frame)
         if good is None:
             self._admit_first(frame, run)
-            if self._continues:
+            if self._continues or frame.time >= self._reset_time:
                 self._pass_reset(frame.time)
             return
         interval = self._interval(good, frame, step, run)
@@ -159,6 +164,12 @@ class RollingWindow:
             yield from self._lead[0]
             self._lead.popleft()
         yield from self._complete(final=final)
+
+    def _is_over(self) -> bool:
+        """Return True if what follows belongs to the next segment."""
+        if self._ends is not None and self._first < len(self._keyframes):
+            self.has_ended = self._keyframes[self._first].time >= self._ends
+        return self.has_ended
 
     def _step(self, frame: Frame) -> Fraction:
         """Return the seconds since the source frame before. Raises InputError."""
@@ -276,7 +287,7 @@ class RollingWindow:
 
     def _complete(self, *, final: bool) -> Iterator[Window]:
         """Yield every window whose keyframes and context are there."""
-        while (last := self._end(final=final)) is not None:
+        while not self._is_over() and (last := self._end(final=final)) is not None:
             first = self._first
             if self._intervals[first].draws:
                 yield self._window(first, last, self._slots(first, last))

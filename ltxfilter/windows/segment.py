@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from ltxfilter.frame import Frame
 from ltxfilter.windows.rolling import LONGEST_RUN, RollingWindow
-from ltxfilter.windows.window import Window, WindowShape
+from ltxfilter.windows.window import WindowShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,3 @@ def segment_frames(
         left -= not (frame.hidden or frame.corrupt or frame.lost)
         if left <= 0:
             return
-
-
-def segment_windows(windows: Iterable[Window], segment: Segment) -> Iterator[Window]:
-    """Yield the windows that belong to a segment; no further ones are asked for."""
-    for window in windows:
-        if segment.end is not None and _is_next(window, segment.end):
-            return
-        yield window
-
-
-def _is_next(window: Window, end: Fraction) -> bool:
-    """Return True for a window of the next segment.
-
-    A keyframe of that may be shown before its own time, in place of missing frames of this one.
-    """
-    shown_early = bool(window.slots) and window.slots[0].tau < 0
-    return window.keyframes[window.first].time >= end and not shown_early

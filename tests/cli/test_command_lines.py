@@ -257,18 +257,15 @@ LINES = [  # tool or source, what stands behind "ffmpeg", and what happens: WORK
     ),
     (
         "homebridge-camera-ui",
-        "-hide_banner -loglevel error -i http://192.0.2.67:8200/ -f mpegts -vcodec mpeg1video "
+        "-hide_banner -loglevel error -i http://127.0.0.1:9/ -f mpegts -vcodec mpeg1video "
         "-b:v 299k -r 20 -bf 0 -an -max_muxing_queue_size 9999 o.ts",
-        "no network yet; .*: ffmpeg -i http://192.0.2.67:8200/ -c copy -f matroska - [|] "
-        "ltxfilter -hide_banner -loglevel error -i - .* o.ts",
+        "http://127.0.0.1:9/: Connection refused",
     ),
     (
         "Frigate",
         "-fflags +genpts+discardcorrupt -rtsp_transport tcp -use_wallclock_as_timestamps 1 "
-        "-i rtsp://192.0.2.1:554/live -c:v libx264 -an o.mp4",
-        "ffmpeg -fflags [+]genpts[+]discardcorrupt -rtsp_transport tcp "
-        "-use_wallclock_as_timestamps 1 -i rtsp://192.0.2.1:554/live -c copy -f matroska - [|] "
-        "ltxfilter -i - -c:v libx264 -an o.mp4",
+        "-i rtsp://127.0.0.1:9/live -c:v libx264 -an o.mp4",
+        "rtsp://127.0.0.1:9/live: Connection refused",
     ),
     (
         "a script for folders",
@@ -304,8 +301,8 @@ LINES = [  # tool or source, what stands behind "ffmpeg", and what happens: WORK
         "streaming for ever",
         "-stream_loop -1 -re -i in.mkv -c:v libx264 -preset veryfast -b:v 2500k -f flv "
         "rtmp://live.example/app/key",
-        "ffmpeg -stream_loop -1 -i in.mkv -c copy -f matroska - [|] ltxfilter -re -i - -f nut - "
-        "[|] ffmpeg -i - -c:v libx264 -preset veryfast -b:v 2500k -f flv rtmp://live.example",
+        "ffmpeg -stream_loop -1 -i in.mkv -c copy -f matroska - [|] ltxfilter -re -i - "
+        "-c:v libx264 -preset veryfast -b:v 2500k -f flv rtmp://live.example",
     ),
     (
         "VAAPI",
@@ -356,7 +353,7 @@ def test_a_line_for_ffmpeg_works_or_is_refused_with_the_way_out(
     message = " ".join(capfd.readouterr().err.split())
     output = Path(shlex.split(line)[-1].removeprefix("file:"))
     if said and not (said is NO_ENCODER and code == 0):  # where there is such a device it works
-        assert code in (2, 4), message
+        assert code in (2, 3, 4), message
         assert re.search(said, message), message
         for program in message.rpartition(": ")[2].split(" | "):
             if program.startswith("ltxfilter -"):

@@ -168,13 +168,6 @@ def test_hardware_that_is_chosen_by_itself_falls_back_to_the_cpu(uneven: Path, t
     assert found.frames_in == 25
 
 
-def test_the_network_is_left_to_ffmpeg(tmp_path: Path):
-    with pytest.raises(OptionError, match=r"ffmpeg -i https://example.com/a -c copy -f matroska -"):
-        ltxfilter.convert("https://example.com/a", tmp_path / "o.mkv")
-    with pytest.raises(OptionError, match=r"-f nut - \| ffmpeg -i - \.\.\. rtmp://example.com/b"):
-        ltxfilter.convert(tmp_path / "a.mkv", "rtmp://example.com/b")
-
-
 def test_frames_are_paced_as_they_are_played(monkeypatch: pytest.MonkeyPatch):
     clock = [100.0]
     monkeypatch.setattr(stages, "monotonic", lambda: clock[0])

@@ -42,8 +42,8 @@ REFUSED = {  # arguments, exit code, beginning of the error line
     "nothing there": ("-i nothing.mp4", 3, "nothing.mp4: no such file"),
     "an address": (
         "-i http://127.0.0.1:9/a.mp4",
-        2,
-        "http://127.0.0.1:9/a.mp4: ltxfilter itself reads and writes no network yet; let ffmpeg",
+        3,
+        "http://127.0.0.1:9/a.mp4: Connection refused",
     ),
     "a null device": ("-i /dev/null", 3, "/dev/null is empty"),
     "no such format": ("-f wobble -i good.mp4", 3, "good.mp4: no container format 'wobble'"),
@@ -157,7 +157,7 @@ def test_damage_is_an_error_where_that_is_asked_for(bad_files: Path, tmp_path: P
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_a_playlist_of_files_is_opened_if_named_and_the_network_never(
+def test_a_playlist_of_files_is_opened_if_named_and_opens_no_network(
     bad_files: Path, tmp_path: Path
 ):
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -167,7 +167,6 @@ def test_a_playlist_of_files_is_opened_if_named_and_the_network_never(
         (tmp_path / "net.m3u8").write_text(playlist)
         named = run("-f", "hls", "-i", tmp_path / "net.m3u8", tmp_path / "out.mkv")
         assert named.code == 3, named.said
-        assert run("-i", address, tmp_path / "out.mkv").code == 2
         with pytest.raises(TimeoutError):
             server.accept()
     local = run("-f", "concat", "-i", bad_files / "list.ffconcat", tmp_path / "out.mkv")

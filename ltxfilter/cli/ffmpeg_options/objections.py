@@ -10,7 +10,6 @@ from ltxfilter.cli.ffmpeg_options.refused import AUDIO, FILTERS, TIMING, Helper,
 from ltxfilter.cli.flag import Side
 from ltxfilter.cli.words import Word
 from ltxfilter.errors import OptionError
-from ltxfilter.values import network_advice
 
 KINDS = {"a": ("an", "c:a"), "s": ("sn", "c:s"), "d": ("dn", "c:d"), "t": ("", "c:t")}
 COPIED = {"c": "", "c:a": "an", "c:s": "sn", "c:d": "dn", "c:t": ""}  # -> what leaves it out
@@ -70,13 +69,9 @@ def _refusal(word: Word, words: Sequence[Word]) -> Refusal | None:
 
 
 def _refused_name(word: Word, words: Sequence[Word]) -> Refusal | None:
-    """Refuse addresses of the network, and a second input."""
-    reading = word.is_flag("i")
-    if network_advice(word.value, writing=not reading):
-        own = "ltxfilter itself reads and writes no network yet; let ffmpeg do that"
-        return Refusal(word, f"{word.value}: {own}", Helper.BEFORE if reading else Helper.AFTER)
+    """Refuse a second input."""
     inputs = [each for each in words if each.is_flag("i")]
-    if reading and word is not inputs[0]:
+    if word.is_flag("i") and word is not inputs[0]:
         return Refusal(word, "-i is given twice; ltxfilter reads one input", Helper.BEFORE)
     return None
 

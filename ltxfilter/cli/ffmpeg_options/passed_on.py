@@ -5,6 +5,8 @@ An option after -i that is named nowhere goes to the video encoder, which says w
 
 from __future__ import annotations
 
+from ltxfilter.media.network.option_names import PROTOCOL_OPTIONS
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -50,10 +52,11 @@ MUXER_PREFIXES = ("hls_", "segment_", "dash_", "mpegts_")  # of containers that 
 
 
 def is_demuxers(name: str) -> bool:
-    """Return True for an option of a demuxer, or of a decoder."""
-    return name in DEMUXER_OPTIONS or name in DECODER_OPTIONS
+    """Return True for an option of a demuxer, of a protocol, or of a decoder."""
+    return name in DEMUXER_OPTIONS or name in PROTOCOL_OPTIONS or name in DECODER_OPTIONS
 
 
 def is_muxers(name: str) -> bool:
-    """Return True for an option of a muxer."""
-    return name in MUXER_OPTIONS or name.startswith(MUXER_PREFIXES)
+    """Return True for an option of a muxer, or of a protocol."""
+    known = name in MUXER_OPTIONS or name in PROTOCOL_OPTIONS
+    return known or name.startswith(MUXER_PREFIXES)

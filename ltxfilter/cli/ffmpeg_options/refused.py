@@ -85,7 +85,6 @@ REFUSED_FLAGS = (
         Helper.NONE,
         metavar="",
     ),
-    *_refused("protocol_whitelist", "ltxfilter reads files and nothing else", Helper.BEFORE),
     *_refused("noaccurate_seek", "reading starts exactly at -ss", Helper.NONE, metavar=""),
     *_refused("copy_unknown", "streams of unknown kind are left out", Helper.AFTER, metavar=""),
     *_refused("vn", "ltxfilter is about video; ffmpeg alone does this", Helper.NONE, metavar=""),

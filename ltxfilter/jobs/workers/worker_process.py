@@ -14,7 +14,7 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from ltxfilter.errors import LtxFilterError
 from ltxfilter.jobs.workers.segment_maker import COUNTS, SegmentMaker
@@ -25,6 +25,14 @@ from ltxfilter.windows.segment import Segment
 Task = tuple[Segment, Path]
 
 PROGRESS_SECONDS = 0.3  # between two reports of progress
+
+
+class Told(Protocol):
+    """The job, as whoever makes segments sees it."""
+
+    def send(self, kind: str, values: Any = None, error: Exception | None = None) -> None:
+        """Tell the job something; see `pool.Event`."""
+        ...
 
 
 class Talk:
@@ -46,7 +54,7 @@ class Talk:
 class SentRecords(logging.Handler):
     """Sends log records to the job."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Told) -> None:
         super().__init__()
         self._talk = talk
 
@@ -67,7 +75,7 @@ def main() -> None:
     threading.Thread(target=_receive, args=(talk, tasks), daemon=True).start()
     maker = SegmentMaker(options)
     while True:
-        _serve(talk, maker, *tasks.get())
+        serve(talk, maker, *tasks.get())
 
 
 def _receive(talk: Talk, tasks: queue.SimpleQueue[Task]) -> None:
@@ -79,25 +87,37 @@ def _receive(talk: Talk, tasks: queue.SimpleQueue[Task]) -> None:
             os._exit(0)
 
 
-def _serve(talk: Talk, maker: SegmentMaker, segment: Segment, path: Path) -> None:
-    """Make one segment and say what became of it."""
+def serve(
+    talk: Told,
+    maker: SegmentMaker,
+    segment: Segment,
+    path: Path,
+    *,
+    target: Path | None = None,
+    interval: float = PROGRESS_SECONDS,
+) -> None:
+    """Make one segment and say what became of it.
+
+    target: its name once it is whole, if another than `path`. interval: seconds between two reports
+    of progress.
+    """
     latest = 0.0
 
     def report(progress: Progress) -> None:
         nonlocal latest
         now = monotonic()
-        if now - latest >= PROGRESS_SECONDS:
+        if now - latest >= interval:
             latest = now
             talk.send("progress", {name: getattr(progress, name) for name in COUNTS})
 
     try:
         summary = maker.make(segment, path, report, lambda told: talk.send("begun", dict(told)))
+        stored = path if target is None else path.replace(target)
+        talk.send("stored", {**summary, "bytes": stored.stat().st_size})
     except LtxFilterError as error:
         talk.send("failed", error=error)
     except Exception as error:
         talk.send("failed", error=LtxFilterError(f"{type(error).__name__}: {error}"))
-    else:
-        talk.send("stored", summary)
 
 
 if __name__ == "__main__":

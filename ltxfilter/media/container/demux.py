@@ -22,11 +22,20 @@ from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJ
 from ltxfilter.media.container.timing.stamps import shown_at
 from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.many_files.names import input_files, no_pictures
+from ltxfilter.media.network.interrupts import NEVER
+from ltxfilter.media.network.protocols import (
+    formats_of,
+    input_options,
+    read_once,
+    read_protocols,
+    unreachable,
+)
 from ltxfilter.media.pipe.libav_io import Readable, Reader
 from ltxfilter.media.pipe.sniff import PLAYLIST, SNIFF_BYTES, foreign, identify
 from ltxfilter.media.pixfmt import MAX_PIXELS
 from ltxfilter.media.pyav_compat import LIBAV_TICK, open_input, reorder_depth, time_base_of
 from ltxfilter.options import InputOptions
+from ltxfilter.values import scheme_of
 
 if TYPE_CHECKING:
     from av.codec.hwaccel import HWAccel
@@ -77,17 +86,20 @@ def open_container(
     named = set(format_name.split(",")) if format_name else set()
     if file is None:
         _check_readable(options, named)
+    allowed = DEMUXERS.union(named, formats_of(options.path))
     try:
         return open_input(
             _url(options.path, named) if file is None else Reader(file),
             format=format_name,
             options={
+                **input_options(options),
                 **_demuxer_options(options, named),
-                "protocol_whitelist": "file",
-                "format_whitelist": ",".join(sorted(DEMUXERS | named)),
+                "protocol_whitelist": read_protocols(options),
+                "format_whitelist": ",".join(sorted(allowed)),
                 "max_pixels": str(MAX_PIXELS),
             },
             buffer_size=FILE_READ_SIZE if file is None else READ_SIZE,
+            timeout=NEVER if file is None and read_once(options) else None,
             hwaccel=hwaccel,
         )
     except av.error.FileNotFoundError:
@@ -96,12 +108,13 @@ def open_container(
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InterruptedError):
             raise
-        raise InputError(f"{name}: {_why(options, file, error)}") from error
+        why = _why_not_reached if file is None and scheme_of(options.path) else _why
+        raise InputError(f"{name}: {why(options, file, error)}") from error
 
 
 def display_name(options: InputOptions) -> str:
     """Return what messages call the input."""
-    return "standard input" if options.path == "-" else options.path
+    return "standard input" if options.path == "-" else options.shown
 
 
 def is_cover(stream: av.stream.Stream) -> bool:
@@ -181,7 +194,7 @@ def _check_readable(options: InputOptions, named: set[str]) -> None:
     if IMAGES in named and not input_files(options):
         raise InputError(f"{options.path}: {no_pictures(options)}")
     path = options.path
-    if named - DEMUXERS:
+    if named - DEMUXERS or scheme_of(path):
         return  # a device, a pattern or a graph need not be a file
     try:
         status = os.stat(path)  # noqa: PTH116  (a Path raises for some names)
@@ -198,7 +211,7 @@ def _url(path: str, named: set[str]) -> str:
 
     named: formats that -f names; one of a device or a playlist takes its path as it is.
     """
-    return path if named - DEMUXERS else "file:" + path
+    return path if named - DEMUXERS or scheme_of(path) else "file:" + path
 
 
 def _demuxer_options(options: InputOptions, named: set[str]) -> dict[str, str]:
@@ -231,6 +244,15 @@ def _why(options: InputOptions, file: Readable | None, error: Exception) -> str:
             "format with -f before -i"
         )
     return getattr(error, "strerror", None) or str(error)
+
+
+def _why_not_reached(options: InputOptions, file: Readable | None, error: Exception) -> str:  # noqa: ARG001
+    """Say the same of an address of the network."""
+    if isinstance(error, av.error.ArgumentError):
+        refuse_value(options.demuxer)
+    if isinstance(error, av.error.InvalidDataError):
+        return "what comes from there is no video, or in a format that -f before -i has to name"
+    return unreachable(options.path, error)
 
 
 def refuse_value(given: Mapping[str, str]) -> None:

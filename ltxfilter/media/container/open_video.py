@@ -18,6 +18,7 @@ from ltxfilter.media.container.demux import display_name, open_container
 from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
 from ltxfilter.media.container.timing.stamps import keep_stamps
+from ltxfilter.media.network.protocols import read_once
 from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions
@@ -108,7 +109,7 @@ class OpenVideo:
             container = _open_for_decoding(options, file, format_name)
         try:
             keep_stamps(container)
-            choice = choose_video(container, options, once=file is not None)
+            choice = choose_video(container, options, once=file is not None or read_once(options))
             stream = choice.stream
             trim = Trim.of(options, container)
             if options.keep_times and trim.zero != 0:
@@ -211,7 +212,7 @@ def _open_for_decoding(
             accel = HWAccel(options.hwaccel, options.hwaccel_device, allow_software_fallback=True)
             return open_container(options, file, format_name, accel)
         except (InputError, ValueError, av.FFmpegError, RuntimeError) as error:
-            if file is not None:
+            if file is not None or read_once(options):
                 raise
             log.warning(
                 "-hwaccel %s does not work here, so the CPU decodes: %s", options.hwaccel, error
@@ -228,7 +229,7 @@ def _open_on_any(
     """
     from av.codec.hwaccel import HWAccel, hwdevices_available
 
-    for kind in hwdevices_available() if file is None else ():
+    for kind in () if file is not None or read_once(options) else hwdevices_available():
         try:
             accel = HWAccel(kind, options.hwaccel_device, allow_software_fallback=True)
             container = open_container(options, file, format_name, accel)

@@ -31,12 +31,13 @@ from ltxfilter.media.many_files.muxers import content_format, muxer_name
 from ltxfilter.media.many_files.names import MANY_FILES
 from ltxfilter.media.many_files.output_files import OutputFiles
 from ltxfilter.media.many_files.picture_formats import warn_of_pace
+from ltxfilter.media.network.address_output import AddressOutput
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket, add_captions
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
-from ltxfilter.values import MIB
+from ltxfilter.values import MIB, scheme_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -64,7 +65,7 @@ class ContainerSink:
         place of the path. format: FFmpeg's name; None goes by `options`, then by the path. Raises
         OptionError, OutputError.
         """
-        self.name = "standard output" if options.path == "-" else options.path
+        self.name = "standard output" if options.path == "-" else options.shown
         self._source_name = source.name
         self.mux_plan = self._plan(options, source, rate, format)
         self.plan: tuple[StreamPlan, ...] = self.mux_plan.streams
@@ -342,8 +343,10 @@ class ContainerSink:
         return OutputError(f"{self.name}: cannot be written: {getattr(error, 'strerror', error)}")
 
 
-def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles:
-    """Return the file that a muxer writes, or what opens those that it writes."""
+def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles | AddressOutput:
+    """Return the file that a muxer writes, the address, or what opens the files that it writes."""
+    if scheme_of(options.path) is not None:
+        return AddressOutput(options, muxer)
     if muxer in MANY_FILES:
         return OutputFiles(options, muxer)
     return OutputFile(options.path, options.overwrite)

@@ -35,6 +35,8 @@ from ltxfilter.media.container.timing.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
 from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES
 from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.network.interrupts import Interrupt
+from ltxfilter.media.network.protocols import can_seek, read_once
 from ltxfilter.media.pipe.libav_io import InputStream
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.pyav_compat import fraction
@@ -57,33 +59,37 @@ class ContainerSource:
         options: InputOptions,
         file: InputStream | None = None,
         format: str | None = None,  # noqa: A002
+        interrupt: Interrupt | None = None,
     ) -> None:
         """Open the container and decode its first frame.
 
         file: a pipe to read in place of the path, which `close` closes. format: FFmpeg's name; None
-        goes by `options` or by what libav finds. Raises InputError, Stopped.
+        goes by `options` or by what libav finds. interrupt: ends a read that waits for the network.
+        Raises InputError, Stopped.
         """
         self.name = display_name(options)
         self.counts = SourceCounts()
-        self._options = options
-        self._file = file
+        self._options, self._file = options, file
         self._given_format = format
+        self._once = file is not None or read_once(options)
+        self._interrupt = interrupt or Interrupt()
         self._frames: Iterator[DecodedFrame] = iter(())
         self.first_picture: av.VideoFrame | None = None
-        at_once = file is None and options.format != IMAGES  # to scan pictures is to read them
+        at_once = not self._once and options.format != IMAGES  # to scan pictures is to read them
         scanned = scan(options, SHORT_SCAN) if at_once else None
         self._open = OpenVideo.open(options, file, format or options.format)
         self.other_streams = self._other_streams()
         with ExitStack() as opening:
             opening.callback(self.close)
             self._packets = self._video_packets()
-            if file is not None:
+            self._go_to_start()
+            if self._once:
                 scanned = self._packets.look_ahead()
             timing = StreamTiming.of(self._open.stream, scanned, options.rate)
             self._timing = timing
-            first = self._begin_decoding(self._open.trim.start)
+            first = self._begin_decoding()
             if first is None:
-                raise InputError(f"{self.name}: no video frames")
+                raise InputError(f"{self.name}: no video frames{self._why_none()}")
             self.first_picture = first.picture
             self.info = _video_info(first, self._open, timing, self._decoder.turner)
             self.carries = source_items(first.picture, self._open.container, self._open.stream)
@@ -116,27 +122,28 @@ class ContainerSource:
 
         begin: seconds; frames shown earlier may be left out. seek: False reads from the beginning.
         """
-        if begin is not None and seek and self._file is None:
+        if begin is not None and seek and not self._once:
             self._go_to(begin)
         self.first_picture = None
         self.other_streams.queue.drop_unwanted()
         trim = self._open.trim
         last: Fraction | None = None
-        for frame in ascending(self._clock.timed(self._frames), self.counts):
-            last = frame.time
-            if trim.is_before(last):
-                continue
-            if trim.is_after(last):
-                break
-            yield self._frame(frame)
-            self.counts.frames += 1
+        with self._interrupt.watched():
+            for frame in ascending(self._clock.timed(self._frames), self.counts):
+                last = frame.time
+                if trim.is_before(last):
+                    continue
+                if trim.is_after(last):
+                    break
+                yield self._frame(frame)
+                self.counts.frames += 1
         if not self.counts.frames:
             raise InputError(f"{self.name}: no video frames between -ss and the end asked for")
         self._warn_of_damage(last)
 
     def frame_times(self) -> FrameTimes | None:
-        """Return when its frames are shown, from a second reading of the file; None of a pipe."""
-        if self._file is not None:
+        """Return when its frames are shown, from a second reading; None of what is read once."""
+        if self._once:
             return None
         scanned = scan(self._options)
         if scanned is None:
@@ -146,6 +153,7 @@ class ContainerSource:
     def cancel(self) -> None:
         """Make a waiting read end soon; safe in signal handlers and other threads."""
         self._packets.stop()
+        self._interrupt.set()
         if self._file is not None:
             self._file.cancel()
 
@@ -157,15 +165,10 @@ class ContainerSource:
         if self._file is not None:
             self._file.close()
 
-    def _begin_decoding(self, time: Fraction | None) -> DecodedFrame | None:
-        """Decode from the I-frame before `time` on, seconds; return the first frame, if any.
-
-        None begins where the container stands.
-        """
+    def _begin_decoding(self) -> DecodedFrame | None:
+        """Decode from where the container stands; return the first frame, if any."""
         self._decoder = VideoDecoder(self._open, self._options, self.counts, self.name)
         self._clock = FrameClock(self._timing, self._open.trim.zero)
-        if self._file is None and time is not None:
-            seek_before(self._open.container, self._open.stream, time)
         self._frames = self._decoder.frames(self._packets)
         first = next(self._frames, None)
         if first is not None:
@@ -182,7 +185,9 @@ class ContainerSource:
                 self._options, None, self._options.format or self._given_format
             )
             self._packets = self._video_packets()
-            first = self._begin_decoding(time)
+            if time is not None:
+                seek_before(self._open.container, self._open.stream, time)
+            first = self._begin_decoding()
             if first is not None and self._is_entry(first.picture, begin):
                 return
 
@@ -192,6 +197,21 @@ class ContainerSource:
             return False
         return picture.pict_type not in PREDICTED and not self._decoder.is_damaged(picture)
 
+    def _go_to_start(self) -> None:
+        """Begin to read at -ss where that can be done."""
+        start = self._open.trim.start
+        if start is not None and (not self._once or can_seek(self._options)):
+            seek_before(self._open.container, self._open.stream, start)
+
+    def _why_none(self) -> str:
+        """Say what a server lacks that sends an mp4, whose index may come last."""
+        if not can_seek(self._options) or "mov" not in self._open.container.format.name:
+            return ""
+        return (
+            "; if its index comes last, the server has to let ranges be read: download the file, "
+            "or write it with -movflags +faststart"
+        )
+
     def _bytes_held(self) -> int:
         """Return the bytes of frames in the decoder, packets ahead of it, and libav's index."""
         frames = self._decoder.held_frames * self.info.frame_bytes
@@ -199,7 +219,7 @@ class ContainerSource:
 
     def _other_streams(self) -> ContainerStreams:
         opened, options, reopen = self._open, self._options, None
-        if self._file is None:
+        if not self._once:
             reopen = partial(open_container, options, None, options.format)
         return ContainerStreams(opened.container, opened.choice, opened.trim, reopen)
 
@@ -208,7 +228,7 @@ class ContainerSource:
         return VideoPackets(
             container,
             stream,
-            streams_to_read(container, stream, once=self._file is not None),
+            streams_to_read(container, stream, once=self._once),
             self.other_streams.set_aside,
             ahead=self._open.choice.ahead,
             counts=self.counts,

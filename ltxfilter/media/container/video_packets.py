@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from typing import Any
@@ -61,7 +60,7 @@ class VideoPackets:
         """
         stamps = PacketStamps()
         nbytes, complete = 0, True
-        with suppress(av.FFmpegError):  # it is met again, and reported, when reading goes on
+        try:
             for packet in self._demuxed:
                 nbytes += packet.size
                 if packet.stream.index != self._video.index:
@@ -74,6 +73,8 @@ class VideoPackets:
                 if stamps.count == AHEAD_FRAMES or nbytes > AHEAD_BYTES:
                     complete = False
                     break
+        except av.FFmpegError as error:  # it is reported when reading goes on
+            self._demuxed = chain((), _failing(error))
         return scan_of(stamps, self._video, complete=complete) if stamps.count else None
 
     def __iter__(self) -> Iterator[av.Packet[Any] | None]:
@@ -86,7 +87,11 @@ class VideoPackets:
                     yield packet
                 else:
                     self._set_aside(packet)
+            if self._stopped:  # an interrupted read may look like the end
+                raise Stopped
         except av.FFmpegError as error:
+            if self._stopped:
+                raise Stopped from None
             log.warning("%s: reading ends early: %s", self._name, error.strerror)
             self._counts.corrupt += 1
             yield None
@@ -107,6 +112,15 @@ class VideoPackets:
                 float(time),
             )
         self.jumps += 1
+
+
+def _failing(error: av.FFmpegError) -> Iterator[av.Packet[Any]]:
+    """Return what raises `error` when the first packet is asked for."""
+
+    def fail() -> av.Packet[Any]:
+        raise error
+
+    return iter(fail, None)
 
 
 def streams_to_read(

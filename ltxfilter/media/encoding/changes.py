@@ -52,7 +52,7 @@ def say_changes(
         said.append("without its alpha")
     if padded:
         said.append(_repeated(info, video))
-    name = "standard output" if options.path in STDOUT_NAMES else options.path
+    name = "standard output" if options.path in STDOUT_NAMES else options.shown
     if not converted:
         route = _size_kept(encoder, video)
     else:

@@ -62,7 +62,8 @@ def default_codec(muxer: str, info: VideoInfo, path: str, pix_fmt: str | None = 
         return "libsvtav1" if depth > 8 and not alpha else "libvpx-vp9"
     table = {"avi": "mpeg4", "flv": "libx264", "mpeg": "mpeg2video", "vob": "mpeg2video",
              "mxf": "mpeg2video", "h264": "libx264", "hevc": "libx265", "ivf": "libsvtav1",
-             "asf": "mpeg4", "mpegvideo": "mpeg2video", "mpeg2video": "mpeg2video"}  # fmt: skip
+             "asf": "mpeg4", "mpegvideo": "mpeg2video", "mpeg2video": "mpeg2video",
+             "rtp_mpegts": "libx264"}  # fmt: skip
     if muxer not in table:
         raise OutputError(
             f"{path}: no usual video encoder for {muxer}; name one with -c:v, or write .mkv, "

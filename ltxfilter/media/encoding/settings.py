@@ -91,7 +91,7 @@ def encoder_settings(
     """
     wanted = tagged(info, options)
     codec = options.codec or picture_encoder(muxer, options.path)
-    codec = codec or default_codec(muxer, wanted, options.path, options.pix_fmt)
+    codec = codec or default_codec(muxer, wanted, options.shown, options.pix_fmt)
     encoder = _encoder(codec, muxer, options)
     playable = None
     if options.codec is None and options.pix_fmt is None:
@@ -130,7 +130,7 @@ def _encoder(name: str, muxer: str, options: OutputOptions) -> Encoder:
         raise OptionError(f"-c:v {name}: is not a video encoder")
     if not _holds(muxer, encoder):
         raise OutputError(
-            f"{options.path}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
+            f"{options.shown}: {muxer} cannot hold {encoder.canonical_name} video; choose another "
             "-c:v or another container such as .mkv"
         )
     return encoder
@@ -244,12 +244,12 @@ def _try_open(
         what = getattr(error, "strerror", None) or str(error)
         reasons = [text.strip() for _, _, text in said]
         if missing := missing_device(settings.codec, (reasons or [what])[0]):
-            raise OutputError(f"{options.path}: {missing}") from error
+            raise OutputError(f"{options.shown}: {missing}") from error
         what = "; ".join([what, *reasons])
         if written:
             raise OptionError(f"{settings.codec} does not take {shown}: {what}") from error
         raise OutputError(
-            f"{options.path}: {settings.codec} cannot encode {context.width}x{context.height} "
+            f"{options.shown}: {settings.codec} cannot encode {context.width}x{context.height} "
             f"{settings.pix_fmt}: {what}; name another encoder with -c:v"
         ) from error
     finally:

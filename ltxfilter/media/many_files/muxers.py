@@ -10,8 +10,10 @@ import av
 from ltxfilter.errors import OutputError
 from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.many_files.names import MANY_FILES, SEGMENTS, is_pattern
+from ltxfilter.media.network.protocols import ending_name
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions
+from ltxfilter.values import scheme_of, shown_name
 
 MANY_NAMES = {"strftime", "update", "frame_pts"}  # options of image2 that name files otherwise
 
@@ -28,6 +30,11 @@ def muxer_name(options: OutputOptions, given: str | None) -> str:
         found = _guessed(options.path)
     if found in MANY_FILES and options.path == "-":
         raise OutputError(f"-f {found}: writes many files; name them, not standard output")
+    if found in MANY_FILES and scheme_of(options.path) is not None:
+        raise OutputError(
+            f"{options.shown}: {found} writes many files, which go to a folder only; let ffmpeg "
+            f"send them: ltxfilter ... -f nut - | ffmpeg -i - ... {options.shown}"
+        )
     if found == IMAGES and not is_pattern(options.path) and not MANY_NAMES & options.muxer.keys():
         path = Path(options.path)
         numbered = path.with_name(f"{path.stem}%06d{path.suffix}")
@@ -50,11 +57,12 @@ def content_format(muxer: str, options: OutputOptions) -> str:
 def _guessed(path: str) -> str:
     """Return FFmpeg's name of the format that a name asks for. Raises OutputError."""
     try:
-        with open_output(_Named(path)) as container:
+        with open_output(_Named(ending_name(path))) as container:
             return container.format.name
     except ValueError:
         raise OutputError(
-            f"{path}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, or -f"
+            f"{shown_name(path)}: its ending names no format; use .mkv, .mp4, .mov, .webm or .ts, "
+            "or -f"
         ) from None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ltxfilter.media.format_names import IMAGE_SUFFIXES, IMAGES
 from ltxfilter.options import InputOptions, OutputOptions
+from ltxfilter.values import scheme_of
 
 NUMBER = re.compile(r"%(?:0?(\d+))?d")  # as FFmpeg reads it; %% stands for %
 FIRST_LOOKED_FOR = 5  # numbers from 0 on with which FFmpeg looks for a first picture
@@ -36,6 +37,8 @@ def as_sequence(options: InputOptions) -> InputOptions:
 
     Where -f names it, a name with * or ? is a glob pattern, as the shell knows them.
     """
+    if scheme_of(options.path) is not None:  # whose %20d is none
+        return options
     if options.format is None and is_pattern(options.path) and not os.path.exists(options.path):  # noqa: PTH110
         return replace(options, format=IMAGES)
     if options.format == IMAGES and re.search(r"[*?]", options.path):
@@ -71,6 +74,8 @@ def many_files(output: OutputOptions, muxer: str | None = None) -> list[str] | N
     """
     path, folder = output.path, Path(output.path).parent
     suffix = Path(path).suffix.lower()
+    if scheme_of(path) is not None:
+        return None
     kind = muxer or output.format or PLAYLISTS.get(suffix)
     if kind is None and suffix in IMAGE_SUFFIXES and is_pattern(path):
         kind = IMAGES

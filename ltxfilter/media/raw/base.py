@@ -28,12 +28,14 @@ from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
 from ltxfilter.media.raw.packing import SampleLayout
 from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket
 from ltxfilter.options import InputOptions, OutputOptions
-from ltxfilter.values import round_half_up
+from ltxfilter.values import round_half_up, scheme_of
 
 if TYPE_CHECKING:
     from typing import Self
 
     import av
+
+    from ltxfilter.media.network.address_output import AddressOutput
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -201,17 +203,13 @@ class RawSink:
         self._writing = RLock()  # held while anything is written
         self._ended = False  # finished or closed
         self._finished = False
-        self._out: PipeOutput | OutputFile
-        if options.path in STDOUT_NAMES:
-            self._out = open_stdout()
-        else:
-            self._out = OutputFile(options.path, options.overwrite)
+        self._out = _open_output(options, kind)
         self.name = self._out.name
 
     @property
     def place(self) -> str:
         """NAME.part, or `name` where the output has no other."""
-        return str(self._out.part) if isinstance(self._out, OutputFile) else self.name
+        return self.name if isinstance(self._out, PipeOutput) else str(self._out.part)
 
     def write(self, frame: Frame) -> None:
         """Write one frame. Raises OutputError, BrokenPipeError, Stopped."""
@@ -240,10 +238,10 @@ class RawSink:
         if not self._frames:
             raise InputError(f"{self._source_name}: no video frames")
         with self._noting_failure():
-            if isinstance(self._out, OutputFile):
-                self._out.complete()
-            else:
+            if isinstance(self._out, PipeOutput):
                 self._out.close()
+            else:
+                self._out.complete()
         self._ended = self._finished = True
 
     def close(self) -> str | None:
@@ -252,7 +250,7 @@ class RawSink:
             if self._ended:
                 return None
             self._ended = True
-            if isinstance(self._out, OutputFile) and not self._frames:
+            if not (isinstance(self._out, PipeOutput) or self._frames):
                 self._out.discard()
                 return self._unfinished()
             with suppress(OutputError, BrokenPipeError, Stopped), self._noting_failure():
@@ -295,6 +293,20 @@ class RawSink:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _open_output(options: OutputOptions, kind: str) -> PipeOutput | OutputFile | AddressOutput:
+    """Open standard output, an address or a file. Raises OutputError, OptionError.
+
+    kind: FFmpeg's name of the format.
+    """
+    if options.path in STDOUT_NAMES:
+        return open_stdout()
+    if scheme_of(options.path) is None:
+        return OutputFile(options.path, options.overwrite)
+    from ltxfilter.media.network.address_output import AddressOutput
+
+    return AddressOutput(options, kind)
 
 
 def check_size(name: str, width: int, height: int) -> None:

@@ -46,7 +46,7 @@ def typed(line: str) -> str:
         ),
         (
             "-i https://example.com/a.mp4 -af volume=2 rtmp://example.com/b",
-            "ffmpeg -i https://example.com/a.mp4 -c copy -f matroska - | ltxfilter -i - -f nut - | "
+            "ltxfilter -i https://example.com/a.mp4 -f nut - | "
             "ffmpeg -i - -af volume=2 rtmp://example.com/b",
         ),
         ("-i a.mkv -o b.mkv -vf null", "ltxfilter -i a.mkv -f nut - | ffmpeg -i - -vf null b.mkv"),

@@ -16,7 +16,7 @@ import pytest
 from support.media import convert_repeating, decoded, make_video, ramp, shown, tone
 from support.rich_media import jpeg
 
-from ltxfilter.errors import InputError, OptionError, Stopped
+from ltxfilter.errors import InputError, Stopped
 from ltxfilter.media.container import ContainerSource
 from ltxfilter.media.container.copied_streams.oversized import oversized_attachments
 from ltxfilter.media.pixfmt import check_size
@@ -101,8 +101,6 @@ def test_names_that_look_like_addresses_are_files(tmp_path: Path) -> None:
         out = tmp_path / ("out " + name)
         convert_repeating(path, out, "50")
         assert len(list(decoded(tmp_path / ("out " + name)))) == 6
-    with pytest.raises(OptionError, match=r"x\.mp4: .* no network yet"):
-        InputOptions(path="http://127.0.0.1:9/x.mp4")
 
 
 def test_mp4_without_its_index_says_what_is_missing(tmp_path: Path) -> None:
