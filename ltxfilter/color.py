@@ -9,45 +9,14 @@ a clamp to 0..1 is what makes other conversions lossy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ltxfilter.frame import ColorInfo, Plane, Planes, PlaneShape, VideoInfo
-
-START, MIDDLE, END = "start", "middle", "end"  # where in its pair of luma samples chroma lies
-SITES = {  # FFmpeg's chroma location -> (across, down)
-    0: (START, MIDDLE),
-    1: (START, MIDDLE),
-    2: (MIDDLE, MIDDLE),
-    3: (START, START),
-    4: (MIDDLE, START),
-    5: (START, END),
-    6: (MIDDLE, END),
-}
-WEIGHTS = {  # H.273 matrix -> share of red and of blue in luma
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),
-}
-YCGCO = 8
-UNKNOWN = 2
-SD_HEIGHT = 576  # untagged pictures up to this height are BT.601, taller ones BT.709
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How a plane's codes stand for values: `value = (code - zero) / span`."""
-
-    zero: float
-    span: float
+from ltxfilter.colorimetry import END, MIDDLE, SITES, START, luma_weights, scale_of
+from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 
 
 class DevicePlane:
@@ -107,7 +76,7 @@ class Converter:
         self._layout = {shape.role: (number, shape) for number, shape in enumerate(video.layout)}
         self._count = len(video.layout)
         self._color = video.color
-        self._weights = _weights(video.color, video.height)
+        self._weights = luma_weights(video.color, video.height)
         self._sites = SITES.get(video.color.chroma_location, SITES[0])
         self._folds = {
             size: _mirrored(*size, device)
@@ -159,12 +128,12 @@ class Converter:
         codes = load_codes(plane, self._device)
         codes = codes[self._folds[shape.height, self.height >> shape.shift_y]]
         codes = codes[:, self._folds[shape.width, self.width >> shape.shift_x]]
-        scale = _scale(shape, self._color)
+        scale = scale_of(shape, self._color)
         return (codes.to(torch.float32) - scale.zero) / scale.span
 
     def _codes(self, values: Tensor, shape: PlaneShape) -> Tensor:
         """Return values as codes, uint8 or int32, their padding cut off."""
-        scale = _scale(shape, self._color)
+        scale = scale_of(shape, self._color)
         values = values[: shape.height, : shape.width] * scale.span + scale.zero
         codes = values.round().clamp_(0, (1 << shape.depth) - 1)
         return codes.to(torch.uint8 if shape.depth <= 8 else torch.int32)
@@ -217,25 +186,6 @@ def _stored(codes: Tensor) -> Plane:
         return np.asarray(codes.cpu().numpy())
     wrapped = codes.to(torch.int16)  # halves what crosses the bus
     return np.asarray(wrapped.contiguous().cpu().numpy().view(np.uint16))
-
-
-def _weights(color: ColorInfo, height: int) -> tuple[float, float] | None:
-    """Return red's and blue's share in luma; None for YCgCo, which is no such sum."""
-    if color.matrix == YCGCO:
-        return None
-    untagged = 6 if height <= SD_HEIGHT and color.matrix == UNKNOWN else 1
-    return WEIGHTS.get(color.matrix, WEIGHTS[untagged])
-
-
-def _scale(shape: PlaneShape, color: ColorInfo) -> Scale:
-    """Return how the codes of a plane are to be read."""
-    top = (1 << shape.depth) - 1
-    unit = 1 << (shape.depth - 8)
-    if shape.role in "uv":
-        return Scale(128 * unit, top if color.full_range else 224 * unit)
-    if shape.role in "rgba" or color.full_range:
-        return Scale(0, top)
-    return Scale(16 * unit, 219 * unit)
 
 
 def _mirrored(size: int, padded: int, device: Any) -> Tensor:

@@ -20,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from ltxfilter.errors import OptionError
 from ltxfilter.values import (
     MAX_THREADS,
+    RESET_SECONDS,
     Span,
     check_multiple,
     merge_spans,
@@ -147,6 +148,32 @@ def threads_of(value: object) -> int:
             f"{shown(value)}: give a whole number from 1 to {MAX_THREADS}, or 0 to have it chosen"
         )
     return int(text)
+
+
+def resume_of(value: object) -> str:
+    """Read whether a job is carried on: a truth value or "restart". Raises OptionError."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return choice_of("no", "yes", "restart")({"1": "yes", "0": "no"}.get(str(value), value))
+
+
+def workers_of(value: object) -> int:
+    """Read how many processes work on a job; 0 and "auto" mean as many as pay.
+
+    Raises OptionError.
+    """
+    return threads_of(0 if value == "auto" else value)
+
+
+def segment_seconds_of(value: object) -> int:
+    """Read the seconds of a segment, a multiple of RESET_SECONDS. Raises OptionError."""
+    seconds = seconds_of(value)
+    if seconds <= 0 or seconds % RESET_SECONDS:
+        raise OptionError(
+            f"{float(seconds):g}: give a multiple of {RESET_SECONDS}, where frames depend on "
+            "nothing earlier"
+        )
+    return int(seconds)
 
 
 def whole_of(value: object) -> int:

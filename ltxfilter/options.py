@@ -21,7 +21,9 @@ from ltxfilter.normalize import (
     optional,
     path_of,
     rate_of,
+    resume_of,
     seconds_of,
+    segment_seconds_of,
     spans_of,
     speed_of,
     switch_of,
@@ -29,8 +31,16 @@ from ltxfilter.normalize import (
     texts_of,
     threads_of,
     whole_of,
+    workers_of,
 )
-from ltxfilter.values import HIDDEN, SECRET_OPTIONS, Span, parse_scalar, shown_name
+from ltxfilter.values import (
+    HIDDEN,
+    SECRET_OPTIONS,
+    SEGMENT_SECONDS,
+    Span,
+    parse_scalar,
+    shown_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +221,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """Where the LTX engines find their models, and what runs them."""
+    """Where engines find their models, and what runs them."""
 
     checkpoint: str | None = None  # file: an LTX-2 checkpoint
     spatial_upsampler: str | None = None  # file: the spatial latent upsampler
@@ -221,6 +231,7 @@ class ModelOptions:
     gemma: str | None = None  # folder of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # files and strengths, fused in this order
     distilled_lora: tuple[str, float] | None = None  # fused as well, for the last steps alone
+    onnx_model: str | None = None  # file: a two-frame network in ONNX, for the engine onnx
     device: str | None = None  # auto (default), cpu, cuda or cuda:N
 
     def __post_init__(self) -> None:
@@ -229,12 +240,43 @@ class ModelOptions:
         _normalize(
             self,
             {
-                **dict.fromkeys((*files, "gemma"), optional(path_of)),
+                **dict.fromkeys((*files, "gemma", "onnx_model"), optional(path_of)),
                 "loras": loras_of,
                 "distilled_lora": optional(lora_of),
                 "device": optional(text_of),
             },
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How a long job is cut into segments, and what works on them."""
+
+    resume: str = "no"  # no, yes: keep what is done and carry on, restart: begin anew
+    workers: int | None = None  # processes; 0: as many as pay; None: this one, unless resume or ray
+    ray: str | None = None  # the address of a Ray cluster; auto starts or joins one
+    segment_seconds: int = SEGMENT_SECONDS  # of a segment, a multiple of 10
+    work_dir: str | None = None  # where segments are kept; None: beside the output
+    command: tuple[str, ...] = field(default=(), compare=False)  # to carry on, for messages
+
+    def __post_init__(self) -> None:
+        """Normalise every field. Raises OptionError."""
+        _normalize(
+            self,
+            {
+                "resume": resume_of,
+                "workers": optional(workers_of),
+                "ray": optional(text_of),
+                "segment_seconds": segment_seconds_of,
+                "work_dir": optional(path_of),
+                "command": texts_of,
+            },
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """True if the run is cut into segments."""
+        return self.resume != "no" or self.workers is not None or self.ray is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +301,7 @@ class Options:
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: str | None = None  # the file that says what happened, as JSON
+    job: JobOptions = field(default_factory=JobOptions)
 
     def __post_init__(self) -> None:
         """Normalise every field and refuse what contradicts itself. Raises OptionError."""
@@ -280,12 +323,17 @@ class Options:
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),
                 "report": optional(path_of),
+                "job": instance_of(JobOptions),
             },
         )
         if self.threads == 0:
             object.__setattr__(self, "threads", available_threads())
+        if self.job.wanted and self.input.pace is not None:
+            raise OptionError("-re is for live video; leave out --resume, --workers and --ray")
         if self.max_latency is None:
             return
+        if self.job.wanted:
+            raise OptionError("--max-latency is for live video; leave out --resume and --workers")
         if self.max_latency <= 0:
             given = f"{float(self.max_latency):g}"
             raise OptionError(f"--max-latency {given}: give seconds above 0, or 500ms")

@@ -14,7 +14,11 @@ import ltxfilter
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-RUNTIME = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["ltx"]]
+EXTRAS = PROJECT["optional-dependencies"]
+RUNTIME = [
+    *PROJECT["dependencies"],
+    *(each for name in ("ltx", "onnx", "ray") for each in EXTRAS[name]),
+]
 
 
 def pins(name: str) -> dict[str, str]:
@@ -55,7 +59,8 @@ def test_classifiers_begin_with_the_lowest_python():
 
 
 def test_extras_name_nothing_that_is_not_built():
-    assert set(PROJECT["optional-dependencies"]) <= {"dev", "docs", "ltx"}
+    known = {"benchmarks", "dev", "docs", "ltx", "onnx", "ray"}
+    assert set(PROJECT["optional-dependencies"]) <= known
 
 
 def test_type_checkers_see_that_the_package_is_typed():

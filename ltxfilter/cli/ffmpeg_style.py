@@ -6,7 +6,8 @@ import click
 
 from ltxfilter import __version__
 from ltxfilter.cli.ffmpeg_options.accepted import ACCEPTED
-from ltxfilter.cli.flags import FLAGS, Side
+from ltxfilter.cli.flag import Side
+from ltxfilter.cli.flags import FLAGS
 from ltxfilter.cli.parse import parse
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ltxfilter.cli.context import context_command
-from ltxfilter.cli.doctor import doctor_command
-from ltxfilter.cli.engines import engines_command
+from ltxfilter.cli.commands.context import context_command
+from ltxfilter.cli.commands.doctor import doctor_command
+from ltxfilter.cli.commands.engines import engines_command
+from ltxfilter.cli.commands.jobs import jobs_command
+from ltxfilter.cli.commands.probe import probe_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
-from ltxfilter.cli.probe import probe_command
 from ltxfilter.cli.progress_file import ProgressFile
 from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
 from ltxfilter.errors import Interrupted, LtxFilterError
@@ -25,7 +26,7 @@ from ltxfilter.values import LEVELS
 
 if TYPE_CHECKING:
     from ltxfilter.pipeline.progress import Progress
-    from ltxfilter.pipeline.run import Run
+    from ltxfilter.pipeline.run import Opening
 
 BROKEN_PIPE = 141  # exit code of a filter whose reader left, as a shell reports it
 HEAP = {  # parameters of glibc's mallopt, and what they are set to
@@ -37,7 +38,8 @@ USAGE = """\
 \b
 ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
 ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
-ltxfilter engines | doctor | probe -i in.mkv --fps 50
+ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
+ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
@@ -91,20 +93,23 @@ def _set_up_heap() -> None:
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
     from ltxfilter.cli.progress_line import summary
-    from ltxfilter.pipeline.run import Run
+    from ltxfilter.jobs.opening import open_run
 
     with _progress_file(arguments) as blocks:
-        signals.run = run = Run(arguments.options)
+        signals.run = run = open_run(arguments.options)
         try:
             with run:
-                for line in _opening_lines(run):
+                if run.finished:
+                    console.say(f"{arguments.options.output.path} is complete since an earlier run")
+                    return 0
+                for line in _opening_lines(run.opening):
                     console.say(line)
                 progress = run.go(_reporter(console, blocks))
         finally:
             console.end_status()
-            if run.assembly.partial:
+            if run.partial:
                 signals.last_words.acquire()
-                console.say_last(run.assembly.partial)
+                console.say_last(run.partial)
         blocks.write(progress, ended=True)
     for line in summary(progress):
         console.say(line)
@@ -121,17 +126,17 @@ def _progress_file(arguments: Arguments) -> ProgressFile:
     return ProgressFile(target, stdout_taken=arguments.options.output.path == "-")
 
 
-def _opening_lines(run: Run) -> list[str]:
+def _opening_lines(opening: Opening) -> list[str]:
     """Say which input becomes which output, and how much memory that takes."""
     from ltxfilter.cli.progress_line import memory_line, rate_text
 
-    assembly = run.assembly
-    info = assembly.info
-    rate = "every interval halved" if assembly.rate is None else rate_text(assembly.rate)
+    info = opening.info
+    rate = "every interval halved" if opening.rate is None else rate_text(opening.rate)
     return [
-        f"{assembly.source.name} -> {assembly.sink.name}: {info.width}x{info.height} "
-        f"{info.pix_fmt}, {rate_text(info.rate)} -> {rate}, engine {assembly.runner.engine}",
-        memory_line(run.progress.memory),
+        f"{opening.source} -> {opening.sink}: {info.width}x{info.height} {info.pix_fmt}, "
+        f"{rate_text(info.rate)} -> {rate}, engine {opening.engine}",
+        *opening.lines,
+        *([memory_line(opening.memory)] if opening.memory else []),
     ]
 
 
@@ -147,6 +152,7 @@ COMMANDS: dict[str, click.Command] = {
     "engines": engines_command,
     "context": context_command,
     "doctor": doctor_command,
+    "jobs": jobs_command,
     "probe": probe_command,
 }
 

@@ -13,12 +13,25 @@ from typing import Any, TypeVar
 from ltxfilter.cli.ffmpeg_options.objections import sift
 from ltxfilter.cli.ffmpeg_options.passed_on import DECODER_OPTIONS, is_demuxers, is_muxers
 from ltxfilter.cli.ffmpeg_options.trimming import TIMES, trimmed
-from ltxfilter.cli.flags import COLOR, DEMUXER, ENCODER, MODEL, MUXER, Side
+from ltxfilter.cli.flag import Side
+from ltxfilter.cli.flags import COLOR, DEMUXER, ENCODER, JOB, MODEL, MUXER
 from ltxfilter.cli.words import BY_NAME, Word, split, suggestion
 from ltxfilter.errors import OptionError
 from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
-from ltxfilter.normalize import fps_of, whole_of
-from ltxfilter.options import InputOptions, ModelOptions, Options, OutputOptions
+from ltxfilter.normalize import (
+    fps_of,
+    resume_of,
+    segment_seconds_of,
+    whole_of,
+    workers_of,
+)
+from ltxfilter.options import (
+    InputOptions,
+    JobOptions,
+    ModelOptions,
+    Options,
+    OutputOptions,
+)
 from ltxfilter.values import (
     LEVELS,
     Span,
@@ -84,6 +97,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         models=_models(given),
         strict="xerror" in general,
         report=general.get("report"),
+        job=_job(given),
     )
     return Arguments(
         options,
@@ -124,7 +138,7 @@ def _put(given: Given, word: Word, describes_input: bool, explicit: bool) -> Non
         _put_output(given, word)
     elif flag.name in LISTS:
         getattr(given, LISTS[flag.name]).append(word.value)
-    elif flag.side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL):
+    elif flag.side in (Side.GENERAL, Side.INTERPOLATE, Side.MODEL, Side.JOB):
         given.general[flag.key] = word.value or flag.name
     elif flag.name in TIMES and word.after_input and explicit:
         given.output[flag.key] = word.value
@@ -323,6 +337,20 @@ def _interpolation(given: Given) -> dict[str, Any]:
         "max_latency": _time(text, "max_latency"),
         "redraw": _read("redraw", _spans, ",".join(given.redraw)) if given.redraw else (),
     }
+
+
+def _job(given: Given) -> JobOptions:
+    """Return how the job is cut and who works on it."""
+    named = {name: given.general[name] for name in JOB if name in given.general}
+    read: dict[str, Any] = {
+        "resume": resume_of,
+        "workers": workers_of,
+        "ray": str,
+        "segment_seconds": segment_seconds_of,
+        "work_dir": str,
+    }
+    values = {name: _read(name, read[name], text) for name, text in named.items()}
+    return JobOptions(**values, command=tuple(given.argv))
 
 
 def _spans(text: str) -> tuple[Span, ...]:

@@ -107,6 +107,8 @@ def summary(progress: Progress) -> Iterator[str]:
         yield "noticed: " + ", ".join(f"{name} {count}" for name, count in noticed.items() if count)
     if progress.lateness is not None:
         yield f"latency: at most {1000 * progress.lateness:.0f} ms"
+    if progress.segments:
+        yield _segments_line(progress)
     if progress.stages:
         yield _stages_line(progress)
 
@@ -119,6 +121,13 @@ def _stages_line(progress: Progress) -> str:
         f"took {progress.elapsed:.1f} s; busy: {parts} s; bottleneck: {bottleneck(progress)}; "
         f"queues took at most {megabytes(peak)} MB"
     )
+
+
+def _segments_line(progress: Progress) -> str:
+    """Say how many segments there were, what became of them, and who made them."""
+    counts = ", ".join(f"{count} {what}" for what, count in progress.segments.items())
+    makers = ", ".join(f"{name} made {count}" for name, count in progress.workers.items())
+    return f"segments: {counts}" + (f"; {makers}" if makers else "")
 
 
 def memory_line(parts: Mapping[str, int]) -> str:

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from ltxfilter.cli.ffmpeg_options.accepted import ACCEPTED
 from ltxfilter.cli.ffmpeg_options.passed_on import is_demuxers, is_muxers
 from ltxfilter.cli.ffmpeg_options.refused import REFUSED_FLAGS
-from ltxfilter.cli.flags import FLAGS, Flag, Side
+from ltxfilter.cli.flag import Flag, Side
+from ltxfilter.cli.flags import FLAGS
 from ltxfilter.errors import OptionError
 
 INDEX = re.compile(r"(?a)(.+):\d+")  # a stream specifier that counts streams of its kind

@@ -29,6 +29,7 @@ ENGINES = {  # name -> module:class
     "ltx-motion": "ltxfilter.engines.ltx.motion:LtxMotion",
     "ltx-reference": "ltxfilter.engines.ltx.reference:LtxReference",
     "ltx-temporal": "ltxfilter.engines.ltx.temporal:LtxTemporal",
+    "onnx": "ltxfilter.engines.onnx.engine:Onnx",
 }
 
 

@@ -1,8 +1,8 @@
 """The engine `auto`: flow, and where that is hard another engine, as far as it does better.
 
 flow makes every picture, and says how good it expects to be in the middle of each interval. Where
-that is worse than `hard` allows, a partner makes the picture too, and `motion.gate` decides cell by
-cell which of the two to believe.
+that is worse than `hard` allows, a partner makes the picture too, and `motion.gate` weights both,
+cell by cell, by the errors that they are expected to make.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ltxfilter.engines")
 
-PARTNERS = ("ltx-motion", "ltx-motion:source=dit")  # the best first
+PARTNERS = ("ltx-motion", "ltx-motion:source=dit", "onnx")  # the first whose files are named
 EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
-GATE_BYTES = 64  # per pixel: float32 planes to mix, and the gate's maps on the work grid
+LEAST_SHARE = 0.001  # of a picture: below it flow's is left as it is
+GATE_BYTES = 96  # per pixel: float32 planes to mix, and the maps on the work grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,7 @@ class Auto(Engine):
     """Lets flow draw, judges what is hard for it, and asks its partner, another engine, there."""
 
     name: ClassVar[str] = "auto"
-    summary: ClassVar[str] = "flow, and LTX-2 where that is hard and its files are named"
+    summary: ClassVar[str] = "flow, and LTX-2 or a network in ONNX where that is hard, if named"
     uses_models: ClassVar[bool] = True  # it needs no file and takes any
     lookahead_option: ClassVar[str | None] = "lookahead"
     options: ClassVar[tuple[EngineOption, ...]] = (
@@ -233,8 +234,8 @@ class Auto(Engine):
             )
         estimate = self._flow.estimate(interval.motion, float(slot.tau))
         pyramids = (self._flow.luma_pyramid(picture.planes) for picture in (flowed, guided))
-        result = weigh(estimate, *pyramids)
-        if not result.taken:
+        result = weigh(estimate, *pyramids, alike=self._partner.moves_keyframes)
+        if result.taken < LEAST_SHARE:
             return replace(flowed, choice=Choice("flow", interval.difficulty, tried=name))
         planes = mix(
             flowed.planes, guided.planes, result.share, self._video.layout, self._flow.grid
@@ -266,8 +267,6 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if parse_spec(spec)[0] in ("auto", "flow"):
             raise OptionError(f"option with={spec}: name another engine than auto and flow")
         return engines.build(spec, models)
-    if not models.checkpoint:  # which all of them need
-        return None
     for known in PARTNERS:
         partner = engines.build(known, models)
         if all(getattr(models, field) for field in partner.needed_files):

@@ -55,7 +55,7 @@ class Choice:
     engine: str  # name of the engine whose picture was taken, wholly or in most blocks
     difficulty: float  # of the interval, 0 (nothing moves) to 1
     tried: str | None = None  # name of the engine whose picture was compared with it, if any
-    share: float = 0.0  # of the blocks that come from `tried`, 0 to 1
+    share: float = 0.0  # of the picture that comes from `tried`, 0 to 1
     failed: bool = False  # True if `tried` made nothing that could be compared
 
 
@@ -91,6 +91,11 @@ class Engine(ABC):
 
     can_be_wrong: ClassVar[bool] = True
     """False if no picture of it can be implausible, so that none has to be checked."""
+
+    moves_keyframes: ClassVar[bool] = False
+    """True if its pictures are samples of the keyframes, moved and mixed, as those of `flow` are.
+
+    That they look like the keyframes then proves nothing, and `auto` weights them accordingly."""
 
     lookahead_option: ClassVar[str | None] = None
     """The option that, set to 0, makes the engine do without later frames; None if none does."""

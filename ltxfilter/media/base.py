@@ -89,6 +89,7 @@ if TYPE_CHECKING:
 
     from ltxfilter.media.carried.captions import CaptionQueue
     from ltxfilter.media.carried.items import Item, OutputFormat
+    from ltxfilter.media.segments.segment_file import SegmentReader
     from ltxfilter.options import OutputOptions
 
 UNSTATED_RATE = Fraction(25)  # frames per second that FFmpeg assumes where a stream states none
@@ -142,6 +143,10 @@ class FrameTimes:
 
     duration: Fraction
     """Seconds from the first frame until the last one ends."""
+
+    entries: Sequence[Fraction] = ()
+    """Those of `times` at which decoding can begin without anything earlier, which `frames` finds
+    by seeking; empty if everything has to be read from the beginning to know what is shown when."""
 
 
 class StreamCopy(Protocol):
@@ -245,6 +250,10 @@ class Source(Protocol):
     counts: SourceCounts
     """Kept up to date while `frames` is iterated."""
 
+    first_picture: av.VideoFrame | None
+    """The stream's first picture, whose lasting side data goes into headers; None once `frames` is
+    iterated, and where there is none (raw video)."""
+
     carries: tuple[Item, ...]
     """What it carries beside samples and other streams; see `carried/`."""
 
@@ -286,8 +295,13 @@ class Source(Protocol):
         """Bytes that it holds at most beyond the frames it handed out."""
         ...
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield every frame once; call it once. Raises InputError, Stopped."""
+    def frames(self, begin: Fraction | None = None, *, seek: bool = True) -> Iterator[Frame]:
+        """Yield every frame once; call it once. Raises InputError, Stopped.
+
+        begin: seconds on the source's clock; frames that are shown earlier may be left out. All
+        others are the same as without it, in samples and times. seek: False reads a file from its
+        beginning all the same, as is needed where `FrameTimes.entries` is empty.
+        """
         ...
 
     def frame_times(self) -> FrameTimes | None:
@@ -336,6 +350,14 @@ class Sink(Protocol):
 
     def write(self, frame: Frame) -> None:
         """Encode or write one frame. Raises OutputError, BrokenPipeError."""
+        ...
+
+    def join(self, segment: SegmentReader, first: Frame) -> None:
+        """Write a stored segment, in place of the frames that it was made of.
+
+        first: the first frame of the stream. Raises OutputError, BrokenPipeError, and OutputError
+        too if the segment was encoded for another output.
+        """
         ...
 
     def finish(self) -> None:

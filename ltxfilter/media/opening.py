@@ -136,6 +136,11 @@ def open_trial(options: OutputOptions, source: Source, rate: Fraction | None) ->
     return sink
 
 
+def encodes(options: OutputOptions, source: Source) -> bool:
+    """Return True if an output is made by an encoder, False if it holds frames as they are."""
+    return _output_format(options, source) not in (Y4M, RAW)
+
+
 def says_rotation(options: OutputOptions) -> bool:
     """Return True if the output that `options` name can say how its pictures are to be turned.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape
 from ltxfilter.motion.grid import Floats, Flow, Luma, MotionGrid
+from ltxfilter.motion.mix_weights import fitted_share
 from ltxfilter.motion.plane_drawer import Calibration
 from ltxfilter.motion.pyramid import Effort, LumaPyramid, find_flow, resized
 from ltxfilter.motion.trajectory import Moment, disagreement, positions
@@ -27,6 +28,8 @@ Smooth = Callable[[Floats], Floats]
 EFFORTS = (Effort(8, 2, 5), Effort(4, 2, 5))
 ERROR = 0.58  # squared error of flow's picture per squared disagreement of its keyframes, measured
 NEAR = 5  # cells along each side of the square that squares are averaged over
+REGION = 21  # cells along each side of the square that tells what a region is like
+LEAST_ASTRAY = 0.02  # added before its logarithm is taken
 WIDE = 31  # cells along each side of the neighbourhood that bears witness
 SURE = 4.0  # squared codes of disagreement up to which flow is a good witness
 RIDGE = 0.5  # squared codes of change below which a keyframe has nothing to say
@@ -83,6 +86,47 @@ class FlowEstimate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PictureEvidence:
+    """What can be said of flow's picture and of the guided one, in squared codes per cell."""
+
+    difference: Floats  # of the keyframes, along flow's motion
+    apart: Floats  # distance of the two pictures
+    one_sided: Floats  # difference of flow's picture to the nearer keyframe, along flow's motion
+    nearer: Floats  # the same of the guided picture
+    unexplained: Floats  # the same, along a motion that was found for it
+    between: (
+        Floats  # difference of the guided picture to the mean of both keyframes along flow's motion
+    )
+    change: Floats  # difference of the keyframes where they are
+    detail: Floats  # of flow's picture, too fine for the work grid
+    detail_there: Floats  # of the guided picture
+    softness: Floats  # detail that the guided picture lacks
+    expected: Floats  # error of the guided picture, put together from its faults
+    astray: float  # how far the guided picture is on its way to a keyframe, 0..1
+
+    def logarithms(self) -> Floats:
+        """Return what `mix_weights.NAMES` lists, [14, rows, columns]."""
+        averaged = (
+            (self.one_sided, NEAR),
+            (self.expected, REGION),
+            (self.unexplained, REGION),
+            (self.apart, NEAR),
+            (self.difference, NEAR),
+            (self.nearer, NEAR),
+            (self.softness, NEAR),
+            (self.one_sided, REGION),
+            (self.apart, REGION),
+            (self.between, REGION),
+            (self.change, REGION),
+            (self.detail, NEAR),
+            (self.detail_there, NEAR),
+        )
+        maps = [np.log(np.maximum(cv2.blur(x, (side, side)), 0) + 1) for x, side in averaged]
+        maps.insert(6, np.full_like(maps[0], np.log(self.astray + LEAST_ASTRAY)))
+        return np.stack(maps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GateResult:
     """How much of the guided picture to take, and how good the result should be."""
 
@@ -91,8 +135,8 @@ class GateResult:
 
     @property
     def taken(self) -> float:
-        """The share of the cells that come mainly from the guided picture, 0..1."""
-        return float((self.share > 0.5).mean())
+        """The share of the picture that comes from the guided one, 0..1."""
+        return float(self.share.mean())
 
 
 def expected_psnr(squares: Floats, luma: float) -> float:
@@ -100,30 +144,79 @@ def expected_psnr(squares: Floats, luma: float) -> float:
     return FINE.psnr(sqrt(float(squares.mean())), luma)
 
 
-def weigh(estimate: FlowEstimate, flowed: LumaPyramid, guided: LumaPyramid) -> GateResult:
-    """Decide between two pictures of the moment that `estimate` is about, flow's and the other."""
-    likely = ERROR * _near(np.square(estimate.difference))  # squared error of flow's, in codes
-    expected, astray = _expected(estimate, flowed, guided, likely)
-    doubt = min(astray / DOUBTFUL, 1.0)
-    limit = WORSE + BENEFIT * (1 - doubt)
-    share = np.clip((limit - expected / (likely + ALWAYS)) / (limit - BETTER), 0, 1)
-    share *= share * (3 - 2 * share)
-    share *= min(max((HOPELESS - astray) / (HOPELESS - DOUBTFUL), 0.0), 1.0)
+def weigh(
+    estimate: FlowEstimate, flowed: LumaPyramid, guided: LumaPyramid, *, alike: bool = False
+) -> GateResult:
+    """Weight two pictures of the moment that `estimate` is about, flow's and the other.
+
+    alike: the other picture is made of the keyframes' samples, moved, as flow's is. That it looks
+    like them then proves nothing: both are weighted such that their mean is expected to be nearest
+    to the truth. Otherwise the one that is expected to be nearer is taken, cell by cell.
+    """
+    evidence = gathered(estimate, flowed, guided)
+    share = fitted_share(evidence.logarithms()) if alike else _nearer_share(evidence)
+    share *= min(max((HOPELESS - evidence.astray) / (HOPELESS - DOUBTFUL), 0.0), 1.0)
     share = cv2.GaussianBlur(share, (0, 0), SOFT)
-    distance = np.square(np.subtract(guided.coarse, flowed.coarse, dtype=np.float32))
-    other = EXPECTED * expected + DISTANCE * distance + AT_LEAST
+    other = EXPECTED * evidence.expected + DISTANCE * evidence.apart + AT_LEAST
     rest = np.square(1 - share) * estimate.fine + np.square(share) * other
     return GateResult(share, expected_psnr(rest, estimate.left.luma))
 
 
-def _expected(
-    estimate: FlowEstimate, flowed: LumaPyramid, guided: LumaPyramid, likely: Floats
-) -> tuple[Floats, float]:
-    """Return the guided picture's squared error to expect, per cell, and how far it is astray."""
+def _nearer_share(evidence: PictureEvidence) -> Floats:
+    """Return the share of the guided picture by its expected error as part of flow's likely one."""
+    limit = WORSE + BENEFIT * (1 - min(evidence.astray / DOUBTFUL, 1.0))
+    likely = ERROR * _near(evidence.difference)  # squared error of flow's, in codes
+    share = np.clip((limit - evidence.expected / (likely + ALWAYS)) / (limit - BETTER), 0, 1)
+    share *= share * (3 - 2 * share)
+    return np.asarray(share)
+
+
+def gathered(estimate: FlowEstimate, flowed: LumaPyramid, guided: LumaPyramid) -> PictureEvidence:
+    """Return what can be said of both pictures without the truth."""
     here = flowed.coarse.astype(np.float32)
-    pictures = guided, estimate.left, estimate.right
-    off, left, right = (cv2.blur(shown.coarse - here, (3, 3)) for shown in pictures)
-    apart = _near(np.square(guided.coarse - here))
+    there = guided.coarse.astype(np.float32)
+    seen = (
+        fetch(end.coarse, flow).astype(np.float32)
+        for end, flow in (
+            (estimate.left, estimate.at.to_left),
+            (estimate.right, estimate.at.to_right),
+        )
+    )
+    left, right = seen
+    own, other = (
+        np.minimum(np.square(left - shown), np.square(right - shown)) for shown in (here, there)
+    )
+    details = [_fine_detail(shown) for shown in (flowed, guided)]
+    unexplained, softness = _unexplained(estimate, guided), _softness(*details)
+    still = np.subtract(estimate.left.coarse, estimate.right.coarse, dtype=np.float32)
+    expected, astray = _expected(estimate, here, there, unexplained)
+    return PictureEvidence(
+        difference=np.square(estimate.difference),
+        apart=np.square(there - here),
+        one_sided=own,
+        nearer=other,
+        unexplained=unexplained,
+        between=np.square(there - (left + right) / 2),
+        change=np.square(still),
+        detail=details[0],
+        detail_there=details[1],
+        softness=softness,
+        expected=expected + softness,
+        astray=astray,
+    )
+
+
+def _expected(
+    estimate: FlowEstimate, here: Floats, there: Floats, unexplained: Floats
+) -> tuple[Floats, float]:
+    """Return the guided picture's squared error to expect, per cell, and how far it is astray.
+
+    here, there: flow's picture and the guided one on the work grid. Softness is left out.
+    """
+    likely = ERROR * _near(np.square(estimate.difference))  # squared error of flow's, in codes
+    pictures = there, estimate.left.coarse, estimate.right.coarse
+    off, left, right = (cv2.blur(shown - here, (3, 3)) for shown in pictures)
+    apart = _near(np.square(there - here))
     change = np.square(left - right) / 4
     trust = 1 / np.square(_near(np.square(estimate.difference)) + SURE)
     elsewhere = _wide(trust * np.square(off)) / _wide(trust * (change + SURE))
@@ -131,26 +224,27 @@ def _expected(
     whole = leak(off, left, right, trust, _whole)
     astray = float(np.hypot(*whole).item())
     doubt = min(astray / DOUBTFUL, 1.0)
-    error = UNEXPLAINED * max(doubt, BELIEVED) * _near(_unexplained(estimate, guided))
+    error = UNEXPLAINED * max(doubt, BELIEVED) * _near(unexplained)
     error += ELSEWHERE * doubt * elsewhere * _near(change)
     leaked = _near(np.square(nearby[0] * left + nearby[1] * right))
     error += LEAKED * max(doubt, BELIEVED) * leaked
     error += LEAKED_ALL * _near(np.square(whole[0] * left + whole[1] * right))
     error += doubt * doubt * np.maximum(apart - FAR * likely, 0)
-    return error + _softness(flowed, guided), astray
+    return error, astray
 
 
-def _softness(flowed: LumaPyramid, guided: LumaPyramid) -> Floats:
+def _softness(has: Floats, lacks: Floats) -> Floats:
     """Return the squared detail of flow's picture that the guided one lacks, per cell.
 
-    It is too fine for the work grid, and taken on the flow image.
+    has, lacks: the fine detail of both.
     """
-    size = flowed.coarse.shape[::-1]
-    has, lacks = (
-        np.sqrt(_near(cv2.resize(_detail(shown.levels[0]), size, interpolation=cv2.INTER_AREA)))
-        for shown in (flowed, guided)
-    )
-    return np.square(np.maximum(has - lacks, 0))
+    return np.square(np.maximum(np.sqrt(_near(has)) - np.sqrt(_near(lacks)), 0))
+
+
+def _fine_detail(shown: LumaPyramid) -> Floats:
+    """Return the squared detail per cell that is too fine for the work grid."""
+    size = shown.coarse.shape[::-1]
+    return cv2.resize(_detail(shown.levels[0]), size, interpolation=cv2.INTER_AREA)
 
 
 def _detail(luma: Luma) -> Floats:

@@ -18,7 +18,7 @@ from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.opening import open_sink, open_source, says_rotation
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
-from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Job, divide
+from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Needs, divide
 from ltxfilter.pipeline.resident import resident_bytes
 from ltxfilter.pipeline.stages import at_speed
 from ltxfilter.pipeline.threads import CHUNK
@@ -27,6 +27,7 @@ from ltxfilter.values import LONGEST_REDRAW, MIB
 from ltxfilter.windows.cuts import CutDetector
 from ltxfilter.windows.missing import MissingFrames
 from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.segment import Segment
 from ltxfilter.windows.timeline import output_rate
 
 log = logging.getLogger("ltxfilter.convert")
@@ -45,10 +46,12 @@ class EngineParts:
     detector: CutDetector
     latency: Latency  # of the stream with this engine
     bound: LatencyBound | None  # None unless `--max-latency` asks for one
+    lent: bool = False  # True if somebody else closes the engine
 
     def close(self) -> None:
-        """Release the engine; calling it twice does nothing."""
-        self.runner.close()
+        """Release the engine, unless it is lent; calling it twice does nothing."""
+        if not self.lent:
+            self.runner.close()
 
 
 def assemble_engine(
@@ -58,17 +61,22 @@ def assemble_engine(
     *,
     shown: VideoInfo | None = None,
     reading: int = 0,
+    segment: Segment | None = None,
+    runner: WindowRunner | None = None,
 ) -> EngineParts:
     """Open the engine that `options` name for frames of `video`, output at `rate`.
 
     shown: the frames at the speed that they are shown at; None means as they are. reading: source
-    frames that reading and decoding hold back. Raises OptionError, EngineError.
+    frames that reading and decoding hold back. segment: the part of the stream that is made; None
+    is all of it. runner: an engine that is open for such frames; whoever opened it closes it.
+    Raises OptionError, EngineError.
     """
     seen = shown or video
     bound = None
     if options.max_latency is not None:
         bound = LatencyBound(options.max_latency, options, seen, reading)
-    runner = _open_runner(options, seen, rate, bound)
+    lent = runner is not None
+    runner = runner or _open_runner(options, seen, rate, bound)
     try:
         detector = CutDetector(video, cuts=options.cuts)
         rolling = RollingWindow(
@@ -82,12 +90,15 @@ def assemble_engine(
                 _longest_missing(options, video, runner, bound),
                 detector.is_cut,
             ),
+            start=None if segment is None or segment.begin is None else segment.start,
+            end=None if segment is None else segment.end,
         )
     except BaseException:
-        runner.close()
+        if not lent:
+            runner.close()
         raise
     latency = Latency.of(runner.shape, video, options.repeats, reading)
-    return EngineParts(runner, rolling, detector, latency, bound)
+    return EngineParts(runner, rolling, detector, latency, bound, lent=lent)
 
 
 def _open_runner(
@@ -118,17 +129,26 @@ def _longest_missing(
 class Assembly:
     """What one run is made of, open. Use it in a `with` statement."""
 
-    def __init__(self, options: Options, open_output: OpenOutput = open_sink) -> None:
+    def __init__(
+        self,
+        options: Options,
+        open_output: OpenOutput = open_sink,
+        *,
+        segment: Segment | None = None,
+        runner: WindowRunner | None = None,
+    ) -> None:
         """Open the source, the engine and the sink, and divide the memory.
 
         open_output: opens the sink; `ltxfilter probe` opens one that leaves nothing behind.
-        Raises LtxFilterError before anything but the first frame is decoded.
+        segment, runner: see `assemble_engine`. Raises LtxFilterError before anything but the first
+        frame is decoded.
         """
         self.options = options
+        self.segment = segment
         self.partial: str | None = None  # after an early end: where the unfinished output is
         with ExitStack() as opening:
             own = opening.enter_context
-            self.source: Source = own(closing(open_source(self._input())))
+            self.source: Source = own(closing(open_source(input_of(options))))
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
             shown = at_speed(self.info, options.speed)
@@ -136,12 +156,18 @@ class Assembly:
             self.engine = own(
                 closing(
                     assemble_engine(
-                        options, self.info, self.rate, shown=shown, reading=self.source.delay
+                        options,
+                        self.info,
+                        self.rate,
+                        shown=shown,
+                        reading=self.source.delay,
+                        segment=segment,
+                        runner=runner,
                     )
                 )
             )
             self._engine_extra = self._grown_since(before)
-            if options.target is not options.output:
+            if options.target is not options.output and segment is None:
                 log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
             self.sink: Sink = open_output(options.target, self.source, self.rate)
             opening.callback(self.close_sink)
@@ -183,22 +209,6 @@ class Assembly:
         """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
         return self.sink.abandon() or self.partial
 
-    def _input(self) -> InputOptions:
-        """Return what to read, and how, as far as the output and the latency decide that.
-
-        -map stands with the output, and says which video is read as well. Each further decoder
-        thread delays live video by one frame.
-        """
-        given = self.options.input
-        given = replace(given, maps=given.maps or self.options.output.maps)
-        if given.autorotate is None:
-            given = replace(given, autorotate=not says_rotation(self.options.output))
-        if self.options.output.shortest and _copies_sound(self.options.target):
-            given = replace(given, shortest=True)
-        if self.options.max_latency is None:
-            return given
-        return replace(given, threads=given.threads or 1)
-
     def _grown_since(self, before: int | None) -> int:
         """Return the bytes that opening the engine took beyond what it states; 0 if few."""
         now = resident_bytes()
@@ -210,7 +220,7 @@ class Assembly:
     def _budget(self, shown: VideoInfo) -> Budget:
         """Divide the memory. Raises OptionError if it is too little."""
         options, runner, others = self.options, self.runner, self.source.other_streams
-        job = Job(
+        needs = Needs(
             shown,
             self.rate,
             runner.shape,
@@ -223,14 +233,14 @@ class Assembly:
             threads=options.threads,
             longest_redraw=options.longest_redraw / options.speed,
         )
-        budget = divide(options.memory, job)
-        if job.duration is None and job.index_bytes:
+        budget = divide(options.memory, needs)
+        if needs.duration is None and needs.index_bytes:
             log.info(
                 "memory: the length is not known; the index of %s is counted for %d hours, and "
                 "takes %d MB more for each further one",
                 self.sink.name,
                 UNKNOWN_HOURS,
-                -(-job.index_per_hour // MIB),
+                -(-needs.index_per_hour // MIB),
             )
         if runner.shape.slots:
             runner.most_slots = budget.slots
@@ -243,3 +253,20 @@ def _copies_sound(output: OutputOptions) -> bool:
     """Return True if an output asks for sound, as far as that is known before an input is open."""
     chosen = [spec for spec in output.maps if not spec.startswith("-")]
     return output.audio and (not chosen or any(":v" not in spec.lower() for spec in chosen))
+
+
+def input_of(options: Options) -> InputOptions:
+    """Return what to read, and how, as far as the output and the latency decide that.
+
+    -map stands with the output, and says which video is read as well. Each further decoder
+    thread delays live video by one frame.
+    """
+    given = options.input
+    given = replace(given, maps=given.maps or options.output.maps)
+    if given.autorotate is None:
+        given = replace(given, autorotate=not says_rotation(options.output))
+    if options.output.shortest and _copies_sound(options.target):
+        given = replace(given, shortest=True)
+    if options.max_latency is None:
+        return given
+    return replace(given, threads=given.threads or 1)

@@ -39,7 +39,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Needs:
     """What decides how much memory a run needs."""
 
     video: VideoInfo  # the frames that the engine sees
@@ -66,15 +66,15 @@ class Job:
         return ceil(self.index_per_hour * hours)
 
 
-def divide(memory: int | None, job: Job) -> Budget:
+def divide(memory: int | None, needs: Needs) -> Budget:
     """Return the roomiest division of `memory` bytes.
 
     memory: None takes `USUAL_MEMORY`, and where no division fits into that, as much as the smallest
     one needs, up to half of the machine's. Raises OptionError with the number that would do.
     """
-    threads = job.threads
+    threads = needs.threads
     steps = [(8, threads + 2), (4, threads + 1), (2, threads), (1, 1)]
-    budgets = [_division(job, frames, ahead) for frames, ahead in steps]
+    budgets = [_division(needs, frames, ahead) for frames, ahead in steps]
     for budget in budgets:
         if budget.total <= (USUAL_MEMORY if memory is None else memory):
             return budget
@@ -86,7 +86,7 @@ def divide(memory: int | None, job: Job) -> Budget:
     size = f"{(half if memory is None else memory) // MIB}M"
     needed = f"{ceil(least.total / MIB)}M"
     advice = f"; --memory {needed} allows it" if memory is None else ""
-    video = job.video
+    video = needs.video
     raise OptionError(
         f"{given} {size} is too little for {video.width}x{video.height} "
         f"{video.pix_fmt}: this job needs at least {needed}{advice}"
@@ -104,38 +104,40 @@ def machine_memory() -> int:
     return min(found, default=2 * USUAL_MEMORY)
 
 
-def _division(job: Job, frames: int, ahead: int) -> Budget:
+def _division(needs: Needs, frames: int, ahead: int) -> Budget:
     """Return the budget with `frames` waiting decoded frames and `ahead` windows in flight."""
-    video, shape = job.video, job.shape
+    video, shape = needs.video, needs.shape
     frame = video.frame_bytes
     queue = max(frames * frame, LEAST_QUEUE)
     advance = shape.keyframes - 1  # new keyframes per window
     per_window = shape.draw_bytes + advance * frame
-    slots = _slots_of(job)
+    slots = _slots_of(needs)
     parts = {
-        "decode": job.source_bytes + queue,
+        "decode": needs.source_bytes + queue,
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
         "motion": shape.work_bytes + per_window,
         "interpolate": ahead * (per_window + slots * frame),
-        "copied": job.copied_bytes,
-        "encode": job.sink_bytes,
-        "index": job.index_at_end,
-        "base": BASE_BYTES + job.engine_extra,
+        "copied": needs.copied_bytes,
+        "encode": needs.sink_bytes,
+        "index": needs.index_at_end,
+        "base": BASE_BYTES + needs.engine_extra,
     }
     return Budget(queue, ahead, slots, parts)
 
 
-def _slots_of(job: Job) -> int:
+def _slots_of(needs: Needs) -> int:
     """Return how many slots of a window are made in one go."""
-    interval = job.video.usual_interval
-    usual = _slots_in((job.shape.keyframes - 1) * interval, job)
-    if job.shape.slots:
-        return min(usual, job.shape.slots)
-    if not job.longest_redraw:
+    interval = needs.video.usual_interval
+    usual = _slots_in((needs.shape.keyframes - 1) * interval, needs)
+    if needs.shape.slots:
+        return min(usual, needs.shape.slots)
+    if not needs.longest_redraw:
         return usual
-    return max(usual, _slots_in(job.longest_redraw + 2 * interval, job))  # from good to good frame
+    return max(
+        usual, _slots_in(needs.longest_redraw + 2 * interval, needs)
+    )  # from good to good frame
 
 
-def _slots_in(seconds: Fraction, job: Job) -> int:
+def _slots_in(seconds: Fraction, needs: Needs) -> int:
     """Return how many slots there usually are in a stretch of the source."""
-    return max(ceil(seconds * (job.rate or 2 / job.video.usual_interval)), 1)
+    return max(ceil(seconds * (needs.rate or 2 / needs.video.usual_interval)), 1)

@@ -34,6 +34,8 @@ class Progress:
     memory: Mapping[str, int] = field(default_factory=dict)  # budgeted bytes by part
     memory_peak: int | None = None  # bytes in use at most, file mappings left out; None: unknown
     memory_exceeded: bool = False  # True if more was in use than was budgeted
+    segments: Mapping[str, int] = field(default_factory=dict)  # planned, reused, redone; of a job
+    workers: Mapping[str, int] = field(default_factory=dict)  # segments that each worker stored
 
     @property
     def frames_out(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ltxfilter import __version__
 from ltxfilter.errors import Interrupted, OptionError, OutputError
@@ -87,6 +87,26 @@ class _Entry:
 
     part: ReportedWindow
     frames: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class Record(Protocol):
+    """Takes what happens in a run, in this order: `begin`, `add` for each window, `finish`."""
+
+    def begin(self, head: Mapping[str, Any]) -> None:
+        """Take what is known before work starts."""
+        ...
+
+    def add(self, part: ReportedWindow, notes: Iterable[Note] = ()) -> None:
+        """Take a window, or a part of its slots. notes: what was seen meanwhile."""
+        ...
+
+    def finish(self, progress: Progress, error: BaseException | None = None) -> None:
+        """Take the final counts. error: what ended the run early. Raises OutputError."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it was finished."""
+        ...
 
 
 class Report:

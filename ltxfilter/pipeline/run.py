@@ -17,21 +17,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
 from time import perf_counter
 from typing import Any, Self
 
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
-from ltxfilter.frame import Frame, Made
+from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.options import Options
 from ltxfilter.pipeline import resident
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.report import Report, ReportedWindow, plain
+from ltxfilter.pipeline.report import Record, Report, ReportedWindow, plain
 from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import paced, prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
@@ -39,6 +39,7 @@ from ltxfilter.pipeline.window_runner import Prepared
 from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
+from ltxfilter.windows.segment import segment_frames
 
 log = logging.getLogger("ltxfilter.convert")
 
@@ -48,14 +49,35 @@ FRAME_OBJECTS = 1024  # bytes of a frame besides its samples; bounds how many ti
 OnProgress = Callable[[Progress], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known of a run before it starts, for people."""
+
+    source: str
+    sink: str
+    info: VideoInfo
+    rate: Fraction | None  # frames per second of the output; None halves every interval
+    engine: str
+    memory: Mapping[str, int]  # bytes by part; empty where workers tell it later
+    lines: tuple[str, ...] = ()  # whatever else is to be said
+
+
 class Run:
     """One conversion. Open it in a `with` statement and call `go`."""
 
+    finished = False  # True of a job whose output is there already
+
     @refusals_named()
-    def __init__(self, options: Options) -> None:
+    def __init__(
+        self,
+        options: Options,
+        assemble: Callable[[Options], Assembly] = Assembly,
+        record: Record | None = None,
+    ) -> None:
         """Open both ends and the engine. Raises LtxFilterError.
 
-        Only the first frame is decoded by then.
+        Only the first frame is decoded by then. assemble: opens them. record: takes what happens,
+        in place of the report that `options` name.
         """
         check_files(options)
         self.options = options
@@ -64,11 +86,13 @@ class Run:
         self._began = perf_counter()
         self.left = threading.Event()  # the output is complete, early; an engine may still work
         with ExitStack() as opening:
-            self._report = Report(options.report, options) if options.report else None
+            self._report = record
+            if record is None and options.report:
+                self._report = Report(options.report, options)
             if self._report is not None:  # first of all: models may take minutes to load
                 opening.callback(self._report.discard)
             before = resident.resident_bytes()
-            self.assembly = opening.enter_context(Assembly(options))
+            self.assembly = opening.enter_context(assemble(options))
             self._open = opening.pop_all()
         self._lateness = self.assembly.lateness()
         self._memory = resident.MemoryWatch(self.assembly.budget.total, options.memory, before)
@@ -80,6 +104,24 @@ class Run:
             duration=self.assembly.duration,
             memory=self.assembly.budget.parts,
         )
+
+    @property
+    def opening(self) -> Opening:
+        """What is known before it starts."""
+        assembly = self.assembly
+        return Opening(
+            assembly.source.name,
+            assembly.sink.name,
+            assembly.info,
+            assembly.rate,
+            assembly.runner.engine,
+            self.progress.memory,
+        )
+
+    @property
+    def partial(self) -> str | None:
+        """Where the unfinished output is, after an early end."""
+        return self.assembly.partial
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +181,7 @@ class Run:
             with closing(self._frames()) as frames:  # its threads end before both ends are closed
                 self._write(islice(frames, self.options.output.frames), on_progress)
                 self._refuse_damage()
-                if not self.progress.frames_out:
+                if not self.progress.frames_out and self.assembly.segment is None:
                     raise InputError(f"{self.assembly.source.name}: no video frames")
                 self.assembly.sink.finish()
         except Stopped:
@@ -212,8 +254,9 @@ class Run:
 
     def _source_frames(self) -> Iterator[Frame]:
         """Return the source's frames, through the stages that options ask for."""
-        options, source = self.options, self.assembly.source
-        frames = source.frames()
+        options, source, segment = self.options, self.assembly.source, self.assembly.segment
+        begin = None if segment is None else segment.source_begin(options.speed)
+        frames = source.frames(begin, seek=segment.seek) if segment else source.frames()
         if options.input.pace is not None:
             frames = paced(frames, options.input.pace, self._stop.wait)
         if self._lateness is not None:
@@ -221,7 +264,10 @@ class Run:
         if options.redraw:
             frames = hide(frames, options.redraw, source.clock)
         if options.speed != 1:
-            frames = retimed(frames, options.speed)
+            frames = retimed(frames, options.speed, None if segment is None else segment.start)
+        if segment is not None:
+            parts = self.assembly.engine
+            frames = segment_frames(frames, segment, parts.runner.shape, parts.rolling)
         return frames
 
     def _draw(self, item: Prepared) -> tuple[list[Frame], ReportedWindow | None]:
@@ -263,8 +309,11 @@ class Run:
         source = assembly.source.counts
         progress.frames_in = source.frames
         progress.corrupt, progress.out_of_order = source.corrupt, source.out_of_order
-        for name, value in asdict(assembly.engine.rolling.counts).items():
+        rolling = assembly.engine.rolling
+        for name, value in asdict(rolling.counts).items():
             setattr(progress, name, value)
+        if assembly.segment is not None:  # the source has read more than the segment
+            progress.frames_in, progress.corrupt = rolling.frames, rolling.damaged
         progress.fallbacks = assembly.runner.fallbacks
         progress.memory_peak = self._memory.peak
         progress.memory_exceeded = self._memory.exceeded

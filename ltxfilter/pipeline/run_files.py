@@ -32,7 +32,7 @@ def check_files(options: Options, progress: str | None = None) -> None:
     ]
     sources = input_files(options.input)
     read = [RunFile("/dev/stdin" if path in STDIN_NAMES else path, "the input") for path in sources]
-    read += [RunFile(path, "a model file") for path in _model_files(options.models)]
+    read += [RunFile(path, "a model file") for path in model_files_of(options.models)]
     refuse_shared(written, read)
     refuse_shared([*provisional, *written], [])
     _refuse_numbered(options, read)
@@ -65,7 +65,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _model_files(models: ModelOptions) -> list[str]:
+def model_files_of(models: ModelOptions) -> list[str]:
     """Return the names of all model files and folders, and of the settings file."""
     with suppress(OptionError):  # the engines that need a settings file say what is wrong with it
         models = model_files.complete(models)

@@ -13,9 +13,13 @@ from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Window
 
 
-def retimed(frames: Iterable[Frame], speed: Fraction) -> Iterator[Frame]:
-    """Yield the frames with their times stretched around the first one; speed 0.5 lasts twice."""
-    start: Fraction | None = None
+def retimed(
+    frames: Iterable[Frame], speed: Fraction, start: Fraction | None = None
+) -> Iterator[Frame]:
+    """Yield the frames with their times stretched around `start`; speed 0.5 lasts twice.
+
+    start: seconds; None is the time of the first frame.
+    """
     for frame in frames:
         start = frame.time if start is None else start
         duration = frame.duration / speed if frame.duration is not None else None
@@ -46,9 +50,11 @@ def at_speed(info: VideoInfo, speed: Fraction) -> VideoInfo:
 
 
 def windows(frames: Iterable[Frame], rolling: RollingWindow) -> Iterator[Window]:
-    """Yield the windows of a whole stream."""
+    """Yield the windows of a whole stream, or of a segment; no frame beyond is asked for."""
     for frame in frames:
         yield from rolling.push(frame)
+        if rolling.has_ended:
+            return
     yield from rolling.finish()
 
 

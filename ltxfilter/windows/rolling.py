@@ -12,13 +12,13 @@ from typing import Protocol
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame
+from ltxfilter.values import RESET_SECONDS
 from ltxfilter.windows.missing import MissingFrames, MissingRun
 from ltxfilter.windows.timeline import LONGEST_PAUSE, Place, Timeline, UsualInterval
 from ltxfilter.windows.window import Interval, Join, Slot, Window, WindowShape
 
 log = logging.getLogger("ltxfilter.window")
 
-RESET_SECONDS = 10  # from reset point to reset point, counted from the first frame
 LONGEST_RUN = 3  # equal frames, two of them duplicates, that `repeats="smooth"` takes as one
 REPEATED_SLOTS = 64  # most slots of a window in which frames are only repeated
 
@@ -54,23 +54,35 @@ class RollingWindow:
         repeats: str = "report",
         *,
         missing: MissingFrames | None = None,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
     ) -> None:
-        """Begin a stream.
+        """Begin a stream, or a segment of one.
 
         shape: the windows that the engine wants. rate: output frames per second; None keeps the
         source's own timeline, doubled. interval: usual seconds between source frames; None takes
         the median since the last reset. repeats: "report" shows duplicates as they are, "smooth"
         takes a run of up to LONGEST_RUN equal frames as one that lasts longer. missing: decides
-        which frames are missing; None takes hidden and damaged ones.
+        which frames are missing; None takes hidden and damaged ones. start: seconds at which the
+        stream begins, where the first frame that is pushed begins a later segment of it. The frames
+        missing there belong to the segment before. end: seconds; no windows are made from the first
+        keyframe at or after it on.
         """
+        self.has_ended = False  # all windows before `end` are made
         self.counts = WindowCounts()
+        self.frames = 0  # that were pushed
+        self.damaged = 0  # of those
+        self._seen_counts = self.counts  # where what is seen is counted
+        self._ends = end
         self.duration = Fraction(0)  # seconds from the first frame to the end of the latest
         self._shape = shape
         self._shots = shots
         self._smooth = repeats == "smooth"
         self._missing = missing or MissingFrames()
         self._usual = UsualInterval(_believed(interval))  # since the last reset
-        self._timeline = Timeline(rate, Fraction(0))
+        self._timeline = Timeline(rate, start or Fraction(0))
+        self._continues = start is not None  # an earlier segment leads up to the first good frame
+        self._seen: Fraction | None = None  # time of the latest good frame before the segment
         self._keyframes: list[Frame] = []
         self._intervals: list[Interval] = []  # [i] lies between _keyframes[i] and [i + 1]
         self._run: list[tuple[Frame, Interval]] = []  # duplicates whose run may still be short
@@ -91,6 +103,11 @@ class RollingWindow:
         self._take(frame)
         return self._ready(final=False)
 
+    def pass_by(self, frame: Frame) -> None:
+        """Take a frame that is shown before the segment, to know how long damage has lasted."""
+        if not self._missing.is_missing(frame, self._seen, self._timeline.start):
+            self._seen = frame.time
+
     def finish(self) -> Iterator[Window]:
         """Yield the remaining windows; the last one shows the last frame for its own duration.
 
@@ -99,8 +116,12 @@ class RollingWindow:
         if self._latest is None:
             return
         if not self._keyframes:
+            if self._continues:
+                return
             self._admit_first(*self._missing.stand_in())
         yield from self._ready(final=True)
+        if self._is_over():
+            return
         last = self._usual.last(self._latest.duration, self._timeline.rate)
         end = self._latest.time + last
         self.duration = end - self._timeline.start
@@ -114,14 +135,22 @@ class RollingWindow:
         """Admit a source frame as a keyframe, or add it to the missing ones."""
         step = self._step(frame)
         good = self._good()
-        since = good.time if good else None
+        if self._ends is None or frame.time < self._ends:
+            self.frames += 1
+            self.damaged += frame.corrupt or frame.lost
+        if self._ends is not None and good is not None and good.time >= self._ends:
+            self._seen_counts = WindowCounts()
+        since = good.time if good else self._seen
         if self._missing.is_missing(frame, since, self._timeline.start):
             self._missing.add(frame, good, paused=self._usual.is_pause(step))
-            self._usual.add(step)
+            if step:  # of the first frame there is none
+                self._usual.add(step)
             return
         run = self._missing.close_run(frame)
         if good is None:
             self._admit_first(frame, run)
+            if self._continues or frame.time >= self._reset_time:
+                self._pass_reset(frame.time)
             return
         interval = self._interval(good, frame, step, run)
         self._reset_next = interval.join not in (Join.INTERPOLATE, Join.DUPLICATE)
@@ -136,12 +165,19 @@ class RollingWindow:
             self._lead.popleft()
         yield from self._complete(final=final)
 
+    def _is_over(self) -> bool:
+        """Return True if what follows belongs to the next segment."""
+        if self._ends is not None and self._first < len(self._keyframes):
+            self.has_ended = self._keyframes[self._first].time >= self._ends
+        return self.has_ended
+
     def _step(self, frame: Frame) -> Fraction:
         """Return the seconds since the source frame before. Raises InputError."""
         latest, self._latest = self._latest, frame
         if latest is None:
-            self._timeline.start = frame.time
-            self._reset_time = frame.time + RESET_SECONDS
+            if not self._continues:
+                self._timeline.start = frame.time
+            self._reset_time = self._next_reset(frame.time)
             return Fraction(0)
         step = frame.time - latest.time
         if step <= 0:
@@ -172,7 +208,7 @@ class RollingWindow:
         if run is None:
             return Interval(join, self._reset_next)
         if join is Join.INTERPOLATE:
-            self.counts.missing_interpolated += len(run.times)
+            self._seen_counts.missing_interpolated += len(run.times)
         else:
             self._count_repeated(run, right.time, join.value)
         return Interval(join, self._reset_next, tuple(run.times), run.switch_time(right.time))
@@ -182,17 +218,17 @@ class RollingWindow:
         if seen is Join.CUT and run is not None and run.in_one_shot:
             seen = Join.INTERPOLATE
         if seen is Join.DUPLICATE and run is None:
-            self.counts.duplicates += 1
+            self._seen_counts.duplicates += 1
         if right.spliced or (run and run.spliced):
             return Join.SPLICE
         damaged = right.lost or (run is not None and run.damaged)
         if left.corrupt or right.corrupt or ((run or damaged) and self._is_long(left, right)):
             return Join.CORRUPT
         if not damaged and (self._usual.is_pause(step) or (run and run.paused)):
-            self.counts.pauses += 1
+            self._seen_counts.pauses += 1
             return Join.PAUSE
         if seen is Join.CUT:
-            self.counts.cuts += 1
+            self._seen_counts.cuts += 1
         return seen
 
     def _is_long(self, left: Frame, right: Frame) -> bool:
@@ -201,7 +237,7 @@ class RollingWindow:
 
     def _count_repeated(self, run: MissingRun, end: Fraction, why: str) -> None:
         """Count missing frames in whose place others are repeated; say so the first time."""
-        if not self.counts.missing_repeated:
+        if not self._seen_counts.missing_repeated:
             log.warning(
                 "the frames missing from %.3f s to %.3f s cannot be interpolated (%s): the nearest "
                 "frame is repeated",
@@ -209,12 +245,12 @@ class RollingWindow:
                 float(end),
                 why,
             )
-        self.counts.missing_repeated += len(run.times)
+        self._seen_counts.missing_repeated += len(run.times)
 
     def _admit_first(self, first: Frame, run: MissingRun | None) -> None:
         """Admit the first good frame; where frames before it are missing it is shown early."""
         self._keyframes.append(first)
-        if run is not None:
+        if run is not None and not self._continues:
             self._count_repeated(run, first.time, "the video begins")
             places = self._timeline.between(run.start, first.time, run.times[1:])
             self._lead.append(self._showing_early(0, places))
@@ -223,8 +259,12 @@ class RollingWindow:
         """Begin anew at `now`, the first frame at or after a multiple of RESET_SECONDS."""
         self._reset_next = True
         self._usual.forget()
+        self._reset_time = self._next_reset(now)
+
+    def _next_reset(self, now: Fraction) -> Fraction:
+        """Return the multiple of RESET_SECONDS from the stream's start that follows `now`."""
         past = (now - self._timeline.start) // RESET_SECONDS
-        self._reset_time = self._timeline.start + (past + 1) * RESET_SECONDS
+        return self._timeline.start + (past + 1) * RESET_SECONDS
 
     def _admit(self, frame: Frame, interval: Interval) -> None:
         """Append a keyframe, or set a duplicate aside until the length of its run is known."""
@@ -247,7 +287,7 @@ class RollingWindow:
 
     def _complete(self, *, final: bool) -> Iterator[Window]:
         """Yield every window whose keyframes and context are there."""
-        while (last := self._end(final=final)) is not None:
+        while not self._is_over() and (last := self._end(final=final)) is not None:
             first = self._first
             if self._intervals[first].draws:
                 yield self._window(first, last, self._slots(first, last))

@@ -172,10 +172,11 @@ def auto_rate(source: Fraction | None) -> Fraction:
     if _complexity(best / source) <= ODD:
         return best
     low, high = TARGETS[0] * 99 / 100, TARGETS[-1] * 101 / 100
-    multiples = (
+    lowest = {part: ceil(part * low / source) for part in range(1, MOST_PARTS + 1)}
+    multiples = (  # slow sources have millions; the lowest that cannot be reduced are enough
         Fraction(whole, part)
-        for part in range(1, MOST_PARTS + 1)
-        for whole in range(ceil(part * low / source), floor(part * high / source) + 1)
+        for part, first in lowest.items()
+        for whole in range(first, min(floor(part * high / source), first + part) + 1)
     )
     chosen = min(multiples, key=lambda ratio: (_complexity(ratio), -ratio), default=None)
     return best if chosen is None else source * chosen

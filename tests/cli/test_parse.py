@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ltxfilter.cli.ffmpeg_options.accepted import ACCEPTED
 from ltxfilter.cli.ffmpeg_options.refused import REFUSED_FLAGS
-from ltxfilter.cli.flags import FLAGS, Side
+from ltxfilter.cli.flag import Side
+from ltxfilter.cli.flags import FLAGS
 from ltxfilter.cli.parse import parse
 from ltxfilter.errors import OptionError
 from ltxfilter.options import InputOptions, Options, OutputOptions

@@ -22,6 +22,7 @@ from ltxfilter import engines
 from ltxfilter.engines.auto import Auto, choose_partner, difficulty_of, view
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.blend import Blend
+from ltxfilter.engines.flow import Flow
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import Frame
 from ltxfilter.media.pixfmt import plane_shapes
@@ -95,6 +96,23 @@ class Clumsy(Blend):
         raise EngineError("engine clumsy: it cannot")
 
 
+class Other(Flow):
+    """Follows motion by another search: about as good as flow, and wrong elsewhere."""
+
+    name = "other"
+    moves_keyframes = True
+
+    def __init__(self):
+        super().__init__(preset="fast", scale=2, still=False)
+
+
+class AlikeBlend(Blend):
+    """Cross-fades, and says that it moves the keyframes."""
+
+    name = "alike"
+    moves_keyframes = True
+
+
 class Long(Blend):
     """Wants long windows, and holds whoever asks to what it asked for."""
 
@@ -117,7 +135,7 @@ class Long(Blend):
 
 @pytest.fixture(autouse=True)
 def partners(monkeypatch):
-    for kind in (Noise, Mute, Broken, Clumsy, Long):
+    for kind in (Noise, Mute, Broken, Clumsy, Long, Other, AlikeBlend):
         monkeypatch.setitem(engines.ENGINES, kind.name, f"{__name__}:{kind.__name__}")
     monkeypatch.setitem(engines.ENGINES, "oracle", "benchmarks.auto:Oracle")
 
@@ -186,6 +204,36 @@ def test_a_bad_partner_does_no_harm(crowded: bench.Clip, partner: str):
     flow, auto = (bench.drawn(crowded, spec) for spec in ("flow", f"auto:with={partner}:hard=0"))
     assert all(score.choice.tried == partner for score in auto)
     assert bench.mean(auto) > bench.mean(flow) - 0.05
+
+
+def test_a_partner_that_moves_keyframes_is_mixed_with_flow(crowded: bench.Clip):
+    """Both are wrong in places of their own, so the mean is nearer to the truth than either."""
+    flow, other, auto = (
+        bench.drawn(crowded, spec) for spec in ("flow", "other", "auto:with=other:hard=0")
+    )
+    assert bench.mean(auto) > max(bench.mean(flow), bench.mean(other)) + 0.1
+    assert all(0 < score.choice.share < 1 for score in auto)
+
+
+def test_a_cross_fade_that_claims_to_move_keyframes_does_no_harm(crowded: bench.Clip):
+    flow, auto = (bench.drawn(crowded, spec) for spec in ("flow", "auto:with=alike:hard=0"))
+    assert bench.mean(auto) > bench.mean(flow) - 0.05
+
+
+def test_two_equal_pictures_mix_to_the_same(crowded: bench.Clip):
+    info = replace(crowded.info, interval=1 / RATE)
+    engine = Flow()
+    shape = engine.open(info, 2 * RATE)
+    window = pairs([Frame(k / RATE, p) for k, p in enumerate(crowded.frames[:4:2])], ())[0]
+    motion = engine.prepare(view(window, window.first, window.last, shape))
+    (picture,) = engine.draw(window, motion)
+    pyramid = engine.luma_pyramid(picture.planes)
+    result = gate.weigh(engine.estimate(motion, 0.5), pyramid, pyramid, alike=True)
+    assert result.share.shape == (engine.grid.rows, engine.grid.columns)
+    assert np.all((result.share >= 0) & (result.share <= 1))
+    mixed = gate.mix(picture.planes, picture.planes, result.share, info.layout, engine.grid)
+    assert same(Drawn(mixed), picture)
+    engine.close()
 
 
 @pytest.mark.parametrize("partner", ["mute", "clumsy", "broken"])
@@ -323,6 +371,9 @@ def test_a_view_is_the_window_that_was_asked_for(
         (("checkpoint", "temporal_upsampler"), "ltx-motion"),
         (("checkpoint", "context"), "ltx-motion"),
         (("checkpoint", "context", "spatial_upsampler", "temporal_upsampler"), "ltx-motion"),
+        (("onnx_model",), "onnx"),
+        (("checkpoint", "onnx_model"), "onnx"),
+        (("checkpoint", "context", "onnx_model"), "ltx-motion"),
     ],
 )
 def test_the_partner_goes_by_the_files(files: tuple[str, ...], expected: str | None):

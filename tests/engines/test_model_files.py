@@ -31,7 +31,7 @@ def nothing(tmp_path: Path) -> dict[str, str]:
 
 def test_the_command_line_names_everything():
     line = "--checkpoint a --spatial-upsampler b -temporal_upsampler c --context d --gemma e "
-    line += "--tiny-vae i "
+    line += "--tiny-vae i --onnx-model j "
     line += "--lora f:0.5 --lora g --distilled-lora h:0.6 --device cuda:1 -i in.mp4 out.mp4"
     assert parse(line.split()).options.models == ModelOptions(
         checkpoint="a",
@@ -39,6 +39,7 @@ def test_the_command_line_names_everything():
         temporal_upsampler="c",
         context="d",
         tiny_vae="i",
+        onnx_model="j",
         gemma="e",
         loras=(("f", 0.5), ("g", 1.0)),
         distilled_lora=("h", 0.6),

@@ -125,6 +125,17 @@ def test_frame_times_are_known_without_decoding_or_not_at_all(opened):
         assert known.duration == F(COUNT, 25)
 
 
+@pytest.mark.parametrize("seek", [True, False])
+@pytest.mark.parametrize("number", [0, 5, 11])
+def test_frames_from_a_later_one_on_are_the_same(opened, number, seek):
+    whole = [(frame.time, md5(frame.planes)) for frame in opened().frames()]
+    begin = whole[number][0]
+    later = opened().frames(begin, seek=seek)
+    found = [(frame.time, md5(frame.planes)) for frame in later]
+    assert found[-(COUNT - number) :] == whole[number:]
+    assert found == whole[-len(found) :]  # some frames before may come first
+
+
 def test_ss_counts_from_the_clock(opened):
     everything = opened()
     since = [frame.time - everything.clock for frame in everything.frames()]

@@ -15,7 +15,7 @@ from ltxfilter.frame import VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline import memory
-from ltxfilter.pipeline.memory import UNKNOWN_HOURS, USUAL_MEMORY, Job, divide
+from ltxfilter.pipeline.memory import UNKNOWN_HOURS, USUAL_MEMORY, Needs, divide
 from ltxfilter.pipeline.run import Run
 from ltxfilter.values import MIB
 from ltxfilter.windows.window import WindowShape
@@ -23,9 +23,9 @@ from ltxfilter.windows.window import WindowShape
 GIB = 1024 * MIB
 
 
-def job(sink_bytes: int = 0, **more: object) -> Job:
+def job(sink_bytes: int = 0, **more: object) -> Needs:
     video = VideoInfo(1920, 1080, "yuv420p", plane_shapes("yuv420p", 1920, 1080), F(25))
-    made = Job(video, F(50), WindowShape(), 0, sink_bytes, threads=2)
+    made = Needs(video, F(50), WindowShape(), 0, sink_bytes, threads=2)
     return replace(made, **more)  # type: ignore[arg-type]
 
 

@@ -141,3 +141,23 @@ def test_snap_follows_a_clock_that_drifts():
 def test_snap_leaves_other_times_alone():
     snap = Snap(F(25), F(0), F(1, 1000))
     assert snap(F(50, 1000)) == F(50, 1000)
+
+
+@given(st.fractions(F(1), F(60), max_denominator=1001))
+def test_the_multiple_of_an_odd_rate_is_the_simplest_of_all(source):
+    chosen = auto_rate(source)
+    if chosen in (50, 60, F(60000, 1001)) or source >= 50:
+        return
+    low, high = F(50) * 99 / 100, F(60) * 101 / 100
+    ratios = [
+        F(whole, part)
+        for part in range(1, 5)
+        for whole in range(1, 300)
+        if low <= source * F(whole, part) <= high
+    ]
+    best = min(ratios, key=lambda ratio: (ratio.numerator + ratio.denominator, -ratio))
+    assert chosen == source * best
+
+
+def test_a_source_of_one_frame_in_two_days_has_a_rate_at_once():
+    assert 49 < auto_rate(F(1, 165600)) < 61

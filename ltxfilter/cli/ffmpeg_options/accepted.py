@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ltxfilter.cli.flags import Flag, Side
+from ltxfilter.cli.flag import Flag, Side
 
 
 def _accepted(name: str, metavar: str, text: str, *aliases: str) -> Flag:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ltxfilter.cli.ffmpeg_options.accepted import is_met
 from ltxfilter.cli.ffmpeg_options.recipe import Refusal, recipe
 from ltxfilter.cli.ffmpeg_options.refused import AUDIO, FILTERS, TIMING, Helper, RefusedFlag
-from ltxfilter.cli.flags import Side
+from ltxfilter.cli.flag import Side
 from ltxfilter.cli.words import Word
 from ltxfilter.errors import OptionError
 

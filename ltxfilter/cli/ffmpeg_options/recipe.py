@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ltxfilter.cli.ffmpeg_options.refused import Helper
-from ltxfilter.cli.flags import Side
+from ltxfilter.cli.flag import Side
 from ltxfilter.cli.words import Word
 
 RATE_FILTER = re.compile(  # a filter that changes the rate, alone, with the rate that it asks for

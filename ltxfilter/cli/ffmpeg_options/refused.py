@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ltxfilter.cli.flags import Flag, Side
+from ltxfilter.cli.flag import Flag, Side
 
 
 class Helper(Enum):

@@ -14,7 +14,7 @@ those of frames that are shown later than they are coded (half of them where thi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil
 from threading import Lock
@@ -47,9 +47,16 @@ class CaptionQueue:
 
     def until(self, time: Fraction) -> bytes:
         """Return what the frames up to `time` carried and nobody took yet."""
+        return self._taken(lambda shown: shown <= time)
+
+    def before(self, time: Fraction) -> bytes:
+        """Return what the frames before `time` carried and nobody took yet."""
+        return self._taken(lambda shown: shown < time)
+
+    def _taken(self, is_due: Callable[[Fraction], bool]) -> bytes:
         found = b""
         with self._lock:
-            while self._waiting and self._waiting[0][0] <= time:
+            while self._waiting and is_due(self._waiting[0][0]):
                 found += self._waiting.popleft()[1]
         return found
 
@@ -69,10 +76,14 @@ class CaptionWriter:
 
     def add(self, tick: int, triplets: bytes) -> None:
         """Take what has come up to the frame at `tick`, and give the frame its share."""
-        self._sort(triplets)
-        self._begun = self._begun or bool(triplets)
+        self.keep(triplets)
         if self._begun:
             self._frames[tick] = b"".join(self._share())
+
+    def keep(self, triplets: bytes) -> None:
+        """Take what has come since the latest frame, for those to follow."""
+        self._sort(triplets)
+        self._begun = self._begun or bool(triplets)
 
     def into(self, tick: int | None, data: bytes) -> bytes | None:
         """Return the packet `data` of the frame at `tick` with its captions; None without any."""
@@ -151,6 +162,24 @@ def _units(data: bytes) -> Iterator[tuple[int, int]]:
         start = at - 1 if at and data[at - 1] == 0 else at
         yield start, at + 3
         at = data.find(b"\0\0\1", at + 3)
+
+
+def parameters(codec: str, header: bytes) -> bytes:
+    """Return the header of an encoder without its messages, such as how it was built.
+
+    codec: FFmpeg's name.
+    """
+    messages = {"h264": (0x1F, 0, {6}), "hevc": (0x3F, 1, {39, 40})}.get(codec)
+    if messages is None:
+        return header
+    mask, shift, kinds = messages
+    units = list(_units(header))
+    ends = [start for start, _ in units[1:]] + [len(header)]
+    return b"".join(
+        header[start:end]
+        for (start, first), end in zip(units, ends, strict=True)
+        if header[first] >> shift & mask not in kinds
+    )
 
 
 def _h264(data: bytes, triplets: bytes) -> bytes:

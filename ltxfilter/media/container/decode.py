@@ -66,7 +66,7 @@ class VideoDecoder:
         self._context = self._packets.context
         self._is_raw = self._context.name == "rawvideo"  # not to be asked once opening has failed
         self._deinterlacer = Deinterlacer(options.deinterlace, opened.header.interlaced)
-        self._deinterlaces = options.deinterlace == "on"
+        self._always_deinterlaces = options.deinterlace == "on"
         self._interlaced = opened.header.interlaced and options.deinterlace == "auto"
         self.turner = Turner(wanted=bool(options.autorotate))
         self._shaper = Shaper(name)
@@ -81,13 +81,17 @@ class VideoDecoder:
         level = level_of(context)
         frames = held_frames(codec, self._threads, level, size)
         frames += held_frames(codec, 1, level, size)  # where data is damaged
-        interlaced = self._deinterlaces or self._interlaced
-        return frames + SHAPED + interlaced * DEINTERLACER_FRAMES
+        return frames + SHAPED + self.deinterlaces * DEINTERLACER_FRAMES
+
+    @property
+    def deinterlaces(self) -> bool:
+        """True if frames are made from those before and after them as well."""
+        return self._always_deinterlaces or self._interlaced
 
     @property
     def delay(self) -> int:
         """Later frames that it wants before it lets one go; none where nothing is coded."""
-        own = int(self._deinterlaces)
+        own = int(self._always_deinterlaces)
         if self._context.name == "rawvideo":
             return own
         reordered = REORDER if self._context.has_b_frames else 0

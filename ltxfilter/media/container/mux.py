@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,18 +14,17 @@ import av
 import av.codec.codec
 import av.container
 
-from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
-from ltxfilter.media.carried.captions import CaptionWriter
+from ltxfilter.media.carried.captions import CaptionWriter, parameters
 from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.encoding.thread_priority import ordinary_priority
-from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.pyav_compat import open_output
+from ltxfilter.media.segments.segment_file import StoredPacket
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate is at least as fine
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
@@ -225,13 +223,35 @@ class Muxer:
                 self._inside.discard(packet.pts)
                 if self._plan.settings.codec == "libwebp_anim":  # one packet holds all
                     self._inside.clear()
-                captioned = self._with_captions(packet)
-                self.copy(self._place(captioned))
-                self._out.mux(captioned)
-                self._muxed += 1
+                self._mux(packet)
             if monotonic() > self._deadline and self._inside:
                 self.cut = picture is None
                 return
+
+    def join(self, stored: StoredPacket, shift: int) -> None:
+        """Mux a packet that was encoded before. shift: ticks of the encoder to add to its times."""
+        packet: av.Packet[Any] = av.Packet(stored.data)
+        packet.pts, packet.duration = stored.pts + shift, stored.duration
+        packet.dts = None if stored.dts is None else stored.dts + shift
+        packet.is_keyframe = stored.is_keyframe
+        with self._muxing:
+            if not self._closed:
+                self._mux(packet)
+
+    def check_parameters(self, codec: str, extradata: bytes) -> bool:
+        """Return True if what was encoded with the header `extradata` can be decoded with ours.
+
+        codec: FFmpeg's name.
+        """
+        own = self._video.codec_context.extradata or b""
+        return own == extradata or parameters(codec, own) == parameters(codec, extradata)
+
+    def _mux(self, packet: av.Packet[av.VideoStream]) -> None:
+        """Mux a packet that is stamped in ticks of the encoder, after all that is shown before."""
+        captioned = self._with_captions(packet)
+        self.copy(self._place(captioned))
+        self._out.mux(captioned)
+        self._muxed += 1
 
     def hurry(self, patience: float) -> None:
         """Leave the encoder `patience` more seconds, or what an earlier call has left of them."""
@@ -331,56 +351,3 @@ class Muxer:
         if matrix is not None:
             stream.set_display_matrix(matrix)
         return stream
-
-
-def check_header(plan: MuxPlan, name: str, content: str) -> None:
-    """Write the header to memory and forget it.
-
-    content: FFmpeg's name of the format that is written; of many files, that of each one. Raises
-    OutputError if it cannot be written, OptionError.
-    """
-    if content == IMAGES:  # its files have no header but the encoder's
-        return
-    if content != plan.muxer:
-        plan = replace(plan, muxer=content, muxer_options={})
-    buffer = io.BytesIO()
-    small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
-    try:
-        Muxer(replace(plan, streams=small), buffer, None)
-    except OptionError:  # what is asked of the tags and dispositions
-        raise
-    except (av.FFmpegError, ValueError, OSError) as error:
-        _refuse_value(plan)
-        copied = [stream for stream in plan.streams if stream.action == "copy"]
-        kept = ", ".join(stream.codec for stream in copied)
-        way = "another container such as .mkv can"
-        if plan.muxer == "matroska" and any(stream.kind == "audio" for stream in copied):
-            way = "add -an if its audio is damaged"  # anything else fits into Matroska
-        raise OutputError(
-            f"{name}: {plan.muxer} cannot hold {plan.settings.described}"
-            f"{' with ' + kept if kept else ''}: {getattr(error, 'strerror', None) or error}; {way}"
-        ) from error
-    finally:
-        buffer.close()  # so that PyAV forgets the trailer, which some muxers refuse an empty file
-
-
-def _refuse_value(plan: MuxPlan) -> None:
-    """Raise OptionError if it is an option of the user's that keeps a header from being written."""
-    plain, given = replace(plan, streams=(), others=None), plan.muxer_options
-    if _is_written(plain):
-        return
-    for name, value in given.items():
-        if _is_written(replace(plain, muxer_options={k: given[k] for k in given if k != name})):
-            raise OptionError(f"-{name} {value}: {plan.muxer} does not take this value")
-
-
-def _is_written(plan: MuxPlan) -> bool:
-    """Return True if the header of a plan can be written."""
-    buffer = io.BytesIO()
-    try:
-        Muxer(plan, buffer, None)
-    except (av.FFmpegError, ValueError, OSError):
-        return False
-    finally:
-        buffer.close()
-    return True

@@ -13,8 +13,8 @@ import av
 import av.container
 
 from ltxfilter.errors import InputError, OptionError
+from ltxfilter.media.container.copied_streams.oversized import oversized_attachments
 from ltxfilter.media.container.demux import display_name, open_container
-from ltxfilter.media.container.oversized import oversized_attachments
 from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
 from ltxfilter.media.container.timing.stamps import keep_stamps

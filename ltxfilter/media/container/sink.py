@@ -10,31 +10,31 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from ltxfilter.errors import InputError, LtxFilterError, OutputError, Stopped
-from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, from_planes
+from ltxfilter.frame import Frame
 from ltxfilter.media.base import Source, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter
 from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, has_device_tags
 from ltxfilter.media.carried.tags import is_any_name
 from ltxfilter.media.container.copied_streams.plan import refuse_lost_audio
+from ltxfilter.media.container.header_check import check_header
 from ltxfilter.media.container.mux import (
     BUFFER,
     Muxer,
     MuxPlan,
-    check_header,
     nominal_rate,
 )
-from ltxfilter.media.encoding.conversion import PictureConverter
+from ltxfilter.media.encoding.conversion import EncoderStamps, Pictures
 from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.many_files.muxers import content_format, muxer_name
 from ltxfilter.media.many_files.names import MANY_FILES
 from ltxfilter.media.many_files.output_files import OutputFiles
-from ltxfilter.media.many_files.picture_formats import PictureFinisher, warn_of_pace
+from ltxfilter.media.many_files.picture_formats import warn_of_pace
 from ltxfilter.media.network.address_output import AddressOutput
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
+from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket, add_captions
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
 from ltxfilter.values import MIB, scheme_of
@@ -86,6 +86,7 @@ class ContainerSink:
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._to_come = options.frames  # frames until the output ends; None: with the source
         self._muxer: Muxer | None = None  # once there is a frame
+        self._joins = False  # packets are joined that were encoded elsewhere
         self._broken = False  # libav failed: it crashes if it is asked for more than the end
         self._stalled = False  # a reader took nothing until the output was cancelled
         self._completed = False  # drained, with its trailer, as far as that went
@@ -96,6 +97,11 @@ class ContainerSink:
     def place(self) -> str:
         """NAME.part, or `name` where the output has no other."""
         return self.name if self._part is None else str(self._part.part)
+
+    @property
+    def writes_captions(self) -> bool:
+        """True if captions are put into the encoded packets."""
+        return self._captions is not None
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises OutputError, BrokenPipeError, Stopped."""
@@ -113,6 +119,29 @@ class ContainerSink:
                 raise self._part.failure
             if self._to_come is not None:
                 self._to_come -= 1
+        except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
+            raise self._failed(error) from error
+
+    def join(self, segment: SegmentReader, first: Frame) -> None:
+        """Mux the packets of a stored segment. Raises OutputError, BrokenPipeError, Stopped."""
+        try:
+            muxer = self._muxer or self._begin(first)
+            self._joins = True
+            shift: int = segment.summary["tick"]
+            if not muxer.check_parameters(
+                self.output_format.codec, bytes.fromhex(segment.summary["header"])
+            ):
+                raise OutputError(
+                    f"{segment.path}: was encoded with other parameters than {self.name} needs"
+                )
+            if self._captions is not None:
+                add_captions(self._captions, segment, shift)
+            for stored in segment:
+                if isinstance(stored, StoredPacket):
+                    muxer.join(stored, shift)
+                    self._stamps.pass_over(stored.pts + shift)
+            if self._part is not None and self._part.failure is not None:
+                raise self._part.failure
         except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
             raise self._failed(error) from error
 
@@ -269,7 +298,8 @@ class ContainerSink:
         self._completed = True
         try:
             if not self._broken:
-                muxer.encode(None)
+                if not self._joins:  # else the encoder was given nothing
+                    muxer.encode(None)
                 short = early or muxer.cut or self._to_come == 0
                 muxer.copy(muxer.start + self._kept(muxer) if short else None)
             muxer.close()
@@ -320,61 +350,3 @@ def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles | Ad
     if muxer in MANY_FILES:
         return OutputFiles(options, muxer)
     return OutputFile(options.path, options.overwrite)
-
-
-class Pictures:
-    """Makes the pictures that an encoder takes out of the frames of one stream."""
-
-    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
-        """Begin a stream.
-
-        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
-        data that describes one frame, since it is written otherwise.
-        """
-        self._strip = strip
-        self._info = info
-        self._copier = FrameCopier()
-        self._finisher = PictureFinisher(info, video)
-        self._converter = PictureConverter(info, self._finisher.given)
-
-    def picture(self, frame: Frame) -> av.VideoFrame:
-        """Return what to encode: the decoded frame itself, or one made to look like it."""
-        decoded = frame.origin
-        if decoded is None:
-            picture = from_planes(frame.planes, self._info)
-        elif frame.made is Made.INTERPOLATED:
-            picture = self._copier.with_planes(decoded, frame.planes, self._info.layout)
-        elif frame.made is Made.REPEATED:
-            picture = self._copier.share(decoded)
-        else:
-            picture = self._copier.share(decoded) if self._strip else decoded
-        return self._finisher.finish(self._converter.convert(picture))
-
-
-class EncoderStamps:
-    """Counts the frames in ticks of an encoder, from the first one's time on; never one twice."""
-
-    def __init__(self, clock: Fraction) -> None:
-        """clock: seconds per tick."""
-        self._clock = clock
-        self._first = Fraction(0)  # seconds on the source's clock
-        self._ticks = -1  # of the latest frame
-
-    @property
-    def ticks(self) -> int:
-        """Of the latest frame."""
-        return self._ticks
-
-    @property
-    def latest(self) -> Fraction:
-        """Seconds from the first frame to the latest one."""
-        return self._ticks * self._clock
-
-    def begin(self, time: Fraction) -> None:
-        """Take `time`, seconds on the source's clock, for tick 0."""
-        self._first = time
-
-    def stamp(self, picture: av.VideoFrame, time: Fraction) -> None:
-        """Stamp a picture that is shown at `time`, seconds on the source's clock."""
-        self._ticks = max(round((time - self._first) / self._clock), self._ticks + 1)
-        picture.pts, picture.time_base = self._ticks, self._clock

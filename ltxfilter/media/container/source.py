@@ -10,6 +10,9 @@ from functools import partial
 from itertools import chain
 from math import ceil
 
+import av
+from av.video.frame import PictureType
+
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.avframe import color_of, view
@@ -30,6 +33,7 @@ from ltxfilter.media.container.open_video import OpenVideo, index_bytes
 from ltxfilter.media.container.timing.frame_clock import FrameClock, StreamTiming
 from ltxfilter.media.container.timing.packet_timing import SHORT_SCAN, scan
 from ltxfilter.media.container.video_packets import VideoPackets, streams_to_read
+from ltxfilter.media.deinterlace import DEINTERLACER_FRAMES
 from ltxfilter.media.format_names import IMAGES
 from ltxfilter.media.network.interrupts import Interrupt
 from ltxfilter.media.network.protocols import can_seek, read_once
@@ -41,6 +45,7 @@ from ltxfilter.options import InputOptions
 log = logging.getLogger("ltxfilter.media")
 
 TOLERATED_LOSS = Fraction(1, 2)  # seconds by which headers and frames may disagree
+PREDICTED = (PictureType.P, PictureType.B, PictureType.S, PictureType.BI)
 HASTE = Fraction(1, 300)  # seconds; frames that follow each other faster have doubtful timestamps
 
 
@@ -64,9 +69,11 @@ class ContainerSource:
         """
         self.name = display_name(options)
         self.counts = SourceCounts()
-        self._options, self._file = options, file
+        self._options, self._file, self._given_format = options, file, format
         self._once = file is not None or read_once(options)
         self._interrupt = interrupt or Interrupt()
+        self._frames: Iterator[DecodedFrame] = iter(())
+        self.first_picture: av.VideoFrame | None = None
         at_once = not self._once and options.format != IMAGES  # to scan pictures is to read them
         scanned = scan(options, SHORT_SCAN) if at_once else None
         self._open = OpenVideo.open(options, file, format or options.format)
@@ -74,17 +81,15 @@ class ContainerSource:
         with ExitStack() as opening:
             opening.callback(self.close)
             self._packets = self._video_packets()
-            self._decoder = VideoDecoder(self._open, options, self.counts, self.name)
-            self._go_to_start()
             if self._once:
+                self._go_to_start()
                 scanned = self._packets.look_ahead()
             timing = StreamTiming.of(self._open.stream, scanned, options.rate)
-            self._clock = FrameClock(timing, self._open.trim.zero)
-            self._frames = self._decoder.frames(self._packets)
-            first = next(self._frames, None)
+            self._timing = timing
+            first = self._begin_decoding(self._open.trim.start)
             if first is None:
                 raise InputError(f"{self.name}: no video frames{self._why_none()}")
-            self._frames = chain([first], self._frames)
+            self.first_picture = first.picture
             self.info = _video_info(first, self._open, timing, self._decoder.turner)
             self.carries = source_items(first.picture, self._open.container, self._open.stream)
             codec = self._open.stream.codec_context.codec.canonical_name
@@ -111,8 +116,14 @@ class ContainerSource:
         """Later frames that libav and the clock want before they let one go."""
         return self._decoder.delay + self._clock.delay
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield every frame once, times ascending. Raises InputError, Stopped."""
+    def frames(self, begin: Fraction | None = None, *, seek: bool = True) -> Iterator[Frame]:
+        """Yield every frame once, times ascending. Raises InputError, Stopped.
+
+        begin: seconds; frames shown earlier may be left out. seek: False reads from the beginning.
+        """
+        if begin is not None and seek and not self._once:
+            self._go_to(begin)
+        self.first_picture = None
         self.other_streams.queue.drop_unwanted()
         trim = self._open.trim
         last: Fraction | None = None
@@ -154,9 +165,9 @@ class ContainerSource:
             self._file.close()
 
     def _go_to_start(self) -> None:
-        """Begin to read at -ss where that can be done."""
+        """Begin to read an address at -ss where its server may allow that."""
         start = self._open.trim.start
-        if start is not None and (not self._once or can_seek(self._options)):
+        if start is not None and self._file is None and can_seek(self._options):
             seek_before(self._open.container, self._open.stream, start)
 
     def _why_none(self) -> str:
@@ -167,6 +178,41 @@ class ContainerSource:
             "; if its index comes last, the server has to let ranges be read: download the file, "
             "or write it with -movflags +faststart"
         )
+
+    def _begin_decoding(self, time: Fraction | None) -> DecodedFrame | None:
+        """Decode from the I-frame before `time` on, seconds; return the first frame, if any.
+
+        None begins where the container stands.
+        """
+        self._decoder = VideoDecoder(self._open, self._options, self.counts, self.name)
+        self._clock = FrameClock(self._timing, self._open.trim.zero)
+        if not self._once and time is not None:
+            seek_before(self._open.container, self._open.stream, time)
+        self._frames = self._decoder.frames(self._packets)
+        first = next(self._frames, None)
+        if first is not None:
+            self._frames = chain([first], self._frames)
+        return first
+
+    def _go_to(self, begin: Fraction) -> None:
+        """Decode from an I-frame before `begin` on, or from the beginning if none is found."""
+        early = begin - DEINTERLACER_FRAMES * self.info.usual_interval
+        for time in (early if self._decoder.deinterlaces else begin, self._open.trim.start):
+            self._frames = iter(())
+            self._open.close()
+            self._open = OpenVideo.open(
+                self._options, None, self._options.format or self._given_format
+            )
+            self._packets = self._video_packets()
+            first = self._begin_decoding(time)
+            if first is not None and self._is_entry(first.picture, begin):
+                return
+
+    def _is_entry(self, picture: av.VideoFrame, begin: Fraction) -> bool:
+        """Return True if decoding from here gives the frames at and after `begin` as they are."""
+        if picture.pts is None or picture.pts * self._timing.tick > begin:
+            return False
+        return picture.pict_type not in PREDICTED and not self._decoder.is_damaged(picture)
 
     def _bytes_held(self) -> int:
         """Return the bytes of frames in the decoder, packets ahead of it, and libav's index."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 from ltxfilter.frame import Frame
 from ltxfilter.media.container.source import ContainerSource
@@ -19,7 +20,7 @@ class WebpSource(ContainerSource):
         super().__init__(options, file=webp, format="nut")
         self._webp = webp
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, begin: Fraction | None = None, *, seek: bool = True) -> Iterator[Frame]:
         """Yield the pictures, each with its own duration. Raises InputError, Stopped."""
-        for frame in super().frames():
+        for frame in super().frames(begin, seek=seek):
             yield replace(frame, duration=self._webp.duration_at(frame.time) or frame.duration)

@@ -1,18 +1,20 @@
-"""Pictures as an encoder takes them: in another pixel format, with a column or a row repeated."""
+"""What an encoder is given: stamped pictures, in its format, with a column or a row repeated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import av
 import av.filter
 import numpy as np
 
-from ltxfilter.frame import Planes, VideoInfo
-from ltxfilter.media.avframe import buffer_filter, fill, view
+from ltxfilter.frame import Frame, Made, Planes, VideoInfo
+from ltxfilter.media.avframe import FrameCopier, buffer_filter, fill, from_planes, view
 from ltxfilter.media.encoding.encoded_video import BT709, LEFT, has_role, matrix_of
+from ltxfilter.media.many_files.picture_formats import PictureFinisher
 from ltxfilter.media.pixfmt import plane_shapes
 
 # Without accurate_rnd and full_chroma_*, swscale's chroma is off by up to three codes.
@@ -195,3 +197,65 @@ def _scaled_white(target: VideoInfo) -> list[Step]:
 def _gain(numerator: int, denominator: int) -> Step:
     value = f"min(round(val*{numerator}/{denominator}),maxval)"
     return "lutrgb", {"r": value, "g": value, "b": value}
+
+
+class Pictures:
+    """Makes the pictures that an encoder takes out of the frames of one stream."""
+
+    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
+        """Begin a stream.
+
+        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
+        data that describes one frame, since it is written otherwise.
+        """
+        self._strip = strip
+        self._info = info
+        self._copier = FrameCopier()
+        self._finisher = PictureFinisher(info, video)
+        self._converter = PictureConverter(info, self._finisher.given)
+
+    def picture(self, frame: Frame) -> av.VideoFrame:
+        """Return what to encode: the decoded frame itself, or one made to look like it."""
+        decoded = frame.origin
+        if decoded is None:
+            picture = from_planes(frame.planes, self._info)
+        elif frame.made is Made.INTERPOLATED:
+            picture = self._copier.with_planes(decoded, frame.planes, self._info.layout)
+        elif frame.made is Made.REPEATED:
+            picture = self._copier.share(decoded)
+        else:
+            picture = self._copier.share(decoded) if self._strip else decoded
+        return self._finisher.finish(self._converter.convert(picture))
+
+
+class EncoderStamps:
+    """Counts the frames in ticks of an encoder, from the first one's time on; never one twice."""
+
+    def __init__(self, clock: Fraction) -> None:
+        """clock: seconds per tick."""
+        self._clock = clock
+        self._first = Fraction(0)  # seconds on the source's clock
+        self._ticks = -1  # of the latest frame
+
+    @property
+    def ticks(self) -> int:
+        """Of the latest frame."""
+        return self._ticks
+
+    @property
+    def latest(self) -> Fraction:
+        """Seconds from the first frame to the latest one."""
+        return self._ticks * self._clock
+
+    def begin(self, time: Fraction) -> None:
+        """Take `time`, seconds on the source's clock, for tick 0."""
+        self._first = time
+
+    def pass_over(self, ticks: int) -> None:
+        """Count the frames up to `ticks` as stamped, which were encoded elsewhere."""
+        self._ticks = max(self._ticks, ticks)
+
+    def stamp(self, picture: av.VideoFrame, time: Fraction) -> None:
+        """Stamp a picture that is shown at `time`, seconds on the source's clock."""
+        self._ticks = max(round((time - self._first) / self._clock), self._ticks + 1)
+        picture.pts, picture.time_base = self._ticks, self._clock

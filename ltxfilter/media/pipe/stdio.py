@@ -91,6 +91,17 @@ class PipeInput(io.RawIOBase):
         self.received += count
         return count
 
+    @property
+    def left(self) -> int:
+        """Bytes to come of a file; -1 for a pipe."""
+        return -1 if self.size < 0 else len(self._prefix) + _size_left(self.fd)
+
+    def skip(self, size: int) -> None:
+        """Leave out the next `size` bytes of a file."""
+        ahead, self._prefix = len(self._prefix), self._prefix[size:]
+        if size > ahead:
+            os.lseek(self.fd, size - ahead, os.SEEK_CUR)
+
     def readable(self) -> bool:
         """Return True."""
         return True

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
-from math import ceil
+from math import ceil, floor
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,11 +26,14 @@ from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
 from ltxfilter.media.raw.packing import SampleLayout
+from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket
 from ltxfilter.options import InputOptions, OutputOptions
 from ltxfilter.values import round_half_up, scheme_of
 
 if TYPE_CHECKING:
     from typing import Self
+
+    import av
 
     from ltxfilter.media.network.address_output import AddressOutput
 
@@ -48,6 +51,8 @@ class RawSource(ABC):
     pipe_format = Y4M
     other_streams = None
     carries: tuple[Item, ...] = ()
+    first_picture: av.VideoFrame | None = None
+    marker = b""  # stands before each frame, or begins what does
 
     def __init__(
         self, stream: PipeInput, info: VideoInfo, byte_layout: SampleLayout, options: InputOptions
@@ -77,9 +82,14 @@ class RawSource(ABC):
         """Bytes read ahead, and the frames that the deinterlacer holds."""
         return READ_AHEAD + (DEINTERLACER_FRAMES * self.info.frame_bytes if self.interlaced else 0)
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield every whole frame within -ss and -t. Raises InputError, Stopped."""
+    def frames(self, begin: Fraction | None = None, *, seek: bool = True) -> Iterator[Frame]:
+        """Yield every whole frame within -ss and -t. Raises InputError, Stopped.
+
+        begin: seconds; frames shown earlier may be left out. seek: False reads them all the same.
+        """
         self._stream.enlarge()
+        if begin is not None and seek:
+            self._skip_to(begin)
         pictures = self.pictures()
         if self.interlaced:
             pictures = deinterlaced(pictures, self.info, bottom_first=self.bottom_first)
@@ -94,7 +104,8 @@ class RawSource(ABC):
         if rate is None or duration is None:
             return None
         count = round_half_up(duration * rate)
-        return FrameTimes([number / rate for number in range(count)], duration)
+        times = [number / rate for number in range(count)]
+        return FrameTimes(times, duration, times)
 
     def cancel(self) -> None:
         """End a waiting read with Stopped; safe in signal handlers and other threads."""
@@ -103,6 +114,16 @@ class RawSource(ABC):
     def close(self) -> None:
         """Release everything; calling it twice does nothing."""
         self._buffered.close()
+
+    def _skip_to(self, begin: Fraction) -> None:
+        """Leave out frames of a file that are shown before `begin`, seconds, if all are alike."""
+        assert self.info.rate is not None
+        size = len(self.marker) + self.byte_layout.frame_bytes
+        count = floor((begin + self._start) * self.info.rate)
+        count -= DEINTERLACER_FRAMES if self.interlaced else 0
+        if count > 0 and self._stream.left % size == 0:
+            self._stream.skip(count * size)
+            self.read = count
 
     def duration_of(self, size: int, marker_bytes: int = 0) -> Fraction | None:
         """Return the seconds that a file lasts; None of a pipe.
@@ -141,7 +162,9 @@ class RawSource(ABC):
         interval = 1 / self.info.rate
         first = ceil(self._start / interval)
         stop = None if self._length is None else ceil((self._start + self._length) / interval)
-        for index, planes in enumerate(islice(pictures, stop)):
+        skipped = self.read
+        left = None if stop is None else max(stop - skipped, 0)
+        for index, planes in enumerate(islice(pictures, left), skipped):
             if index >= first:
                 self.counts.frames += 1
                 yield Frame(index * interval - self._start, planes, duration=interval)
@@ -190,10 +213,24 @@ class RawSink:
 
     def write(self, frame: Frame) -> None:
         """Write one frame. Raises OutputError, BrokenPipeError, Stopped."""
+        self._write(self.laid_out(frame))
+
+    def laid_out(self, frame: Frame) -> list[Any]:
+        """Return the samples of a frame as they are written, in contiguous arrays."""
         planes = self._pack(frame.planes) if self._pack else frame.planes
+        return [np.ascontiguousarray(plane) for plane in planes]
+
+    def join(self, segment: SegmentReader, first: Frame) -> None:
+        """Write the frames of a stored segment. Raises OutputError, BrokenPipeError, Stopped."""
+        del first
+        for stored in segment:
+            if isinstance(stored, StoredPacket):
+                self._write([stored.data])
+
+    def _write(self, samples: list[Any]) -> None:
         start = self._marker if self._frames else self._start
         with self._writing, self._noting_failure():
-            self._out.write_all([start, *map(np.ascontiguousarray, planes)])
+            self._out.write_all([start, *samples])
             self._frames += 1
 
     def finish(self) -> None:

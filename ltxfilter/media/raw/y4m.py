@@ -131,6 +131,8 @@ def parse_header(line: bytes, name: str) -> Header:
 class Y4mSource(RawSource):
     """Frames of a y4m stream."""
 
+    marker = MARKER
+
     def __init__(self, stream: PipeInput, options: InputOptions) -> None:
         """Read the header. Raises InputError, Stopped."""
         line = _first_line(stream)

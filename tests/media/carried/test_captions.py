@@ -117,6 +117,24 @@ def test_captions_go_through_a_conversion(tmp_path: Path, codec: str):
         assert sum(1 for _ in container.decode(video=0)) == 90
 
 
+def test_captions_go_through_segments(tmp_path: Path):
+    sent = write_captioned(tmp_path / "in.mp4", F(6), 150)
+    for name, more in (("plain", {}), ("cut", {"workers": 2, "segment_seconds": 10})):
+        ltxfilter.convert(
+            tmp_path / "in.mp4", tmp_path / f"{name}.mkv", fps=10, engine="blend", **more
+        )
+    assert read(tmp_path / "cut.mkv") == sent
+    assert places(tmp_path / "cut.mkv") == places(tmp_path / "plain.mkv")
+
+
+def places(path: Path) -> list[int]:
+    """Return the numbers of the frames that carry captions."""
+    reader = CaptionReader()
+    with av.open(str(path)) as container:
+        frames = enumerate(container.decode(video=0))
+        return [number for number, frame in frames if words(reader.read(frame))]
+
+
 def test_captions_are_left_out_with_the_subtitles(tmp_path: Path):
     write_captioned(tmp_path / "in.mp4", F(25), 5)
     ltxfilter.convert(tmp_path / "in.mp4", tmp_path / "out.mkv", engine="hold", subtitles=False,

@@ -18,7 +18,7 @@ from support.rich_media import jpeg
 
 from ltxfilter.errors import InputError, Stopped
 from ltxfilter.media.container import ContainerSource
-from ltxfilter.media.container.oversized import oversized_attachments
+from ltxfilter.media.container.copied_streams.oversized import oversized_attachments
 from ltxfilter.media.pixfmt import check_size
 from ltxfilter.options import InputOptions
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltxfilter.color import SD_HEIGHT, UNKNOWN, Converter
+from ltxfilter.color import Converter
+from ltxfilter.colorimetry import SD_HEIGHT, UNKNOWN
 from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.motion.grid import BRIGHT, Floats
 

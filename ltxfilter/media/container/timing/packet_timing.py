@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -39,6 +39,9 @@ class PacketScan:
     cadence: Cadence
     """How the frames follow each other, as far as `shown` tells."""
 
+    jumps: int = 0
+    """How often the container's clock started anew."""
+
     def frame_times(self, cadence: Cadence, trim: Trim) -> FrameTimes | None:
         """Return the times of the frames that `trim` keeps, from the first one on.
 
@@ -52,7 +55,22 @@ class PacketScan:
         kept = times[first:end]
         declared = self.shown.durations[end - 1] * self.time_base or None
         duration = kept[-1] + self._last(cadence, kept, declared) - kept[0]
-        return FrameTimes([time - kept[0] for time in kept], duration)
+        return FrameTimes(
+            [time - kept[0] for time in kept],
+            duration,
+            [time - kept[0] for time in self._entries(cadence) if kept[0] <= time <= kept[-1]],
+        )
+
+    def _entries(self, cadence: Cadence) -> list[Fraction]:
+        """Return when the frames are shown at which decoding can begin, seconds, ascending.
+
+        Empty where times depend on what was shown before: their clock jumps, or pulldown is taken
+        out.
+        """
+        if self.jumps or cadence.pulldown is not None:
+            return []
+        times = sorted(ticks * self.time_base for ticks in self.shown.entries)
+        return [cadence.snap(time) for time in times] if cadence.snap else times
 
     def _last(
         self, cadence: Cadence, times: Sequence[Fraction], declared: Fraction | None
@@ -75,19 +93,24 @@ def scan(options: InputOptions, limit: int | None = None) -> PacketScan | None:
     with open_container(options, format_name=options.format) as container:
         keep_stamps(container)
         stream = choose_video(container, options, once=False).stream
-        stamps = _packet_stamps(container, stream, limit)
+        jumps: list[Fraction] = []
+        stamps = _packet_stamps(container, stream, limit, jumps.append)
         if not stamps.count:
             return None
         complete = limit is None or stamps.count < limit
-        return scan_of(stamps, stream, options.rate, complete=complete)
+        scanned = scan_of(stamps, stream, options.rate, complete=complete)
+        return replace(scanned, jumps=len(jumps))
 
 
 def _packet_stamps(
-    container: av.container.InputContainer, stream: av.VideoStream, limit: int | None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    limit: int | None,
+    on_jump: Callable[[Fraction], None],
 ) -> PacketStamps:
-    """Return the stamps of packets that are shown."""
+    """Return the stamps of packets that are shown. on_jump: see `packets_of`."""
     stamps = PacketStamps()
-    packets = packets_of(container, stream)
+    packets = packets_of(container, stream, on_jump=on_jump)
     while limit is None or stamps.count < limit:
         try:
             packet = next(packets)

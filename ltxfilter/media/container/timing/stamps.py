@@ -84,6 +84,9 @@ class PacketTimes:
     guessed: bool = False
     """True if the packets say only when they are decoded."""
 
+    entries: Sequence[int] = ()
+    """When the I-frames are shown, in the order of decoding; empty if that is guessed."""
+
     def stamped(self, tick: Fraction) -> Iterator[Stamped[None]]:
         """Yield them in seconds; tick: seconds per tick."""
         for time, duration in zip(self.ticks, self.durations, strict=True):
@@ -98,6 +101,7 @@ class PacketStamps:
         self._pts = array("q")  # NEVER where there is none
         self._dts = array("q")
         self._durations = array("q")
+        self._entries = array("q")  # pts of I-frames
 
     @property
     def count(self) -> int:
@@ -109,6 +113,8 @@ class PacketStamps:
         self._pts.append(NEVER if packet.pts is None else packet.pts)
         self._dts.append(NEVER if packet.dts is None else packet.dts)
         self._durations.append(packet.duration or 0)
+        if packet.is_keyframe and packet.pts is not None:
+            self._entries.append(packet.pts)
 
     def times(self, delay: int, *, complete: bool) -> PacketTimes | None:
         """Return the times of the frames in the order of showing; None if no packet has a stamp.
@@ -121,7 +127,8 @@ class PacketStamps:
             if not complete:
                 unsure = REORDERED if len(shown) > 4 * REORDERED else REORDER
                 shown = dict(islice(shown.items(), max(len(shown) - unsure, 2)))
-            return PacketTimes(array("q", shown.keys()), array("q", shown.values()))
+            ticks, durations = array("q", shown.keys()), array("q", shown.values())
+            return PacketTimes(ticks, durations, entries=self._entries)
         if NEVER in self._dts:
             return None
         return self._times_of_decoding(delay)

@@ -38,6 +38,16 @@ PACKAGES = {  # import name -> distributions that bring it, what lacks without i
     "ltx_core": (("ltx-core",), "the ltx engines", LTX),
     "ltx_pipelines": (("ltx-pipelines",), "engine ltx-reference", LTX),
     "safetensors": (("safetensors",), "the ltx engines", LTX),
+    "onnxruntime": (
+        (
+            "onnxruntime",
+            "onnxruntime-gpu",
+            "onnxruntime-directml",
+            "onnxruntime-openvino",
+        ),
+        "engine onnx",
+        'pip install "ltxfilter[onnx]"',
+    ),
     "transformers": (("transformers",), "text prompts for the ltx engines", LTX),
 }
 
@@ -153,3 +163,12 @@ def _model_files(models: ModelOptions) -> Iterator[Finding]:
     needed = {name: engine_class(name).files for name in ENGINES}
     for name, found, missing in describe_files(model_files.complete(models), needed):
         yield Finding(name.replace("_", " "), found, missing)
+    path = model_files.complete(models).onnx_model
+    if path and engine_class("onnx").unavailable() is None:
+        from ltxfilter.engines.onnx.describe import describe_network
+
+        yield Finding("onnx model", *describe_network(path))
+    elif not path:
+        yield Finding(
+            "onnx model", "", "a network, for onnx; --onnx-model FILE or LTXFILTER_ONNX_MODEL"
+        )

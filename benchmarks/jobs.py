@@ -1,0 +1,89 @@
+"""What segments and workers cost: a plain run against `--workers`, in alternating pairs.
+
+    python -m benchmarks.jobs --clips DIR [--pairs 5] [--workers 2]
+
+Prints the medians of the ratios job/plain of wall and CPU time, and the seconds that a warm worker
+needs for a segment beside those of its frames: the difference between one segment and two of half
+the length, divided by the number of segments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from benchmarks.clips import ffmpeg_exe
+
+HERE = Path(__file__).parents[1]
+SECONDS = 60  # of each clip, repeated until it is as long
+ENCODER = ("-c:v", "libx264", "-preset", "veryfast")
+
+
+def main() -> None:
+    """Run plain and cut in turns; print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--names", default="seek480.mp4,juggle720.mp4")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in asked.names.split(","):
+            clip = lengthened(asked.clips / name, Path(folder))
+            ratios = compared(clip, Path(folder), asked.pairs, asked.workers)
+            found[name] = ratios
+            print(
+                name, ", ".join(f"{key} {value:.3f}" for key, value in ratios.items()), flush=True
+            )
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1))
+
+
+def compared(clip: Path, folder: Path, pairs: int, workers: int) -> dict[str, float]:
+    """Return the ratios of a job to a plain run, and what a segment costs by itself."""
+    out = folder / "out.mkv"
+    plain = ["-y", "-i", str(clip), "--engine", "flow", *ENCODER, str(out)]
+    job = ["--workers", str(workers), "--segment-seconds", "10", *plain]
+    coarse = ["--workers", "1", "--segment-seconds", "60", *plain]
+    fine = ["--workers", "1", "--segment-seconds", "10", *plain]
+    costs = [[measured(words) for words in (plain, job, coarse, fine)] for _ in range(pairs)]
+    return {
+        "wall": median(cut[0] / whole[0] for whole, cut, _, _ in costs),
+        "cpu": median(cut[1] / whole[1] for whole, cut, _, _ in costs),
+        "seconds of a segment": median(b[0] - a[0] for _, _, a, b in costs) / (SECONDS // 10 - 1),
+        "plain seconds": median(whole[0] for whole, *_ in costs),
+    }
+
+
+def measured(words: list[str]) -> tuple[float, float]:
+    """Return wall and CPU seconds of a command, its workers included."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    command = [sys.executable, "-m", "ltxfilter", "-v", "error", *words]
+    subprocess.run(command, check=True, env=environment)
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter() - began
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return wall, cpu
+
+
+def lengthened(clip: Path, folder: Path) -> Path:
+    """Return the clip's video, repeated to SECONDS, with an I-frame every two seconds."""
+    path = folder / f"{clip.stem}.mkv"
+    words = ["-v", "error", "-y", "-stream_loop", "-1", "-i", str(clip), "-t", str(SECONDS), "-an"]
+    coded = ["-c:v", "libx264", "-preset", "veryfast", "-g", "50"]
+    subprocess.run([ffmpeg_exe(), *words, *coded, str(path)], check=True)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Fit the weights by which `auto` mixes a partner that moves keyframes, as RIFE does, with flow.
+
+python -m benchmarks.mix --clips FOLDER --partner "onnx:model=rife.onnx" --keep FOLDER [--leave-out]
+
+Every second frame of each clip is interpolated by flow (two presets) and by the partner. Per cell
+of the work grid three sums say what any mix of the two costs: with e flow's error and d the way
+from flow's picture to the partner's, the squared error at share w is e'e + 2 w e'd + w w d'd. The
+network maps what `motion.gate` gathers to w; it is fitted to the mean gain in dB over clips, where
+losses count more than gains. Prints the tables of `ltxfilter/motion/mix_weights.py`. The partner's
+pictures are kept in a folder, as they take most of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.clips import Clip, files, load
+from benchmarks.record import table
+from ltxfilter import engines
+from ltxfilter.engines.auto import MIDDLE, view
+from ltxfilter.engines.flow import Flow
+from ltxfilter.frame import Frame, Plane, Planes
+from ltxfilter.motion.gate import gathered
+from ltxfilter.motion.grid import Floats, MotionGrid
+from ltxfilter.motion.mix_weights import NAMES
+from ltxfilter.windows.cuts import CutDetector
+from ltxfilter.windows.rolling import RollingWindow
+from ltxfilter.windows.window import Window, WindowShape
+
+RATE = Fraction(25)
+PRESETS = ("best", "balanced")
+FIRST, FRAMES = 20, 17  # of each clip; a shorter one is taken from its beginning
+CELLS = 4000  # per picture, drawn at random; their sums are brought to those of the whole
+UNITS, STEPS = 10, 180  # hidden units; steps of LBFGS
+DECAY = 2e-3  # of squared weights
+LOSSES = 2.0  # by which a loss counts more than a gain of as many dB
+ROUNDING = 0.03  # squared codes, about, that rounding a mix adds
+FLOOR = 0.1  # squared codes, added to all errors
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture's cells: what is known of them, and what mixing there costs."""
+
+    known: Floats  # [CELLS, NAMES]
+    base: float  # squared error of flow's picture
+    cross: Floats  # [CELLS], e'd per pixel
+    square: Floats  # [CELLS], d'd per pixel
+
+
+def windows(clip: Clip, shape: WindowShape) -> Iterator[Window]:
+    """Yield the windows of every second frame."""
+    info = replace(clip.info, rate=RATE, interval=1 / RATE)
+    rolling = RollingWindow(shape, 2 * RATE, CutDetector(info), info.interval)
+    for k in range(0, len(clip.frames), 2):
+        yield from rolling.push(Frame(k / (2 * RATE), clip.frames[k]))
+    yield from (window for window in rolling.finish() if window.first < window.last)
+
+
+def by_partner(clip: Clip, spec: str, kept: Path) -> dict[int, Planes]:
+    """Return the partner's pictures by number, out of the folder if they were made before."""
+    path = kept / f"{clip.name}.npz"
+    if not path.exists():
+        engine = engines.build(spec)
+        shape = engine.open(replace(clip.info, rate=RATE), 2 * RATE, threads=2)
+        made = {}
+        for window in windows(clip, shape):
+            drawn = engine.draw(window, engine.prepare(window))
+            for slot, picture in zip(window.to_draw(), drawn, strict=True):
+                number = int(slot.time * 2 * RATE)
+                made |= {f"{number}_{k}": plane for k, plane in enumerate(picture.planes)}
+        engine.close()
+        np.savez(path, **made)
+    found = np.load(path)
+    count = len(clip.info.layout)
+    numbers = {int(name.partition("_")[0]) for name in found.files}
+    return {n: tuple(found[f"{n}_{k}"] for k in range(count)) for n in numbers}
+
+
+def samples(clip: Clip, preset: str, partner: dict[int, Planes]) -> Iterator[Sample]:
+    """Yield the cells of each interpolated picture."""
+    flow = Flow(preset=preset)
+    shape = flow.open(replace(clip.info, rate=RATE), 2 * RATE)
+    chance = np.random.default_rng(0)
+    for window in windows(clip, shape):
+        motion = flow.prepare(view(window, window.first, window.last, shape))
+        if motion is None:
+            continue
+        estimate = flow.estimate(motion, MIDDLE)
+        for slot, picture in zip(window.to_draw(), flow.draw(window, motion), strict=True):
+            number = int(slot.time * 2 * RATE)
+            other, true = partner[number], clip.frames[number]
+            pyramids = (flow.luma_pyramid(planes) for planes in (picture.planes, other))
+            known = gathered(estimate, *pyramids).logarithms()
+            scale = 255 / ((1 << clip.info.depth) - 1)
+            error, way = (
+                np.subtract(a, b, dtype=np.float32) * scale
+                for a, b in ((picture.planes[0], true[0]), (other[0], picture.planes[0]))
+            )
+            yield _sample(known, error, way, flow.grid, chance)
+    flow.close()
+
+
+def _sample(
+    known: Floats, error: Plane, way: Plane, grid: MotionGrid, chance: np.random.Generator
+) -> Sample:
+    """Draw cells of one picture; their means are moved to those of all cells."""
+    cross, square = (per_cell(values, grid) for values in (error * way, way * way))
+    chosen = chance.choice(cross.size, CELLS, replace=cross.size < CELLS)
+    share = cross.size * grid.cell**2 / error.size  # cells reach over the picture's edges
+    some, more = cross.ravel()[chosen], square.ravel()[chosen]
+    some = some + cross.mean() - some.mean()
+    more = more * square.mean() / max(more.mean(), 1e-9)
+    columns = known.reshape(len(NAMES), -1)[:, chosen].T
+    return Sample(columns, float(np.square(error).mean()), some * share, more * share)
+
+
+def per_cell(values: Plane, grid: MotionGrid) -> Floats:
+    """Return the mean of each cell of the work grid, 0 beyond the picture."""
+    whole = np.zeros((grid.rows * grid.cell, grid.columns * grid.cell), np.float32)
+    whole[: values.shape[0], : values.shape[1]] = values
+    return cv2.resize(whole, (grid.columns, grid.rows), interpolation=cv2.INTER_AREA)
+
+
+class Data:
+    """All samples as tensors, and which clip each is of."""
+
+    def __init__(self, clips: dict[str, list[Sample]]) -> None:
+        """Take the samples of each clip by its name."""
+        every = [sample for found in clips.values() for sample in found]
+        self.names = list(clips)
+        self.clip = torch.tensor([k for k, found in enumerate(clips.values()) for _ in found])
+        known = torch.from_numpy(np.stack([each.known for each in every]))
+        self.mean, self.scale = known.mean((0, 1)), known.std((0, 1))
+        self.known = (known - self.mean) / self.scale
+        self.base = torch.tensor([each.base for each in every])
+        self.cross, self.square = (
+            torch.from_numpy(np.stack(values))
+            for values in ([e.cross for e in every], [e.square for e in every])
+        )
+
+    def gains(self, network: nn.Module, which: Tensor) -> Tensor:
+        """Return the gain over flow in dB of each picture of `which`."""
+        share = torch.sigmoid(network(self.known[which])[..., 0])
+        cost = 2 * share * self.cross[which] + share**2 * self.square[which]
+        cost = cost + ROUNDING * torch.tanh(20 * share * (1 - share))
+        mixed = (self.base[which] + cost.mean(1)).clamp_min(0)
+        return -10 * torch.log10((mixed + FLOOR) / (self.base[which] + FLOOR))
+
+    def fit(self, which: Tensor) -> nn.Module:
+        """Return a network fitted to the pictures of `which`, every clip counted alike."""
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(len(NAMES), UNITS), nn.Tanh(), nn.Linear(UNITS, 1))
+        count = torch.bincount(self.clip[which], minlength=len(self.names))
+        weight = 1 / count[self.clip[which]]
+        weight = weight / weight.sum()
+        optimizer = torch.optim.LBFGS(
+            network.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe"
+        )
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            gain = self.gains(network, which)
+            total = (weight * (LOSSES * torch.relu(-gain) - gain)).sum()
+            total = total + DECAY * sum((p**2).sum() for p in network.parameters() if p.dim() > 1)
+            total.backward()
+            return total
+
+        optimizer.step(loss)  # type: ignore[arg-type]
+        return network
+
+    def written(self, network: nn.Module) -> str:
+        """Return the tables of mix_weights.py: biases first, inputs as they are."""
+        hidden, output = network[0], network[2]  # type: ignore[index]
+        weight = (hidden.weight / self.scale).detach()
+        bias = (hidden.bias - weight @ self.mean).detach()
+        rows = "".join(f"    {_row([b, *w])},\n" for b, w in zip(bias, weight, strict=True))
+        last = _row([output.bias[0], *output.weight[0]])
+        return f"HIDDEN = (\n{rows})\nOUTPUT = {last}"
+
+
+def _row(values: list[Tensor]) -> str:
+    return "(" + ", ".join(f"{float(value):.4g}" for value in values) + ")"
+
+
+def main() -> None:
+    """Interpolate, fit, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--partner", required=True, help="spec of an engine")
+    parser.add_argument("--keep", type=Path, required=True, help="folder for its pictures")
+    parser.add_argument("--leave-out", action="store_true", help="also fit without each clip")
+    args = parser.parse_args()
+    args.keep.mkdir(exist_ok=True)
+    found: dict[str, list[Sample]] = {}
+    for path in files(args.clips):
+        clip = load(path, FIRST + FRAMES)
+        shown = clip.frames[FIRST:] if len(clip.frames) == FIRST + FRAMES else clip.frames[:9]
+        clip = replace(clip, frames=shown)
+        partner = by_partner(clip, args.partner, args.keep)
+        found[clip.name] = [s for preset in PRESETS for s in samples(clip, preset, partner)]
+        print(clip.name, flush=True)
+    data = Data(found)
+    network = data.fit(data.clip >= 0)
+    rows = []
+    for k, name in enumerate(data.names):
+        row = {"clip": name, "gain": float(data.gains(network, data.clip == k).mean())}
+        if args.leave_out:
+            without = data.fit(data.clip != k)
+            row["left out"] = float(data.gains(without, data.clip == k).mean())
+        rows.append(row)
+    print(table(rows))
+    print(data.written(network))
+
+
+if __name__ == "__main__":
+    main()

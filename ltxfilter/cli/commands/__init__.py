@@ -1,0 +1,1 @@
+"""The subcommands: `ltxfilter engines`, `probe`, `doctor`, `context`, `jobs`."""

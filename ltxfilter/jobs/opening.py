@@ -1,0 +1,35 @@
+"""Whether a conversion is a plain run or a job in segments."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+from ltxfilter.jobs.driver import Job
+from ltxfilter.jobs.workers.shares import CORES_PER_WORKER, worker_count
+from ltxfilter.media.format_names import STDIN_NAMES
+from ltxfilter.media.opening import open_source
+from ltxfilter.options import JobOptions, Options, available_threads
+from ltxfilter.pipeline.assemble import input_of
+from ltxfilter.pipeline.run import Run
+
+
+def open_run(options: Options) -> Run | Job:
+    """Open a plain run, or a job where segments are asked for and pay. Raises LtxFilterError."""
+    job = options.job
+    if not job.wanted:
+        return Run(options)
+    if job.workers == 0 and job.resume == "no" and job.ray is None and not _pays(options):
+        return Run(replace(options, job=JobOptions()))
+    return Job(options)
+
+
+def _pays(options: Options) -> bool:
+    """Return True if several workers are faster than one process."""
+    if options.input.path in STDIN_NAMES or available_threads() < 2 * CORES_PER_WORKER:
+        return False
+    with closing(open_source(input_of(options))) as source:
+        duration = source.duration
+    if duration is None:
+        return False
+    return worker_count(options, int(duration / options.job.segment_seconds) + 1) > 1
