@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.clips import ffmpeg_exe
+from ltxfilter.engines import build
 
 ENGINES = ("flow", "flow:preset=fast", "flow:preset=best", "blend")
 LTX_ENGINES = (
@@ -108,13 +109,15 @@ def small(clip: Path, engine: str, tiny: Path) -> str:
         check=True,
     )  # fmt: skip
     models = [
-        "--checkpoint", tiny / "checkpoint.safetensors",
-        "--spatial-upsampler", tiny / "spatial.safetensors",
-        "--temporal-upsampler", tiny / "temporal.safetensors",
-        "--context", tiny / "context.safetensors",
-        "--device", "cpu",
+        "--models", tiny, "--device", "cpu",
+        *(["--context", tiny / "context.safetensors"] if needs_context(engine) else []),
     ]  # fmt: skip
     return piped(["--engine", engine, "--fps", "60", *map(str, models)], scaled.stdout)
+
+
+def needs_context(engine: str) -> bool:
+    """Return True for an LTX engine that reads an encoded prompt."""
+    return "context" in build(engine).needed_files
 
 
 if __name__ == "__main__":

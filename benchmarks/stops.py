@@ -115,12 +115,12 @@ def cases(folder: Path, tiny: Path | None) -> Iterator[Case]:
         yield Case(f"{size} at 1/7 frames per second", given.split(), out)
     if tiny is not None:
         out = folder / "ltx.mkv"
-        files = [f"--{name.replace('_', '-')}" for name in ("checkpoint", "context")]
-        models = [files[0], tiny / "checkpoint.safetensors", files[1], tiny / "context.safetensors"]
-        models += ["--temporal-upsampler", tiny / "temporal.safetensors"]
         for engine in ("ltx-keyframe:stages=1", "ltx-temporal", "ltx-motion"):
             words = ["-i", _clip(folder, "1280x720"), "--fps", "50", "--engine", engine]
-            words += ["--device", "cpu", "--memory", "16G", *map(str, models), "-y", str(out)]
+            words += ["--device", "cpu", "--memory", "16G", "--models", str(tiny)]
+            if engine.startswith("ltx-keyframe"):
+                words += ["--context", str(tiny / "context.safetensors")]
+            words += ["-y", str(out)]
             yield Case(f"{engine}, tiny model, 720p", words, out, most=12.0)
 
 

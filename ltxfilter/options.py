@@ -224,12 +224,17 @@ class OutputOptions:
 class ModelOptions:
     """Where engines find their models, and what runs them."""
 
-    checkpoint: str | None = None  # file: an LTX-2 checkpoint
+    models: str | None = None  # folder that is searched for what the other fields leave open
+    checkpoint: str | None = None  # file: an LTX-2 checkpoint, of one or several parts
+    transformer: str | None = None  # file or folder: goes before the checkpoint's transformer
+    vae: str | None = None  # file or folder: goes before the checkpoint's autoencoder
+    text_projection: str | None = None  # file or folder: goes before the checkpoint's
     spatial_upsampler: str | None = None  # file: the spatial latent upsampler
     temporal_upsampler: str | None = None  # file: the temporal latent upsampler
     context: str | None = None  # file: an encoded prompt
+    prompt: str | None = None  # text that is encoded for the run, in place of a context
     tiny_vae: str | None = None  # file: a small autoencoder for the checkpoint's latents
-    gemma: str | None = None  # folder of the text encoder
+    gemma: str | None = None  # folder or file of the text encoder
     loras: tuple[tuple[str, float], ...] = ()  # files and strengths, fused in this order
     distilled_lora: tuple[str, float] | None = None  # fused as well, for the last steps alone
     onnx_model: str | None = None  # file: a two-frame network in ONNX, for the engine onnx
@@ -237,14 +242,17 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        files = ("checkpoint", "spatial_upsampler", "temporal_upsampler", "context", "tiny_vae")
+        paths = (
+            "models", "checkpoint", "transformer", "vae", "text_projection", "spatial_upsampler",
+            "temporal_upsampler", "context", "tiny_vae", "gemma", "onnx_model",
+        )  # fmt: skip
         _normalize(
             self,
             {
-                **dict.fromkeys((*files, "gemma", "onnx_model"), optional(path_of)),
+                **dict.fromkeys(paths, optional(path_of)),
                 "loras": loras_of,
                 "distilled_lora": optional(lora_of),
-                "device": optional(text_of),
+                **dict.fromkeys(("device", "prompt"), optional(text_of)),
             },
         )
 

@@ -35,6 +35,7 @@ DOORS = {  # package -> where it may be imported
     "torch": ("motion/", "engines/", "media/python_pictures.py", "color.py", "pipeline/", "cli/"),
     "ltx_core": ("engines/ltx/",),
     "ltx_pipelines": ("engines/ltx/",),
+    "gguf": ("engines/ltx/",),
     "transformers": ("engines/ltx/",),
     "onnxruntime": ("engines/onnx/",),
     "ray": ("jobs/ray_cluster/",),

@@ -59,7 +59,7 @@ def test_classifiers_begin_with_the_lowest_python():
 
 
 def test_extras_name_nothing_that_is_not_built():
-    known = {"benchmarks", "dev", "docs", "ltx", "onnx", "ray"}
+    known = {"benchmarks", "dev", "docs", "gguf", "ltx", "onnx", "ray"}
     assert set(PROJECT["optional-dependencies"]) <= known
 
 

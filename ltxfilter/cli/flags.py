@@ -154,12 +154,17 @@ INTERPOLATE_FLAGS = (
 )
 
 MODEL_FLAGS = (
-    Flag("checkpoint", "FILE", "Load the LTX-2 checkpoint from FILE (.safetensors).", Side.MODEL),
+    Flag("models", "FOLDER", "Search FOLDER for models, by what is in the files.", Side.MODEL),
+    Flag("checkpoint", "FILE", "Load the LTX-2 checkpoint from FILE.", Side.MODEL),
+    Flag("transformer", "FILE", "Load the transformer from FILE.", Side.MODEL),
+    Flag("vae", "FILE", "Load the video autoencoder from FILE.", Side.MODEL),
+    Flag("text_projection", "FILE", "Load the text projection from FILE.", Side.MODEL),
     Flag("spatial_upsampler", "FILE", "Load the spatial latent upsampler from FILE.", Side.MODEL),
     Flag("temporal_upsampler", "FILE", "Load the temporal latent upsampler from FILE.", Side.MODEL),
     Flag("context", "FILE", "Load an encoded prompt from FILE.", Side.MODEL),
+    Flag("prompt", "TEXT", "Encode TEXT for the run, in place of --context.", Side.MODEL),
     Flag("tiny_vae", "FILE", "Load a tiny autoencoder, for ltx-motion:vae=tiny.", Side.MODEL),
-    Flag("gemma", "FOLDER", "Load the text encoder from FOLDER.", Side.MODEL),
+    Flag("gemma", "FOLDER", "Load the text encoder from FOLDER, or from a file.", Side.MODEL),
     Flag(
         "lora",
         "FILE[:STRENGTH]",

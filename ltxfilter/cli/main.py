@@ -93,8 +93,10 @@ def _set_up_heap() -> None:
 
 def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> int:
     from ltxfilter.cli.progress_line import summary
+    from ltxfilter.engines import refuse_unused
     from ltxfilter.jobs.opening import open_run
 
+    refuse_unused(arguments.options.engine, arguments.options.models)
     with _progress_file(arguments) as blocks:
         signals.run = run = open_run(arguments.options)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -14,7 +15,7 @@ from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
 from ltxfilter.values import parse_spec
 
-__all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class", "engine_names"]
+__all__ = ["ENGINES", "Drawn", "Engine", "build", "engine_class", "engine_names", "refuse_unused"]
 
 log = logging.getLogger("ltxfilter.engines")
 
@@ -94,3 +95,34 @@ def build(spec: str, models: ModelOptions | None = None) -> Engine:
     if kind.uses_models:
         values["models"] = complete(models or ModelOptions())
     return kind(**values)
+
+
+def refuse_unused(spec: str, models: ModelOptions) -> None:
+    """Refuse files that a command line names and the engine that `spec` describes does not use.
+
+    Who names a file wants something of it. What the environment and the settings file name besides
+    may be for other engines. Raises OptionError.
+    """
+    if models == ModelOptions():
+        return
+    engine = build(spec, models)
+    for field in fields(ModelOptions):
+        given = getattr(models, field.name)
+        if given and field.name not in engine.used_files:
+            raise OptionError(_unused(engine, field.name, given))
+
+
+def _unused(engine: Engine, field: str, given: Any) -> str:
+    """Return the message about a file that an engine does not use, and what would use it."""
+    name = "lora" if field == "loras" else field
+    value = given[0] if isinstance(given, tuple) else given
+    path = value[0] if isinstance(value, tuple) else value
+    users = []
+    for other in ENGINES:
+        takes = engine_class(other).takes_files
+        if field in takes:
+            users.append(f"{other}:{takes[field]}" if takes[field] else other)
+    own = next((user for user in users if user.partition(":")[0] == engine.name), None)
+    told = f"add {own.partition(':')[2]}, or leave it out" if own and ":" in own else ""
+    told = told or (f"it is for {', '.join(users)}" if users else "leave it out")
+    return f"--{name.replace('_', '-')} {path}: engine {engine.name} does not use it; {told}"

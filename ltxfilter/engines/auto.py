@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("ltxfilter.engines")
 
 PARTNERS = ("ltx-motion", "ltx-motion:source=dit", "onnx")  # the first whose files are named
+# Fields of ModelOptions by which a user shows that LTX is meant.
+TELLING = ("models", "checkpoint", "transformer", "vae", "temporal_upsampler")
 EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
@@ -94,7 +96,9 @@ class Auto(Engine):
         values = {option.name: option.default for option in self.options} | options
         self._hard: float = values.pop("hard")
         self._models = models or ModelOptions()
-        self._partner = choose_partner(values.pop("with"), self._models)
+        asked = values.pop("with")
+        self._chooses = not asked
+        self._partner = choose_partner(asked, self._models)
         self._flow = Flow(**values)
         self._was_hard = False  # the interval before, in the same shot
         self._warned = False
@@ -110,6 +114,14 @@ class Auto(Engine):
         return (self._flow,) if self._partner is None else (self._flow, self._partner)
 
     @property
+    def used_files(self) -> frozenset[str]:
+        """What its partner uses; where it chooses one by the files, what that could use."""
+        if not self._chooses:
+            return frozenset().union(*(partner.used_files for partner in self.partners))
+        possible = [engines.engine_class(parse_spec(spec)[0]).takes_files for spec in PARTNERS]
+        return frozenset({"device", "models"}).union(*possible)
+
+    @property
     def fallbacks(self) -> tuple[str, ...]:
         """What flow falls back on where flow makes every picture; else flow is tried too."""
         return self._flow.fallbacks if self._partner is None else super().fallbacks
@@ -120,10 +132,7 @@ class Auto(Engine):
         self._video = video
         own = self._flow_shape = self._flow.open(video, rate, threads)
         if self._partner is None:
-            if self._models.checkpoint:
-                log.warning(
-                    "the model files named are too few for any LTX engine: flow makes all frames"
-                )
+            self._say_what_is_missing()
             return own
         other = self._partner_shape = self._open_partner(self._partner, video, rate, threads)
         gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
@@ -135,6 +144,18 @@ class Auto(Engine):
             work_bytes=own.work_bytes + other.work_bytes,
             draw_bytes=own.draw_bytes + other.draw_bytes + gate,
         )
+
+    def _say_what_is_missing(self) -> None:
+        """Warn where model files are named, but too few for any partner."""
+        if any(getattr(self._models, name) for name in TELLING):
+            missing = engines.build(PARTNERS[0], self._models).missing_files
+            flags = " and ".join("--" + name.replace("_", "-") for name in missing)
+            log.warning(
+                "the model files named are too few for any LTX engine: flow makes all frames; "
+                "%s lacks %s",
+                PARTNERS[0],
+                flags,
+            )
 
     def _open_partner(
         self, partner: Engine, video: VideoInfo, rate: Fraction | None, threads: int
@@ -269,7 +290,7 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         return engines.build(spec, models)
     for known in PARTNERS:
         partner = engines.build(known, models)
-        if all(getattr(models, field) for field in partner.needed_files):
+        if not partner.missing_files:
             return partner
     return None
 

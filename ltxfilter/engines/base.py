@@ -39,12 +39,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, ClassVar
 
 from ltxfilter.frame import Planes, VideoInfo
-from ltxfilter.options import EngineOption
+from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.window import Window, WindowShape
 
 
@@ -86,6 +86,9 @@ class Engine(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     """Fields of `ModelOptions` that it needs with its default options, if `uses_models` is True."""
 
+    takes_files: ClassVar[Mapping[str, str]] = {}
+    """Fields of `ModelOptions` that it can use -> with which option; "" where it always does."""
+
     takes_device_planes: ClassVar[bool] = False
     """True if keyframes may lie on a device (`color.DevicePlane`); else they come to the host."""
 
@@ -115,6 +118,23 @@ class Engine(ABC):
     def needed_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it needs with its own options; `files` by default."""
         return self.files
+
+    @property
+    def missing_files(self) -> tuple[str, ...]:
+        """Those of `needed_files` that nobody names and that are not found."""
+        return ()
+
+    @property
+    def used_files(self) -> frozenset[str]:
+        """The fields of `ModelOptions` that it uses with its own options.
+
+        By default all of them where `uses_models` is True, and else none.
+        """
+        return (
+            frozenset(each.name for each in fields(ModelOptions))
+            if self.uses_models
+            else frozenset()
+        )
 
     @property
     def fallbacks(self) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ def _entry(path: Path, name: str, value: Any) -> tuple[str, Any]:
         given = (parse_lora(text) for text in values)
         loras = tuple((_beside(path, file), strength) for file, strength in given)
         return ("loras", loras) if key == "lora" else (key, loras[0])
-    return key, value if key == "device" else _beside(path, value)
+    return key, value if key in ("device", "prompt") else _beside(path, value)
 
 
 def _beside(path: Path, file: str) -> str:

@@ -349,9 +349,9 @@ def _is_finished(options: Options) -> bool:
 def key_of(options: Options) -> dict[str, Any]:
     """Return what a job is known by; see `job_key`. Raises InputError."""
     files = {"input": options.input.path}
-    for path in model_files_of(options.models):
-        if os.path.isfile(path):  # noqa: PTH113  (a Path refuses some names)
-            files[f"model {Path(path).name}"] = path
+    for path in map(Path, model_files_of(options.models)):
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files |= {f"model {each.name}": str(each) for each in inside if each.is_file()}
     try:
         return job_key(options, files)
     except OSError as error:

@@ -21,6 +21,7 @@ from ltxfilter import __version__
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.media.output_name import PART, try_lock
 from ltxfilter.options import Options
+from ltxfilter.values import scheme_of
 
 FOLDER = PART + ".d"  # is added to the output's name
 JOB, JOURNAL, LOCK = "job.json", "journal.jsonl", "lock"
@@ -36,7 +37,7 @@ def work_folder(options: Options) -> Path:
     if options.job.work_dir is not None:
         return Path(options.job.work_dir)
     path = options.output.path
-    if path == "-" or path.startswith(("/dev/", "/proc/")):
+    if path == "-" or scheme_of(path) or path.startswith(("/dev/", "/proc/")):
         raise OptionError("the output has no folder: name one for the segments with --work-dir")
     return Path(path + FOLDER)
 

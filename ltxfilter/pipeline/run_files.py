@@ -75,7 +75,7 @@ def model_files_of(models: ModelOptions) -> list[str]:
         loras = value if field.name == "loras" else (value,)
         for entry in loras:
             name = entry[0] if isinstance(entry, tuple) else entry
-            if isinstance(name, str) and field.name != "device":
+            if isinstance(name, str) and field.name not in ("device", "prompt"):
                 found.append(name)
     settings = model_files.settings_file()
     return found if settings is None else [*found, str(settings)]

@@ -408,7 +408,8 @@ def test_too_few_files_are_said(caplog: pytest.LogCaptureFixture):
     engine = engines.build("auto", ModelOptions(checkpoint="ltx.safetensors"))
     engine.open(video(), 2 * RATE)
     assert caplog.messages == [
-        "the model files named are too few for any LTX engine: flow makes all frames"
+        "the model files named are too few for any LTX engine: flow makes all frames; "
+        "ltx-motion lacks --temporal-upsampler"
     ]
     engine.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction as F
 
 import numpy as np
@@ -27,6 +28,17 @@ def drawings(spec, models, info, frames, rate=F(50)):
     engine.close()
     engine.close()
     return drawn
+
+
+def flags(models, spec):
+    """Return the words of a command line that name those models that an engine uses."""
+    words = []
+    used = engines.build(spec, models).used_files
+    for field in dataclasses.fields(models):
+        value = getattr(models, field.name)
+        if value is not None and field.name in used and not isinstance(value, tuple):
+            words += ["--" + field.name.replace("_", "-"), value]
+    return words + [word for path, _ in models.loras for word in ("--lora", path)]
 
 
 def equal(a, b):

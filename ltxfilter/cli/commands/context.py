@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ltxfilter.errors import EngineUnavailableError, InputError, OptionError
+
+READ = {  # the files of models that it reads, and what they are called
+    "checkpoint": "the checkpoint",
+    "transformer": "the transformer",
+    "text_projection": "the text projection",
+    "gemma": "the text encoder",
+}
 
 
 @click.command("context")
 @click.option("--prompt", help="What is to be seen, for the whole video.")
 @click.option("--prompt-file", help="A file with lines of TIME PROMPT; each holds from its time.")
 @click.option("--negative", help="What guidance leads away from.")
-@click.option("--gemma", help="The folder of the text encoder.")
+@click.option("--gemma", help="The text encoder: a folder, or a file beside its tokenizer.")
+@click.option("--models", help="A folder that is searched for what is not named.")
 @click.option("--checkpoint", help="The LTX-2 checkpoint that the prompt is encoded for.")
+@click.option("--transformer", help="Its transformer, if that is a file of its own.")
+@click.option("--text-projection", help="Its text projection, if that is a file of its own.")
 @click.option("--device", help="What runs the text encoder: auto (default), cpu, cuda or cuda:N.")
 @click.option("-o", "--output", required=True, help="The file to write, for --context.")
 @click.option("-y", "overwrite", is_flag=True, help="Overwrite the file if it exists.")
@@ -24,11 +35,9 @@ def context_command(
     prompt: str | None,
     prompt_file: str | None,
     negative: str | None,
-    gemma: str | None,
-    checkpoint: str | None,
-    device: str | None,
     output: str,
     overwrite: bool,
+    **files: Any,
 ) -> int:
     """Encode prompts for the LTX engines, once; what was encoded before needs no text encoder."""
     from ltxfilter.engines import model_files
@@ -47,15 +56,15 @@ def context_command(
         schedule = prompts.parse_schedule(f"0 {prompt}", "--prompt")
     else:
         schedule = prompts.parse_schedule(_read_text(prompt_file), prompt_file)
-    read = [(checkpoint, "the checkpoint"), (gemma, "the text encoder"), (prompt_file, "the input")]
+    read = [(files[name], what) for name, what in READ.items()] + [(prompt_file, "the input")]
     refuse_shared(
         [RunFile(output, "the output")], [RunFile(name, what) for name, what in read if name]
     )
-    models = model_files.complete(ModelOptions(checkpoint=checkpoint, gemma=gemma, device=device))
+    models = model_files.complete(ModelOptions(**files))
     with ExitStack() as opening:
         file = OutputFile(output, overwrite)
         opening.callback(file.discard)
-        encoded = prompts.make(schedule, negative, models.checkpoint, models.gemma, models.device)
+        encoded = prompts.make(schedule, negative, models)
         opening.pop_all()
     file.write_all([encoded.to_bytes()])
     file.complete()

@@ -19,7 +19,8 @@ from ltxfilter.options import ModelOptions, available_threads
 
 HELP = """\
 Say what this machine can run, and what each missing thing takes to install. Model files given as
-for a run are looked at too.
+for a run are looked at too: what each one is, which engines it serves, and what each engine lacks.
+The exit code is 5 if a file that is named cannot be used.
 """
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1",
@@ -55,9 +56,11 @@ PACKAGES = {  # import name -> distributions that bring it, what lacks without i
 @click.command("doctor", cls=FfmpegStyle, help=HELP)
 def doctor_command(arguments: Arguments) -> int:
     """Print what this machine has and lacks."""
+    unusable = False
     for finding in examine(arguments.options.models):
         click.echo(finding.line())
-    return 0
+        unusable = unusable or finding.unusable
+    return EngineUnavailableError.exit_code if unusable else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,12 @@ class Finding:
     name: str
     found: str  # "" when it is missing
     missing: str = ""  # what lacks without it, and how to get it
+    unusable: bool = False  # True for a file that is named and cannot be used
+    lacking: str = "missing"  # the word before what lacks
 
     def line(self) -> str:
         """Return it as a line of `ltxfilter doctor`."""
-        return f"{self.name:19} {self.found or 'missing: ' + self.missing}"
+        return f"{self.name:19} {self.found or f'{self.lacking}: {self.missing}'}"
 
 
 def examine(models: ModelOptions | None = None) -> Iterator[Finding]:
@@ -87,8 +92,8 @@ def examine(models: ModelOptions | None = None) -> Iterator[Finding]:
     yield _kernels()
     yield Finding("cuda", _cuda(), "no NVIDIA GPU that torch can use; engines run on the CPU")
     yield Finding("ffmpeg", shutil.which("ffmpeg") or "", "only needed around pipes; ffmpeg.org")
-    yield from _engines(models or ModelOptions())
     yield from _model_files(models or ModelOptions())
+    yield from _engines(models or ModelOptions())
 
 
 def _libraries() -> Finding:
@@ -143,32 +148,74 @@ def _gpu(number: int) -> str:
 
 
 def _engines(models: ModelOptions) -> Iterator[Finding]:
-    from ltxfilter.engines import build, engine_class, engine_names
+    """Yield what each engine needs on this machine, and at last what to try first."""
+    from ltxfilter.engines import engine_class, engine_names, model_files
 
+    completed = model_files.complete(models)
+    ready: list[tuple[int, str]] = []
     for name in engine_names():
         try:
-            missing = engine_class(name).unavailable() or ""
+            kind = engine_class(name)
+            missing = kind.unavailable() or ""
         except EngineUnavailableError as error:  # an engine of another package
             missing = str(error)
-        ready = "ready"
-        if partners := () if missing else build(name, models).partners:
-            ready += ", with the files named: " + ", ".join(each.name for each in partners)
-        yield Finding(f"engine {name}", "" if missing else ready, missing)
+        if missing:
+            yield Finding(f"engine {name}", "", missing)
+        elif kind.files:
+            yield _with_files(name, completed, ready)
+        else:
+            yield Finding(f"engine {name}", "ready" + _partners(name, completed))
+    if ready:
+        (_, first), *rest = sorted(ready)
+        then = "".join(f", then {name}" for _, name in rest)
+        yield Finding("try first", f"ltxfilter -i IN.mp4 --engine {first} OUT.mp4{then}")
+
+
+def _partners(name: str, models: ModelOptions) -> str:
+    from ltxfilter.engines import build
+
+    partners = ", ".join(each.name for each in build(name, models).partners)
+    return f", with the files named: {partners}" if partners else ""
+
+
+def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -> Finding:
+    """Return what an engine still lacks, or the memory that its models take."""
+    from ltxfilter.engines import build
+    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, wanted
+
+    engine = build(name, models)
+    if name == "onnx":
+        missing = "--onnx-model: a network, or LTXFILTER_ONNX_MODEL"
+        lacks = bool(engine.missing_files)
+        return Finding(f"engine {name}", "" if lacks else "ready", missing, lacking="lacks")
+    if lacking := engine.missing_files:
+        return Finding(f"engine {name}", "", wanted(lacking), lacking="lacks")
+    device, itemsize = ("the GPU", 2) if _cuda() else ("the CPU", 4)
+    try:
+        size = needed_bytes(models, engine.needed_files, itemsize)
+    except EngineUnavailableError as error:
+        return Finding(f"engine {name}", "", str(error), lacking="cannot run")
+    ready.append((size, name))
+    bits = f"{8 * itemsize} bits"
+    return Finding(f"engine {name}", f"ready, models of {size / 1e9:.3g} GB in {bits} on {device}")
 
 
 def _model_files(models: ModelOptions) -> Iterator[Finding]:
     from ltxfilter.engines import ENGINES, engine_class, model_files
     from ltxfilter.engines.ltx.weights.describe_files import describe_files
 
-    needed = {name: engine_class(name).files for name in ENGINES}
-    for name, found, missing in describe_files(model_files.complete(models), needed):
-        yield Finding(name.replace("_", " "), found, missing)
-    path = model_files.complete(models).onnx_model
-    if path and engine_class("onnx").unavailable() is None:
+    users: dict[str, list[str]] = {}
+    for name in ENGINES:
+        for field, option in engine_class(name).takes_files.items():
+            users.setdefault(field, []).append(f"{name}:{option}" if option else name)
+    completed = model_files.complete(models)
+    for line in describe_files(completed, users):
+        name = line.field.replace("_", " ")
+        unusable = bool(line.wrong) and line.named
+        word = "cannot be used" if line.wrong else "missing"
+        yield Finding(name, line.found, line.wrong, unusable, word)
+    if completed.onnx_model and engine_class("onnx").unavailable() is None:
         from ltxfilter.engines.onnx.describe import describe_network
 
-        yield Finding("onnx model", *describe_network(path))
-    elif not path:
-        yield Finding(
-            "onnx model", "", "a network, for onnx; --onnx-model FILE or LTXFILTER_ONNX_MODEL"
-        )
+        found, wrong = describe_network(completed.onnx_model)
+        yield Finding("onnx model", found, wrong, not found, "cannot be used")

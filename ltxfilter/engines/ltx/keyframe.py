@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,13 +20,23 @@ from ltxfilter.windows.window import Window, WindowShape
 if TYPE_CHECKING:
     from ltxfilter.engines.ltx.models.resident import Models
 
+MOST_DISTILLED_STEPS = 8  # that distilled models were trained on
+
 
 class LtxKeyframe(LtxEngine):
     """Denoises a grid of frames at half size, upsamples it to full size and refines it there."""
 
     name: ClassVar[str] = "ltx-keyframe"
     summary: ClassVar[str] = "LTX-2: the whole diffusion model makes the frames between keyframes"
-    files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
+    files: ClassVar[tuple[str, ...]] = ("transformer", "vae", "spatial_upsampler", "context")
+    takes_files: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("checkpoint", "transformer", "vae", *shared.TEXT_FILES, "loras"), ""),
+        **dict.fromkeys(("spatial_upsampler", "distilled_lora"), "stages=2"),
+    }
+    only_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
+        **{option.name: ("mode", ("guided",)) for option in shared.GUIDANCE_OPTIONS},
+        "refine": ("stages", (2,)),
+    }
     takes_device_planes: ClassVar[bool] = True
     memory_advice: ClassVar[str] = (
         "try tile=512, fewer latents, a smaller batch or stages=1, make the transformer smaller "
@@ -119,11 +129,26 @@ class LtxKeyframe(LtxEngine):
         super().__init__(models, **options)
         if self._options["offload"] and self._options["compile"]:
             raise OptionError("options offload=1 and compile=1 exclude each other")
+        distilled = self._options["mode"] == "distilled"
+        if distilled and self._options["steps"] > MOST_DISTILLED_STEPS:
+            raise OptionError(
+                f"option steps={self._options['steps']}: mode=distilled takes at most "
+                f"{MOST_DISTILLED_STEPS}; mode=guided takes more"
+            )
 
     @property
     def needed_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it needs with its options."""
-        return (*self.files, "loras") if self._options["reference"] else self.files
+        second = ("spatial_upsampler",) if self._options["stages"] == 2 else ()
+        reference = ("loras",) if self._options["reference"] else ()
+        return ("transformer", "vae", *second, "context", *reference)
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it uses where they are named."""
+        distilled = self._options["mode"] == "distilled"
+        refined = self._options["stages"] == 2 or distilled
+        return ("loras", "distilled_lora") if refined else ("loras",)
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Load the models; ask for windows that fill whole grids of latents."""
@@ -131,21 +156,27 @@ class LtxKeyframe(LtxEngine):
         from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
         from ltxfilter.engines.ltx.diffusion.samplers import UNGUIDED
         from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
+        from ltxfilter.engines.ltx.weights.fits import check_loras
         from ltxfilter.engines.ltx.weights.lora import reference_downscale
 
         self.close()
         options = self._options
+        self._check_files()
+        guided = options["mode"] == "guided"
         models = self._models = self._new_models()
         models.context()  # an error in its file is found before the large files are loaded
-        guided = options["mode"] == "guided"
         guidance = shared.choose_guidance(models, options) if guided else UNGUIDED
         second_stage = ("spatial", models.refiner) if options["stages"] == 2 else ()
         models.load("transformer", "encoder", "decoder", *second_stage)
-        reference = reference_downscale(self._files) if options["reference"] else 0
-        multiple = SPATIAL_COMPRESSION * options["stages"] * max(reference, 1)
+        reference = reference_downscale(models.options) if options["reference"] else 0
+        check_loras(models.loras, reference=bool(reference))
+        scale = models.spatial_scale if second_stage else Fraction(1)
+        multiple = SPATIAL_COMPRESSION * scale.numerator * max(reference, 1)
         canvas = Canvas(video, models.device, multiple)
         cache = KeyframeCache(models.encode)
-        self._diffusion = TwoStageDiffusion(models, canvas, options, guidance, cache, reference)
+        self._diffusion = TwoStageDiffusion(
+            models, canvas, options, guidance, cache, scale, reference
+        )
         self._planner = GridPlanner.choose(
             rate, video.interval, options["latents"], options["lead"], options["batch"]
         )
@@ -161,10 +192,16 @@ class LtxKeyframe(LtxEngine):
 
     def _new_models(self) -> Models:
         from ltxfilter.engines.ltx.models.resident import Models
+        from ltxfilter.engines.ltx.weights.fits import check_guided, few_step_options
+        from ltxfilter.engines.ltx.weights.parts import ModelParts
 
-        options = self._options
+        options, files = self._options, self._encoded()
+        if options["mode"] == "distilled":
+            files = few_step_options(files)
+        else:
+            check_guided(ModelParts(files))
         return Models(
-            self._files,
+            files,
             fp8=options["fp8"],
             tile=options["tile"],
             offload=options["offload"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,7 +26,20 @@ class LtxMotion(LtxEngine):
 
     name: ClassVar[str] = "ltx-motion"
     summary: ClassVar[str] = "LTX-2: small guides define the motion, original pixels are warped"
-    files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
+    files: ClassVar[tuple[str, ...]] = ("vae", "temporal_upsampler")
+    takes_files: ClassVar[Mapping[str, str]] = {
+        "checkpoint": "",
+        "vae": "",
+        "temporal_upsampler": "",
+        "tiny_vae": "vae=tiny",
+        **dict.fromkeys(
+            ("transformer", *shared.TEXT_FILES, "loras", "distilled_lora"), "source=dit"
+        ),
+    }
+    only_with: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = dict.fromkeys(
+        ("steps", "seed", "fp8", "graphs", "text_memory", "offload"),
+        ("source", ("dit", "latent+dit")),
+    )
     memory_advice: ClassVar[str] = (
         "try batch=1, fewer intervals, a smaller size of guides, or vae=tiny"
     )
@@ -98,11 +111,22 @@ class LtxMotion(LtxEngine):
     @property
     def needed_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it needs with its options."""
-        needed = ["checkpoint"]
-        needed += ["temporal_upsampler"] if "latent" in self._options["source"] else []
-        needed += ["context"] if "dit" in self._options["source"] else []
-        needed += ["tiny_vae"] if self._options["vae"] == "tiny" else []
+        upsampled, denoised = ("latent" in self._options["source"], self._denoises)
+        tiny = self._options["vae"] == "tiny"
+        needed = ["vae"] if upsampled or not tiny else []  # the latents' statistics are in it too
+        needed += ["temporal_upsampler"] if upsampled else []
+        needed += ["transformer", "context"] if denoised else []
+        needed += ["tiny_vae"] if tiny else []
         return tuple(needed)
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it uses where they are named."""
+        return ("loras", "distilled_lora") if self._denoises else ()
+
+    @property
+    def _denoises(self) -> bool:
+        return "dit" in self._options["source"]
 
     def open_source(self, video: VideoInfo, pace: Fraction) -> GuideSource:
         """Open the source of guides. pace: output frames per interval between keyframes.
@@ -111,7 +135,8 @@ class LtxMotion(LtxEngine):
         """
         from ltxfilter.engines.ltx.guides.ltx_source import open_source
 
-        return open_source(self._files, self._options, (video.width, video.height), pace)
+        self._check_files()
+        return open_source(self._encoded(), self._options, (video.width, video.height), pace)
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Load the models; ask for windows that fill a batch of clips."""

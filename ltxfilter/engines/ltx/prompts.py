@@ -7,7 +7,9 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -15,13 +17,15 @@ import torch
 from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt, read_contexts
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.errors import EngineUnavailableError, OptionError, OutputError
-from ltxfilter.values import parse_time
+from ltxfilter.options import ModelOptions
+from ltxfilter.values import parse_time, shown
 
 log = logging.getLogger("ltxfilter.context")
 
 FINGERPRINT_BYTES = 1 << 20  # of a checkpoint's tensors at each of three places
-CACHE_FORMAT = "1"  # of cached files; files of another format are not read
+CACHE_FORMAT = "2"  # of cached files; files of another format are not read
 
 Encode = Callable[[str], torch.Tensor]  # prompt -> context [1, L, D]
 
@@ -50,45 +54,73 @@ def parse_schedule(text: str, name: str) -> tuple[Prompt, ...]:
     return tuple(prompts)
 
 
-def make(
-    prompts: Sequence[Prompt],
-    negative: str | None,
-    checkpoint: str | None,
-    gemma: str | None,
-    device: str | None = None,
-) -> Contexts:
+def make(prompts: Sequence[Prompt], negative: str | None, options: ModelOptions) -> Contexts:
     """Encode prompts for a checkpoint; Gemma is loaded only if one of them is not cached.
 
-    negative: the negative prompt. checkpoint, gemma, device: as in `ModelOptions`. Raises
-    EngineUnavailableError.
+    negative: the negative prompt. Raises EngineUnavailableError, also if different prompts come out
+    alike.
     """
-    if checkpoint is None:
-        raise EngineUnavailableError(f"--checkpoint FILE is needed: {FileKind.CHECKPOINT.value}")
-    file = files.open_file(checkpoint, FileKind.CHECKPOINT, "--checkpoint")
-    encode = CachedEncoder(file, gemma, device)
+    encode = CachedEncoder(options)
+    encoded = {text: encode(text) for text in dict.fromkeys(prompt.text for prompt in prompts)}
+    if negative is not None:
+        encoded[negative] = encode(negative)
+    for (one, first), (other, second) in combinations(encoded.items(), 2):
+        if one.strip() != other.strip() and torch.equal(first, second):
+            raise EngineUnavailableError(
+                f"--gemma {options.gemma}: different prompts come out alike, {shown(one)} and "
+                f"{shown(other)}; its tokenizer is not the right one"
+            )
     return Contexts(
         tuple(prompts),
-        torch.cat([encode(prompt.text) for prompt in prompts]),
-        None if negative is None else encode(negative),
+        torch.cat([encoded[prompt.text] for prompt in prompts]),
+        None if negative is None else encoded[negative],
     )
 
 
-class CachedEncoder:
-    """Encodes prompts for one checkpoint, and keeps the contexts in files."""
+def with_context(options: ModelOptions) -> ModelOptions:
+    """Return the models of a run whose prompt is encoded: a file takes the prompt's place.
 
-    def __init__(self, file: ModelFile, gemma: str | None, device: str | None) -> None:
-        """Load nothing yet. file: the checkpoint. gemma, device: as in `ModelOptions`."""
-        self._file = file
-        self._gemma = gemma
-        self._device = device
-        self._fingerprint = fingerprint(file)
+    The negative prompt is empty. Raises EngineUnavailableError, OptionError.
+    """
+    if options.prompt is None:
+        return options
+    if options.context is not None:
+        raise OptionError("--prompt and --context: give one of them")
+    encoded = make([Prompt(Fraction(0), options.prompt)], "", options)
+    digest = hashlib.sha256(encoded.to_bytes()).hexdigest()
+    path = cache_folder() / f"run-{digest}.safetensors"
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            encoded.write(path)
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from None
+    return replace(options, context=str(path), prompt=None)
+
+
+class CachedEncoder:
+    """Encodes prompts for one checkpoint, and keeps the contexts in files.
+
+    A context belongs to the prompt, the checkpoint and the text encoder. Where no text encoder is
+    named, the context that was encoded last for prompt and checkpoint is taken.
+    """
+
+    def __init__(self, options: ModelOptions) -> None:
+        """Load nothing yet. Raises EngineUnavailableError."""
+        self._parts = ModelParts(options)
+        self._gemma = options.gemma
+        self._device = options.device
+        found = [self._parts.find(FileKind.TRANSFORMER)]
+        if self._parts.has(FileKind.TEXT):
+            found.append(self._parts.find(FileKind.TEXT))
+        self._checkpoint = [fingerprint(file) for file in found]
+        if self._gemma is None and self._parts.has(FileKind.GEMMA):
+            self._gemma = self._parts.find(FileKind.GEMMA).path
         self._encode: Encode | None = None
 
     def __call__(self, prompt: str) -> torch.Tensor:
         """Return the context [1, L, D] of a prompt. Raises EngineUnavailableError."""
-        words = json.dumps([CACHE_FORMAT, self._fingerprint, prompt])
-        key = hashlib.sha256(words.encode()).hexdigest()
-        path = cache_folder() / f"{key}.safetensors"
+        path = self._path(prompt, self._encoder_fingerprint())
         if path.exists():
             try:
                 return read_contexts(files.open_file(str(path), FileKind.CONTEXT, "cache")).positive
@@ -97,21 +129,34 @@ class CachedEncoder:
         context = self._encoder()(prompt)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            Contexts((Prompt(Fraction(0), prompt),), context, None).write(path)
+            for place in (path, self._path(prompt, None)):
+                Contexts((Prompt(Fraction(0), prompt),), context, None).write(place)
         except (OSError, OutputError) as error:
             log.warning("the context is not cached: %s", error)
         return context
 
+    def _path(self, prompt: str, encoder: str | None) -> Path:
+        """Return the file of a context. encoder: fingerprint of the text encoder, None for any."""
+        words = json.dumps([CACHE_FORMAT, self._checkpoint, encoder, prompt])
+        return cache_folder() / f"{hashlib.sha256(words.encode()).hexdigest()}.safetensors"
+
+    def _encoder_fingerprint(self) -> str | None:
+        if self._gemma is None:
+            return None
+        from ltxfilter.engines.ltx.models.text.gemma_weights import find_gemma
+
+        return fingerprint(find_gemma(self._gemma))
+
     def _encoder(self) -> Encode:
         if self._encode is None:
-            from ltxfilter.engines.ltx.models.gemma import TextEncoder
+            from ltxfilter.engines.ltx.models.text.gemma import TextEncoder
 
             if self._gemma is None:
                 raise EngineUnavailableError(
                     "--gemma FOLDER is needed: the text encoder, "
                     "google/gemma-3-12b-it-qat-q4_0-unquantized"
                 )
-            self._encode = TextEncoder(self._file, self._gemma, self._device)
+            self._encode = TextEncoder(self._parts, self._gemma, self._device)
         return self._encode
 
 
@@ -122,11 +167,13 @@ def cache_folder() -> Path:
 
 
 def fingerprint(file: ModelFile) -> str:
-    """Return a digest of a checkpoint's size, its header and samples of its tensors."""
-    size = Path(file.path).stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with Path(file.path).open("rb") as opened:
-        for place in (0, size // 3, 2 * size // 3):
-            opened.seek(place)
-            digest.update(opened.read(FINGERPRINT_BYTES))
+    """Return a digest of a model's size, its headers and samples of its tensors."""
+    digest = hashlib.sha256()
+    for path in file.paths:
+        size = Path(path).stat().st_size
+        digest.update(str(size).encode())
+        with Path(path).open("rb") as opened:
+            for place in (0, size // 3, 2 * size // 3):
+                opened.seek(place)
+                digest.update(opened.read(FINGERPRINT_BYTES))
     return digest.hexdigest()

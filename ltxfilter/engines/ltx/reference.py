@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
@@ -31,6 +31,9 @@ class LtxReference(LtxEngine):
     name: ClassVar[str] = "ltx-reference"
     summary: ClassVar[str] = "LTX-2: the official pipeline, slow, to compare the others with"
     files: ClassVar[tuple[str, ...]] = ("checkpoint", "spatial_upsampler", "context")
+    takes_files: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (*files, *shared.TEXT_FILES, "loras", "distilled_lora"), ""
+    )
     takes_device_planes: ClassVar[bool] = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption(
@@ -48,6 +51,11 @@ class LtxReference(LtxEngine):
         ),
     )
 
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it uses where they are named."""
+        return ("loras", "distilled_lora")
+
     @classmethod
     def unavailable(cls) -> str | None:
         """Return which packages to install."""
@@ -61,11 +69,13 @@ class LtxReference(LtxEngine):
         from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamPipeline
         from ltxfilter.engines.ltx.models.resident import Models
 
-        models = self._models = Models(self._files)
+        self._check_files()
+        files = self._encoded()
+        models = self._models = Models(files)
         models.context()
         self._guidance = shared.choose_guidance(models, self._options)
         weights = sum(map(models.nbytes, ("transformer", "encoder", "decoder", "spatial")))
-        self._pipeline = UpstreamPipeline(self._files, models.device, models.cancellation.check)
+        self._pipeline = UpstreamPipeline(files, models.device, models.cancellation.check)
         self._canvas = canvas = Canvas(video, models.device, 2 * SPATIAL_COMPRESSION)
         self._planner = GridPlanner.choose(rate, video.interval, self._options["latents"])
         frames = frame_count(self._planner.latents + 1)
@@ -106,7 +116,7 @@ class LtxReference(LtxEngine):
             seed=seed_of(options["seed"], grid.time),
             guidance=self._guidance,
             contexts=(context, context if negative is None else negative),
-            audio_width=models.checkpoint.config["transformer"]["audio_cross_attention_dim"],
+            audio_width=models.transformer_file.config["transformer"]["audio_cross_attention_dim"],
         ).to(models.device)
         match = options["match"]
         return slot_pictures(self._canvas, window, grid, keyframes, pictures, match=match)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ltxfilter.engines.ltx.models.resident import Models
 
 DECODING_BYTES = 12 * 4  # bytes of host memory per pixel and frame, measured with float32 on a CPU
+# Fields of ModelOptions that an engine that reads a prompt can use.
+TEXT_FILES = ("context", "prompt", "gemma", "text_projection")
 STG_BLOCKS = (29, 28)  # blocks that Lightricks perturbs: of LTX-2, of LTX-2.3
 
 SEED = EngineOption("seed", 0, "The noise is generated from this seed.")
@@ -141,18 +143,80 @@ class LtxEngine(Engine):
 
     uses_models: ClassVar[bool] = True
 
+    only_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
+    """Options that do nothing unless another one has one of some values."""
+
     memory_advice: ClassVar[str] = ""
     """Which options lower the use of device memory; the end of a message about too little of it."""
 
     def __init__(self, models: ModelOptions | None = None, **options: Any) -> None:
         """Take options by name and the files' paths; `open` loads them. Raises OptionError."""
         self._options = {option.name: option.default for option in self.options} | options
+        for name in options:
+            other, values = self.only_with.get(name, (name, ()))
+            if values and self._options[other] not in values:
+                raise OptionError(
+                    f"option {name}={options[name]}: it does nothing with "
+                    f"{other}={self._options[other]}; add {other}={values[0]} or leave it out"
+                )
         tile = self._options.get("tile", 0)
         if 0 < tile < LEAST_TILE:
             raise OptionError(f"option tile={tile}: 0, or at least {LEAST_TILE}")
         self._files = models or ModelOptions()
         self._device_lock = Lock()  # held while one batch is on the device
         self._models: Models | None = None
+
+    @property
+    def missing_files(self) -> tuple[str, ...]:
+        """Those of `needed_files` that nobody names and that are not in the folder of models."""
+        from ltxfilter.engines.ltx.weights.parts import KINDS, ModelParts
+
+        parts = ModelParts(self._files)
+        return tuple(
+            field
+            for field in self.needed_files
+            if not (parts.has(KINDS[field]) if field in KINDS else getattr(self._files, field))
+        )
+
+    @property
+    def used_files(self) -> frozenset[str]:
+        """The fields of `ModelOptions` that it uses with its options.
+
+        A checkpoint counts as used if a part of it is needed that no other file is named for.
+        """
+        used = {"device", "models", *self.needed_files, *self.further_files}
+        if "context" in used:
+            used |= set(TEXT_FILES)
+        of_checkpoint = {"transformer", "vae"} & used
+        if any(getattr(self._files, field) is None for field in of_checkpoint):
+            used.add("checkpoint")
+        return frozenset(used)
+
+    def _encoded(self) -> ModelOptions:
+        """Return its models, their prompt encoded if there is one. Raises OptionError, EngineError.
+
+        The text encoder is gone when this returns.
+        """
+        if "context" not in self.needed_files or self._files.prompt is None:
+            return self._files
+        from ltxfilter.engines.ltx.prompts import with_context
+
+        return with_context(self._files)
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it uses where they are named."""
+        return ()
+
+    def _check_files(self) -> None:
+        """Name all that is wrong with the files that it needs, in one message.
+
+        Raises EngineUnavailableError.
+        """
+        from ltxfilter.engines.ltx.weights.parts import KINDS, ModelParts
+
+        parts = ModelParts(self._files)
+        parts.check_found(KINDS[field] for field in self.needed_files if field in KINDS)
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -204,7 +268,7 @@ def choose_guidance(models: Models, options: Mapping[str, Any]) -> Guidance:
     if block >= models.blocks:
         raise OptionError(f"option stg_block={block}: the model has {models.blocks} blocks")
     if block < 0:
-        is_2_3 = models.checkpoint.config["transformer"].get("cross_attention_adaln", False)
+        is_2_3 = models.transformer_file.config["transformer"].get("cross_attention_adaln", False)
         block = min(STG_BLOCKS[bool(is_2_3)], models.blocks - 1)
     return Guidance(
         cfg=options["cfg"],

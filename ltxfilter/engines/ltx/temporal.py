@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import floor
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,7 +34,16 @@ class LtxTemporal(LtxEngine):
 
     name: ClassVar[str] = "ltx-temporal"
     summary: ClassVar[str] = "LTX-2: the temporal upsampler doubles the frame rate of the latents"
-    files: ClassVar[tuple[str, ...]] = ("checkpoint", "temporal_upsampler")
+    files: ClassVar[tuple[str, ...]] = ("vae", "temporal_upsampler")
+    takes_files: ClassVar[Mapping[str, str]] = {
+        "checkpoint": "",
+        "vae": "",
+        "temporal_upsampler": "",
+        **dict.fromkeys(("transformer", *shared.TEXT_FILES, "loras", "distilled_lora"), "refine=2"),
+    }
+    only_with: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = dict.fromkeys(
+        ("seed", "fp8", "graphs", "text_memory"), ("refine", (2, 1, 3, 4))
+    )
     takes_device_planes: ClassVar[bool] = True
     memory_advice: ClassVar[str] = (
         "try tile=512, fewer latents or rounds, or a smaller lead or batch"
@@ -94,7 +103,13 @@ class LtxTemporal(LtxEngine):
     @property
     def needed_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it needs with its options."""
-        return (*self.files, "context") if self._options["refine"] else self.files
+        refined = ("transformer", "context") if self._options["refine"] else ()
+        return (*self.files, *refined)
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """The fields of `ModelOptions` that it uses where they are named."""
+        return ("loras", "distilled_lora") if self._options["refine"] else ()
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:
         """Load the models; ask for windows whose keyframes fill whole latent frames."""
@@ -103,6 +118,7 @@ class LtxTemporal(LtxEngine):
         from ltxfilter.engines.ltx.diffusion.temporal_doubling import ClipDoubler
 
         self.close()
+        self._check_files()
         options = self._options
         rounds = options["rounds"] or choose_rounds(frames_per_interval(rate, video.interval))
         models = self._models = self._load_models()
@@ -131,7 +147,12 @@ class LtxTemporal(LtxEngine):
         from ltxfilter.engines.ltx.models.resident import Models
 
         names = ("fp8", "graphs", "text_memory", "tile")
-        models = Models(self._files, **{name: self._options[name] for name in names})
+        files = self._encoded()
+        if self._options["refine"]:
+            from ltxfilter.engines.ltx.weights.fits import few_step_options
+
+            files = few_step_options(files)
+        models = Models(files, **{name: self._options[name] for name in names})
         needed = ["encoder", "decoder", "temporal"]
         if self._options["refine"]:
             models.context()  # an error in its file is found before the large files are loaded

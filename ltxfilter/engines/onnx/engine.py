@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import groupby
@@ -107,6 +107,7 @@ class Onnx(Engine):
     options: ClassVar[tuple[EngineOption, ...]] = OPTIONS
     uses_models: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("onnx_model",)
+    takes_files: ClassVar[Mapping[str, str]] = {"onnx_model": ""}
 
     moves_keyframes: ClassVar[bool] = True  # as RIFE, FILM and most others do
 
@@ -119,6 +120,16 @@ class Onnx(Engine):
     def needed_files(self) -> tuple[str, ...]:
         """Nothing more where the option `model` names the file."""
         return () if self._options["model"] else self.files
+
+    @property
+    def missing_files(self) -> tuple[str, ...]:
+        """The network, where nobody names one."""
+        return () if self._models.onnx_model else self.needed_files
+
+    @property
+    def used_files(self) -> frozenset[str]:
+        """The network, unless the option `model` names it."""
+        return frozenset(self.needed_files)
 
     @classmethod
     def unavailable(cls) -> str | None:

@@ -55,7 +55,7 @@ def _with_files(models: ModelOptions, name: Callable[[str], str]) -> ModelOption
             changed["loras"] = tuple((name(path), strength) for path, strength in value)
         elif isinstance(value, tuple):
             changed[field.name] = (name(value[0]), value[1])
-        elif isinstance(value, str) and field.name != "device":
+        elif isinstance(value, str) and field.name not in ("device", "prompt"):
             changed[field.name] = name(value)
     return replace(models, **changed)
 

@@ -69,7 +69,8 @@ class ContainerSource:
         """
         self.name = display_name(options)
         self.counts = SourceCounts()
-        self._options, self._file, self._given_format = options, file, format
+        self._options, self._file = options, file
+        self._given_format = format
         self._once = file is not None or read_once(options)
         self._interrupt = interrupt or Interrupt()
         self._frames: Iterator[DecodedFrame] = iter(())
@@ -81,12 +82,12 @@ class ContainerSource:
         with ExitStack() as opening:
             opening.callback(self.close)
             self._packets = self._video_packets()
+            self._go_to_start()
             if self._once:
-                self._go_to_start()
                 scanned = self._packets.look_ahead()
             timing = StreamTiming.of(self._open.stream, scanned, options.rate)
             self._timing = timing
-            first = self._begin_decoding(self._open.trim.start)
+            first = self._begin_decoding()
             if first is None:
                 raise InputError(f"{self.name}: no video frames{self._why_none()}")
             self.first_picture = first.picture
@@ -164,30 +165,10 @@ class ContainerSource:
         if self._file is not None:
             self._file.close()
 
-    def _go_to_start(self) -> None:
-        """Begin to read an address at -ss where its server may allow that."""
-        start = self._open.trim.start
-        if start is not None and self._file is None and can_seek(self._options):
-            seek_before(self._open.container, self._open.stream, start)
-
-    def _why_none(self) -> str:
-        """Say what a server lacks that sends an mp4, whose index may come last."""
-        if not can_seek(self._options) or "mov" not in self._open.container.format.name:
-            return ""
-        return (
-            "; if its index comes last, the server has to let ranges be read: download the file, "
-            "or write it with -movflags +faststart"
-        )
-
-    def _begin_decoding(self, time: Fraction | None) -> DecodedFrame | None:
-        """Decode from the I-frame before `time` on, seconds; return the first frame, if any.
-
-        None begins where the container stands.
-        """
+    def _begin_decoding(self) -> DecodedFrame | None:
+        """Decode from where the container stands; return the first frame, if any."""
         self._decoder = VideoDecoder(self._open, self._options, self.counts, self.name)
         self._clock = FrameClock(self._timing, self._open.trim.zero)
-        if not self._once and time is not None:
-            seek_before(self._open.container, self._open.stream, time)
         self._frames = self._decoder.frames(self._packets)
         first = next(self._frames, None)
         if first is not None:
@@ -204,7 +185,9 @@ class ContainerSource:
                 self._options, None, self._options.format or self._given_format
             )
             self._packets = self._video_packets()
-            first = self._begin_decoding(time)
+            if time is not None:
+                seek_before(self._open.container, self._open.stream, time)
+            first = self._begin_decoding()
             if first is not None and self._is_entry(first.picture, begin):
                 return
 
@@ -213,6 +196,21 @@ class ContainerSource:
         if picture.pts is None or picture.pts * self._timing.tick > begin:
             return False
         return picture.pict_type not in PREDICTED and not self._decoder.is_damaged(picture)
+
+    def _go_to_start(self) -> None:
+        """Begin to read at -ss where that can be done."""
+        start = self._open.trim.start
+        if start is not None and (not self._once or can_seek(self._options)):
+            seek_before(self._open.container, self._open.stream, start)
+
+    def _why_none(self) -> str:
+        """Say what a server lacks that sends an mp4, whose index may come last."""
+        if not can_seek(self._options) or "mov" not in self._open.container.format.name:
+            return ""
+        return (
+            "; if its index comes last, the server has to let ranges be read: download the file, "
+            "or write it with -movflags +faststart"
+        )
 
     def _bytes_held(self) -> int:
         """Return the bytes of frames in the decoder, packets ahead of it, and libav's index."""

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
 pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 
 from support import tiny_ltx
+from support.ltx import flags
 
 from ltxfilter.cli import main
 from ltxfilter.options import ModelOptions
@@ -27,18 +28,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> ModelOptions:
 @pytest.fixture(autouse=True)
 def nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-
-
-def flags(models: ModelOptions) -> list[str]:
-    named = {
-        "--checkpoint": models.checkpoint,
-        "--spatial-upsampler": models.spatial_upsampler,
-        "--temporal-upsampler": models.temporal_upsampler,
-        "--context": models.context,
-        "--device": models.device,
-    }
-    given = [word for flag, value in named.items() if value for word in (flag, value)]
-    return given + [word for path, _ in models.loras for word in ("--lora", path)]
 
 
 def refuse(
@@ -104,7 +93,7 @@ def test_models_that_cannot_be_used(
     how: str,
     message: str,
 ):
-    words = ["--engine", "ltx-keyframe", *flags(damaged(models, tmp_path, how))]
+    words = ["--engine", "ltx-keyframe", *flags(damaged(models, tmp_path, how), "ltx-keyframe")]
     assert message in refuse(words, 5, clip, capsys, tmp_path)
 
 
@@ -112,7 +101,7 @@ def test_models_that_cannot_be_used(
     ("words", "code", "message"),
     [
         (["--engine", "ltx-keyframe"], 5, "is needed: a text context; make one with ltxfilter con"),
-        (["--engine", "ltx-temporal"], 5, "--checkpoint FILE is needed"),
+        (["--engine", "ltx-temporal"], 5, "--vae FILE is needed"),
         (["--engine", "ltx-temporal:round=2"], 2, "has no option 'round'"),
         (["--engine", "ltx-keyframe:fp8=fast"], 2, "one of auto, rowwise, cast, off"),
         (["--engine", "ltx-keyframe:tile=64"], 2, "tile=64"),
@@ -162,7 +151,7 @@ def test_times_of_prompts_that_do_not_ascend(
 def test_graphs_without_a_gpu_are_refused(
     models: ModelOptions, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    words = ["--engine", "ltx-keyframe:graphs=on", *flags(models)]
+    words = ["--engine", "ltx-keyframe:graphs=on", *flags(models, "ltx-keyframe")]
     assert "graphs=auto or off" in refuse(words, 5, clip, capsys, tmp_path)
 
 
@@ -174,5 +163,5 @@ def test_options_out_of_range_are_refused(
     capsys: pytest.CaptureFixture[str],
     option: str,
 ):
-    words = ["--engine", f"ltx-keyframe:{option}", *flags(models)]
+    words = ["--engine", f"ltx-keyframe:{option}", *flags(models, "ltx-keyframe")]
     assert f"option {option}: not" in refuse(words, 2, clip, capsys, tmp_path)

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 
 from support import tiny_ltx
+from support.ltx import flags
 from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter.values import round_half_up
@@ -22,14 +23,6 @@ def models(tmp_path_factory):
     return tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
 
 
-def flags(models):
-    return [
-        "--checkpoint", models.checkpoint, "--temporal-upsampler", models.temporal_upsampler,
-        "--spatial-upsampler", models.spatial_upsampler, "--context", models.context,
-        "--device", "cpu",
-    ]  # fmt: skip
-
-
 @EVERY
 @pytest.mark.parametrize(
     ("source", "target", "step"),
@@ -40,7 +33,7 @@ def test_by_pipe_source_frames_are_untouched(name, models, tmp_path, source, tar
     clip = make_clip(tmp_path / "in.mkv", "-c:v", "ffv1", size="64x48", rate=source, seconds=1.2)
     result = run_pipe(
         ffmpeg("-i", clip, "-f", "yuv4mpegpipe", "-"),
-        ltxfilter("--engine", name, "--fps", target, *flags(models)),
+        ltxfilter("--engine", name, "--fps", target, *flags(models, name)),
     )
     assert result.codes == [0, 0], result.err
     assert "0 by a fallback" in result.err or "fallback" not in result.err
@@ -59,8 +52,8 @@ def test_by_pipe_source_frames_are_untouched(name, models, tmp_path, source, tar
 def test_from_file_to_file(name, models, tmp_path):
     clip = make_clip(tmp_path / "in.mp4", size="64x48", rate="25", seconds=1)
     out = tmp_path / "out.mkv"
-    spec = f"{name}:batch=2:text_memory=0.01"
-    arguments = ["-i", clip, "--engine", spec, *flags(models), "-c:v", "ffv1", out]
+    spec = f"{name}:batch=2" + (":text_memory=0.01" if name == "ltx-keyframe" else "")
+    arguments = ["-i", clip, "--engine", spec, *flags(models, spec), "-c:v", "ffv1", out]
     result = run_pipe(ltxfilter(*arguments))
     assert result.codes == [0], result.err
     size = 64 * 48 * 3 // 2

@@ -60,7 +60,7 @@ def test_models_are_named_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(found) == 18
     assert all(kept is given for kept, given in zip(found[::2], pictures, strict=True))
     assert all(picture.shape == (64, 96, 3) for picture in found)
-    with pytest.raises(ltxfilter.EngineUnavailableError, match="--checkpoint FILE is needed"):
+    with pytest.raises(ltxfilter.EngineUnavailableError, match="--vae FILE is needed"):
         list(ltxfilter.interpolate(pictures, 24, 48, engine="ltx-temporal"))
 
 

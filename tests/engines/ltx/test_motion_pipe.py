@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 
 from support import tiny_ltx
+from support.ltx import flags
 from support.tools import ffmpeg, ltxfilter, make_clip, run_pipe, samples
 
 from ltxfilter.cli import main
@@ -42,17 +43,6 @@ def nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-
-
-def flags(models: ModelOptions) -> list[str]:
-    named = {
-        "--checkpoint": models.checkpoint,
-        "--temporal-upsampler": models.temporal_upsampler,
-        "--context": models.context,
-        "--tiny-vae": models.tiny_vae,
-        "--device": models.device,
-    }
-    return [word for flag, value in named.items() if value for word in (flag, value)]
 
 
 def scrolling(path: Path, rate: str = "25", seconds: float = 0.6, times: str = "PTS") -> Path:
@@ -98,7 +88,7 @@ def test_source_frames_are_untouched_at_every_rate(
 ):
     """Every `step`-th output frame is a source frame, `apart` source frames after the last one."""
     clip = scrolling(tmp_path / "in.mkv", rate=source, seconds=0.4)
-    ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
+    ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models, spec))
     assert len(ran.after) == round_half_up(len(ran.before) * F(target) / F(source))
     apart = round(step * F(source) / F(target))
     shown = ran.after[::step]
@@ -114,7 +104,7 @@ def test_a_variable_rate_is_doubled_in_place_or_made_constant(
 ):
     times = r"(N*40+15*mod(N\,2)+9*mod(N\,3))/1000/TB"  # 7 to 64 ms apart
     clip = scrolling(tmp_path / "vfr.mkv", times=times)
-    ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models))
+    ran = run(clip, capsys, "--engine", spec, "--fps", target, *flags(models, spec))
     assert len(set(ran.before)) == len(ran.before) == 15
     assert ran.interpolated >= 10
     if target == "source":
@@ -126,7 +116,7 @@ def test_a_variable_rate_is_doubled_in_place_or_made_constant(
 @pytest.mark.parametrize("spec", SPECS[::2])
 def test_the_number_of_threads_changes_no_picture(models, tmp_path, capsys, spec):
     clip = scrolling(tmp_path / "in.mkv", seconds=0.5)
-    asked = ["--engine", spec, *flags(models)]
+    asked = ["--engine", spec, *flags(models, spec)]
     one, three = (run(clip, capsys, *asked, "-threads", count) for count in "13")
     assert one.after == three.after
     assert one.interpolated == three.interpolated >= 10
@@ -136,7 +126,7 @@ def test_between_two_pipes(models, tmp_path):
     clip = scrolling(tmp_path / "in.mkv")
     result = run_pipe(
         ffmpeg("-i", clip, "-f", "yuv4mpegpipe", "-"),
-        ltxfilter("--engine", "ltx-motion", *flags(models)),
+        ltxfilter("--engine", "ltx-motion", *flags(models, "ltx-motion")),
     )
     assert result.codes == [0, 0], result.err
     assert pictures(result.out)[::2] == pictures(clip)
@@ -158,7 +148,7 @@ def broken(models: ModelOptions, folder: Path) -> ModelOptions:
 @pytest.mark.parametrize("spec", SPECS[:3])
 def test_nan_falls_back_to_flow_and_is_counted(models, tmp_path, capsys, spec):
     clip = scrolling(tmp_path / "in.mkv")
-    ran = run(clip, capsys, "--engine", spec, *flags(broken(models, tmp_path)))
+    ran = run(clip, capsys, "--engine", spec, *flags(broken(models, tmp_path), spec))
     assert ran.interpolated == ran.fallbacks == 14
     assert ran.said.count("NaN") == 1
     assert ran.after[::2] == ran.before
@@ -171,7 +161,7 @@ def test_nan_falls_back_to_flow_and_is_counted(models, tmp_path, capsys, spec):
 @pytest.mark.parametrize(
     ("spec", "change", "code", "message"),
     [
-        ("ltx-motion", {"checkpoint": None}, 5, "--checkpoint FILE is needed"),
+        ("ltx-motion", {"checkpoint": None}, 5, "--vae FILE is needed, or a --checkpoint"),
         ("ltx-motion", {"temporal_upsampler": None}, 5, "--temporal-upsampler FILE is needed"),
         ("ltx-motion", {"temporal_upsampler": "spatial_upsampler"}, 5, "it holds a spatial"),
         ("ltx-motion", {"checkpoint": "tiny_vae"}, 5, "that goes to --tiny-vae"),
@@ -189,7 +179,9 @@ def test_errors_are_one_clear_line(models, tmp_path, capsys, spec, change, code,
     clip = scrolling(tmp_path / "in.mkv", seconds=0.2)
     change = {name: value and getattr(models, value) for name, value in change.items()}
     out = tmp_path / "out.mkv"
-    words = ["--engine", spec, *flags(replace(models, **change)), "-i", str(clip), str(out)]
+    named = ["-i", str(clip), str(out)]
+    models = replace(models, **change)
+    words = ["--engine", spec, *(flags(models, spec) if code == 5 else []), *named]
     assert main.run(words) == code
     said = capsys.readouterr().err
     assert said.startswith("ltxfilter: ")
@@ -203,5 +195,5 @@ def test_the_tiny_autoencoder_can_be_named_in_the_environment(
 ):
     clip = scrolling(tmp_path / "in.mkv", seconds=0.2)
     monkeypatch.setenv("LTXFILTER_TINY_VAE", str(models.tiny_vae))
-    words = flags(replace(models, tiny_vae=None))
+    words = flags(replace(models, tiny_vae=None), "ltx-motion:vae=tiny")
     assert run(clip, capsys, "--engine", "ltx-motion:vae=tiny", *words).interpolated == 4

@@ -123,29 +123,40 @@ def test_a_header_that_safetensors_refuses_is_named(options: ModelOptions, tmp_p
 
 
 def test_a_text_encoder_brings_no_code_and_no_pickles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text_options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """Its weights are read by the tensor, so that only its tokenizer comes from transformers."""
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    from ltxfilter.engines.ltx.models.gemma import load_gemma
+    from ltxfilter.engines.ltx.models.text.gemma import load_gemma
 
     asked = []
-    for loader in (transformers.AutoTokenizer, transformers.Gemma3ForConditionalGeneration):
-        monkeypatch.setattr(loader, "from_pretrained", lambda *_, **words: asked.append(words))
+
+    def load(*_: object, **words: object) -> list[int]:
+        asked.append(words)
+        return []
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", load)
+    with pytest.raises(EngineUnavailableError, match="its tokenizer knows 0 tokens"):
+        load_gemma(str(text_options.gemma), torch.device("cpu"))
+    assert [(each["trust_remote_code"], each["local_files_only"]) for each in asked] == [
+        (False, True)
+    ]
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(AttributeError):  # nothing was loaded
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(EngineUnavailableError, match=r"without a \.safetensors or \.gguf file"):
         load_gemma(str(tmp_path), torch.device("cpu"))
-    assert [words["trust_remote_code"] for words in asked] == [False, False]
-    assert [words["local_files_only"] for words in asked] == [True, True]
-    assert asked[1]["use_safetensors"] is True
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, "{", '{"model_type": 5}', '{"model_type": "gemma3"}']
 )
-def test_an_odd_text_encoder_is_refused(tmp_path: Path, text: str):
+def test_an_odd_text_encoder_is_refused(text_options: ModelOptions, tmp_path: Path, text: str):
     pytest.importorskip("transformers", reason="transformers is not installed")
-    from ltxfilter.engines.ltx.models.gemma import load_gemma
+    from ltxfilter.engines.ltx.models.text.gemma import load_gemma
 
+    for path in Path(str(text_options.gemma)).iterdir():
+        if path.name.startswith(("model", "tokenizer")):
+            (tmp_path / path.name).symlink_to(path)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(EngineUnavailableError, match="--gemma "):
         load_gemma(str(tmp_path), torch.device("cpu"))
@@ -262,7 +273,7 @@ print(type(upstream.meta_module("text", tiny_ltx.CONFIG, {})).__name__)
         ((), 2, "give --prompt or --prompt-file"),
         (("--prompt", "a", "--prompt-file", "b"), 2, "give --prompt or --prompt-file"),
         (("--prompt-file", "/no/such"), 3, "No such file"),
-        (("--prompt", "a", "--gemma", "/no/such"), 5, "--gemma /no/such: no config.json"),
+        (("--prompt", "a", "--gemma", "/no/such"), 5, "--gemma /no/such: No such file"),
         (("--prompt", "a", "--checkpoint", "/no/such"), 5, "--checkpoint /no/such: No such file"),
     ],
 )

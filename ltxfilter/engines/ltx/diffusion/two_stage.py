@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -36,6 +37,7 @@ class TwoStageDiffusion:
     options: Mapping[str, Any]  # values of `LtxKeyframe.options`
     guidance: Guidance  # of the first stage
     cache: KeyframeCache
+    scale: Fraction = Fraction(2)  # of the spatial upsampler: full size over the first stage's
     reference: int = 0  # how many times smaller an IC-LoRA's reference clip is; 0: there is none
 
     def draw(self, window: Window, grids: Sequence[LatentGrid]) -> Iterator[list[Drawn]]:
@@ -72,15 +74,15 @@ class TwoStageDiffusion:
     def _latents(self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures) -> Tensor:
         """Return the denoised latents of grids, [B, 128, f, h, w]."""
         if self.options["stages"] == 1:
-            return self._first_stage(window, grids, keyframes, 1)
-        half = self._first_stage(window, grids, keyframes, 2)
-        upsampled = self.models.upsample(half, "spatial")
-        tokens = self._tokens(window, grids, keyframes, 1, upsampled)
+            return self._first_stage(window, grids, keyframes, Fraction(1))
+        small = self._first_stage(window, grids, keyframes, self.scale)
+        upsampled = self.models.upsample(small, "spatial")
+        tokens = self._tokens(window, grids, keyframes, Fraction(1), upsampled)
         sigmas = samplers.STAGE_2_SIGMAS[-self.options["refine"] - 1 :]
         return self._denoise(grids, tokens, sigmas, UNGUIDED, "euler", refining=True)
 
     def _first_stage(
-        self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures, shrink: int
+        self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures, shrink: Fraction
     ) -> Tensor:
         """Return latents denoised from noise at 1 / `shrink` of the full size."""
         options = self.options
@@ -97,7 +99,7 @@ class TwoStageDiffusion:
         window: Window,
         grids: Sequence[LatentGrid],
         keyframes: Pictures,
-        shrink: int,
+        shrink: Fraction,
         start: Tensor | None = None,
     ) -> Tokens:
         """Return the tokens of grids, conditioned on their keyframes.
@@ -124,7 +126,7 @@ class TwoStageDiffusion:
         grid: LatentGrid,
         latents: Pictures,
         reference: Pictures,
-        shrink: int,
+        shrink: Fraction,
         start: Tensor | None,
     ) -> Tokens:
         """Return the tokens of one grid.
@@ -147,7 +149,7 @@ class TwoStageDiffusion:
             tokens = tokens.with_reference(clip, rate, float(grid.offset), self.reference)
         return tokens
 
-    def _reference_clip(self, grid: LatentGrid, keyframes: Pictures, shrink: int) -> Tensor:
+    def _reference_clip(self, grid: LatentGrid, keyframes: Pictures, shrink: Fraction) -> Tensor:
         """Return the latents of the source at the grid's rate, each keyframe repeated."""
         small = {key: downscaled(picture, shrink) for key, picture in keyframes.items()}
         frames = [small[key] for key in grid.repeated_keyframes()]
@@ -195,9 +197,20 @@ class TwoStageDiffusion:
         return torch.cat([*noise, torch.zeros(rest, shape[1])])[None]
 
 
-def downscaled(picture: Tensor, times: int) -> Tensor:
-    """Return a picture [3, height, width] averaged over squares of `times` x `times` pixels."""
-    return picture if times == 1 else avg_pool2d(picture, times)
+def downscaled(picture: Tensor, times: Fraction) -> Tensor:
+    """Return a picture [3, height, width] averaged over squares of `times` x `times` pixels.
+
+    Where `times` is no whole number, squares share the pixels at their edges.
+    """
+    if times == 1:
+        return picture
+    if times.denominator == 1:
+        return avg_pool2d(picture, int(times))
+    height, width = (int(length / times) for length in picture.shape[1:])
+    repeated = picture.repeat_interleave(times.denominator, 1)
+    repeated = repeated.repeat_interleave(times.denominator, 2)
+    small = avg_pool2d(repeated, times.numerator)
+    return small[:, :height, :width]
 
 
 def read_keyframes(

@@ -18,6 +18,7 @@ from ltxfilter.engines.ltx.diffusion.tokens import Tokens, as_batch, empty_grid,
 from ltxfilter.engines.ltx.guides.contract import GuideClip
 from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION
 from ltxfilter.engines.ltx.models.resident import Models
+from ltxfilter.engines.ltx.weights.fits import few_step_options
 from ltxfilter.errors import OptionError
 from ltxfilter.options import ModelOptions
 from ltxfilter.values import parse_size
@@ -198,6 +199,8 @@ def open_source(
     grid = choose_grid(options, size, pace)
     names = ("fp8", "graphs", "text_memory", "offload")
     settings = {name: options[name] for name in names}
+    if denoised:
+        files = few_step_options(files)
     models = Models(files, **settings, tiny=options["vae"] == "tiny")
     if denoised:
         models.context()  # an error in its file is found before the large files are loaded

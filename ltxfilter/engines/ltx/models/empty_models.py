@@ -9,17 +9,17 @@ from __future__ import annotations
 import torch
 
 from ltxfilter.engines.ltx.models import tiny_vae, upstream
-from ltxfilter.engines.ltx.weights import files
-from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
-from ltxfilter.engines.ltx.weights.load import Naming, transformer_name, vae_naming
+from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
+from ltxfilter.engines.ltx.weights.formats import names
+from ltxfilter.engines.ltx.weights.load import transformer_name, vae_naming
 from ltxfilter.errors import EngineUnavailableError
 
 TRANSFORMERS = ("transformer", "refiner")
 UPSAMPLERS = {"spatial": FileKind.SPATIAL, "temporal": FileKind.TEMPORAL}
 NAMINGS: dict[str, Naming] = {
     **dict.fromkeys(TRANSFORMERS, transformer_name),
-    "encoder": vae_naming(files.ENCODER),
-    "decoder": vae_naming(files.DECODER),
+    "encoder": vae_naming(names.ENCODER),
+    "decoder": vae_naming(names.DECODER),
 }
 
 
@@ -30,7 +30,9 @@ def file_kind(name: str, *, tiny: bool) -> FileKind:
     """
     if tiny and name in tiny_vae.MODULES:
         return FileKind.TINY_VAE
-    return UPSAMPLERS.get(name, FileKind.CHECKPOINT)
+    if name in TRANSFORMERS:
+        return FileKind.TRANSFORMER
+    return UPSAMPLERS.get(name, FileKind.VAE)
 
 
 def naming_of(name: str, kind: FileKind) -> Naming:
@@ -46,6 +48,7 @@ def empty_model(name: str, file: ModelFile) -> torch.nn.Module:
         return tiny_vae.meta_module(name)
     config = dict(file.config)
     kind = name
+    check_configured(name, file)
     if name in TRANSFORMERS:
         kind = "transformer"
         config["transformer"] = {**config.get("transformer", {}), "attention_type": "pytorch"}
@@ -57,3 +60,16 @@ def empty_model(name: str, file: ModelFile) -> torch.nn.Module:
         raise EngineUnavailableError(
             f"{file.path}: ltx_core cannot build its {name}: {error}"
         ) from None
+
+
+def check_configured(name: str, file: ModelFile) -> None:
+    """Refuse a file that does not say how its model is built. Raises EngineUnavailableError.
+
+    That is one without metadata whose layers are not those of a published model.
+    """
+    needed = {"transformer": "transformer", "refiner": "transformer"}.get(name, "vae")
+    if not (file.config if name in UPSAMPLERS else file.config.get(needed)):
+        raise EngineUnavailableError(
+            f"{file.path}: it has no configuration in its metadata, and its {name} is not built "
+            "like a published one; take the file that Lightricks published"
+        )

@@ -20,15 +20,17 @@ from ltxfilter.engines.ltx.models.offload import BUFFERS, offload_blocks
 from ltxfilter.engines.ltx.models.tiled_decode import decode_tiled
 from ltxfilter.engines.ltx.models.transformer import Transformer
 from ltxfilter.engines.ltx.weights import files, fp8, load
-from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
-from ltxfilter.engines.ltx.weights.load import Naming
+from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
+from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.lora import named_loras
+from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.options import ModelOptions
 
 log = logging.getLogger("ltxfilter.engines")
 
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
+UPSAMPLINGS = ("spatial", "temporal")
 
 
 class Models:
@@ -75,21 +77,22 @@ class Models:
         self.tiny = tiny
         self.graphs = check_graphs(graphs, self.device)
         self.text_memory = text_memory
+        self.parts = ModelParts(options)
         self._lock = RLock()  # reentrant: making one object may make another
         self._loaded: dict[str, Any] = {}
         self.cancellation = Cancellation()
 
     @property
-    def checkpoint(self) -> ModelFile:
-        """The checkpoint's header. Raises EngineUnavailableError."""
-        kind = FileKind.CHECKPOINT
-        return self._once("checkpoint", lambda: files.open_required(self.options, kind))
+    def transformer_file(self) -> ModelFile:
+        """The header of the file that the transformer is in. Raises EngineUnavailableError."""
+        return self.parts.find(FileKind.TRANSFORMER)
 
     def load(self, *names: str) -> None:
         """Load models now.
 
         Raises EngineUnavailableError, before anything is loaded if the device cannot hold them.
         """
+        self.check_files(*names)
         needed = sum(self.nbytes(name) for name in dict.fromkeys(names) if name not in self._loaded)
         if self.device.type == "cuda":
             free = torch.cuda.mem_get_info(self.device)[0]
@@ -97,6 +100,18 @@ class Models:
             check_memory(needed, free, self.device, self._fp8_mode() if can_shrink else "")
         for name in names:
             self._module(name)
+
+    def check_files(self, *names: str) -> None:
+        """Refuse files that are missing, all at once, and files that do not fit each other.
+
+        Raises EngineUnavailableError.
+        """
+        left = [name for name in names if name not in self._loaded]
+        kinds = dict.fromkeys(empty_models.file_kind(name, tiny=self.tiny) for name in left)
+        if "statistics" not in self._loaded and any(name in UPSAMPLINGS for name in left):
+            kinds[FileKind.VAE] = None  # which holds the latents' statistics
+        self.parts.check_found(kinds)
+        check_generations(self.parts, kinds)
 
     @property
     def host_bytes(self) -> int:
@@ -223,6 +238,17 @@ class Models:
         return self._contexts().negative
 
     @property
+    def spatial_scale(self) -> Fraction:
+        """How many times larger the spatial upsampler makes latents. Raises."""
+        scale = self.parts.find(FileKind.SPATIAL).config.get("spatial_scale", 2.0)
+        return Fraction(scale)
+
+    @property
+    def loras(self) -> list[ModelFile]:
+        """The headers of the LoRAs. Raises EngineUnavailableError."""
+        return [files.open_file(path, FileKind.LORA, "--lora") for path, _ in self.options.loras]
+
+    @property
     def refiner(self) -> str:
         """The name of the model that refines: "refiner" if there is a distilled LoRA."""
         return "refiner" if self.options.distilled_lora else "transformer"
@@ -230,7 +256,7 @@ class Models:
     @property
     def blocks(self) -> int:
         """The number of the transformer's blocks."""
-        return int(self.checkpoint.config.get("transformer", {}).get("num_layers", 48))
+        return int(self.transformer_file.config.get("transformer", {}).get("num_layers", 48))
 
     def close(self) -> None:
         """Release every model."""
@@ -246,9 +272,7 @@ class Models:
     def _file(self, name: str) -> tuple[ModelFile, Naming]:
         """Return the header of the file that holds a model, and how its tensors are named."""
         kind = empty_models.file_kind(name, tiny=self.tiny)
-        if kind is FileKind.CHECKPOINT:
-            return self.checkpoint, empty_models.naming_of(name, kind)
-        return files.open_required(self.options, kind), empty_models.naming_of(name, kind)
+        return self.parts.find(kind), empty_models.naming_of(name, kind)
 
     def _module(self, name: str) -> torch.nn.Module:
         return self._once(name, lambda: self._build(name))
@@ -290,18 +314,24 @@ class Models:
 
     def _fp8_mode(self) -> str:
         """Return how the transformer's weights are stored: "off", "rowwise" or "cast"."""
-        return fp8.choose_mode(self.fp8, self.device, load.transformer_bytes(self.checkpoint))
+        if self.fp8 != "auto" or self.device.type != "cuda":
+            return fp8.choose_mode(self.fp8, self.device, 0)
+        return fp8.choose_mode(self.fp8, self.device, load.transformer_bytes(self.transformer_file))
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""
-        both = self._once("statistics", lambda: load.read_statistics(self.checkpoint, self.device))
+
+        def read() -> dict[str, torch.Tensor]:
+            return load.read_statistics(self.parts.find(FileKind.VAE), self.device)
+
+        both = self._once("statistics", read)
         return both["mean-of-means"], both["std-of-means"]
 
     def _contexts(self) -> Contexts:
         def make() -> Contexts:
-            file = files.open_required(self.options, FileKind.CONTEXT)
+            file = self.parts.find(FileKind.CONTEXT)
             contexts = read_contexts(file)
-            check_width(contexts, file, self.checkpoint)
+            check_width(contexts, file, self.transformer_file)
             return contexts.on(self.device, self.dtype)
 
         return self._once("context", make)

@@ -163,6 +163,14 @@ def _text_configurator(gemma: str) -> Any:
     return Configurator
 
 
+def gemma_settings() -> dict[str, Any]:
+    """Return the configuration of the Gemma that the published checkpoints were trained with."""
+    stub_torchaudio()
+    from ltx_core.text_encoders.gemma import config
+
+    return dict(config.GEMMA3_CONFIG_FOR_LTX.to_dict())
+
+
 def stub_torchaudio() -> None:
     """Put an empty torchaudio in place of one that is missing or broken.
 

@@ -1,4 +1,4 @@
-"""Model files (safetensors): what kind of model a file holds, read from its header alone.
+"""Model files: what kinds of models a file holds, read from its header alone.
 
 Imports neither torch nor safetensors, so that `doctor` can look at files on any machine.
 """
@@ -6,79 +6,81 @@ Imports neither torch nor safetensors, so that `doctor` can look at files on any
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from ltxfilter.engines.ltx.latent_shape import LATENT_CHANNELS
+from ltxfilter.engines.ltx.weights.formats import inferred, names
+from ltxfilter.engines.ltx.weights.formats.entries import HeaderError, ModelHeader, TensorEntry
+from ltxfilter.engines.ltx.weights.formats.names import (
+    CONNECTORS,
+    DECODER,
+    ENCODER,
+    TEXT,
+    TRANSFORMER,
+)
+from ltxfilter.engines.ltx.weights.formats.shards import read_model
+from ltxfilter.engines.ltx.weights.formats.storage import Storages
 from ltxfilter.errors import EngineUnavailableError
-from ltxfilter.options import ModelOptions
 
-LARGEST_HEADER = 100 << 20  # bytes, the limit of the format itself
 MOST_LAYERS = 1000  # of a transformer; LTX-2 has 48
-# Prefixes of tensors in a checkpoint.
-TRANSFORMER = "model.diffusion_model."
-ENCODER = "vae.encoder."
-DECODER = "vae.decoder."
-STATISTICS = "vae.per_channel_statistics."
-TEXT = "text_embedding_projection."
 CONTEXT = "video_context"  # the tensor of a context file
 # All tiny autoencoders have the same names of tensors; these shapes fit LTX's latents.
 TINY_VAE = {"encoder.0.weight": (64, 48, 3, 3), "decoder.1.weight": (256, 128, 3, 3)}
 TINY_VAE_TENSORS = 128  # at most; wider models have more
-# Tensors that only models with audio have: after the transformer's prefix, and inside its blocks.
-AUDIO = ("audio_", "av_ca_", "video_embeddings_connector.", "audio_embeddings_connector.")
-AUDIO_IN_BLOCK = ("audio_", "video_to_audio_attn.", "scale_shift_table_a2v_ca_")
+GEMMA = re.compile(r"(.*\.)?layers\.0\.self_attn\.q_proj\.|blk\.0\.attn_q\.")
+UPSAMPLER = ("upsampler.0.weight", "upsampler.conv.weight")
+
+Naming = Callable[[str], str | None]  # name in the file -> name in the model, None if not in it
 
 
 class FileKind(Enum):
     """What a model file holds; the value is the wording of messages."""
 
     CHECKPOINT = "an LTX-2 checkpoint"
+    TRANSFORMER = "a transformer"
+    VAE = "a video autoencoder"
+    TEXT = "a text projection"
     SPATIAL = "a spatial upsampler"
     TEMPORAL = "a temporal upsampler"
     LORA = "a LoRA"
     CONTEXT = "a text context"
     TINY_VAE = "a tiny autoencoder"
+    GEMMA = "a Gemma text encoder"
+    AUDIO = "models for audio, which nothing here uses"
     OTHER = "none of the files that ltxfilter knows"
 
 
+PARTS = (FileKind.TRANSFORMER, FileKind.VAE, FileKind.TEXT)  # of a checkpoint
 FLAGS = {
     FileKind.CHECKPOINT: "--checkpoint",
+    FileKind.TRANSFORMER: "--transformer",
+    FileKind.VAE: "--vae",
+    FileKind.TEXT: "--text-projection",
     FileKind.SPATIAL: "--spatial-upsampler",
     FileKind.TEMPORAL: "--temporal-upsampler",
     FileKind.LORA: "--lora",
     FileKind.CONTEXT: "--context",
     FileKind.TINY_VAE: "--tiny-vae",
+    FileKind.GEMMA: "--gemma",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """One entry of a file's header."""
-
-    dtype: str  # in the format's words: BF16, F32, F8_E4M3, ...
-    shape: tuple[int, ...]
-    nbytes: int
-
-    @property
-    def elements(self) -> int:
-        """The number of its elements."""
-        return prod(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
 class ModelFile:
-    """The header of a model file."""
+    """The header of a model: of one file, or of the shards of one."""
 
     path: str
-    kind: FileKind
+    kind: FileKind  # CHECKPOINT for a file of several of PARTS
+    holds: frozenset[FileKind]  # the parts of a checkpoint that are in it; else its kind alone
     config: Mapping[str, Any]  # of a checkpoint or an upsampler; empty if there is none
     metadata: Mapping[str, str]
-    tensors: Mapping[str, TensorEntry]  # by name
+    tensors: Mapping[str, TensorEntry]  # by Lightricks' names, whatever the file calls them
+    paths: tuple[str, ...] = ()  # all files that it consists of
 
     def bytes_under(self, *prefixes: str) -> int:
         """Return the bytes of the tensors whose names begin with one of `prefixes`."""
@@ -89,87 +91,81 @@ class ModelFile:
         return (name for name in self.tensors if name.startswith(prefix))
 
     @property
-    def quantized(self) -> bool:
-        """True if the transformer is stored in 8 bits."""
-        return any(self.tensors[name].dtype == "F8_E4M3" for name in self.names(TRANSFORMER))
+    def storages(self) -> Storages:
+        """How its tensors are stored."""
+        return Storages(self.tensors, self.metadata)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files that it consists of."""
+        return sum(Path(path).stat().st_size for path in self.paths)
 
-def open_required(options: ModelOptions, kind: FileKind) -> ModelFile:
-    """Read the header of the file of a kind that options name.
-
-    Raises EngineUnavailableError if none is named, or if it cannot be used.
-    """
-    flag = FLAGS[kind]
-    path = getattr(options, flag.removeprefix("--").replace("-", "_"))
-    if path is None:
-        hint = "; make one with ltxfilter context" if kind is FileKind.CONTEXT else ""
-        raise EngineUnavailableError(f"{flag} FILE is needed: {kind.value}{hint}")
-    return open_file(path, kind, flag)
+    @property
+    def file_name(self) -> str:
+        """Its name without the folder."""
+        return Path(self.path).name
 
 
 def open_file(path: str, expected: FileKind, flag: str) -> ModelFile:
     """Read the header of the file that `flag` names.
 
     Raises EngineUnavailableError if it cannot be used. If it holds something else than expected,
-    the message says what, and which flag takes it.
+    the message says what, and which flag takes it. For a checkpoint, any of its parts will do.
     """
     file = read_header(path, flag)
-    if file.kind is not expected:
+    wanted = set(PARTS) if expected is FileKind.CHECKPOINT else {expected}
+    if not wanted & file.holds:
         owner = FLAGS.get(file.kind)
         hint = f"; that goes to {owner}" if owner else ""
         raise EngineUnavailableError(
             f"{flag} {path}: it holds {file.kind.value}, not {expected.value}{hint}"
         )
     if expected is FileKind.CHECKPOINT:
-        _check_generation(file)
+        _check_channels(file)
     if expected is FileKind.TINY_VAE:
         _check_tiny_vae(file)
     return file
 
 
 def read_header(path: str, flag: str = "file") -> ModelFile:
-    """Read a safetensors header. Raises EngineUnavailableError that names `flag` and the path."""
+    """Read the header of a file or a folder.
+
+    Raises EngineUnavailableError that names `flag` and the path.
+    """
     try:
-        text, length = _header_text(Path(path))
-        entries = _object(text)
-        metadata = entries.pop("__metadata__", {})
-        tensors = {name: _tensor(entry) for name, entry in entries.items()}
-        config = _config(metadata)
-        stored = sum(tensor.nbytes for tensor in tensors.values())
+        header = read_model(Path(path))
+        config = _config(header.metadata)
     except OSError as error:
         raise EngineUnavailableError(f"{flag} {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except HeaderError as error:
+        raise EngineUnavailableError(f"{flag} {path}: {error}") from None
+    except (ValueError, RecursionError, AttributeError):
         raise EngineUnavailableError(f"{flag} {path}: not a safetensors file") from None
-    if stored > length:
-        raise EngineUnavailableError(
-            f"{flag} {path}: truncated, {length} of {stored} bytes are there; download it again"
-        )
-    return ModelFile(path, _kind(config, tensors), config, metadata, tensors)
+    return _model_file(path, header, config)
 
 
-def _header_text(path: Path) -> tuple[bytes, int]:
-    """Return a file's header, and how many bytes of tensors follow it."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if not 2 <= size <= LARGEST_HEADER:
-            raise ValueError(size)
-        text = file.read(size)
-        return text, path.stat().st_size - 8 - size
+def _model_file(path: str, header: ModelHeader, config: dict[str, Any]) -> ModelFile:
+    known = names.known_names(header.tensors)
+    tensors = {known[name]: entry for name, entry in header.tensors.items()}
+    holds = _holds(config, tensors)
+    parts = [kind for kind in PARTS if kind in holds]
+    kind = FileKind.CHECKPOINT if len(parts) > 1 else next(iter(holds))
+    for section, infer in (
+        ("transformer", inferred.transformer_config),
+        ("vae", inferred.vae_config),
+    ):
+        if section not in config and parts and (found := infer(tensors)):
+            config[section] = found
+    if not config and holds & {FileKind.SPATIAL, FileKind.TEMPORAL}:
+        config = inferred.upsampler_config(tensors) or {}
+    return ModelFile(path, kind, holds, config, header.metadata, tensors, header.paths)
 
 
-def _object(text: str | bytes) -> dict[str, Any]:
-    """Read an object in JSON. Raises ValueError, RecursionError."""
-    entries = json.loads(text)
-    if not isinstance(entries, dict):
-        raise ValueError(text[:80])
-    return entries
-
-
-def _config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return the configuration in a header's metadata, its sections checked. Raises ValueError."""
-    if not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("metadata")
-    config = _object(metadata.get("config", "{}"))
+    config = json.loads(metadata.get("config", "{}"))
+    if not isinstance(config, dict):
+        raise ValueError("config")
     sections = [config.get(name, {}) for name in ("transformer", "vae")]
     if not all(isinstance(section, dict) for section in sections):
         raise ValueError("config")
@@ -179,39 +175,44 @@ def _config(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _tensor(entry: Mapping[str, Any]) -> TensorEntry:
-    """Read one entry of a header. Raises ValueError, KeyError, TypeError."""
-    begin, end = entry["data_offsets"]
-    numbers = [begin, end, *entry["shape"]]
-    whole = all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
-    if not whole or begin > end or not isinstance(entry["dtype"], str):
-        raise ValueError(entry)
-    return TensorEntry(entry["dtype"], tuple(entry["shape"]), end - begin)
+def _holds(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> frozenset[FileKind]:
+    """Return what a file holds, at least one kind."""
+    if any(name.endswith(names.LORA) for name in tensors):
+        return frozenset({FileKind.LORA})
+    parts = set()
+    for name in tensors:
+        if name.startswith(TRANSFORMER) and not name.startswith(
+            tuple(TRANSFORMER + each for each in CONNECTORS)
+        ):
+            parts.add(FileKind.TRANSFORMER)
+        elif name.startswith((ENCODER, DECODER)):
+            parts.add(FileKind.VAE)
+        elif name.startswith(TEXT):
+            parts.add(FileKind.TEXT)
+    return frozenset(parts or {_single_kind(config, tensors)})
 
 
-def _kind(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> FileKind:
-    if any(name.startswith((TRANSFORMER, ENCODER, DECODER)) for name in tensors):
-        return FileKind.CHECKPOINT
-    if "upsampler.0.weight" in tensors or config.get("_class_name") == "LatentUpsampler":
-        # Both kinds have one class and the same names of tensors; only the configuration differs.
-        temporal = config.get("temporal_upsample") and not config.get("spatial_upsample")
+def _single_kind(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> FileKind:
+    if any(name in tensors for name in UPSAMPLER) or config.get("_class_name") == "LatentUpsampler":
+        # Both kinds have one class and the same names of tensors; shapes and settings differ.
+        told = config or inferred.upsampler_config(tensors) or {}
+        temporal = told.get("temporal_upsample") and not told.get("spatial_upsample")
         return FileKind.TEMPORAL if temporal else FileKind.SPATIAL
-    if any(name.endswith((".lora_A.weight", ".lora_down.weight")) for name in tensors):
-        return FileKind.LORA
     if all(name in tensors for name in TINY_VAE):
         return FileKind.TINY_VAE
-    return FileKind.CONTEXT if CONTEXT in tensors else FileKind.OTHER
+    if CONTEXT in tensors:
+        return FileKind.CONTEXT
+    if any(GEMMA.match(name) for name in tensors):
+        return FileKind.GEMMA
+    if any(name.startswith(("audio_vae.", "vocoder.")) for name in tensors):
+        return FileKind.AUDIO
+    return FileKind.OTHER
 
 
-def _check_generation(file: ModelFile) -> None:
-    """Refuse checkpoints that ltx_core 1.0.0 would load wrongly. Raises EngineUnavailableError."""
-    settings = file.config.get("transformer", {})
-    if settings.get("use_keyframes_abs_pos_embedding") or settings.get("ff_bias") is False:
-        raise EngineUnavailableError(
-            f"--checkpoint {file.path}: made for LTX-2.5; ltxfilter reads LTX-2 and LTX-2.3"
-        )
+def _check_channels(file: ModelFile) -> None:
+    """Refuse a checkpoint whose parts do not fit each other. Raises EngineUnavailableError."""
     channels = (
-        settings.get("in_channels", LATENT_CHANNELS),
+        file.config.get("transformer", {}).get("in_channels", LATENT_CHANNELS),
         file.config.get("vae", {}).get("latent_channels", LATENT_CHANNELS),
     )
     if channels[0] != channels[1]:
@@ -229,15 +230,3 @@ def _check_tiny_vae(file: ModelFile) -> None:
             f"--tiny-vae {file.path}: made for another model or size; "
             "ltxfilter reads taeltx_2 and taeltx2_3"
         )
-
-
-def is_video_tensor(name: str) -> bool:
-    """Return True for a tensor that the transformer needs without audio.
-
-    name: without the transformer's prefix.
-    """
-    if name.startswith(AUDIO):
-        return False
-    if name.startswith("transformer_blocks."):
-        return not name.split(".", 2)[2].startswith(AUDIO_IN_BLOCK)
-    return True

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from fractions import Fraction
 
 import torch
 
-from ltxfilter.engines.ltx.weights import files, fp8
-from ltxfilter.engines.ltx.weights.files import ModelFile
+from ltxfilter.engines.ltx.weights import fp8
+from ltxfilter.engines.ltx.weights.dequantize import CHUNK, WeightReader
+from ltxfilter.engines.ltx.weights.files import ModelFile, Naming
+from ltxfilter.engines.ltx.weights.formats import names
+from ltxfilter.engines.ltx.weights.formats.storage import Storage, StorageError, is_companion
 from ltxfilter.engines.ltx.weights.lora import Lora, check_layers
-from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError
 
-MISSING_NAMED = 4  # missing tensors that a message names
-SCALE = ".weight_scale"  # suffix of the scale beside a weight that is published in 8 bits
-SCALES = (SCALE, ".input_scale")
+log = logging.getLogger("ltxfilter.engines")
 
-# Name in the file -> name in the model, None for a tensor that the model does not have.
-Naming = Callable[[str], str | None]
-NamedTensors = Iterator[tuple[str, torch.Tensor]]
+NAMED = 4  # missing or superfluous tensors that a message names
+SCALE = ".weight_scale"  # suffix of the scale beside a weight in 8 bits, in our modules
+# Of a checkpoint's statistics, those that no model reads.
+UNREAD = ("per_channel_statistics.",)
 
 
 def read_statistics(file: ModelFile, device: torch.device) -> dict[str, torch.Tensor]:
-    """Read a checkpoint's mean and standard deviation of latents per channel.
+    """Read the mean and standard deviation of latents per channel, of an autoencoder's file.
 
-    Returns "mean-of-means" and "std-of-means", [128, 1, 1, 1] float32 each.
+    Returns "mean-of-means" and "std-of-means", [128, 1, 1, 1] float32 each. Raises
+    EngineUnavailableError.
     """
-    naming = prefix_naming(files.STATISTICS)
-    return statistics(read_tensors(file, naming, device))
+    naming = prefix_naming(names.STATISTICS)
+    found = statistics(read_tensors(file, naming, device, torch.float32))
+    if missing := {"mean-of-means", "std-of-means"} - set(found):
+        raise EngineUnavailableError(f"{file.path}: it lacks {names.STATISTICS}{min(missing)}")
+    return found
 
 
 def statistics(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -40,12 +47,38 @@ def statistics(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.T
     }
 
 
-def read_tensors(file: ModelFile, naming: Naming, device: torch.device) -> NamedTensors:
-    """Yield the tensors that `naming` keeps with their new names, one at a time."""
-    with open_tensors(file.path, str(device)) as opened:
-        for name in file.tensors:
-            if (new := naming(name)) is not None:
-                yield new, opened.get_tensor(name)
+def stored_tensors(file: ModelFile, naming: Naming) -> Iterator[tuple[str, Storage]]:
+    """Yield the tensors that `naming` keeps with their new names and how they are stored.
+
+    Raises EngineUnavailableError for one that cannot be read for what it is, and for a scale whose
+    weight is not there.
+    """
+    storages = file.storages
+    kept = [(name, new) for name in file.tensors if (new := naming(name)) is not None]
+    try:
+        for name, new in kept:
+            if not is_companion(name):
+                yield new, storages.of(name)
+    except StorageError as error:
+        raise EngineUnavailableError(f"{file.path}: {error}") from None
+    if lost := storages.without_weight(name for name, _ in kept):
+        raise EngineUnavailableError(f"{file.path}: {lost[0]} belongs to no weight there")
+
+
+def read_tensors(
+    file: ModelFile, naming: Naming, device: torch.device, dtype: torch.dtype
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors that `naming` keeps with their new names, one at a time.
+
+    Raises EngineUnavailableError.
+    """
+    stored = list(stored_tensors(file, naming))  # all are checked before the first one is read
+    with closing(WeightReader(device)) as reader:
+        for name, storage in stored:
+            try:
+                yield name, reader.numbers(storage, dtype)
+            except StorageError as error:
+                raise EngineUnavailableError(f"{file.path}: {error}") from None
 
 
 def loaded_bytes(
@@ -59,42 +92,52 @@ def loaded_bytes(
     """Return the bytes on the device that the tensors that `naming` keeps will take.
 
     itemsize: bytes per number. quantized: large layers take one byte per number. block_share: share
-    of the transformer's blocks that is on the device at a time, 0..1.
+    of the transformer's blocks that is on the device at a time, 0..1. Raises
+    EngineUnavailableError.
     """
     total = Fraction(0)
-    for name, tensor in file.tensors.items():
-        if (new := naming(name)) is not None:
-            layer = new.removesuffix(".weight")
-            small = quantized and layer != new and fp8.is_quantized(layer, tensor.shape)
-            size = tensor.elements * (1 if small else itemsize)
-            total += size * block_share if new.startswith("transformer_blocks.") else size
+    for new, storage in stored_tensors(file, naming):
+        layer = new.removesuffix(".weight")
+        small = quantized and layer != new and fp8.is_quantized(layer, storage.shape)
+        elements = 1
+        for length in storage.shape:
+            elements *= length
+        size = elements * (1 if small else itemsize)
+        total += size * block_share if new.startswith("transformer_blocks.") else size
     return int(total)
 
 
 def transformer_bytes(file: ModelFile) -> int:
-    """Return the bytes of a checkpoint's transformer in 16 bits."""
-    return sum(
-        2 * tensor.elements for name, tensor in file.tensors.items() if transformer_name(name)
-    )
+    """Return the bytes of a checkpoint's transformer in 16 bits. Raises EngineUnavailableError."""
+    return loaded_bytes(file, transformer_name, 2)
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
-    """Give a module on the meta device its weights.
+    """Give a module on the meta device its weights; a warning names those that it has no use for.
 
     path: of their file, for messages. Raises EngineUnavailableError if shapes differ or a tensor is
     missing.
     """
     try:
-        module.load_state_dict(tensors, strict=False, assign=True)
+        result = module.load_state_dict(tensors, strict=False, assign=True)
     except RuntimeError as error:  # its message has a line for each shape that differs
         lines = str(error).splitlines()
         raise EngineUnavailableError(f"{path}: {lines[min(1, len(lines) - 1)].strip()}") from None
     everything = (*module.named_parameters(), *module.named_buffers())
     missing = [name for name, value in everything if value.is_meta]
     if missing:
-        rest = len(missing) - MISSING_NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        raise EngineUnavailableError(f"{path}: it lacks {', '.join(missing[:MISSING_NAMED])}{more}")
+        raise EngineUnavailableError(f"{path}: it lacks {listed(missing)}")
+    if beyond := [name for name in result.unexpected_keys if not name.startswith(UNREAD)]:
+        log.warning(
+            "%s: nothing is done with %s, which this model does not have", path, listed(beyond)
+        )
+
+
+def listed(names_of_tensors: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    rest = len(names_of_tensors) - NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return ", ".join(names_of_tensors[:NAMED]) + more
 
 
 def fill_plain(
@@ -105,8 +148,7 @@ def fill_plain(
     dtype: torch.dtype,
 ) -> None:
     """Fill an autoencoder, an upsampler or text layers. Raises EngineUnavailableError."""
-    tensors = read_tensors(file, naming, device)
-    fill(module, {name: _cast(value, dtype) for name, value in tensors}, file.path)
+    fill(module, dict(read_tensors(file, naming, device, dtype)), file.path)
 
 
 def fill_transformer(
@@ -129,60 +171,65 @@ def fill_transformer(
         check_layers(lora, known)
     quantized = frozenset() if mode == "off" else fp8.replace_linears(module, mode)
     weights: dict[str, torch.Tensor] = {}
-    for layer, name, value, scale in _transformer_tensors(file, device):
-        for lora in loras:
-            if layer in lora.layers:
-                value, scale = lora.added_to(layer, _dequantized(value, scale)), None
-        if layer in quantized:
-            weights[name], weights[layer + SCALE] = _quantized(value, scale)
-        else:
-            weights[name] = _cast(_dequantized(value, scale), dtype)
+    stored = list(stored_tensors(file, transformer_name))
+    with closing(WeightReader(device)) as reader:
+        for name, storage in stored:
+            layer = name.removesuffix(".weight") if name.endswith(".weight") else ""
+            own = [lora for lora in loras if layer in lora.layers]
+            try:
+                if layer in quantized:
+                    both = _quantized_weight(reader, storage, layer, own)
+                    weights[name], weights[layer + SCALE] = both
+                else:
+                    weights[name] = _weight(reader, storage, layer, own, dtype)
+            except StorageError as error:
+                raise EngineUnavailableError(f"{file.path}: {error}") from None
     fill(module, weights, file.path)
 
 
-def _transformer_tensors(
-    file: ModelFile, device: torch.device
-) -> Iterator[tuple[str, str, torch.Tensor, torch.Tensor | None]]:
-    """Yield for each tensor its layer, its name, its value, and its scale if it has one.
-
-    The layer is "" for a tensor that is no layer's weight.
-    """
-    scales = dict(read_tensors(file, _scale_name, device))
-    for name, value in read_tensors(file, transformer_name, device):
-        if not name.endswith(SCALES):
-            layer = name.removesuffix(".weight") if name.endswith(".weight") else ""
-            yield layer, name, value, scales.get(layer + SCALE)
+def _weight(
+    reader: WeightReader, storage: Storage, layer: str, loras: Sequence[Lora], dtype: torch.dtype
+) -> torch.Tensor:
+    """Return a tensor in `dtype`, changed by LoRAs."""
+    if not loras:
+        return reader.numbers(storage, dtype)
+    value = reader.numbers(storage, torch.float32)
+    for lora in loras:
+        value = lora.added_to(layer, value)
+    return value.to(dtype)
 
 
-def _dequantized(value: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
-    return value if scale is None else value.float() * scale.float()
-
-
-def _quantized(
-    value: torch.Tensor, scale: torch.Tensor | None
+def _quantized_weight(
+    reader: WeightReader, storage: Storage, layer: str, loras: Sequence[Lora]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a weight in 8 bits and its scales [1, out]; one published in 8 bits stays as it is."""
-    if scale is None:
-        value, rows = fp8.quantize_rows(value)
-        return value, rows.t().contiguous()
-    return value, scale.float().reshape(1, -1).expand(1, len(value)).contiguous()
-
-
-def _cast(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return value.to(dtype) if value.is_floating_point() else value
+    if not loras and (both := reader.in_8_bits(storage)) is not None:
+        return both[0], both[1][None]
+    plain = storage.format == "plain" and storage.entry.dtype == "BF16"
+    value = _weight(reader, storage, layer, loras, torch.bfloat16 if plain else torch.float32)
+    if value.is_cuda:
+        stored, rows = fp8.quantize_rows(value)
+        return stored, rows.t().contiguous()
+    stored = torch.empty(value.shape, dtype=fp8.FP8)
+    scales = torch.empty(1, len(value))
+    step = max(CHUNK // value.shape[1], 1)
+    for begin in range(0, len(value), step):
+        part, rows = fp8.quantize_rows(value[begin : begin + step])
+        stored[begin : begin + step], scales[0, begin : begin + step] = part, rows[:, 0]
+    return stored, scales
 
 
 def transformer_name(name: str) -> str | None:
     """Return a checkpoint tensor's name in the transformer without audio; None if it has none."""
-    new = without_prefix(name, files.TRANSFORMER)
-    return new if new is not None and files.is_video_tensor(new) else None
+    new = without_prefix(name, names.TRANSFORMER)
+    return new if new is not None and names.is_video_tensor(new) else None
 
 
 def vae_naming(prefix: str) -> Naming:
     """Return the naming of the encoder's or the decoder's tensors, the statistics included."""
 
     def naming(name: str) -> str | None:
-        if name.startswith(files.STATISTICS):
+        if name.startswith(names.STATISTICS):
             return name.removeprefix("vae.")
         return without_prefix(name, prefix)
 
@@ -197,7 +244,3 @@ def prefix_naming(prefix: str) -> Naming:
 def without_prefix(name: str, prefix: str) -> str | None:
     """Return `name` without `prefix`, None if it does not begin with it."""
     return name.removeprefix(prefix) if name.startswith(prefix) else None
-
-
-def _scale_name(name: str) -> str | None:
-    return transformer_name(name) if name.endswith(SCALE) else None

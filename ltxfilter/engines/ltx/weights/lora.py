@@ -9,6 +9,7 @@ import torch
 
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.formats.names import is_video_tensor
 from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
@@ -105,7 +106,7 @@ def check_layers(lora: Lora, known: frozenset[str]) -> None:
 
     known: the transformer's linear layers. Raises EngineUnavailableError.
     """
-    unknown = [name for name in lora.layers if files.is_video_tensor(name) and name not in known]
+    unknown = [name for name in lora.layers if is_video_tensor(name) and name not in known]
     if unknown:
         raise EngineUnavailableError(
             f"--lora {lora.path}: made for another model: the checkpoint has no {unknown[0]}"

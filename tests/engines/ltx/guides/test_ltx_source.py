@@ -249,7 +249,8 @@ def test_keyframes_have_the_positions_of_their_frames(models, monkeypatch):
     ],
 )
 def test_a_missing_file_is_named(models, source, vae, lacking):
-    flag = f"--{lacking.replace('_', '-')} FILE is needed"
+    field = "vae" if lacking == "checkpoint" else lacking
+    flag = f"--{field.replace('_', '-')} FILE is needed"
     with pytest.raises(EngineUnavailableError, match=flag):
         opened(replace(models, **{lacking: None}), source=source, vae=vae)
 

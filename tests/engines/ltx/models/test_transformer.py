@@ -98,7 +98,7 @@ def test_text_is_computed_once_per_prompt_and_sigma(options):
     for seed in range(3):
         for sigma in SIGMAS:
             step(sigma, seed, batch=3)
-    settings = step.models.checkpoint.config["transformer"]
+    settings = step.models.transformer_file.config["transformer"]
     levels = len(SIGMAS) if settings.get("cross_attention_adaln") else 1
     assert rows == [1] * levels
     assert step.runner.text.nbytes == PROMPT * levels

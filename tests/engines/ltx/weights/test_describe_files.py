@@ -12,12 +12,19 @@ import pytest
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx.weights.describe_files import describe_files
 from ltxfilter.engines.ltx.weights.files import FileKind, read_header
+from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
-ENGINES = {"flow": (), "ltx-a": ("checkpoint", "context"), "ltx-b": ("checkpoint",)}
+USERS = {"transformer": ["ltx-a"], "vae": ["ltx-a", "ltx-b"], "loras": ["ltx-a:mode=x"]}
+TRANSFORMER = "model.diffusion_model.transformer_blocks.0.attn1.to_q.weight"
 TENSORS = {
-    FileKind.CHECKPOINT: ["model.diffusion_model.transformer_blocks.0.attn1.to_q.weight"],
+    FileKind.CHECKPOINT: [TRANSFORMER, "vae.encoder.conv_in.conv.weight"],
+    FileKind.TRANSFORMER: [TRANSFORMER],
+    FileKind.VAE: ["vae.encoder.conv_in.conv.weight"],
+    FileKind.TEXT: ["text_embedding_projection.aggregate_embed.weight"],
+    FileKind.GEMMA: ["model.layers.0.self_attn.q_proj.weight"],
+    FileKind.AUDIO: ["audio_vae.encoder.conv_in.conv.weight"],
     FileKind.SPATIAL: ["initial_conv.weight", "upsampler.0.weight"],
     FileKind.TEMPORAL: ["initial_conv.weight", "upsampler.0.weight"],
     FileKind.LORA: ["diffusion_model.patchify_proj.lora_A.weight"],
@@ -26,7 +33,9 @@ TENSORS = {
     FileKind.OTHER: ["weight"],
 }
 CONFIGS = {
-    FileKind.CHECKPOINT: {"transformer": {"num_layers": 48}},
+    FileKind.CHECKPOINT: {"transformer": {"num_layers": 48}, "vae": {"latent_channels": 128}},
+    FileKind.TRANSFORMER: {"transformer": {"num_layers": 48}},
+    FileKind.VAE: {"vae": {"latent_channels": 128}},
     FileKind.SPATIAL: {"spatial_upsample": True, "temporal_upsample": False},
     FileKind.TEMPORAL: {"spatial_upsample": False, "temporal_upsample": True},
 }
@@ -37,7 +46,8 @@ def write(path: Path, kind: FileKind, dtype: str = "BF16", config: dict | None =
     header: dict = {}
     for number, name in enumerate(TENSORS[kind]):
         offsets = [12 * number, 12 * number + 12]
-        header[name] = {"dtype": dtype, "shape": [2, 3], "data_offsets": offsets}
+        shape = [2, 6] if dtype == "F8_E4M3" else [2, 3]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
     config = config or CONFIGS.get(kind)
     if config:
         header["__metadata__"] = {"config": json.dumps(config), "model_version": "2.3.0"}
@@ -94,30 +104,31 @@ def test_an_odd_header_is_refused_in_one_line(tmp_path: Path, case: str):
 
 
 def found(models: ModelOptions) -> dict[str, tuple[str, str]]:
-    return {name: (good, bad) for name, good, bad in describe_files(models, ENGINES)}
+    return {line.field: (line.found, line.wrong) for line in describe_files(models, USERS)}
 
 
 def test_what_each_file_holds(tmp_path: Path):
     models = ModelOptions(
-        checkpoint=write(tmp_path / "c.safetensors", FileKind.CHECKPOINT),
+        checkpoint=write(tmp_path / "ltx-2.3-distilled.safetensors", FileKind.CHECKPOINT),
+        vae=write(tmp_path / "v.safetensors", FileKind.VAE),
         spatial_upsampler=write(tmp_path / "s.safetensors", FileKind.SPATIAL),
-        loras=((write(tmp_path / "l.safetensors", FileKind.LORA), 0.5),),
+        loras=((write(tmp_path / "ic-lora.safetensors", FileKind.LORA), 0.5),),
     )
     report = found(models)
-    assert "LTX 2.3.0" in report["checkpoint"][0]
-    assert "16 bits" in report["checkpoint"][0]
-    assert "a spatial upsampler" in report["spatial_upsampler"][0]
-    assert "strength 0.5" in report["lora"][0]
-    assert report["context"] == (
-        "",
-        "a text context, for ltx-a; --context FILE or LTXFILTER_CONTEXT",
-    )
-    assert "temporal_upsampler" not in report  # no engine needs it
+    assert "LTX-2, distilled, transformer of 6e-06 million" in report["checkpoint"][0]
+    assert "in bf16" in report["checkpoint"][0]
+    assert report["checkpoint"][0].endswith("; for ltx-a, ltx-b")
+    assert report["vae"][0].endswith("; for ltx-a, ltx-b")
+    assert "a spatial upsampler x2; no engine uses it" in report["spatial_upsampler"][0]
+    assert "an IC-LoRA; for ltx-a:mode=x, strength 0.5" in report["lora"][0]
+    assert "context" not in report  # nobody named one
 
 
 def test_a_checkpoint_in_8_bits(tmp_path: Path):
     path = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT, "F8_E4M3")
-    assert "8 bits" in found(ModelOptions(checkpoint=path))["checkpoint"][0]
+    assert "in fp8" in found(ModelOptions(checkpoint=path))["checkpoint"][0]
+    path = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT, "I8")
+    assert "is in int8, which is not read" in found(ModelOptions(checkpoint=path))["checkpoint"][1]
 
 
 def test_files_in_each_others_place(tmp_path: Path):
@@ -129,9 +140,11 @@ def test_files_in_each_others_place(tmp_path: Path):
 
 
 def test_a_newer_generation(tmp_path: Path):
-    config = {"transformer": {"ff_bias": False}}
+    config = {"transformer": {"ff_bias": False}, "vae": {"latent_channels": 128}}
     path = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT, config=config)
-    assert "LTX-2.5" in found(ModelOptions(checkpoint=path))["checkpoint"][1]
+    said = found(ModelOptions(checkpoint=path))["checkpoint"][0]
+    assert "LTX-2.5, whose transformer is not read" in said
+    assert said.endswith("; for ltx-a, ltx-b")  # its autoencoder is of use
 
 
 def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
@@ -139,15 +152,57 @@ def test_a_tiny_autoencoder_of_another_model(tmp_path: Path):
     good, bad = found(ModelOptions(tiny_vae=path))["tiny_vae"]
     assert not good
     assert "reads taeltx_2 and taeltx2_3" in bad
-    assert "tiny_vae" not in found(ModelOptions())  # no engine needs it
 
 
 def test_truncated_and_missing(tmp_path: Path):
-    path = Path(write(tmp_path / "c.safetensors", FileKind.CHECKPOINT))
+    path = Path(write(tmp_path / "c.safetensors", FileKind.TRANSFORMER))
     path.write_bytes(path.read_bytes()[:-1])
     report = found(ModelOptions(checkpoint=str(path), context="/no/such"))
     assert "truncated, 11 of 12 bytes" in report["checkpoint"][1]
     assert report["context"] == ("", "--context /no/such: No such file or directory")
+
+
+def test_the_length_of_a_header_is_not_taken_for_another_format(tmp_path: Path):
+    path = Path(write(tmp_path / "c.safetensors", FileKind.CONTEXT))
+    whole = path.read_bytes()
+    text = whole[8:-12].ljust(0x0280)  # which begins like a pickle
+    path.write_bytes(struct.pack("<Q", len(text)) + text + whole[-12:])
+    assert read_header(str(path)).kind is FileKind.CONTEXT
+
+
+def test_a_folder_is_searched_by_what_is_in_its_files(tmp_path: Path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    write(tmp_path / "deep" / "er" / "a.safetensors", FileKind.VAE)
+    write(tmp_path / "model (1).safetensors", FileKind.TEMPORAL)
+    (tmp_path / "saved.safetensors").write_bytes(b"<html>")
+    lines = list(describe_files(ModelOptions(models=str(tmp_path)), USERS))
+    assert ["autoencoder" in line.found for line in lines] == [True, False, False]
+    assert "a temporal upsampler" in lines[1].found
+    assert "a web page" in lines[2].wrong
+    assert not any(line.named for line in lines)
+
+
+def test_two_files_for_one_part_are_refused(tmp_path: Path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.safetensors", FileKind.VAE)
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    with pytest.raises(
+        EngineUnavailableError, match=r"a\.safetensors and .*b\.safetensors .*--vae"
+    ):
+        parts.find(FileKind.VAE)
+    named = ModelParts(ModelOptions(models=str(tmp_path), vae=str(tmp_path / "b.safetensors")))
+    assert named.find(FileKind.VAE).path.endswith("b.safetensors")
+
+
+def test_a_part_goes_before_the_one_in_a_checkpoint(tmp_path: Path):
+    checkpoint = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT)
+    vae = write(tmp_path / "v.safetensors", FileKind.VAE)
+    parts = ModelParts(ModelOptions(checkpoint=checkpoint, vae=vae))
+    assert parts.find(FileKind.VAE).path == vae
+    assert parts.find(FileKind.TRANSFORMER).path == checkpoint
+    found_there = ModelParts(ModelOptions(models=str(tmp_path)))
+    assert found_there.find(FileKind.VAE).path == vae
+    assert found_there.find(FileKind.TRANSFORMER).path == checkpoint
 
 
 def test_the_doctor_looks_at_files(
@@ -155,17 +210,20 @@ def test_the_doctor_looks_at_files(
 ):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     path = write(tmp_path / "c.safetensors", FileKind.CONTEXT)
-    assert main.run(["doctor", "--checkpoint", path]) == 0
+    assert main.run(["doctor", "--checkpoint", path]) == 5
     said = capsys.readouterr().out
-    assert f"missing: --checkpoint {path}: it holds" in said
-    assert "it holds a text context" in said
+    assert f"cannot be used: --checkpoint {path}: it holds a text context" in said
     monkeypatch.setenv("LTXFILTER_CONTEXT", path)
     assert main.run(["doctor"]) == 0
     assert "c.safetensors, " in capsys.readouterr().out
+    (tmp_path / "saved.safetensors").write_bytes(b"<html>")
+    assert main.run(["doctor", "--models", str(tmp_path)]) == 0  # nobody named that one
+    assert "a web page" in capsys.readouterr().out
+    assert main.run(["doctor", "--models", "/no/such"]) == 5
 
 
 def test_a_file_is_looked_at_once_per_flag(tmp_path: Path):
     lora = write(tmp_path / "l.safetensors", FileKind.LORA)
     models = replace(ModelOptions(), loras=((lora, 1.0), (lora, -1.0)))
-    strengths = [good for name, good, _ in describe_files(models, ENGINES) if name == "lora"]
-    assert [text.rpartition(" ")[2] for text in strengths] == ["1", "-1"]
+    lines = [line.found for line in describe_files(models, USERS) if line.field == "lora"]
+    assert [text.rpartition(" ")[2] for text in lines] == ["1", "-1"]

@@ -1,0 +1,231 @@
+"""Text encoders in the forms that people have, wrong tokenizers, `--prompt` on a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
+pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+from support import ltx_layouts as layouts
+from support import tiny_ltx
+from support.ltx import flags
+from support.ltx_layouts import Tensors, under, write
+
+from ltxfilter.cli import main
+from ltxfilter.engines.ltx import prompts
+from ltxfilter.engines.ltx.models.text import gemma_weights
+from ltxfilter.engines.ltx.models.text.gemma import TextEncoder, load_gemma
+from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.options import ModelOptions
+
+CPU = torch.device("cpu")
+PROMPT = "w260 w261 w270"
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> ModelOptions:
+    made = tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
+    return tiny_ltx.with_text(made, tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+def encoded(options: ModelOptions) -> torch.Tensor:
+    return TextEncoder(ModelParts(options), str(options.gemma), "cpu")(PROMPT)
+
+
+def text_model(options: ModelOptions) -> Tensors:
+    """Return the text encoder's tensors under the names of its text model alone."""
+    whole = tiny_ltx.read(str(Path(str(options.gemma)) / "model.safetensors"))
+    found = {gemma_weights.gemma_name(name): value for name, value in whole.items()}
+    return {name: value.to(torch.bfloat16) for name, value in found.items() if name}
+
+
+def with_tokenizer(options: ModelOptions, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(str(options.gemma)) / name, folder)
+    return folder
+
+
+def one_file(options: ModelOptions, folder: Path, prefix: str = "model.") -> str:
+    own = under(text_model(options), "", prefix)
+    return str(write(with_tokenizer(options, folder) / "gemma.safetensors", own))
+
+
+def in_shards(options: ModelOptions, folder: Path) -> str:
+    own = under(text_model(options), "", "language_model.model.")
+    return str(layouts.sharded(with_tokenizer(options, folder), own, None))
+
+
+def of_diffusers(options: ModelOptions, folder: Path) -> str:
+    with_tokenizer(options, folder / "tokenizer")
+    own = under(text_model(options), "", "model.language_model.")
+    write(folder / "text_encoder" / "model.safetensors", own)
+    return str(folder)
+
+
+FORMS: dict[str, Callable[[ModelOptions, Path], str]] = {
+    "one file": one_file,
+    "one file, bare": lambda options, folder: one_file(options, folder, ""),
+    "shards": in_shards,
+    "diffusers": of_diffusers,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_a_text_encoder_in_any_form_gives_the_same(
+    options: ModelOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    by_layer: bool,
+):
+    if by_layer:
+        monkeypatch.setattr(gemma_weights, "free_memory", lambda device: 1000)
+    path = FORMS[form](options, tmp_path / "gemma")
+    assert torch.equal(encoded(replace(options, gemma=path)), encoded(options))
+
+
+def test_layer_by_layer_holds_one_layer(options: ModelOptions):
+    file = gemma_weights.find_gemma(str(options.gemma))
+    model = gemma_weights.load_text_model(file, CPU, by_layer=True)
+    assert all(value.is_meta for value in model.layers.parameters())
+    held = []
+    for layer in model.layers:
+        layer.register_forward_pre_hook(
+            lambda *_: held.append(sum(not v.is_meta for v in model.layers.parameters()))
+        )
+    model(input_ids=torch.ones(1, 4, dtype=torch.long), use_cache=False)
+    assert set(held) == {len(list(model.layers[0].parameters()))}
+    assert all(value.is_meta for value in model.layers.parameters())
+
+
+def test_a_text_encoder_in_8_bits(options: ModelOptions, tmp_path: Path):
+    own = {}
+    for name, value in under(text_model(options), "", "model.").items():
+        small = name.endswith("proj.weight")
+        own |= (
+            layouts.fp8_tensor(name.removesuffix(".weight"), value.float())
+            if small
+            else {name: value}
+        )
+    path = write(with_tokenizer(options, tmp_path / "g") / "gemma_fp8.safetensors", own)
+    found, right = encoded(replace(options, gemma=str(path))), encoded(options)
+    assert 0 < float((found.float() - right.float()).norm() / right.float().norm()) < 0.2
+
+
+def test_a_text_encoder_in_gguf(options: ModelOptions, tmp_path: Path):
+    """llama.cpp adds one to the weights of norms, and names everything otherwise."""
+    pytest.importorskip("gguf", reason="the gguf extra is not installed")
+    inside = {new: old for old, new in gemma_weights.GGUF_INSIDE}
+    begins = {new: old for old, new in gemma_weights.GGUF}
+    own = {}
+    for name, value in text_model(options).items():
+        for new, old in begins.items():
+            if name.startswith(new):
+                name = old + name.removeprefix(new)
+        for new, old in inside.items():
+            name = name.replace(new, old)
+        own[name] = value.float() + 1 if name.endswith("norm.weight") else value.float()
+    path = with_tokenizer(options, tmp_path / "g") / "gemma-3-12b-it.gguf"
+    layouts.write_gguf(path, own, "Q8_0")
+    assert "blk.0.attn_q.weight" in own
+    assert torch.equal(encoded(replace(options, gemma=str(path))), encoded(options))
+
+
+@pytest.mark.parametrize("how", ["none", "another"])
+def test_a_tokenizer_that_is_not_right_is_refused(options: ModelOptions, tmp_path: Path, how: str):
+    """transformers makes one of 5 tokens where there is none, which takes all prompts for one."""
+    path = Path(one_file(options, tmp_path / "g"))
+    told = json.loads((path.parent / "tokenizer.json").read_text())
+    if how == "none":
+        (path.parent / "tokenizer.json").unlink()
+        message = "no tokenizer beside it; put tokenizer.json"
+    else:
+        words = told["model"]["vocab"]
+        told["model"]["vocab"] = {word: n for word, n in words.items() if n < 5}
+        (path.parent / "tokenizer.json").write_text(json.dumps(told))
+        message = "its tokenizer knows 5 tokens, and the model 300"
+    with pytest.raises(EngineUnavailableError, match=message):
+        load_gemma(str(path), CPU)
+
+
+def test_prompts_that_come_out_alike_are_refused(options: ModelOptions):
+    given = prompts.parse_schedule("0 a boat\n5 the sea\n", "x")  # words that it does not know
+    with pytest.raises(EngineUnavailableError, match="come out alike"):
+        prompts.make(given, None, replace(options, device="cpu"))
+
+
+def test_a_context_belongs_to_its_text_encoder(options: ModelOptions, tmp_path: Path):
+    first = prompts.CachedEncoder(options)(PROMPT)
+    other = text_model(options)
+    other["norm.weight"] = other["norm.weight"] + 1
+    folder = with_tokenizer(options, tmp_path / "other")
+    path = write(folder / "gemma.safetensors", under(other, "", "model."))
+    second = prompts.CachedEncoder(replace(options, gemma=str(path)))(PROMPT)
+    assert not torch.equal(first, second)
+    assert torch.equal(prompts.CachedEncoder(options)(PROMPT), first)
+    latest = prompts.CachedEncoder(replace(options, gemma=None))(PROMPT)
+    assert torch.equal(latest, second)
+
+
+def test_the_text_projection_may_be_a_file_of_its_own(options: ModelOptions, tmp_path: Path):
+    whole = tiny_ltx.read(str(options.checkpoint))
+    rest = under(whole, layouts.PREFIX, layouts.PREFIX)
+    text = under(whole, "text_embedding_projection.", "text_embedding_projection.")
+    split = replace(
+        options,
+        checkpoint=None,
+        transformer=str(write(tmp_path / "t.safetensors", rest, tiny_ltx.CONFIG)),
+        text_projection=str(write(tmp_path / "p.safetensors", text)),
+    )
+    assert torch.equal(encoded(split), encoded(options))
+    with pytest.raises(EngineUnavailableError, match="--text-projection FILE is needed"):
+        encoded(replace(split, text_projection=None))
+
+
+@pytest.mark.parametrize(
+    "spec", ["ltx-keyframe:steps=1:refine=1", "ltx-keyframe:mode=guided:steps=1"]
+)
+def test_a_prompt_on_a_run(
+    options: ModelOptions,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spec: str,
+):
+    """Guidance leads away from an empty prompt, so that it works without a negative one."""
+    asked = replace(options, context=None, prompt=PROMPT)
+    words = ["--engine", spec, *flags(asked, spec), "-i", str(clip), "-t", "0.2"]
+    words += ["-c:v", "ffv1"]
+    assert main.run([*words, str(tmp_path / "a.mkv")]) == 0, capsys.readouterr().err
+    without = [word for word in words if word not in ("--gemma", str(options.gemma))]
+    assert main.run([*without, str(tmp_path / "b.mkv")]) == 0, capsys.readouterr().err
+    both = [*words, "--context", str(options.context), str(tmp_path / "c.mkv")]
+    assert main.run(both) == 2
+    assert "--prompt and --context: give one of them" in capsys.readouterr().err
+
+
+def test_a_run_without_a_prompt_says_what_to_do(
+    options: ModelOptions, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    asked = replace(options, context=None, gemma=None)
+    words = ["--engine", "ltx-keyframe", *flags(asked, "ltx-keyframe"), "-i", str(clip)]
+    assert main.run([*words, str(tmp_path / "a.mkv")]) == 5
+    said = capsys.readouterr().err
+    assert "make one with ltxfilter context, or give --prompt TEXT --gemma FILE" in said
