@@ -39,6 +39,7 @@ from ltxfilter.values import (
     SEGMENT_SECONDS,
     Span,
     parse_scalar,
+    scheme_of,
     shown_name,
 )
 
@@ -338,6 +339,8 @@ class Options:
             object.__setattr__(self, "threads", available_threads())
         if self.job.wanted and self.input.pace is not None:
             raise OptionError("-re is for live video; leave out --resume, --workers and --ray")
+        if self.job.wanted:
+            self._refuse_addresses()
         if self.max_latency is None:
             return
         if self.job.wanted:
@@ -347,6 +350,15 @@ class Options:
             raise OptionError(f"--max-latency {given}: give seconds above 0, or 500ms")
         if self.speed != 1:
             raise OptionError("--max-latency is for live video, which --speed cannot keep up with")
+
+    def _refuse_addresses(self) -> None:
+        """Refuse a job whose input cannot be read again, or whose output cannot be joined."""
+        for path in (self.input.path, self.output.path):
+            if scheme_of(path) is not None:
+                raise OptionError(
+                    f"{shown_name(path)}: an address of the network is read or written once; leave "
+                    "out --resume, --workers and --ray"
+                )
 
     @property
     def target(self) -> OutputOptions:
@@ -363,6 +375,7 @@ class Options:
             self,
             input=replace(read, path=read.shown, demuxer=_hidden(read.demuxer)),
             output=replace(written, path=written.shown, muxer=_hidden(written.muxer)),
+            job=replace(self.job, command=()),
         )
 
     @property

@@ -161,6 +161,11 @@ def test_sigint_ends_a_run_whose_reader_takes_nothing(net_clips: Path):
     assert b"the output is not complete" in said
 
 
+def test_jobs_have_files_only():
+    with pytest.raises(OptionError, match="is read or written once; leave out --resume"):
+        ltxfilter.convert("a.ts", "tcp://127.0.0.1:9", resume=True)
+
+
 def test_protocols_that_are_not_written_are_left_to_ffmpeg(net_clips: Path):
     line = r"ltxfilter \.\.\. -f nut - [|] ffmpeg -i - \.\.\. rtsp://127.0.0.1/a"
     with pytest.raises(OptionError, match=line):
