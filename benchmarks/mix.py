@@ -39,8 +39,8 @@ from ltxfilter.windows.window import Window, WindowShape
 RATE = Fraction(25)
 PRESETS = ("best", "balanced")
 FIRST, FRAMES = 20, 17  # of each clip; a shorter one is taken from its beginning
-CELLS = 4000  # per picture, drawn at random; their sums are brought to those of the whole
-UNITS, STEPS = 10, 180  # hidden units; steps of LBFGS
+CELLS = 5000  # per picture, drawn at random
+UNITS, STEPS = 10, 150  # hidden units; steps of LBFGS
 DECAY = 2e-3  # of squared weights
 LOSSES = 2.0  # by which a loss counts more than a gain of as many dB
 ROUNDING = 0.03  # squared codes, about, that rounding a mix adds
@@ -55,6 +55,7 @@ class Sample:
     base: float  # squared error of flow's picture
     cross: Floats  # [CELLS], e'd per pixel
     square: Floats  # [CELLS], d'd per pixel
+    weight: Floats  # [CELLS], of each; the two before have it already
 
 
 def windows(clip: Clip, shape: WindowShape) -> Iterator[Window]:
@@ -113,15 +114,16 @@ def samples(clip: Clip, preset: str, partner: dict[int, Planes]) -> Iterator[Sam
 def _sample(
     known: Floats, error: Plane, way: Plane, grid: MotionGrid, chance: np.random.Generator
 ) -> Sample:
-    """Draw cells of one picture; their means are moved to those of all cells."""
-    cross, square = (per_cell(values, grid) for values in (error * way, way * way))
-    chosen = chance.choice(cross.size, CELLS, replace=cross.size < CELLS)
-    share = cross.size * grid.cell**2 / error.size  # cells reach over the picture's edges
-    some, more = cross.ravel()[chosen], square.ravel()[chosen]
-    some = some + cross.mean() - some.mean()
-    more = more * square.mean() / max(more.mean(), 1e-9)
+    """Draw cells of one picture, more of those where the pictures differ, and weight them."""
+    cross, square = (per_cell(values, grid).ravel() for values in (error * way, way * way))
+    odds = square.astype(np.float64) + square.mean() + 1e-6
+    odds /= odds.sum()
+    chosen = chance.choice(cross.size, CELLS, p=odds)
+    weight = (1 / (cross.size * odds[chosen])).astype(np.float32)
+    share = weight * cross.size * grid.cell**2 / error.size  # cells reach over the picture's edges
     columns = known.reshape(len(NAMES), -1)[:, chosen].T
-    return Sample(columns, float(np.square(error).mean()), some * share, more * share)
+    base = float(np.square(error).mean())
+    return Sample(columns, base, cross[chosen] * share, square[chosen] * share, weight)
 
 
 def per_cell(values: Plane, grid: MotionGrid) -> Floats:
@@ -143,16 +145,15 @@ class Data:
         self.mean, self.scale = known.mean((0, 1)), known.std((0, 1))
         self.known = (known - self.mean) / self.scale
         self.base = torch.tensor([each.base for each in every])
-        self.cross, self.square = (
-            torch.from_numpy(np.stack(values))
-            for values in ([e.cross for e in every], [e.square for e in every])
-        )
+        self.cross = torch.from_numpy(np.stack([each.cross for each in every]))
+        self.square = torch.from_numpy(np.stack([each.square for each in every]))
+        self.weight = torch.from_numpy(np.stack([each.weight for each in every]))
 
     def gains(self, network: nn.Module, which: Tensor) -> Tensor:
         """Return the gain over flow in dB of each picture of `which`."""
         share = torch.sigmoid(network(self.known[which])[..., 0])
         cost = 2 * share * self.cross[which] + share**2 * self.square[which]
-        cost = cost + ROUNDING * torch.tanh(20 * share * (1 - share))
+        cost = cost + ROUNDING * self.weight[which] * torch.tanh(20 * share * (1 - share))
         mixed = (self.base[which] + cost.mean(1)).clamp_min(0)
         return -10 * torch.log10((mixed + FLOOR) / (self.base[which] + FLOOR))
 
@@ -189,7 +190,7 @@ class Data:
 
 
 def _row(values: list[Tensor]) -> str:
-    return "(" + ", ".join(f"{float(value):.4g}" for value in values) + ")"
+    return "(" + ", ".join(f"{value.item():.4g}" for value in values) + ")"
 
 
 def main() -> None:
@@ -213,10 +214,10 @@ def main() -> None:
     network = data.fit(data.clip >= 0)
     rows = []
     for k, name in enumerate(data.names):
-        row = {"clip": name, "gain": float(data.gains(network, data.clip == k).mean())}
+        row = {"clip": name, "gain": data.gains(network, data.clip == k).mean().item()}
         if args.leave_out:
             without = data.fit(data.clip != k)
-            row["left out"] = float(data.gains(without, data.clip == k).mean())
+            row["left out"] = data.gains(without, data.clip == k).mean().item()
         rows.append(row)
     print(table(rows))
     print(data.written(network))

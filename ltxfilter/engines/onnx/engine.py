@@ -28,7 +28,7 @@ Middle = Callable[[Rgb, Rgb], Rgb]
 
 LARGEST = 1 << 22  # pixels of a picture that goes through the network whole, unless told
 USUAL_TILE = 1024  # pixels along each side of the tiles of larger ones
-NETWORK_BYTES = 1500  # that a network holds per pixel; RIFE's and FILM's take about that
+NETWORK_BYTES = 1000  # that a network is taken to hold per pixel; RIFE 3 holds about 500
 RGB_BYTES = 12  # per pixel of a picture
 HALVINGS = 4  # of the time, at most, by networks that only make the middle
 CLOSE = Fraction(1, 64)  # of an interval: a picture so near to a time is taken for it

@@ -52,6 +52,8 @@ class RayPool:
         self._stopping = threading.Event()
         self._killing: threading.Thread | None = None
         self._found: list[Event] = []
+        self._working = False  # the actors that came in time are up
+        self._unfit: list[str] = []  # why nodes cannot take part
         self._members: list[Member] = []
         self._cluster = Cluster(options.job.ray)
         self._calls = Calls(self._cluster, self._lose)
@@ -126,8 +128,7 @@ class RayPool:
         """Wait for answers and pass them on."""
         if self._stopping.is_set():
             raise Stopped
-        if all(member.state is State.GONE for member in self._members):
-            raise EngineUnavailableError(f"no worker is left: {self._members[-1].reason}")
+        self._refuse_none_left()
         try:
             self._calls.serve(timeout)
         except Exception:
@@ -136,6 +137,11 @@ class RayPool:
             raise
         if self._stopping.is_set():
             raise Stopped
+
+    def _refuse_none_left(self) -> None:
+        """Raise EngineUnavailableError if there is no actor any more, and none that will come."""
+        if all(member.state is State.GONE for member in self._members):
+            raise EngineUnavailableError(f"no worker is left: {self._members[-1].reason}")
 
     def _start(self, member: Member) -> None:
         member.start(self._cluster.start(self._assignment, self._placement))
@@ -146,10 +152,11 @@ class RayPool:
         end = monotonic() + START_SECONDS
         while any(member.state is State.COMING for member in self._members) and monotonic() < end:
             self._serve(TICK)
-        for member in self._members:
-            if member.state is State.GONE:
-                raise EngineUnavailableError(member.reason)
-        up = [member for member in self._members if member.is_up]
+        self._working = True
+        if self._unfit:
+            raise EngineUnavailableError("; ".join(dict.fromkeys(self._unfit)))
+        self._refuse_none_left()
+        up = [each for each in self._members if each.is_up and each.state is not State.GONE]
         placement = self._placement
         if not up:
             raise EngineUnavailableError(
@@ -165,19 +172,26 @@ class RayPool:
         """Take an actor that has come up, or leave it out."""
         member.sight = sight
         if sight.version != version():
-            self._leave_out(member, f"has {sight.version}, this machine {version()}")
+            self._refuse(member, f"has {sight.version}, this machine {version()}")
         elif sight.lacking:
-            self._leave_out(member, f"lacks, or has otherwise: {', '.join(sight.lacking)}")
+            self._refuse(member, f"lacks, or has otherwise: {', '.join(sight.lacking)}")
         else:
             self._listen(member)
             member.state = State.IDLE if sight.sees_input else State.WANTING
             self._supply(sight.node)
+
+    def _refuse(self, member: Member, why: str) -> None:
+        """Leave out an actor whose node is not as it has to be, which is an error before work."""
+        self._leave_out(member, why)
+        self._unfit.append(member.reason)
 
     def _leave_out(self, member: Member, why: str) -> None:
         assert member.sight is not None
         self._calls.forget(member)
         self._cluster.kill(member.actor)
         member.leave_out(f"node {member.sight.name} {why}")
+        if self._working:
+            log.warning("%s; its actor is left out", member.reason)
 
     def _listen(self, member: Member) -> None:
         self._calls.ask(member, member.actor.events.remote(WAIT), partial(self._heard, member))
@@ -237,7 +251,8 @@ class RayPool:
         what = f"does not see {self._source} ({-(-size // MIB)} MB)"
         if size > free:
             self._leave_out(member, f"{what}, and has {free // MIB} MB of disk free for a copy")
-            log.warning("%s", member.reason)
+            if not self._working:
+                log.warning("%s; its actor is left out", member.reason)
             self._supply(member.node)
             return
         log.info("Ray: node %s %s: it is copied there", member.sight.name, what)

@@ -84,13 +84,12 @@ class ContainerSource:
             self._go_to_start()
             if self._once:
                 scanned = self._packets.look_ahead()
-            timing = StreamTiming.of(self._open.stream, scanned, options.rate)
-            self._timing = timing
+            self._timing = StreamTiming.of(self._open.stream, scanned, options.rate)
             first = self._begin_decoding()
             if first is None:
                 raise InputError(f"{self.name}: no video frames{self._why_none()}")
             self.first_picture = first.picture
-            self.info = _video_info(first, self._open, timing, self._decoder.turner)
+            self.info = _video_info(first, self._open, self._timing, self._decoder.turner)
             self.carries = source_items(first.picture, self._open.container, self._open.stream)
             codec = self._open.stream.codec_context.codec.canonical_name
             self._captions = CaptionReader() if codec in CAPTION_CODECS else None
