@@ -69,8 +69,7 @@ class ContainerSource:
         """
         self.name = display_name(options)
         self.counts = SourceCounts()
-        self._options, self._file = options, file
-        self._given_format = format
+        self._options, self._file, self._given_format = options, file, format
         self._once = file is not None or read_once(options)
         self._interrupt = interrupt or Interrupt()
         self._frames: Iterator[DecodedFrame] = iter(())
