@@ -27,7 +27,13 @@ from typing import Any, Self
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
-from ltxfilter.jobs.journal import Journal, job_key, remove_part, work_folder
+from ltxfilter.jobs.journal import (
+    Journal,
+    discard_folder,
+    job_key,
+    remove_part,
+    work_folder,
+)
 from ltxfilter.jobs.ray_cluster.ray_pool import RayPool
 from ltxfilter.jobs.segments import SegmentPlan, plan_segments
 from ltxfilter.jobs.spool import discard_stdin, stdin_as_file
@@ -78,7 +84,9 @@ class Job:
         with ExitStack() as opening:
             options = _with_file(options, opening)
             self.finished = _is_finished(options)  # True if an earlier run did all of it
-            if not self.finished:
+            if self.finished:  # it may have been killed before it tidied up
+                discard_folder(work_folder(options))
+            else:
                 self._open_all(options, opening)
             self._open = opening.pop_all()
 

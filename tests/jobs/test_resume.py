@@ -124,10 +124,14 @@ def test_a_finished_job_is_left_alone(film: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mkv"
     assert run_pipe(ltxfilter(*command(film, output))).codes == [0]
     before = output.stat()
+    left = tmp_path / "out.mkv.part.d"
+    left.mkdir()  # as by a kill before it was tidied up
+    (left / "000000.segment").write_bytes(b"left")
     again = run_pipe(ltxfilter(*command(film, output)))
     assert again.codes == [0]
     assert output_was_finished(again.err)
     assert output.stat().st_mtime_ns == before.st_mtime_ns
+    assert not left.exists()
     other = run_pipe(ltxfilter(*command(film, output, "--no-cuts")))
     assert other.codes == [4]
     assert "already exists" in other.err
