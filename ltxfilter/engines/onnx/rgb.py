@@ -131,7 +131,8 @@ def doubled(x: Values, site: str) -> Values:
         pair = ((before + x) / 2, x)
     else:
         pair = ((before + 3 * x) / 4, (3 * x + after) / 4)
-    return np.stack(pair, -1).reshape(len(x), -1)
+    woven: Values = np.stack(pair, -1).reshape(len(x), -1)
+    return woven
 
 
 def halved(x: Values, site: str) -> Values:
