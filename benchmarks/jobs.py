@@ -16,9 +16,11 @@ import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
+from typing import Any
 
 from benchmarks.clips import ffmpeg_exe
 
@@ -36,7 +38,7 @@ def main() -> None:
     parser.add_argument("--names", default="seek480.mp4,juggle720.mp4")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    found = {}
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.names.split(","):
             clip = lengthened(asked.clips / name, Path(folder))
@@ -45,8 +47,42 @@ def main() -> None:
             print(
                 name, ", ".join(f"{key} {value:.3f}" for key, value in ratios.items()), flush=True
             )
+        held, cpu = resident_of_driver(Path(folder))
+        found["1000 segments"] = {"MiB": held, "CPU ms per segment": cpu}
+        print(
+            f"1000 segments: the job holds {min(held):.1f} to {max(held):.1f} MiB; "
+            f"{cpu:.0f} ms of CPU per segment of 20 tiny frames"
+        )
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1))
+
+
+def resident_of_driver(folder: Path, segments: int = 1000) -> tuple[list[float], float]:
+    """Return MiB that the joining process holds, every few seconds, and CPU ms per segment.
+
+    Each of the segments has ten source frames of 64x48.
+    """
+    clip, out = folder / "long.mkv", folder / "out.mkv"
+    picture = f"testsrc2=s=64x48:r=1:d={10 * segments}"
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "10", str(clip)]
+    subprocess.run(
+        [ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", picture, *coded], check=True
+    )
+    words = ["-v", "error", "-y", "--workers", "2", "--segment-seconds", "10", "-i", str(clip)]
+    words += ["--engine", "hold", "--fps", "2", "-c:v", "libx264", "-preset", "ultrafast", str(out)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    held = []
+    with subprocess.Popen([sys.executable, "-m", "ltxfilter", *words], env=environment) as job:
+        while job.poll() is None:
+            sleep(5)
+            with suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{job.pid}/status").read_text().splitlines()
+                line = next(line for line in lines if line.startswith("VmRSS"))
+                held.append(int(line.split()[1]) / 1024)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return held, 1000 * cpu / segments
 
 
 def compared(clip: Path, folder: Path, pairs: int, workers: int) -> dict[str, float]:

@@ -109,3 +109,53 @@ def test_segments_give_the_same_frames_and_sound(
     ]
     assert counts[0] == counts[1]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["cut.mkv", "plain.mkv"]
+
+
+def test_subtitles_chapters_and_tags_are_those_of_a_plain_run(tmp_path: Path) -> None:
+    source = make(tmp_path / "plain.mkv", *X264)
+    words = tmp_path / "words.srt"
+    cues = (
+        f"{n + 1}\n00:00:{2 * n:02},000 --> 00:00:{2 * n + 1:02},500\nword {n}\n" for n in range(12)
+    )
+    words.write_text("\n".join(cues))
+    tags = tmp_path / "tags.txt"
+    tags.write_text(
+        ";FFMETADATA1\ntitle=Film\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=9\ntitle=One\n"
+        "[CHAPTER]\nTIMEBASE=1/1\nSTART=9\nEND=24\ntitle=Two\n"
+    )
+    film = tmp_path / "film.mkv"
+    joined = ffmpeg("-i", source, "-i", words, "-i", tags, "-map", "0", "-map", "1", "-c", "copy")
+    chaptered = ("-map_metadata", "2", "-map_chapters", "2", "-c:s", "srt", film)
+    assert run_pipe([*joined, *map(str, chaptered)]).codes == [0]
+    common = ("-i", film, "--engine", "hold", "--fps", "24", *LOSSLESS)
+    outputs = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    assert run_pipe(ltxfilter(*common, outputs[0])).codes == [0]
+    cut = ltxfilter("--workers", "2", "--segment-seconds", "10", *common, outputs[1])
+    assert run_pipe(cut).codes == [0]
+    plain, joined_again = (everything(path) for path in outputs)
+    assert plain == joined_again
+    assert "word 11" in plain[0]
+    assert "title=Two" in plain[1]
+
+
+def everything(path: Path) -> tuple[str, str, str]:
+    """Return the subtitles, the tags and chapters, and the packets of sound of a file."""
+    asked = (
+        ("-map", "0:s", "-f", "srt", "-"),
+        ("-f", "ffmetadata", "-"),
+        ("-map", "0:a", "-c", "copy", "-f", "framemd5", "-"),
+    )
+    commands = [ffmpeg("-i", path, *words) for words in asked]
+    results = [
+        subprocess.run(each, check=True, capture_output=True, text=True) for each in commands
+    ]
+    subtitles, tags, sound = (result.stdout for result in results)
+    return subtitles, tags, sound
+
+
+def test_auto_is_a_plain_run_where_workers_do_not_pay(tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", *X264)
+    words = ("--workers", "auto", "-i", source, "--engine", "hold", tmp_path / "out.mkv")
+    result = run_pipe(ltxfilter(*words))  # two segments: too few for two workers
+    assert result.codes == [0]
+    assert "segments" not in result.err
