@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.jobs import RunningJob
+from support.jobs import SEGMENTS, RunningJob
 from support.tools import make_clip
 
 
@@ -18,9 +18,9 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return 50 seconds of video in five segments."""
+    """Return a video of SEGMENTS segments of ten seconds."""
     path = tmp_path_factory.mktemp("film") / "in.mkv"
-    return make_clip(path, "-g", "20", size="64x48", rate="10", seconds=50)
+    return make_clip(path, "-g", "20", size="64x48", rate="20", seconds=10 * SEGMENTS)
 
 
 @pytest.fixture

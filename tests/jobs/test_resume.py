@@ -12,14 +12,14 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from support.jobs import RunningJob, digests
+from support.jobs import SEGMENTS, RunningJob, digests
 from support.tools import TIMEOUT, ffmpeg, ltxfilter, run_pipe
 
 from ltxfilter import convert
 from ltxfilter.errors import OptionError, OutputError
 from ltxfilter.jobs.journal import JOURNAL, Journal, read_journal
 
-OPTIONS = ("--engine", "blend", "--fps", "20", "--segment-seconds", "10")
+OPTIONS = ("--engine", "blend", "--fps", "40", "--segment-seconds", "10")
 LOSSLESS = ("-c:v", "libx264", "-qp", "0", "-preset", "ultrafast")
 
 
@@ -44,7 +44,7 @@ def test_a_killed_job_is_carried_on(
     folder = tmp_path / "out.mkv.part.d"
     job = RunningJob(folder, *command(film, output, "--workers", chance.choice((1, 2))))
     started.append(job)
-    job.wait_for(chance.randint(0, 4))
+    job.wait_for(chance.randint(0, SEGMENTS - 1))
     sleep(chance.random() / 5)
     job.kill()
     before = job.stored() if folder.exists() else 0
@@ -68,8 +68,7 @@ def test_a_worker_that_dies_is_replaced(
     folder = tmp_path / "out.mkv.part.d"
     job = RunningJob(folder, *command(film, output, "--workers", count))
     started.append(job)
-    job.wait_for(1)
-    for pid in job.workers():
+    for pid in job.wait_for_workers(count):
         os.kill(pid, signal.SIGKILL)
     assert job.process.wait(TIMEOUT) == 0
     said = (tmp_path / "job.log").read_text()
@@ -112,7 +111,7 @@ def test_a_stopped_job_says_how_to_carry_on(
     assert "segments are done: the same command again carries on" in said
     shown = subprocess.run(ltxfilter("jobs"), capture_output=True, text=True, check=True).stdout
     assert f"{output}: " in shown
-    assert "of 5 segments" in shown
+    assert f"of {SEGMENTS} segments" in shown
     assert "--resume" in shown
     assert run_pipe(ltxfilter(*command(film, output))).codes == [0]
     assert digests(output) == whole
@@ -145,7 +144,7 @@ def stopped_job(film: Path, output: Path, started: list[RunningJob]) -> Path:
     started.append(job)
     job.wait_for(2)
     job.kill(signal.SIGKILL)
-    assert 2 <= job.stored() < 5
+    assert 2 <= job.stored() < SEGMENTS
     return folder
 
 
@@ -246,15 +245,15 @@ def test_from_python(film: Path, whole: list[str], tmp_path: Path) -> None:
     progress = convert(
         film,
         tmp_path / "out.mkv",
-        fps=20,
+        fps=40,
         engine="blend",
         video={"codec": "libx264", "qp": 0, "preset": "ultrafast"},
         resume=True,
         workers=2,
         segment_seconds=10,
     )
-    assert progress.segments == {"planned": 5, "reused": 0, "redone": 0}
-    assert sum(progress.workers.values()) == 5
+    assert progress.segments == {"planned": SEGMENTS, "reused": 0, "redone": 0}
+    assert sum(progress.workers.values()) == SEGMENTS
     assert digests(tmp_path / "out.mkv") == whole
     with pytest.raises(OptionError, match="multiple of 10"):
         convert(film, tmp_path / "o.mkv", workers=2, segment_seconds=15)

@@ -14,7 +14,7 @@ import pytest
 from support.tools import TIMEOUT, make_clip, samples
 
 import ltxfilter
-from ltxfilter.cli import probe
+from ltxfilter.cli.commands import probe
 from ltxfilter.engines.blend import Blend
 from ltxfilter.errors import InputError, Interrupted, OptionError, OutputError
 from ltxfilter.media.container import ContainerSink

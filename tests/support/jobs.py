@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
 from ltxfilter.jobs.journal import read_journal
 from support.tools import TIMEOUT, ffmpeg, ltxfilter
+
+SEGMENTS = 10  # of the film that jobs are tried on
 
 
 def digests(path: Path) -> list[str]:
@@ -42,14 +45,23 @@ class RunningJob:
 
     def workers(self) -> list[int]:
         """Return the processes that work for it."""
-        text = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        lines = [line.split(maxsplit=1) for line in text.splitlines()]
-        return [int(pid) for pid, command in lines if "worker_process" in command]
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ValueError):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == self.process.pid:
+                    command = (folder / "cmdline").read_bytes()
+                    found += [int(folder.name)] * (b"worker_process" in command)
+        return found
+
+    def wait_for_workers(self, count: int) -> list[int]:
+        """Wait until so many processes work for it, and return them."""
+        deadline = monotonic() + TIMEOUT
+        while len(found := self.workers()) < count:
+            assert self.process.poll() is None, "the job has ended"
+            assert monotonic() < deadline, "there are no workers"
+            sleep(0.005)
+        return found
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """End the job itself, and return its exit code."""
