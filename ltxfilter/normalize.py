@@ -162,7 +162,10 @@ def workers_of(value: object) -> int:
 
     Raises OptionError.
     """
-    return threads_of(0 if value == "auto" else value)
+    try:
+        return threads_of(0 if value == "auto" else value)
+    except OptionError:
+        raise OptionError(f"{shown(value)}: give a number of processes, or auto") from None
 
 
 def segment_seconds_of(value: object) -> int:

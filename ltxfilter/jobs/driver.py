@@ -24,6 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
+from ltxfilter import engines
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame
 from ltxfilter.jobs.index import known_job, note_job, written_file
@@ -73,6 +74,7 @@ class Job:
         Raises LtxFilterError.
         """
         check_files(options)
+        engines.build(options.engine, options.models)  # so that a misspelt one is found first
         self._stop = threading.Event()
         self._signum: int | None = None
         self.left = threading.Event()  # see `Run`

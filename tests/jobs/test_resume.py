@@ -268,6 +268,8 @@ def test_from_python(film: Path, whole: list[str], tmp_path: Path) -> None:
         (("-x264-params", "pass=1"), 2, "two passes need the whole video"),
         (("-x264-params", "vbv-maxrate=300:vbv-bufsize=300"), 2, "-maxrate and -bufsize"),
         (("-frames:v", "20"), 2, "-frames:v counts over all segments"),
+        (("--engine", "nope"), 2, "no engine 'nope'"),
+        (("--workers", "many"), 2, "give a number of processes, or auto"),
         (("-b:v", "200k"), 0, "rate control begins anew in each segment"),
     ],
 )
