@@ -6,6 +6,7 @@ place of 24, for the time that it takes to read the file.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Iterator
@@ -159,6 +160,11 @@ def gemma_name(name: str) -> str | None:
 def _make_buffers(model: Any, config: Any, device: torch.device) -> None:
     """Give a model on the meta device the tables that are in no file."""
     model.rotary_emb = type(model.rotary_emb)(config, device=device)
+    if hasattr(model, "rotary_emb_local"):  # of transformers 4, for layers with a sliding window
+        local = copy.deepcopy(config)
+        local.rope_theta = config.rope_local_base_freq
+        local.rope_scaling = {"rope_type": "default"}
+        model.rotary_emb_local = type(model.rotary_emb_local)(config=local, device=device)
     scale = torch.tensor(config.hidden_size**0.5, device=device)
     model.embed_tokens.register_buffer("embed_scale", scale, persistent=False)
 
