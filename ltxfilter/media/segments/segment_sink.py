@@ -88,6 +88,9 @@ class SegmentOutput:
         Raises OutputError, OptionError.
         """
         self.like = open_trial(options, source, rate)
+        self._clock = Fraction(1)  # seconds per tick of the encoder, while this source is open
+        if isinstance(self.like, ContainerSink):
+            self._clock = self.like.mux_plan.encoder_clock
 
     def sink(self, source: Source, segment: Segment, writer: SegmentWriter) -> SegmentSink:
         """Return what stores `segment`, whose frames `source` will yield."""
@@ -95,7 +98,7 @@ class SegmentOutput:
         if isinstance(self.like, ContainerSink):
             if self.like.writes_captions and source.other_streams is not None:
                 source.other_streams.captions.wanted = True
-            encoder = EncodedSegment(self.like.mux_plan, source, segment, writer)
+            encoder = EncodedSegment(self.like.mux_plan, self._clock, source, segment, writer)
         else:
             encoder = RawSegment(self.like, writer)
         return SegmentSink(self.like, encoder, writer)
@@ -216,10 +219,16 @@ class EncodedSegment:
     """Stores packets of an encoder, which begins anew, stamped from the segment's first frame."""
 
     def __init__(
-        self, plan: MuxPlan, source: Source, segment: Segment, writer: SegmentWriter
+        self,
+        plan: MuxPlan,
+        clock: Fraction,
+        source: Source,
+        segment: Segment,
+        writer: SegmentWriter,
     ) -> None:
-        """Open the encoder as the whole output's would be."""
+        """Open the encoder as the whole output's would be. clock: seconds per tick of it."""
         self._plan = plan
+        self._clock = clock
         self._writer = writer
         self._segment = segment
         others = source.other_streams
@@ -231,7 +240,7 @@ class EncodedSegment:
             self._settings.video,
             strip=self._captions is not None,
         )
-        self._stamps = EncoderStamps(plan.encoder_clock)
+        self._stamps = EncoderStamps(clock)
         self._stamps.begin(segment.start)
         self._tick: int | None = None  # of the segment's first frame, from the stream's first
         self._encoder = self._open()
@@ -270,7 +279,7 @@ class EncodedSegment:
         plan = self._plan
         encoder = av.CodecContext.create(self._settings.codec, "w")
         assert isinstance(encoder, av.VideoCodecContext)
-        configure(encoder, self._settings, plan.encoder_clock, plan.nominal_rate)
+        configure(encoder, self._settings, self._clock, plan.nominal_rate)
         if av.ContainerFormat(plan.muxer, "w").flags & GLOBAL_HEADER:
             encoder.flags |= int(Flags.global_header)
         with ordinary_priority():
