@@ -15,7 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltxfilter.colorimetry import END, MIDDLE, SITES, START, luma_weights, scale_of
+from ltxfilter.colorimetry import (
+    END,
+    MIDDLE,
+    SITES,
+    START,
+    luma_weights,
+    rgb_from_yuv,
+    scale_of,
+    yuv_from_rgb,
+)
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 
 
@@ -99,7 +108,7 @@ class Converter:
         luma = values["y"]
         if "u" not in values:
             return luma.expand(3, -1, -1)
-        return torch.stack(self._from_yuv(luma, values["u"], values["v"]))
+        return torch.stack(rgb_from_yuv(luma, values["u"], values["v"], self._weights))
 
     def to_planes(
         self, rgb: Tensor, alpha: Plane | None = None, *, resident: bool = False
@@ -112,7 +121,9 @@ class Converter:
         if "r" in self._layout:
             values = dict(zip("rgb", rgb, strict=True))
         else:
-            values = dict(zip("yuv", self._to_yuv(*rgb), strict=True))
+            values = dict(
+                zip("yuv", yuv_from_rgb(rgb[0], rgb[1], rgb[2], self._weights), strict=True)
+            )
         planes: list[Any] = [np.empty(0)] * self._count
         for role, (number, shape) in self._layout.items():
             if role == "a":
@@ -151,22 +162,6 @@ class Converter:
         for _ in range(shape.shift_x):
             values = lower_twofold(values, self._sites[0])
         return values
-
-    def _from_yuv(self, y: Tensor, u: Tensor, v: Tensor) -> list[Tensor]:
-        if self._weights is None:  # YCgCo: u is green's excess, v is orange's
-            rest = y - u
-            return [rest + v, y + u, rest - v]
-        red, blue = self._weights
-        r = y + v * (2 * (1 - red))
-        b = y + u * (2 * (1 - blue))
-        return [r, (y - red * r - blue * b) / (1 - red - blue), b]
-
-    def _to_yuv(self, r: Tensor, g: Tensor, b: Tensor) -> list[Tensor]:
-        if self._weights is None:
-            return [(r + b) / 4 + g / 2, g / 2 - (r + b) / 4, (r - b) / 2]
-        red, blue = self._weights
-        y = red * r + (1 - red - blue) * g + blue * b
-        return [y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))]
 
 
 def load_codes(plane: Any, device: Any) -> Tensor:

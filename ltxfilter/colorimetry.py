@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ltxfilter.frame import ColorInfo, PlaneShape
 
@@ -28,6 +29,8 @@ WEIGHTS = {  # H.273 matrix -> share of red and of blue in luma
 YCGCO = 8
 UNKNOWN = 2
 SD_HEIGHT = 576  # untagged pictures up to this height are BT.601, taller ones BT.709
+
+Values = TypeVar("Values", bound=Any)  # an array or a tensor: whatever adds and multiplies
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,30 @@ def scale_of(shape: PlaneShape, color: ColorInfo) -> Scale:
     if shape.role in "rgba" or color.full_range:
         return Scale(0, top)
     return Scale(16 * unit, 219 * unit)
+
+
+def rgb_from_yuv(
+    y: Values, u: Values, v: Values, weights: tuple[float, float] | None
+) -> list[Values]:
+    """Return red, green and blue, 0..1, of luma 0..1 and chroma -0.5..0.5 (H.273, 8.3).
+
+    weights: what `luma_weights` returns. In YCgCo u is the excess of green, v that of orange.
+    """
+    if weights is None:
+        rest = y - u
+        return [rest + v, y + u, rest - v]
+    red, blue = weights
+    r = y + v * (2 * (1 - red))
+    b = y + u * (2 * (1 - blue))
+    return [r, (y - red * r - blue * b) / (1 - red - blue), b]
+
+
+def yuv_from_rgb(
+    r: Values, g: Values, b: Values, weights: tuple[float, float] | None
+) -> list[Values]:
+    """Return luma 0..1 and chroma -0.5..0.5 of red, green and blue, 0..1; see `rgb_from_yuv`."""
+    if weights is None:
+        return [(r + b) / 4 + g / 2, g / 2 - (r + b) / 4, (r - b) / 2]
+    red, blue = weights
+    y = red * r + (1 - red - blue) * g + blue * b
+    return [y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))]

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltxfilter.colorimetry import END, MIDDLE, SITES, START, luma_weights, scale_of
+from ltxfilter.colorimetry import (
+    END,
+    MIDDLE,
+    SITES,
+    START,
+    luma_weights,
+    rgb_from_yuv,
+    scale_of,
+    yuv_from_rgb,
+)
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 
 Rgb = NDArray[Any]  # [3, H, W] float32, the coded signal: 0 black, 1 white
@@ -51,7 +60,7 @@ class RgbConverter:
         luma = values["y"]
         if "u" not in values:
             return np.stack([luma, luma, luma])
-        return np.stack(self._from_yuv(luma, values["u"], values["v"]))
+        return np.stack(rgb_from_yuv(luma, values["u"], values["v"], self._weights))
 
     def to_planes(self, rgb: Rgb, alpha: Plane | None = None) -> Planes:
         """Return a frame of RGB [3, height, width] in the stream's format, rounded to nearest.
@@ -59,7 +68,9 @@ class RgbConverter:
         alpha: what stands in the plane of transparency, for formats that have one.
         """
         names = "rgb" if "r" in self._layout else "yuv"
-        values = dict(zip(names, rgb if names == "rgb" else self._to_yuv(*rgb), strict=True))
+        r, g, b = rgb
+        parts = [r, g, b] if names == "rgb" else yuv_from_rgb(r, g, b, self._weights)
+        values = dict(zip(names, parts, strict=True))
         planes: list[Plane] = [np.empty(0)] * self._count
         for role, (number, shape) in self._layout.items():
             if role == "a":
@@ -100,22 +111,6 @@ class RgbConverter:
         for _ in range(shape.shift_x):
             values = halved(values, self._sites[0])
         return values
-
-    def _from_yuv(self, y: Values, u: Values, v: Values) -> list[Values]:
-        if self._weights is None:  # YCgCo: u is green's excess, v is orange's
-            rest = y - u
-            return [rest + v, y + u, rest - v]
-        red, blue = self._weights
-        r = y + v * (2 * (1 - red))
-        b = y + u * (2 * (1 - blue))
-        return [r, (y - red * r - blue * b) / (1 - red - blue), b]
-
-    def _to_yuv(self, r: Values, g: Values, b: Values) -> list[Values]:
-        if self._weights is None:
-            return [(r + b) / 4 + g / 2, g / 2 - (r + b) / 4, (r - b) / 2]
-        red, blue = self._weights
-        y = red * r + (1 - red - blue) * g + blue * b
-        return [y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))]
 
 
 def doubled(x: Values, site: str) -> Values:
