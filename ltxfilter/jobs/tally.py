@@ -27,7 +27,7 @@ class Tally:
         self._under_way: dict[int, Mapping[str, int]] = {}
         self._makers: Counter[str] = Counter()
         self.redone = 0  # segments that were begun again
-        self.reused = 0  # segments that an earlier run stored
+        self._reused: set[int] = set()  # segments that an earlier run stored
         self.progress = Progress(rate=rate, segments={"planned": len(plan.segments)})
 
     def is_under_way(self, number: int, counts: Mapping[str, int]) -> None:
@@ -39,7 +39,7 @@ class Tally:
         self._under_way.pop(number, None)
         self._stored[number] = counts
         if maker is None:
-            self.reused += 1
+            self._reused.add(number)
         else:
             self._makers[maker] += 1
 
@@ -47,6 +47,7 @@ class Tally:
         """Forget a segment that has to be made again."""
         self._under_way.pop(number, None)
         self._stored.pop(number, None)
+        self._reused.discard(number)
         self.redone += 1
 
     def update(self) -> Progress:
@@ -59,7 +60,7 @@ class Tally:
         progress.out_time = progress.frames_out / self._rate
         progress.segments = {
             "planned": progress.segments["planned"],
-            "reused": self.reused,
+            "reused": len(self._reused),
             "redone": self.redone,
         }
         progress.workers = dict(sorted(self._makers.items()))

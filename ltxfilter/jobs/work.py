@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from threading import Event as Flag
 
-from ltxfilter.errors import EngineError, LtxFilterError, Stopped
+from ltxfilter.errors import EngineError, LtxFilterError, OutputError, Stopped
 from ltxfilter.jobs.journal import Journal
 from ltxfilter.jobs.segments import SegmentPlan
 from ltxfilter.jobs.tally import Tally
@@ -58,8 +58,16 @@ class Work:
                 on_progress(self._tally.update())
 
     def again(self, number: int) -> None:
-        """Let a segment be made again that is not whole after all; it is yielded again."""
+        """Let a segment be made again that is not whole after all; it is yielded again.
+
+        Raises OutputError if it never is.
+        """
         self._journal.forget(number)
+        if self._tries[number] >= MOST_TRIES:
+            raise OutputError(
+                f"{self._journal.path_of(number)}: was damaged {MOST_TRIES} times after it was "
+                "written; is the disk sound?"
+            )
         self._lose(number)
         self._next = number
 
