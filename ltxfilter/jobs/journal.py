@@ -19,7 +19,7 @@ from zlib import crc32
 
 from ltxfilter import __version__
 from ltxfilter.errors import OptionError, OutputError
-from ltxfilter.media.output_name import PART, try_lock
+from ltxfilter.media.output_name import PART, lengthened, try_lock
 from ltxfilter.options import Options
 from ltxfilter.values import scheme_of
 
@@ -39,7 +39,7 @@ def work_folder(options: Options) -> Path:
     path = options.output.path
     if path == "-" or scheme_of(path) or path.startswith(("/dev/", "/proc/")):
         raise OptionError("the output has no folder: name one for the segments with --work-dir")
-    return Path(path + FOLDER)
+    return lengthened(Path(path), FOLDER)
 
 
 def identity(path: str) -> dict[str, Any]:

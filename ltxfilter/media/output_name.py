@@ -180,22 +180,26 @@ def _create_part(target: Target) -> tuple[Path, int, tuple[Path, ...]]:
 
 
 def _part_names(path: Path) -> Iterator[Path]:
-    """Yield the provisional names of a file in the order in which they are tried.
+    """Yield the provisional names of a file in the order in which they are tried."""
+    for number in range(1, MOST_PARTS + 1):
+        yield lengthened(path, PART + (str(number) if number > 1 else ""))
 
-    A name that is too long for its folder is shortened before its ending.
+
+def lengthened(path: Path, added: str) -> Path:
+    """Return a name with `added` to it.
+
+    One that is then too long for its folder is shortened before its ending.
     """
     longest = LONGEST_NAME
     with suppress(AttributeError, OSError, ValueError):
         longest = os.pathconf(path.parent, "PC_NAME_MAX")
-    suffix = os.fsencode(path.suffix)[:LONGEST_SUFFIX]
-    for number in range(1, MOST_PARTS + 1):
-        added = PART + (str(number) if number > 1 else "")
-        name = os.fsencode(path.name)
-        if len(name) + len(added) > longest:
-            ending = b"~%08x" % crc32(name) + suffix  # which two long names do not share
-            stem = name[: longest - len(added) - len(ending)]
-            name = stem.decode(errors="ignore").encode() + ending
-        yield path.with_name(os.fsdecode(name) + added)
+    name = os.fsencode(path.name)
+    if len(name) + len(added) > longest:
+        suffix = os.fsencode(path.suffix)[:LONGEST_SUFFIX]
+        ending = b"~%08x" % crc32(name) + suffix  # which two long names do not share
+        stem = name[: longest - len(added) - len(ending)]
+        name = stem.decode(errors="ignore").encode() + ending
+    return path.with_name(os.fsdecode(name) + added)
 
 
 def _follow(path: Path) -> tuple[Path, int | None]:

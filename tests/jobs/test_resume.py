@@ -17,7 +17,8 @@ from support.tools import TIMEOUT, ffmpeg, ltxfilter, run_pipe
 
 from ltxfilter import convert
 from ltxfilter.errors import OptionError, OutputError
-from ltxfilter.jobs.journal import JOURNAL, Journal, read_journal
+from ltxfilter.jobs.journal import JOURNAL, Journal, read_journal, work_folder
+from ltxfilter.options import Options, OutputOptions
 
 OPTIONS = ("--engine", "blend", "--fps", "40", "--segment-seconds", "10")
 LOSSLESS = ("-c:v", "libx264", "-qp", "0", "-preset", "ultrafast")
@@ -240,6 +241,22 @@ def test_a_work_folder_may_lie_elsewhere(film: Path, whole: list[str], tmp_path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     assert digests(output) == whole
+
+
+@pytest.mark.parametrize("length", [200, 249, 251])
+def test_a_long_name_has_a_work_folder_too(
+    length: int, film: Path, tmp_path: Path, started: list[RunningJob]
+) -> None:
+    output = tmp_path / ("n" * (length - 4) + ".mkv")
+    folder = work_folder(Options(output=OutputOptions(path=str(output))))
+    job = RunningJob(folder, *command(film, output))
+    started.append(job)
+    job.wait_for(2)
+    job.kill(signal.SIGKILL)
+    assert job.stored() >= 2
+    result = run_pipe(ltxfilter(*command(film, output)))
+    assert result.codes == [0], result.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.log", output.name]
 
 
 def test_from_python(film: Path, whole: list[str], tmp_path: Path) -> None:
