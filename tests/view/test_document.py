@@ -6,8 +6,8 @@ from hashlib import sha256
 from support.html_pages import HtmlPage
 
 from ltxfilter.view.components import (
-    Markup,
     EmbeddedPicture,
+    Markup,
     captioned,
     compared,
     facts,
