@@ -95,10 +95,11 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.cli.progress_line import summary
     from ltxfilter.engines import refuse_unused
     from ltxfilter.jobs.opening import open_run
+    from ltxfilter.view.records import open_record
 
     refuse_unused(arguments.options.engine, arguments.options.models)
     with _progress_file(arguments) as blocks:
-        signals.run = run = open_run(arguments.options)
+        signals.run = run = open_run(arguments.options, open_record)
         try:
             with run:
                 if run.finished:

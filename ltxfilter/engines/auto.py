@@ -17,7 +17,7 @@ from ltxfilter import engines
 from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
-from ltxfilter.frame import VideoInfo
+from ltxfilter.frame import Plane, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.values import parse_spec
 from ltxfilter.windows.window import Slot, Window, WindowShape
@@ -207,6 +207,13 @@ class Auto(Engine):
         hard = {interval.first for interval in intervals if interval.hard}
         slots = tuple(slot for slot in window.slots if slot.left in hard)
         return view(replace(window, slots=slots), window.first, window.last, self._partner_shape)
+
+    def flow_of(self, motion: Any, slot: Slot) -> Plane | None:
+        """Return flow's motion, which the partner's picture need not follow."""
+        if self._partner is None:
+            return self._flow.flow_of(motion, slot)
+        own = (each.motion for each in motion.intervals if each.first == slot.left)
+        return self._flow.flow_of(next(own, None), slot)
 
     def cancel(self) -> None:
         """Cancel both engines."""

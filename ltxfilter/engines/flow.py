@@ -209,6 +209,13 @@ class Flow(Engine):
         with engine_errors():
             return self._opened.estimate(motion, tau)
 
+    def flow_of(self, motion: FlowMotion | None, slot: Slot) -> Plane | None:
+        """See Engine."""
+        if motion is None:
+            return None
+        at = self.estimate(motion, float(slot.tau)).at
+        return (at.to_right - at.to_left) * self._grid.cell
+
     def luma_pyramid(self, planes: Planes) -> LumaPyramid:
         """Return a picture as motion is found in it, in host memory; pure."""
         return self._opened.luma_pyramid(planes)
