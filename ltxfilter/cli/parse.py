@@ -50,7 +50,11 @@ from ltxfilter.values import (
 
 T = TypeVar("T")
 STREAMS = re.compile(r"(?a)|g|s(:[vVasdt])?(:\d{1,4})?")  # whose tags can be set
-LISTS = {"lora": "loras", "redraw": "redraw", "report": "report"}  # flags that add up, and where they are filed
+LISTS = {
+    "lora": "loras",
+    "redraw": "redraw",
+    "report": "report",
+}  # flags that add up, and where they are filed
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.flow_options import BY_SIZE, OPTIONS, resolved
 from ltxfilter.errors import EngineError, EngineUnavailableError
-from ltxfilter.frame import Frame, Planes, VideoInfo
+from ltxfilter.frame import Frame, Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption
-from ltxfilter.windows.window import Join, Window, WindowShape
+from ltxfilter.windows.window import Join, Slot, Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.motion.flow import FlowBackend, FlowMotion, FlowSettings, PairMotion, Picture

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from ltxfilter.pipeline.record.originals import Proof
 from ltxfilter.pipeline.threads import StageStats
+
+if TYPE_CHECKING:
+    from ltxfilter.pipeline.record.originals import Proof
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Progress:
     originals: Proof | None = None  # that source frames are passed through; None without a report
     segments: Mapping[str, int] = field(default_factory=dict)  # planned, reused, redone; of a job
     workers: Mapping[str, int] = field(default_factory=dict)  # segments that each worker stored
+    warnings: tuple[str, ...] = ()  # what the run warned of; none are kept without a report
 
     @property
     def frames_out(self) -> int:

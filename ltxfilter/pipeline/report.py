@@ -8,11 +8,11 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ltxfilter import __version__
 from ltxfilter.errors import Interrupted, OptionError, OutputError
@@ -20,11 +20,12 @@ from ltxfilter.frame import Frame, Made
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.options import Options
 from ltxfilter.pipeline.progress import Progress, busy
-from ltxfilter.pipeline.record.least_certain import UncertainFrame
-from ltxfilter.pipeline.record.originals import Proof
-from ltxfilter.pipeline.record.signs import Sign
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.window import Window
+
+if TYPE_CHECKING:
+    from ltxfilter.pipeline.record.least_certain import UncertainFrame
+    from ltxfilter.pipeline.record.signs import Sign
 
 log = logging.getLogger("ltxfilter.report")
 
@@ -135,7 +136,7 @@ class Report:
 
     def __init__(self, path: str, options: Options) -> None:
         """Claim the file. Raises OutputError if it may not be written, OptionError."""
-        _check_name(path)
+        check_name(path)
         self._file = OutputFile(path, options.output.overwrite, ours=OURS)
         self._entry: _Entry | None = None
         self._notes: list[Note] = []
@@ -170,7 +171,7 @@ class Report:
             return
         self._ended = True
         self._flush()
-        tail = {"ended": _ending(error), "statistics": statistics(progress)}
+        tail = {"ended": ending_of(error), "statistics": statistics(progress)}
         if error is not None:
             tail["error"] = str(error) or type(error).__name__
         self._write("\n ],\n" + json.dumps(tail, indent=1, default=str)[2:] + "\n")
@@ -258,7 +259,9 @@ def open_report(options: Options) -> Record | None:
     if not options.report:
         return None
     if len(options.report) > 1 or is_page(options.report[0]):
-        raise OptionError(f"--report {options.report[-1]}: one JSON file is all that is written here")
+        raise OptionError(
+            f"--report {options.report[-1]}: one JSON file is all that is written here"
+        )
     return Report(options.report[0], options)
 
 
@@ -272,13 +275,14 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(asdict(value), default=str))
 
 
-def _check_name(path: str) -> None:
+def check_name(path: str) -> None:
     """Raise OptionError for a name that is no file's, or that promises something else."""
     if path in ("", "-") or path.startswith("pipe:"):
         raise OptionError(f"--report {path}: name a file")
 
 
-def _ending(error: BaseException | None) -> str:
+def ending_of(error: BaseException | None) -> str:
+    """Return how a run ended: complete, stopped or failed. error: what ended it early."""
     if error is None:
         return "complete"
     early = (Interrupted, KeyboardInterrupt, BrokenPipeError)
@@ -286,7 +290,7 @@ def _ending(error: BaseException | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Proof):
+    if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return _seconds(value) if isinstance(value, (Fraction, float)) else value
 

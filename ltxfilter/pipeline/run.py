@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
 from time import perf_counter
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
@@ -31,7 +31,6 @@ from ltxfilter.options import Options
 from ltxfilter.pipeline import resident
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.record.watch import Watch
 from ltxfilter.pipeline.report import Record, ReportedWindow, open_report, plain
 from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import paced, prepared, retimed, windows
@@ -41,6 +40,9 @@ from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
 from ltxfilter.windows.segment import segment_frames
+
+if TYPE_CHECKING:
+    from ltxfilter.pipeline.record.watch import Watch
 
 log = logging.getLogger("ltxfilter.convert")
 
@@ -99,6 +101,8 @@ class Run:
         self._notes = self.assembly.engine.detector.notes
         self._watch: Watch | None = None  # None: there is no report, so nobody has to look
         if self._report is not None:
+            from ltxfilter.pipeline.record.watch import Watch
+
             self._watch = Watch(self._report, self.assembly.info, self.assembly.runner)
         self._first_time: Fraction | None = None  # seconds: time of the first output frame
         self._latest_time: Fraction | None = None  # of the latest one

@@ -83,7 +83,7 @@ class Timeline:
         for note in notes:
             self.happen(float(note.time), note.kind, "seen, and not a cut")
         for sign in part.signs:
-            reason = f"in about {100 * sign.share:.2g} % of the picture"
+            reason = f"in about {_percent(sign.share)} of the picture"
             self.happen(sign.time, sign.kind, reason, merge=sign.kind)
 
     def happen(self, time: float, kind: str, reason: str, merge: str | None = None) -> None:
@@ -178,6 +178,10 @@ REASONS = {
     Join.CORRUPT.value: "damaged source: nothing is interpolated from it",
     Join.SPLICE.value: "the picture's size changes",
 }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
 
 
 def _extreme(choose: Any, one: float | None, other: float | None) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -141,14 +140,9 @@ class UncertainFinder:
             neighbours=(float(left.time), float(right.time)),
             pictures=(before.data, made.data, after.data),
             size=(made.width, made.height),
-            flow=None if flow is None else flow_picture(flow, (made.width, made.height)),
+            flow=None if flow is None else flow_picture(flow),
             fastest=fastest,
         )
-
-
-def rounded(time: Fraction | float) -> float:
-    """Return seconds as reports have them."""
-    return round(float(time), 6)
 
 
 def _score(frame: Frame) -> float | None:
@@ -164,30 +158,23 @@ def _fastest(flow: NDArray[Any]) -> float:
     return round(float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 99)), 2)
 
 
-def flow_picture(flow: NDArray[Any], size: tuple[int, int]) -> bytes:
+def flow_picture(flow: NDArray[Any], longest: int = LONGEST) -> bytes:
     """Return motion as a PNG: the hue is the direction, the saturation the speed.
 
     Args:
         flow: [h, w, 2] pixels, x then y. White does not move; full colours are as fast as the
             fastest hundredth, or faster. Red moves right, then clockwise yellow-green is down,
             cyan left, violet up.
-        size: Width and height of the picture, in pixels.
+        longest: Pixels of the longer side at most; a grid that is smaller is left as it is.
     """
-    speed = np.hypot(flow[..., 0], flow[..., 1])
+    step = -(-max(flow.shape[:2]) // longest)
+    shown = flow[::step, ::step]
+    speed = np.hypot(shown[..., 0], shown[..., 1])
     strength = np.clip(speed / max(float(np.percentile(speed, 99)), STILL), 0, 1)
-    turn = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi)) % 1.0
+    turn = (np.arctan2(shown[..., 1], shown[..., 0]) / (2 * np.pi)) % 1.0
     # HSV with full value: each channel is 1 near its hue and falls to 1 - saturation away from it.
     channels = [
-        1 - strength * np.clip(1 - np.abs((turn * 6 + offset) % 6 - 3) + 1, 0, 1)
+        1 - strength * np.clip(2 - np.abs((turn * 6 + offset) % 6 - 3), 0, 1)
         for offset in (0, 4, 2)
     ]
-    return still_of_rgb(_enlarged(np.stack(channels, -1), size)).data
-
-
-def _enlarged(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture of 0..1 in codes, at another size, by its nearest samples."""
-    height, width = picture.shape[:2]
-    rows = (np.arange(size[1]) * height // size[1])[:, None]
-    columns = (np.arange(size[0]) * width // size[0])[None, :]
-    codes: NDArray[np.uint8] = np.rint(255 * picture[rows, columns]).astype(np.uint8)
-    return codes
+    return still_of_rgb(np.rint(255 * np.stack(channels, -1)).astype(np.uint8)).data

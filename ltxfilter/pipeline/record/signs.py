@@ -2,7 +2,7 @@
 
 A wrong match of a repeating pattern fits as well as the right one, so no estimate shows it. Text
 and logos that stay while the picture moves are dragged along, or tremble. Both are looked for in
-keyframes about a second apart, and told, so that somebody looks.
+keyframes half a second apart, and told, so that somebody looks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ltxfilter.windows.window import Join, Window
 
 Luma = NDArray[np.float32]  # [H, W] codes of 8 bits
 
-EVERY = 1.0  # seconds between two looks
+EVERY = 0.5  # seconds between two looks
 PATTERN, TEXT = "repeating pattern", "still text or logo"
 TILE = 64  # samples of a side that a pattern is looked for in
 MOST_TILES = 8, 6  # across and down, spread over the picture
@@ -29,8 +29,11 @@ FALLEN, RISEN = 0.3, 0.8  # autocorrelation between two repeats at most, and at 
 SHORTEST, LONGEST = 4, 40  # samples of a period
 LEAST_TILES = 0.08  # of the picture's tiles
 EDGE = 40.0  # codes between neighbouring samples, in text
+ROWS = 2  # every so many rows are looked at for text
 SAME = 3.0  # codes that still text changes at most
 MOVES = 0.3  # of the picture changes by more than LEAST_CHANGE, or nothing is still text
+BLOCK = 32  # samples of a side of the block that text is seen in
+AMID = 0.4  # of such a block changes around text
 LEAST_TEXT = 0.0005  # of the picture that are edges that stay
 MOST_TEXT = 0.08  # above it the picture stands still in large parts
 TIMES = 2  # looks in a row that see the same edges
@@ -57,7 +60,7 @@ class SignFinder:
         self._lock = Lock()
 
     def look(self, window: Window) -> tuple[Sign, ...]:
-        """Return what the window's keyframes show, if a second has passed since the last look."""
+        """Return what the window's keyframes show, if the last look is EVERY seconds old."""
         first = window.first
         if first == window.last or window.intervals[first].join is not Join.INTERPOLATE:
             return ()
@@ -67,7 +70,8 @@ class SignFinder:
                 return ()
             self._next = time + EVERY
             left, right = (self._luma(key.planes[0]) for key in window.keyframes[first : first + 2])
-            found = [(PATTERN, pattern_share(left, right)), (TEXT, self._still_text(left, right))]
+            text = self._still_text(left[::ROWS], right[::ROWS])
+            found = [(PATTERN, pattern_share(left, right)), (TEXT, text)]
         return tuple(Sign(round(time, 6), kind, round(share, 4)) for kind, share in found if share)
 
     def _luma(self, plane: Any) -> Luma:
@@ -85,14 +89,26 @@ class SignFinder:
         moving = float((np.abs(left - before) > LEAST_CHANGE).mean())
         if moving < MOVES or float((np.abs(left - right) > LEAST_CHANGE).mean()) < MOVES / 2:
             return 0.0
-        stays = _strong_edges(left) & (np.abs(left - before) <= SAME) & (np.abs(left - right) <= SAME)
+        changed = np.abs(left - before)
+        stays = _strong_edges(left) & (changed <= SAME) & (np.abs(left - right) <= SAME)
+        stays &= _amid_motion(changed > LEAST_CHANGE)
         both = stays if self._edges is None else stays & self._edges
         if both.mean() < LEAST_TEXT:
-            self._edges, self._count = stays, 0
+            self._edges, self._count = stays, int(stays.mean() >= LEAST_TEXT)
             return 0.0
         self._edges, self._count = both, self._count + 1
         share = float(both.mean())
         return share if self._count >= TIMES and share <= MOST_TEXT else 0.0
+
+
+def _amid_motion(changed: NDArray[Any]) -> NDArray[Any]:
+    """Return where the blocks around samples change in good part; a still background does not."""
+    rows, columns = (-(-side // BLOCK) * BLOCK for side in changed.shape)
+    padded = np.zeros((rows, columns), np.float32)
+    padded[: changed.shape[0], : changed.shape[1]] = changed
+    shares = padded.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK).mean((1, 3))
+    moving = np.repeat(np.repeat(shares > AMID, BLOCK, 0), BLOCK, 1)
+    return moving[: changed.shape[0], : changed.shape[1]]
 
 
 def _strong_edges(luma: Luma) -> NDArray[Any]:
