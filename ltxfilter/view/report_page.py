@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ltxfilter.errors import OutputError
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.pipeline.progress import bottleneck
 from ltxfilter.pipeline.record.least_certain import MOST, UncertainFrame, WorstApart
@@ -59,8 +60,12 @@ class PageRecord:
         if self._ended:
             return
         self._ended = True
-        self._file.write_all([self._page(progress, error).encode()])
-        self._file.complete()
+        try:
+            self._file.write_all([self._page(progress, error).encode()])
+            self._file.complete()
+        except (OutputError, BrokenPipeError) as failed:
+            self._file.discard()
+            raise OutputError(f"the report is not written: {failed}") from failed
 
     def discard(self) -> None:
         """Leave nothing behind, unless it was finished."""
