@@ -23,8 +23,8 @@ from ltxfilter.view.components import (
 )
 from ltxfilter.view.document import Section, embedded_data
 from ltxfilter.view.plots import clock_text
-from ltxfilter.view.timeline import Timeline
-from ltxfilter.view.verdict import BAD, WARN, Finding
+from ltxfilter.view.timeline import RunTimeline
+from ltxfilter.view.verdict import BAD, WARN, Look
 
 ACTIONS = {"interpolate": "interpolated", "copy": "kept as it is", "drop": "left out"}
 COUNTS = {
@@ -55,7 +55,7 @@ class Found:
     error: str | None  # what ended it early
     elapsed: float  # seconds
     bottleneck: str | None  # the stage that the others waited for
-    timeline: Timeline
+    timeline: RunTimeline
     doubts: tuple[UncertainFrame, ...]  # the least certain first
 
 
@@ -65,7 +65,7 @@ def short_name(found: Found) -> str:
     return PurePath(name).name or name or "a run that did not start"
 
 
-def verdict(looks: Sequence[Finding]) -> str:
+def verdict(looks: Sequence[Look]) -> str:
     """Return what needs a look, in order."""
     levels = {each.level for each in looks}
     kind = "bad" if BAD in levels else "warn" if WARN in levels else "good"
@@ -81,13 +81,13 @@ def verdict(looks: Sequence[Finding]) -> str:
     )
 
 
-def _look(finding: Finding) -> Markup:
+def _look(finding: Look) -> Markup:
     place = "" if finding.time is None else f" From {clock_text(finding.time)} on."
     link = f'<a href="#{finding.section}">Show</a>'
     return Markup(f"{text(finding.text + place)} {link}")
 
 
-def embedded(found: Found, looks: Sequence[Finding]) -> str:
+def embedded(found: Found, looks: Sequence[Look]) -> str:
     """Return the figures of the page, for programs: those of the JSON report."""
     figures = {"ended": found.ended, "statistics": found.statistics, "findings": len(looks)}
     return embedded_data("figures", figures)
@@ -194,9 +194,9 @@ def _card(doubt: UncertainFrame) -> str:
         )
         for data, name, time in zip(doubt.pictures, names, times, strict=True)
     ]
-    if doubt.flow is not None:
+    if doubt.motion is not None:
         told = f"Motion in colours; the fastest part moves {doubt.fastest:g} pixels"
-        pictures.append(EmbeddedPicture.of(doubt.flow, "png", told, "Motion", doubt.size))
+        pictures.append(EmbeddedPicture.of(doubt.motion, "png", told, "Motion", doubt.size))
     estimate = "no estimate" if doubt.psnr_db is None else f"{doubt.psnr_db:g} dB expected"
     told = f"{clock_text(doubt.time)}, output frame {doubt.index}: {estimate}, by {doubt.engine}"
     if doubt.fastest is not None:
