@@ -215,6 +215,7 @@ def engines(found: Found) -> Section:
     if not rows:
         return Section("engines", "Engines", paragraph("No engine made a frame."))
     made = table(["Engine", "Frames", "Share"], rows, "Interpolated frames", numeric=[1, 2])
+    made += _partner(found.statistics["outcome"]) + _fallbacks(found.statistics["outcome"])
     low = found.timeline.low
     if not low:
         return Section("engines", "Engines", made)
@@ -227,6 +228,31 @@ def engines(found: Found) -> Section:
     return Section(
         "engines", "Engines", made + table(["Estimate", "Frames"], spread, caption, numeric=[1])
     )
+
+
+def _partner(outcome: Mapping[str, Any]) -> str:
+    """Return whether the engine for what is hard was asked, and how much of it was taken."""
+    name, asked, taken = outcome["partner"], outcome["asked"], outcome["taken"]
+    if name is None:
+        return ""
+    if not asked:
+        return paragraph(f"{name} was not asked, as no interval was hard enough.")
+    rows: list[list[Cell]] = [
+        ["asked for", asked, None],
+        ["taken from, in part or wholly", taken, None],
+    ]
+    rows += [["not taken from", count, why] for why, count in outcome["refused"].items()]
+    if taken:
+        rows.append(["area of it, in whole frames", round(outcome["area"], 1), None])
+    return table(["Frames that it was", "How many", "Why"], rows, name, numeric=[1])
+
+
+def _fallbacks(outcome: Mapping[str, Any]) -> str:
+    rows = [[*why.split(": ", 1), count] for why, count in outcome["fallbacks"].items()]
+    if not rows:
+        return ""
+    caption = "Pictures that failed the check, and who made them instead"
+    return table(["Fallback", "Why", "Frames"], rows, caption, numeric=[2])
 
 
 def time_and_memory(found: Found) -> Section:
