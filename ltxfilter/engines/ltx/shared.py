@@ -167,6 +167,11 @@ class LtxEngine(Engine):
         self._models: Models | None = None
 
     @property
+    def seed(self) -> int | None:
+        """What its noise is generated from; None if its options have none."""
+        return self._options.get("seed")
+
+    @property
     def missing_files(self) -> tuple[str, ...]:
         """Those of `needed_files` that nobody names and that are not in the folder of models."""
         from ltxfilter.engines.ltx.weights.parts import KINDS, ModelParts
