@@ -168,8 +168,9 @@ class LtxEngine(Engine):
 
     @property
     def seed(self) -> int | None:
-        """What its noise is generated from; None if its options have none."""
-        return self._options.get("seed")
+        """What its noise is generated from; None if it makes none with its options."""
+        other, values = self.only_with.get("seed", ("seed", ()))
+        return None if values and self._options[other] not in values else self._options.get("seed")
 
     @property
     def missing_files(self) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def test_full_provenance_tells_names_and_options(clip: Path, tmp_path: Path):
 
 def test_the_seed_is_told_and_the_prompt_only_where_it_is_asked_for():
     models = ModelOptions(prompt="a secret boat", context="secret.safetensors")
-    spec = "auto:with=ltx-motion\\:seed=42"
+    spec = "auto:with=ltx-motion\\:source=dit\\:seed=42"
     for provenance, told in (("short", False), ("full", True)):
         options = Options(engine=spec, models=models, output=OutputOptions(provenance=provenance))
         said = with_provenance(options, engines.build(spec, models)).made_by
