@@ -10,12 +10,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction as F
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.bad_clip import write_bad_clip
 from support.tools import ltxfilter, run_pipe
+
+from ltxfilter.media.stills.still import still_of_rgb
+from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.record.newest import FramePair
+from ltxfilter.view.live import LiveView
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 if not (shutil.which("chromium") and shutil.which("chromedriver")):
@@ -26,6 +33,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.slow
 
@@ -162,3 +170,25 @@ def test_colours_follow_the_choice(browser: Chrome, report: str):
     choice.select_by_value("dark")
     assert back() == "rgb(18, 22, 27)"
     assert browser.get_log("browser") == []
+
+
+def test_the_live_view_fills_itself_and_says_when_it_is_over(browser: Chrome):
+    progress = Progress(passed=5, interpolated=5, out_time=F(1), duration=F(4), elapsed=1.0)
+    data = still_of_rgb(np.full((36, 64, 3), 90, np.uint8), "jpeg").data
+    progress.newest = FramePair((0.0, 0.02), (data, data), (64, 36), "flow", 30.0)
+    progress.memory = {"decode": 1 << 40}
+    with LiveView(0, "film.mkv") as view:
+        view.show(progress)
+        browser.get(view.address)
+        wait = WebDriverWait(browser, 10)
+        wait.until(lambda _: "25.0 %" in browser.find_element(By.ID, "facts").text)
+        wait.until(lambda _: browser.find_element(By.ID, "pair").is_displayed())
+        assert "Working." in browser.find_element(By.ID, "state").text
+        assert "by flow; 30 dB expected" in browser.find_element(By.ID, "pair-facts").text
+        assert {url.partition("?")[0] for url in requests(browser)} == {
+            view.address + path for path in ("", "state.json", "before.jpg", "interpolated.jpg")
+        }
+        assert browser.get_log("browser") == []
+        if Path(os.environ.get("AXE_CORE", "")).is_file():
+            assert violations(browser) == []
+    wait.until(lambda _: "has ended" in browser.find_element(By.ID, "state").text)
