@@ -96,8 +96,8 @@ def _of_engines(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterato
 def _of_quality(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     if count := timeline.happened[DROP]:
         text = (
-            f"In {_counted(count, 'place')} the estimated quality drops for a single interval, as at a scene "
-            "cut that was not recognised."
+            f"In {_counted(count, 'place')} the estimated quality drops for a single interval, as "
+            "at a scene cut that was not recognised."
         )
         yield Look(WARN, text, "doubts", _first(timeline, DROP))
     estimated = sum(timeline.low.values())
