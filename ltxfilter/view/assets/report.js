@@ -35,9 +35,10 @@
 
   const contents = {
     made() {  // stacked: the highest sum is drawn first, and covered by the lower ones
+      const all = data.x.map((_, at) => names.reduce((sum, name) => sum + data.made[name][at], 0) || 1);
       let sum = data.x.map(() => 0);
-      const stacked = names.map((name) => (sum = sum.map((value, at) => value + data.made[name][at])));
-      return { series: names.map((_, at) => filled(at)).reverse(), values: stacked.map(held).reverse(), range: [0, null] };
+      const stacked = names.map((name) => (sum = sum.map((value, at) => value + (100 * data.made[name][at]) / all[at])));
+      return { series: names.map((_, at) => filled(at)).reverse(), values: stacked.map(held).reverse(), range: [0, 100] };
     },
     quality: () => ({ series: [line(0, 2), line(1, 1)], values: [held(data.mean), held(data.min)] }),
     difficulty: () => ({ series: [line(3, 1.5)], values: [held(data.difficulty)], range: [0, 1] }),
@@ -80,7 +81,7 @@
       return new uPlot({
         width: place.clientWidth, height: high, legend: { show: false }, select: { show: false },
         cursor: { y: false, drag: { x: false, y: false } },
-        scales: { x: { time: false }, y: content.range ? { range: (_, low, top) => [content.range[0], content.range[1] ?? Math.max(top, 1)] } : {} },
+        scales: { x: { time: false }, y: content.range ? { range: () => [content.range[0], content.range[1]] } : {} },
         axes: axes(content.labels), series: [{}, ...content.series],
         hooks: { setCursor: [pointed] },
       }, [edges, ...content.values], place);
