@@ -30,6 +30,7 @@ if not (shutil.which("chromium") and shutil.which("chromedriver")):
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -145,7 +146,7 @@ def test_pictures_are_compared_with_the_mouse_and_with_the_keyboard(browser: Chr
     assert said.text == "Shown: Interpolated"
 
 
-def test_the_moment_is_told_with_the_keyboard(browser: Chrome, report: str):
+def test_the_moment_is_told_with_the_keyboard_and_the_mouse(browser: Chrome, report: str):
     browser.get(report)
     slider = browser.find_element(By.CSS_SELECTOR, "[data-moment]")
     reading = browser.find_element(By.CSS_SELECTOR, "[data-reading]")
@@ -155,6 +156,12 @@ def test_the_moment_is_told_with_the_keyboard(browser: Chrome, report: str):
     assert reading.text != first
     slider.send_keys(Keys.HOME)
     assert reading.text == first
+    plot = browser.find_element(By.CSS_SELECTOR, ".u-over")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    ActionChains(browser).move_to_element(plot).perform()
+    WebDriverWait(browser, 10).until(lambda _: reading.text != first)
+    middle = int(slider.get_attribute("max") or 0) // 2
+    assert abs(int(slider.get_property("value")) - middle) <= 1
 
 
 def test_colours_follow_the_choice(browser: Chrome, report: str):

@@ -67,9 +67,9 @@
     }
   };
   const pointed = (plot) => {
-    const at = plot.cursor.idx;
-    if (at === null || at === undefined || !plot.over.matches(":hover")) return;
-    const place = Math.min(at, data.x.length - 1);
+    if (plot.cursor.left < 0 || !plot.over.matches(":hover")) return;
+    const at = Math.floor((plot.posToVal(plot.cursor.left, "x") - data.x[0]) / data.width);
+    const place = Math.min(Math.max(at, 0), data.x.length - 1);
     slider.value = String(place);
     show(place, plot);
   };
@@ -80,13 +80,14 @@
       const high = place.dataset.plot === "events" ? 50 + 22 * kinds.length : 170;
       return new uPlot({
         width: place.clientWidth, height: high, legend: { show: false }, select: { show: false },
-        cursor: { y: false, drag: { x: false, y: false } },
+        cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
         scales: { x: { time: false }, y: content.range ? { range: () => [content.range[0], content.range[1]] } : {} },
         axes: axes(content.labels), series: [{}, ...content.series],
         hooks: { setCursor: [pointed] },
       }, [edges, ...content.values], place);
     });
-    show(Number(slider.value));
+    tell(Number(slider.value));
+    queueMicrotask(() => show(Number(slider.value)));  // once uPlot has laid them out
   };
   slider.addEventListener("input", () => show(Number(slider.value)));
   document.addEventListener("themechange", draw);
