@@ -22,6 +22,7 @@ RANKS = [  # a module imports only from rows below its own, freely inside one fo
     {"engines", "media"},
     {"pipeline"},
     {"jobs", "view"},
+    {"compare"},
     {"api"},
     {"adapters"},
     {"cli"},
@@ -31,7 +32,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 DOORS = {  # package -> where it may be imported
     "av": ("media/",),
     "click": ("cli/",),
-    "cv2": ("motion/", "engines/", "windows/cuts.py"),
+    "cv2": ("motion/", "engines/", "windows/cuts.py", "compare/"),
     "torch": ("motion/", "engines/", "media/python_pictures.py", "color.py", "pipeline/", "cli/"),
     "ltx_core": ("engines/ltx/",),
     "ltx_pipelines": ("engines/ltx/",),

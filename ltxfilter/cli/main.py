@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from ltxfilter.cli.commands.compare import compare_command
 from ltxfilter.cli.commands.context import context_command
 from ltxfilter.cli.commands.doctor import doctor_command
 from ltxfilter.cli.commands.engines import engines_command
@@ -40,6 +41,7 @@ ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
 ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
 ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
 ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
+ltxfilter compare clip.mp4 -o FOLDER
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
@@ -152,6 +154,7 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
 
 COMMANDS: dict[str, click.Command] = {
     "engines": engines_command,
+    "compare": compare_command,
     "context": context_command,
     "doctor": doctor_command,
     "jobs": jobs_command,

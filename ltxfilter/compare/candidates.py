@@ -104,12 +104,12 @@ class EngineCandidate:
 class FileCandidate:
     """A file whose n-th frame stands for the n-th frame of the clip."""
 
-    def __init__(self, path: str, info: VideoInfo, clip: str) -> None:
+    def __init__(self, path: str, name: str, info: VideoInfo, clip: str) -> None:
         """Open the file. Raises InputError if its frames cannot stand for the clip's.
 
-        info: of the clip. clip: its name, for messages.
+        name: what tables call it. info: of the clip. clip: its name, for messages.
         """
-        self.name = path
+        self.name = name
         self._source = open_source(InputOptions(path=path))
         try:
             self._info = self._source.info
@@ -175,7 +175,7 @@ def conformed(planes: Planes, info: VideoInfo, wanted: VideoInfo) -> Planes:
     """
     if info.layout == wanted.layout:
         return planes
-    by_role = {shape.role: (plane, shape.depth) for plane, shape in zip(planes, info.layout)}
+    by_role = {shape.role: (plane, shape.depth) for plane, shape in zip(planes, info.layout, strict=True)}
     found = []
     for shape in wanted.layout:
         plane, depth = by_role.get(shape.role, (None, shape.depth))

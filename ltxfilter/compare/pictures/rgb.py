@@ -48,7 +48,3 @@ def _shown_size(info: VideoInfo, widest: int) -> tuple[int, int]:
     share = min(1.0, widest / width)
     return max(round(width * share), 1), max(round(info.height * share), 1)
 
-
-def png(picture: Picture8) -> bytes:
-    """Return RGB as a PNG file."""
-    return bytes(cv2.imencode(".png", picture[:, :, ::-1])[1])
