@@ -16,6 +16,7 @@ from ltxfilter.cli.commands.context import context_command
 from ltxfilter.cli.commands.doctor import doctor_command
 from ltxfilter.cli.commands.engines import engines_command
 from ltxfilter.cli.commands.jobs import jobs_command
+from ltxfilter.cli.commands.preview import preview_command
 from ltxfilter.cli.commands.probe import probe_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
@@ -42,6 +43,7 @@ ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
 ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
 ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
 ltxfilter compare clip.mp4 -o FOLDER
+ltxfilter preview -i in.mkv --at 00:01:20
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
@@ -158,6 +160,7 @@ COMMANDS: dict[str, click.Command] = {
     "context": context_command,
     "doctor": doctor_command,
     "jobs": jobs_command,
+    "preview": preview_command,
     "probe": probe_command,
 }
 

@@ -92,13 +92,17 @@ class EngineCandidate:
 
     def _numbered(self, frames: Iterator[Frame]) -> Iterator[Attempt]:
         for frame in frames:
-            planes = tuple(np.asarray(plane) for plane in frame.planes)  # from a device
-            yield Attempt(self._count, planes, frame.made.value, frame.psnr_db)
+            yield Attempt(self._count, as_host(frame.planes), frame.made.value, frame.psnr_db)
             self._count += 1
 
     def close(self) -> None:
         """Release the engine."""
         self._path.close()
+
+
+def as_host(planes: Planes) -> Planes:
+    """Return planes in the host's memory; those of a device are copied."""
+    return tuple(np.asarray(plane) for plane in planes)
 
 
 class FileCandidate:
@@ -175,7 +179,9 @@ def conformed(planes: Planes, info: VideoInfo, wanted: VideoInfo) -> Planes:
     """
     if info.layout == wanted.layout:
         return planes
-    by_role = {shape.role: (plane, shape.depth) for plane, shape in zip(planes, info.layout, strict=True)}
+    by_role = {
+        shape.role: (plane, shape.depth) for plane, shape in zip(planes, info.layout, strict=True)
+    }
     found = []
     for shape in wanted.layout:
         plane, depth = by_role.get(shape.role, (None, shape.depth))

@@ -1,7 +1,7 @@
 """The comparison itself: frames of a clip in, each with what every candidate shows in its place.
 
-One pass over the clip serves all candidates. A frame waits until every candidate has delivered; what
-waits is bounded by how far an engine looks ahead.
+One pass over the clip serves all candidates. A frame waits until every candidate has delivered;
+what waits is bounded by how far an engine looks ahead.
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ class Files:
                 self._files[name] = OutputFile(str(self._folder / name), overwrite)
             video = str(self._folder / VIDEO)
             self._video = claiming.enter_context(
-                PanelsVideo(
-                    video, source.name, source.info, len(names), rate, overwrite=overwrite
-                )
+                PanelsVideo(video, source.name, source.info, len(names), rate, overwrite=overwrite)
             )
             self._open = claiming.pop_all()
 

@@ -20,7 +20,6 @@ from ltxfilter.view.components import (
 from ltxfilter.view.document import Section, page
 
 
-
 def comparison_page(found: Comparisons, worst: Sequence[WorstFrame]) -> str:
     """Return the page as HTML."""
     sections = [Section("scores", "Scores", _scores(found))]

@@ -19,7 +19,7 @@ from ltxfilter.compare.table import Comparisons
 from ltxfilter.compare.vmaf import VmafMeter, find_ffmpeg
 from ltxfilter.compare.worst import WorstFrames
 from ltxfilter.errors import InputError
-from ltxfilter.frame import Frame, VideoInfo
+from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import Source
 from ltxfilter.media.opening import open_source
 from ltxfilter.options import InputOptions

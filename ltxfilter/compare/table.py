@@ -71,9 +71,7 @@ def as_text(found: Comparisons) -> str:
         rows.append([scores.name, *(number(summary[key]) for key in keys)])
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-        ).rstrip()
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
         for row in rows
     ]
     reasons = [f"VMAF is missing: {reason}" for reason in found.without_vmaf]

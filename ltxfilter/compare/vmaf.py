@@ -1,6 +1,6 @@
 """VMAF, through an ffmpeg that has libvmaf, where there is one.
 
-Both clips travel in one pipe, one above the other, so that nothing waits for the other of two pipes.
+Both clips travel in one pipe, one picture above the other, so that neither waits for the other.
 VMAF looks at luma alone; chroma is sent as gray.
 """
 
@@ -18,7 +18,12 @@ import numpy as np
 
 from ltxfilter.frame import Plane, VideoInfo
 
-FORMATS = {8: "yuv420p", 10: "yuv420p10le", 12: "yuv420p12le", 16: "yuv420p16le"}  # by depth, what libvmaf takes
+FORMATS = {
+    8: "yuv420p",
+    10: "yuv420p10le",
+    12: "yuv420p12le",
+    16: "yuv420p16le",
+}  # by depth, what libvmaf takes
 LOG = "vmaf.csv"  # in a folder of its own
 MISSING = "no ffmpeg on PATH; install one with libvmaf, or name it with --ffmpeg FILE"
 WITHOUT = "{} has no libvmaf; name one that has with --ffmpeg FILE"
@@ -67,7 +72,7 @@ class VmafMeter:
         """Start ffmpeg. info: of the clips. threads: of libvmaf. `missing` says what went wrong."""
         self.missing = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._depth = min((depth for depth in FORMATS if depth >= info.depth))
+        self._depth = min(depth for depth in FORMATS if depth >= info.depth)
         self._lift = self._depth - info.depth
         self._height, self._width = info.layout[0].height, info.layout[0].width
         self._rows = -(-self._height // 2) * 2  # of one picture in the pipe

@@ -9,12 +9,13 @@ import click
 from ltxfilter.cli.commands.engine_flags import (
     default_engines,
     engines_of,
+    level_flag,
     model_flags,
     models_of,
 )
 from ltxfilter.cli.terminal import Console, StopSignals
 from ltxfilter.errors import OptionError
-from ltxfilter.values import LEVELS, parse_level
+from ltxfilter.values import parse_level
 
 if TYPE_CHECKING:
     from ltxfilter.compare.request import CompareOptions
@@ -71,7 +72,7 @@ compared with.
     "--worst", metavar="N", type=int, default=6, help="Show the N worst frames (default 6)."
 )
 @click.option("--ffmpeg", metavar="FILE", help="An ffmpeg with libvmaf, which VMAF needs.")
-@click.option("-v", "--loglevel", "level", metavar="LEVEL", default="info", help="Say more or less.")
+@level_flag
 @model_flags
 def compare_command(*, form: str, level: str, **given: Any) -> int:
     """Compare, print the table, and say where the files are."""
@@ -111,9 +112,7 @@ def _options(given: dict[str, Any]) -> CompareOptions:
         raise OptionError(f"--step {step}: write a whole number from 2 to 16")
     return CompareOptions(
         clip=clip,
-        engines=()
-        if results
-        else tuple(engines_of(engines, default_engines(models), models)),
+        engines=() if results else tuple(engines_of(engines, default_engines(models), models)),
         others=(*vs, *others),
         step=1 if results else step,
         most=most,

@@ -13,8 +13,8 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from ltxfilter.compare.pictures.labels import label, label_rows
 from ltxfilter.colorimetry import scale_of
+from ltxfilter.compare.pictures.labels import label, label_rows
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 

@@ -47,4 +47,3 @@ def _shown_size(info: VideoInfo, widest: int) -> tuple[int, int]:
     width = max(round(info.width * info.sample_aspect), 1)
     share = min(1.0, widest / width)
     return max(round(width * share), 1), max(round(info.height * share), 1)
-

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 from ltxfilter.compare.pictures.panels import Panels
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media.base import FrameTimes, SourceCounts
+from ltxfilter.media.carried.items import Item
 from ltxfilter.media.opening import open_sink
 from ltxfilter.options import OutputOptions
 
@@ -16,11 +18,11 @@ class PanelsSource:
     """What a sink asks of a source, for frames that are put together here."""
 
     other_streams = None
-    carries = ()
-    first_picture = None
+    carries: tuple[Item, ...] = ()
+    first_picture: Any = None
     pipe_format = "nut"
     clock = Fraction(0)
-    duration = None
+    duration: Fraction | None = None
     delay = 0
     held_bytes = 0
 
@@ -57,7 +59,8 @@ class PanelsVideo:
     ) -> None:
         """Claim the file. Raises OutputError, OptionError.
 
-        clip: its name, for messages. info: of one picture. count: of panels. rate: frames per second.
+        clip: its name, for messages. info: of one picture. count: of panels. rate: frames per
+        second.
         """
         self._panels = Panels(info, count, rate)
         self._rate = rate
