@@ -114,7 +114,7 @@ class FileCandidate:
         name: what tables call it. info: of the clip. clip: its name, for messages.
         """
         self.name = name
-        self._source = open_source(InputOptions(path=path))
+        self._source = open_source(InputOptions(path=path, autorotate=True))
         try:
             self._info = self._source.info
             _check_alike(path, self._info, clip, info)

@@ -11,15 +11,29 @@ from ltxfilter.compare.comparison import ComparedFrame
 from ltxfilter.compare.contact_sheet import contact_sheet
 from ltxfilter.compare.page import comparison_page
 from ltxfilter.compare.pictures.video import PanelsVideo
+from ltxfilter.compare.request import CompareOptions
 from ltxfilter.compare.worst import WorstFrame
 from ltxfilter.errors import OutputError
 from ltxfilter.media.base import Source
 from ltxfilter.media.output_file import OutputFile
+from ltxfilter.media.output_name import RunFile, refuse_shared
 from ltxfilter.media.stills.still import still_of_rgb
+from ltxfilter.pipeline.run_files import model_files_of
 
 PAGE, JSON = "index.html", "comparison.json"
 TEXT, TABLE, FRAMES = "table.txt", "table.csv", "frames.csv"
 SHEET, VIDEO = "worst-frames.png", "side-by-side.mp4"
+NAMES = (PAGE, JSON, TEXT, TABLE, FRAMES, SHEET, VIDEO)
+
+
+def check_apart(options: CompareOptions) -> None:
+    """Raise OutputError if a file would be written that the comparison reads."""
+    assert options.folder is not None
+    folder = Path(options.folder)
+    written = [RunFile(str(folder / name), "the output") for name in NAMES]
+    read = [RunFile(path, "an input") for path in (options.clip, *options.others)]
+    read += [RunFile(path, "a model file") for path in model_files_of(options.models)]
+    refuse_shared(written, read)
 
 
 class Files:
@@ -43,7 +57,7 @@ class Files:
         self._files: dict[str, OutputFile] = {}  # those that are not complete, by name
         with ExitStack() as claiming:
             claiming.callback(self._discard)
-            for name in (PAGE, JSON, TEXT, TABLE, FRAMES, SHEET):
+            for name in (each for each in NAMES if each != VIDEO):
                 self._files[name] = OutputFile(str(self._folder / name), overwrite)
             video = str(self._folder / VIDEO)
             self._video = claiming.enter_context(

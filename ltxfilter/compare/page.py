@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ltxfilter.compare.table import LEGEND, TITLES, Comparisons, number
 from ltxfilter.compare.worst import WorstFrame
@@ -19,6 +20,8 @@ from ltxfilter.view.components import (
 )
 from ltxfilter.view.document import Section, page
 
+HDR = "The clip is HDR. Its codes are shown as they are, so that the pictures look dull here."
+
 
 def comparison_page(found: Comparisons, worst: Sequence[WorstFrame]) -> str:
     """Return the page as HTML."""
@@ -26,7 +29,7 @@ def comparison_page(found: Comparisons, worst: Sequence[WorstFrame]) -> str:
     if worst:
         sections.append(Section("worst-frames", "Worst frames", _worst(found, worst)))
     sections.append(Section("about", "About this comparison", _about(found)))
-    return page(f"Comparison: {found.clip}", sections, opening=paragraph(verdict(found)))
+    return page(f"Comparison: {Path(found.clip).name}", sections, opening=paragraph(verdict(found)))
 
 
 def verdict(found: Comparisons) -> str:
@@ -64,6 +67,8 @@ def _worst(found: Comparisons, worst: Sequence[WorstFrame]) -> str:
         "The frames in which even the best picture is furthest from the true one, the worst first. "
         "Drag the line or move the slider; Flip shows one whole picture, then the other."
     )
+    if found.is_hdr:
+        said += paragraph(HDR, "soft")
     return said + "".join(_figure(found, frame) for frame in worst)
 
 
@@ -72,10 +77,12 @@ def _figure(found: Comparisons, frame: WorstFrame) -> str:
     for name, pixels in frame.pictures.items():
         still = still_of_rgb(pixels, "jpeg")
         level = "" if name not in frame.psnr else f", {frame.psnr[name]:.1f} dB"
-        alt = f"Frame {frame.index} of {found.clip}: {name}{level}"
+        alt = f"Frame {frame.index} of {Path(found.clip).name}: {name}{level}"
         size = still.width, still.height
         pictures.append(EmbeddedPicture.of(still.data, still.kind, alt, f"{name}{level}", size))
-    return compared(pictures, f"Frame {frame.index}, at {frame.time:.3f} s")
+    best = max(frame.psnr, key=lambda name: frame.psnr[name])
+    second = list(frame.pictures).index(best)
+    return compared(pictures, f"Frame {frame.index}, at {frame.time:.3f} s", second=second)
 
 
 def _about(found: Comparisons) -> str:

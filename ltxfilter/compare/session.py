@@ -11,7 +11,7 @@ from time import perf_counter
 
 from ltxfilter.compare.candidates import Candidate, EngineCandidate, FileCandidate
 from ltxfilter.compare.comparison import ComparedFrame, Comparison
-from ltxfilter.compare.files import Files
+from ltxfilter.compare.files import Files, check_apart
 from ltxfilter.compare.measures import sharpness
 from ltxfilter.compare.request import CompareOptions
 from ltxfilter.compare.scores import Scores
@@ -28,6 +28,7 @@ from ltxfilter.refusals import refusals_named
 
 REPORT_SECONDS = 0.1  # between calls of on_progress
 TRUE = "true"  # what the frames are called that were hidden from the engines
+PQ, HLG = 16, 18  # transfer characteristics of H.273
 SPACING_SECONDS = 1  # between worst frames that are shown
 
 OnProgress = Callable[[Progress], None]
@@ -40,7 +41,8 @@ def compare_clip(options: CompareOptions, on_progress: OnProgress | None = None)
     on_progress: called with the running counts, at most ten times a second. Raises LtxFilterError.
     """
     with ExitStack() as stack:
-        source = stack.enter_context(closing(open_source(InputOptions(path=options.clip))))
+        reading = InputOptions(path=options.clip, autorotate=True)
+        source = stack.enter_context(closing(open_source(reading)))
         info = _constant(source)
         candidates = _opened(options, source.name, info, stack)
         session = _Session(options, source, candidates, stack)
@@ -103,6 +105,7 @@ class _Session:
         self._files: Files | None = None
         if options.folder is not None:
             names = [self._true, *self._scores]
+            check_apart(options)
             self._files = Files(options.folder, source, names, overwrite=options.overwrite)
             stack.enter_context(self._files)
         self._meters = self._started_meters(stack)
@@ -200,7 +203,11 @@ class _Session:
                 values = meter.finish()
                 scores.set_vmaf(values, meter.missing)
         found = Comparisons(
-            self._source.name, self._about(), list(self._scores.values()), list(self._notes())
+            self._source.name,
+            self._about(),
+            list(self._scores.values()),
+            list(self._notes()),
+            is_hdr=self._info.color.transfer in (PQ, HLG),
         )
         if not found.frames:
             raise InputError(self._nothing())

@@ -45,6 +45,9 @@ class Comparisons:
     notes: Sequence[str] = ()
     """What a reader must know to trust the numbers, whole sentences."""
 
+    is_hdr: bool = False
+    """True if samples stand for more brightness than pictures on a page can show."""
+
     @property
     def frames(self) -> int:
         """How many frames were scored."""

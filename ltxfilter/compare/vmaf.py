@@ -116,7 +116,8 @@ class VmafMeter:
             self._process.stdin.write(np.ascontiguousarray(sent).data)
             self._process.stdin.write(self._chroma)
         except OSError:
-            self.missing = self._failure()
+            _, errors = self._process.communicate()
+            self.missing = _failure(errors, self._process.returncode)
 
     def finish(self) -> list[float]:
         """Return the VMAF of every pair, 0 to 100; empty if `missing` says why not."""
@@ -124,7 +125,7 @@ class VmafMeter:
             return []
         _, errors = self._process.communicate()
         if self._process.returncode:
-            self.missing = _last_line(errors)
+            self.missing = _failure(errors, self._process.returncode)
             return []
         with Path(self._folder.name, LOG).open(newline="") as file:
             return [float(row["vmaf"]) for row in csv.DictReader(file)]
@@ -143,13 +144,8 @@ class VmafMeter:
                     continue
         self._folder.cleanup()
 
-    def _failure(self) -> str:
-        """Return what ffmpeg said before it left."""
-        assert self._process is not None
-        assert self._process.stderr is not None
-        return _last_line(self._process.stderr.read())
 
-
-def _last_line(errors: bytes) -> str:
+def _failure(errors: bytes, code: int) -> str:
+    """Say why there is no VMAF. errors: what ffmpeg printed. code: what it ended with."""
     lines = errors.decode(errors="replace").strip().splitlines()
-    return f"libvmaf failed: {lines[-1] if lines else 'ffmpeg said nothing'}"
+    return f"libvmaf failed: {lines[-1] if lines else f'ffmpeg ended with code {code}'}"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -129,6 +130,9 @@ def _opened(path: str) -> bool:
         return False
     nowhere = subprocess.DEVNULL
     with suppress(OSError):
-        subprocess.Popen([opener, path], stdin=nowhere, stdout=nowhere, stderr=nowhere)
+        player = subprocess.Popen(
+            [opener, path], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        )
+        threading.Thread(target=player.wait, daemon=True).start()  # nobody else waits for it
         return True
     return False

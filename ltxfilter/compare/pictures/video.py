@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -12,6 +13,8 @@ from ltxfilter.media.base import FrameTimes, SourceCounts
 from ltxfilter.media.carried.items import Item
 from ltxfilter.media.opening import open_sink
 from ltxfilter.options import OutputOptions
+
+log = logging.getLogger("ltxfilter.compare")
 
 
 class PanelsSource:
@@ -51,7 +54,7 @@ class PanelsSource:
 class PanelsVideo:
     """Writes panels side by side as a video file. Use it in a `with` statement.
 
-    Left without `finish`, it leaves NAME.part, and `partial` says so.
+    Left without `finish`, it leaves NAME.part, and a warning says so.
     """
 
     def __init__(
@@ -65,7 +68,6 @@ class PanelsVideo:
         self._panels = Panels(info, count, rate)
         self._rate = rate
         self._count = 0  # frames written
-        self.partial: str | None = None
         options = OutputOptions(path=path, overwrite=overwrite)
         self._sink = open_sink(options, PanelsSource(clip, self._panels.info), rate)
 
@@ -73,7 +75,8 @@ class PanelsVideo:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.partial = self._sink.close()
+        if partial := self._sink.close():
+            log.warning("%s", partial)
 
     def write(self, pictures: Sequence[Planes | None], labels: Sequence[str]) -> None:
         """Add a frame. Raises OutputError."""

@@ -15,6 +15,7 @@ from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.base import Source
 from ltxfilter.media.opening import open_source
+from ltxfilter.media.output_name import RunFile, refuse_shared
 from ltxfilter.options import InputOptions, ModelOptions, Options
 from ltxfilter.pipeline.frame_path import FramePath
 from ltxfilter.pipeline.progress import Progress
@@ -84,6 +85,7 @@ def make_preview(
     on_progress: called with the running counts. Raises LtxFilterError.
     """
     moments = list(options.at)
+    refuse_shared([RunFile(options.output, "the output")], [RunFile(options.input, "the input")])
     _check_moments(options)
     if options.worst:
         moments += hardest_moments(options.input, options.worst, options.seconds, on_progress)
@@ -91,7 +93,9 @@ def make_preview(
         writer: _Writer | None = None
         for moment in moments:
             begin = max(moment - options.seconds / 2, Fraction(0))
-            reading = InputOptions(path=options.input, start=begin, duration=options.seconds)
+            reading = InputOptions(
+                path=options.input, start=begin, duration=options.seconds, autorotate=True
+            )
             with closing(open_source(reading)) as source:
                 if writer is None:
                     writer = _Writer(options, source.info, len(moments))
