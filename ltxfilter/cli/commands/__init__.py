@@ -1,1 +1,1 @@
-"""The subcommands: `ltxfilter engines`, `probe`, `doctor`, `context`, `jobs`."""
+"""The subcommands: `ltxfilter engines`, `probe`, `doctor`, `context`, `jobs`, `compare`, `preview`."""
