@@ -225,6 +225,15 @@ def path_of(value: object) -> str:
     return path
 
 
+def paths_of(value: object) -> tuple[str, ...]:
+    """Read the name of one file, of several, or None for no file. Raises OptionError."""
+    if value is None:
+        return ()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(path_of, value))
+    return (path_of(value),)
+
+
 def texts_of(value: object) -> tuple[str, ...]:
     """Read one text, or several. Raises OptionError."""
     if isinstance(value, str):

@@ -20,6 +20,7 @@ from ltxfilter.normalize import (
     mapping_of,
     optional,
     path_of,
+    paths_of,
     rate_of,
     resume_of,
     seconds_of,
@@ -309,7 +310,7 @@ class Options:
     threads: int = field(default_factory=lambda: available_threads())  # to interpolate; 0: per CPU
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
-    report: str | None = None  # the file that says what happened, as JSON
+    report: tuple[str, ...] = ()  # files that say what happened: JSON, or pages named .html
     job: JobOptions = field(default_factory=JobOptions)
 
     def __post_init__(self) -> None:
@@ -331,7 +332,7 @@ class Options:
                 "threads": threads_of,
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),
-                "report": optional(path_of),
+                "report": paths_of,
                 "job": instance_of(JobOptions),
             },
         )

@@ -18,6 +18,7 @@ from ltxfilter.options import (
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.run import OnProgress
 from ltxfilter.values import SEGMENT_SECONDS
+from ltxfilter.view.records import open_record
 
 
 @named_options
@@ -65,7 +66,7 @@ def convert(  # long, since it names every option with its type
     memory: int | str | None = None,
     threads: int | None = None,
     strict: bool = False,
-    report: File | None = None,
+    report: File | Sequence[File] | None = None,
     resume: bool | str = False,
     workers: int | str | None = None,
     ray: str | None = None,
@@ -115,7 +116,8 @@ def convert(  # long, since it names every option with its type
             beyond it is ended. None takes what the job needs, at most half of the machine's.
         threads: Threads to interpolate with, 1 to 1024; None takes one per CPU.
         strict: Whether damaged input is an error.
-        report: A file for what happened, as JSON (docs/report.md).
+        report: A file for what happened: a page named .html, or JSON; or one of each
+            (docs/report.md).
         resume: Whether finished segments are kept, and a later call with the same options carries
             on from them; "restart" begins anew (docs/long-jobs.md).
         workers: Processes that interpolate and encode, or "auto" for as many as pay; None is this
@@ -196,5 +198,5 @@ def convert(  # long, since it names every option with its type
             work_dir=as_given(work_dir),
         ),
     )
-    with open_run(options) as run:
+    with open_run(options, open_record) as run:
         return run.go(on_progress)

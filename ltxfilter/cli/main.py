@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ltxfilter.cli.commands.compare import compare_command
-from ltxfilter.cli.commands.context import context_command
-from ltxfilter.cli.commands.doctor import doctor_command
-from ltxfilter.cli.commands.engines import engines_command
-from ltxfilter.cli.commands.jobs import jobs_command
-from ltxfilter.cli.commands.preview import preview_command
-from ltxfilter.cli.commands.probe import probe_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
 from ltxfilter.cli.progress_file import ProgressFile
@@ -99,10 +94,12 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.cli.progress_line import summary
     from ltxfilter.engines import refuse_unused
     from ltxfilter.jobs.opening import open_run
+    from ltxfilter.view.records import open_record
 
     refuse_unused(arguments.options.engine, arguments.options.models)
     with _progress_file(arguments) as blocks:
-        signals.run = run = open_run(arguments.options)
+        signals.run = run = open_run(arguments.options, open_record)
+        gc.enable()
         try:
             with run:
                 if run.finished:
@@ -154,15 +151,15 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
     return report
 
 
-COMMANDS: dict[str, click.Command] = {
-    "engines": engines_command,
-    "compare": compare_command,
-    "context": context_command,
-    "doctor": doctor_command,
-    "jobs": jobs_command,
-    "preview": preview_command,
-    "probe": probe_command,
-}
+COMMANDS = (  # modules of `ltxfilter.cli.commands`
+    "compare",
+    "context",
+    "doctor",
+    "engines",
+    "jobs",
+    "preview",
+    "probe",
+)
 
 
 def main() -> NoReturn:
@@ -170,6 +167,7 @@ def main() -> NoReturn:
     _open_standard_descriptors()
     # NumPy's matrix products are not used: the threads that wait for one cost 0.1 s at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until a run is open: imports leave nothing to collect
     sys.exit(run(sys.argv[1:]))
 
 
@@ -218,7 +216,9 @@ def _dispatch(words: list[str]) -> int:
     command: click.Command = filter_command
     name = "ltxfilter"
     if words and words[0] in COMMANDS:
-        command, name = COMMANDS[words[0]], f"ltxfilter {words.pop(0)}"
+        gc.enable()
+        module = import_module(f"ltxfilter.cli.commands.{words[0]}")
+        command, name = getattr(module, f"{words[0]}_command"), f"ltxfilter {words.pop(0)}"
     with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
         code: int = command.invoke(context)
         if sys.stdout is not None:  # it was closed with >&-

@@ -50,7 +50,11 @@ from ltxfilter.values import (
 
 T = TypeVar("T")
 STREAMS = re.compile(r"(?a)|g|s(:[vVasdt])?(:\d{1,4})?")  # whose tags can be set
-LISTS = {"lora": "loras", "redraw": "redraw"}  # flags that add up, and where they are filed
+LISTS = {
+    "lora": "loras",
+    "redraw": "redraw",
+    "report": "report",
+}  # flags that add up, and where they are filed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Given:
     maps: list[str] = field(default_factory=list)
     loras: list[str] = field(default_factory=list)
     redraw: list[str] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -96,7 +101,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         **_interpolation(given),
         models=_models(given),
         strict="xerror" in general,
-        report=general.get("report"),
+        report=tuple(given.report),
         job=_job(given),
     )
     return Arguments(

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter import engines
 from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
+from ltxfilter.engines.model_files import complete
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
-from ltxfilter.frame import VideoInfo
+from ltxfilter.frame import Plane, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.values import parse_spec
 from ltxfilter.windows.window import Slot, Window, WindowShape
@@ -208,6 +209,13 @@ class Auto(Engine):
         slots = tuple(slot for slot in window.slots if slot.left in hard)
         return view(replace(window, slots=slots), window.first, window.last, self._partner_shape)
 
+    def flow_of(self, motion: Any, slot: Slot) -> Plane | None:
+        """Return flow's motion, which the partner's picture need not follow."""
+        if self._partner is None:
+            return self._flow.flow_of(motion, slot)
+        own = (each.motion for each in motion.intervals if each.first == slot.left)
+        return self._flow.flow_of(next(own, None), slot)
+
     def cancel(self) -> None:
         """Cancel both engines."""
         for partner in self.partners:
@@ -288,6 +296,8 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if parse_spec(spec)[0] in ("auto", "flow"):
             raise OptionError(f"option with={spec}: name another engine than auto and flow")
         return engines.build(spec, models)
+    if replace(complete(models), device=None) == ModelOptions():
+        return None  # no file is named: importing what could use one takes its time
     for known in PARTNERS:
         partner = engines.build(known, models)
         if not partner.missing_files:

@@ -43,9 +43,9 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.windows.window import Window, WindowShape
+from ltxfilter.windows.window import Slot, Window, WindowShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,9 @@ class Engine(ABC):
 
     live_shapes: ClassVar[Mapping[str, WindowShape]] = {}
     """For live video: spec -> the windows it asks for, where those do not depend on the video."""
+
+    seed: int | None = None
+    """What its noise is generated from; None if it uses none."""
 
     def __init__(self, **options: Any) -> None:  # noqa: B027  (not every engine has options)
         """Take the values of `options`. Cheap: heavy imports and allocations belong in `open`."""
@@ -169,6 +172,14 @@ class Engine(ABC):
         motion: what `prepare` returned. The window may have only some of the slots it had then.
         Raises EngineError.
         """
+
+    def flow_of(self, motion: Any, slot: Slot) -> Plane | None:  # noqa: ARG002
+        """Return the motion that the picture of a slot follows, for people to look at; pure.
+
+        [h, w, 2] pixels from the keyframe before to the one after, x then y, on any grid over the
+        picture. None if it is not known. motion: what `prepare` returned. Raises EngineError.
+        """
+        return None
 
     def cancel(self) -> None:  # noqa: B027  (most pictures take less than a second)
         """Make `prepare` and `draw`, those under way too, raise Stopped soon.

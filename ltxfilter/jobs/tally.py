@@ -55,7 +55,7 @@ class Tally:
         progress = self.progress
         parts = [*self._stored.values(), *self._under_way.values()]
         for name in COUNTS:
-            setattr(progress, name, sum(counts[name] for counts in parts))
+            setattr(progress, name, sum(counts.get(name, 0) for counts in parts))
         progress.elapsed = perf_counter() - self._began
         progress.out_time = progress.frames_out / self._rate
         progress.segments = {

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from ltxfilter.pipeline.threads import StageStats
+
+if TYPE_CHECKING:
+    from ltxfilter.pipeline.record.originals import Proof
 
 
 @dataclass(slots=True)
@@ -25,6 +29,8 @@ class Progress:
     missing_interpolated: int = 0  # missing source frames in whose place frames are interpolated
     missing_repeated: int = 0  # missing source frames in whose place the nearest one is repeated
     fallbacks: int = 0  # interpolated frames that failed the check and come from a fallback
+    verified: int = 0  # of `passed`, those compared with what was decoded: the samples are the same
+    altered: int = 0  # of `passed`, those whose samples are not the same
     lateness: float | None = None  # seconds by which a live frame left late, at most
     out_time: Fraction = Fraction(0)  # seconds of output written
     duration: Fraction | None = None  # seconds that the output will have, when known
@@ -34,8 +40,10 @@ class Progress:
     memory: Mapping[str, int] = field(default_factory=dict)  # budgeted bytes by part
     memory_peak: int | None = None  # bytes in use at most, file mappings left out; None: unknown
     memory_exceeded: bool = False  # True if more was in use than was budgeted
+    originals: Proof | None = None  # that source frames are passed through; None without a report
     segments: Mapping[str, int] = field(default_factory=dict)  # planned, reused, redone; of a job
     workers: Mapping[str, int] = field(default_factory=dict)  # segments that each worker stored
+    warnings: tuple[str, ...] = ()  # what the run warned of; none are kept without a report
 
     @property
     def frames_out(self) -> int:

@@ -122,6 +122,10 @@ class WindowRunner:
         made = self._made(prepared)
         return [self._frame(window, slot, made) for slot in window.slots]
 
+    def flow_of(self, prepared: Prepared, slot: Slot) -> Plane | None:
+        """Return the motion that the picture of a slot follows; see `Engine.flow_of`."""
+        return self._engine.flow_of(prepared.motion, slot)
+
     def cancel(self) -> None:
         """Make the engine's work raise Stopped soon; safe in signal handlers and other threads."""
         self._engine.cancel()

@@ -127,7 +127,12 @@ def captioned(picture: EmbeddedPicture) -> str:
 
 
 def compared(
-    pictures: Sequence[EmbeddedPicture], caption: Cell, *, first: int = 0, second: int = 1
+    pictures: Sequence[EmbeddedPicture],
+    caption: Cell,
+    *,
+    first: int = 0,
+    second: int = 1,
+    strip: bool = False,
 ) -> str:
     """Return pictures of one size laid over each other, with a wipe slider and a flip button.
 
@@ -136,6 +141,7 @@ def compared(
         caption: What is compared.
         first, second: The positions of the two that are shown at the beginning: left of the
             slider's line and right of it.
+        strip: Whether all of them stand below, too, each a button that shows it alone.
     """
     number = next(_numbers)
     layers = "".join(image(picture) for picture in pictures)
@@ -153,6 +159,7 @@ def compared(
         f'<input type="range" id="{wipe}" min="0" max="100" value="50" data-wipe>'
         '<button type="button" data-flip>Flip</button>'
         '<output data-shown aria-live="polite"></output></div>'
+        f"{'<div class=strip data-strip></div>' if strip else ''}"
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 

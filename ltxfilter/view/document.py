@@ -40,6 +40,7 @@ def page(
     scripts: Sequence[str] = (),
     styles: Sequence[str] = (),
     contents: bool = True,
+    kind: str = "page",
 ) -> str:
     """Return a whole HTML document.
 
@@ -50,6 +51,7 @@ def page(
         scripts: Names of further files of `assets/`, run in this order before `page.js`.
         styles: Names of further style sheets of `assets/`.
         contents: Whether links to the sections come first.
+        kind: What the file says of itself at its beginning; see `marker`.
     """
     codes = [asset(name) for name in (*scripts, "page.js")]
     sheets = [asset(name) for name in ("style.css", *styles)]
@@ -65,13 +67,18 @@ def page(
     links = _contents(sections) if contents and len(sections) > 1 else ""
     parts = "\n".join(map(_section, sections))
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}</head>\n<body>\n'
+        f'{marker(kind)}<html lang="en">\n<head>\n{head}</head>\n<body>\n'
         '<a class="skip" href="#main">Skip to the content</a>\n'
         f"<header><h1>{escape(title)}</h1>{_theme_choice()}</header>\n"
         f'<main id="main" tabindex="-1">\n{opening}\n{links}{parts}\n</main>\n'
         + "".join(f"<script>{code}</script>\n" for code in codes)
         + "</body>\n</html>\n"
     )
+
+
+def marker(kind: str) -> str:
+    """Return how a page of a kind begins, by which an older one is known that may be replaced."""
+    return f"<!DOCTYPE html>\n<!-- ltxfilter {kind} -->\n"
 
 
 def embedded_data(ident: str, value: Any) -> str:

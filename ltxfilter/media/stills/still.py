@@ -72,7 +72,7 @@ def still_of_rgb(pixels: Plane, kind: str = "png") -> Still:
 def _size(info: VideoInfo, longest: int | None) -> tuple[int, int]:
     """Return the size with square pixels, at most `longest` on its longer side."""
     width, height = info.width * info.sample_aspect, Fraction(info.height)
-    scale = Fraction(1) if longest is None else min(Fraction(longest) / max(width, height), 1)
+    scale = 1 if longest is None else min(Fraction(longest) / max(width, height), Fraction(1))
     return max(round(width * scale), LEAST), max(round(height * scale), LEAST)
 
 

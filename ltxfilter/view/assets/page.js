@@ -39,6 +39,24 @@
       wipe.value = wipe.value === "100" ? "0" : "100";
       update();
     });
+    const strip = pair.querySelector("[data-strip]");
+    layers.forEach((layer, number) => {
+      if (!strip) return;
+      const button = document.createElement("button");
+      const picture = document.createElement("img");
+      const label = left.options[number].text;
+      button.type = "button";
+      button.setAttribute("aria-label", `Show ${label} alone`);
+      picture.src = layer.src;
+      picture.alt = "";
+      button.append(picture, label);
+      button.addEventListener("click", () => {
+        right.value = String(number);
+        wipe.value = "0";
+        update();
+      });
+      strip.append(button);
+    });
     const stage = pair.querySelector(".stage");
     const drag = (event) => {
       if (event.buttons !== 1 && event.type === "pointermove") return;
