@@ -11,6 +11,7 @@ import numpy as np
 
 from ltxfilter.frame import Plane
 
+HIGHEST_PSNR = 70  # dB, about; of equal planes
 SMALLEST = 1e-6  # sharpness, and a ratio of two, that is still told from nothing
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltxfilter.compare.table import LEGEND, TITLES, Comparisons, number
+from ltxfilter.compare.table import TITLES, Comparisons, number
 from ltxfilter.compare.worst import WorstFrame
 from ltxfilter.media.stills.still import still_of_rgb
 from ltxfilter.view.components import (
@@ -41,9 +41,9 @@ def verdict(found: Comparisons) -> str:
         return f"{best} has a PSNR of {levels[best]:.2f} dB on average. {frames}"
     ahead = levels[best] - levels[rest[0]]
     if ahead < 0.005:
-        return f"{best} and {rest[0]} come nearest to the true frames, equally by PSNR. {frames}"
+        return f"{best} and {rest[0]} come nearest to {found.reference}, equally by PSNR. {frames}"
     return (
-        f"{best} comes nearest to the true frames, by PSNR {ahead:.2f} dB ahead of {rest[0]}. "
+        f"{best} comes nearest to {found.reference}, by PSNR {ahead:.2f} dB ahead of {rest[0]}. "
         f"{frames}"
     )
 
@@ -59,13 +59,14 @@ def _scores(found: Comparisons) -> str:
     notes = [f"VMAF is missing: {reason}" for reason in found.without_vmaf]
     return table(
         head, rows, f"Means over {found.frames} frames", numeric=range(1, len(head))
-    ) + listed([*LEGEND, *notes, *found.notes], kind="soft")
+    ) + listed([*found.legend, *notes, *found.notes], kind="soft")
 
 
 def _worst(found: Comparisons, worst: Sequence[WorstFrame]) -> str:
     said = paragraph(
-        "The frames in which even the best picture is furthest from the true one, the worst first. "
-        "Drag the line or move the slider; Flip shows one whole picture, then the other."
+        f"The frames in which even the best picture is furthest from {found.reference}, the worst "
+        "first. Drag the line or move the slider; Flip shows one whole picture, then the "
+        "other."
     )
     if found.is_hdr:
         said += paragraph(HDR, "soft")

@@ -41,6 +41,9 @@ class Scores:
     )
     """By measure: psnr and estimate in dB, ssim 0..1, vmaf 0..100, flicker in codes, pulse."""
 
+    equal: int = 0
+    """How many of the scored frames have equal first planes."""
+
     repeated: int = 0
     """How many of the scored frames are source frames that were shown again."""
 
@@ -62,6 +65,7 @@ class Scores:
         }
         self.index.append(compared.index)
         self.time.append(float(compared.time))
+        self.equal += np.array_equal(own, true)
         self.repeated += attempt.made == "repeated"
         for name, value in found.items():
             self.values[name].append(value)

@@ -12,7 +12,7 @@ from time import perf_counter
 from ltxfilter.compare.candidates import Candidate, EngineCandidate, FileCandidate
 from ltxfilter.compare.comparison import ComparedFrame, Comparison
 from ltxfilter.compare.files import Files, check_apart
-from ltxfilter.compare.measures import sharpness
+from ltxfilter.compare.measures import HIGHEST_PSNR, sharpness
 from ltxfilter.compare.request import CompareOptions
 from ltxfilter.compare.scores import Scores
 from ltxfilter.compare.table import Comparisons
@@ -237,7 +237,17 @@ class _Session:
             )
         for name, count in self._ends.items():
             yield f"{name} has {count} frames; what follows is not scored for anybody."
+        if self._options.step == 1:
+            yield from self._equals()
         yield from self._repeats()
+
+    def _equals(self) -> Iterator[str]:
+        for scores in self._scores.values():
+            if scores.equal:
+                yield (
+                    f"{scores.name}: {scores.equal} of {len(scores.index)} frames are equal to "
+                    f"those of {self._true}, which counts as {HIGHEST_PSNR} dB."
+                )
 
     def _repeats(self) -> Iterator[str]:
         for scores in self._scores.values():

@@ -22,10 +22,9 @@ TITLES = {  # measure -> heading, with its unit
     "flicker": "flicker",
     "pulse": "pulse",
 }
-LEGEND = (
-    "PSNR, p10, SSIM, VMAF: higher is nearer to the true frames. p10: one frame in ten is below.",
-    "flicker: codes by which the mean brightness is off. pulse: change of sharpness. 0 is steady.",
-)
+NEARER = "PSNR, p10, SSIM, VMAF: higher is nearer to {}. p10: one frame in ten is below."
+FLICKER = "flicker: codes by which the mean brightness is off; 0 is steady."
+PULSE = "pulse: change of sharpness against the frames around; 0 is steady."
 DIGITS = 3  # after the point, in text and on pages
 
 
@@ -60,6 +59,17 @@ class Comparisons:
         return [key for key in TITLES if any(found[key] is not None for found in summaries)]
 
     @property
+    def reference(self) -> str:
+        """What the candidates are compared with, as part of a sentence."""
+        return "the true frames" if self.about["step"] > 1 else f"{self.about['true']}"
+
+    @property
+    def legend(self) -> list[str]:
+        """What the columns of the table mean, whole sentences."""
+        pulse = [PULSE] if "pulse" in self.measures else []
+        return [NEARER.format(self.reference), FLICKER, *pulse]
+
+    @property
     def without_vmaf(self) -> list[str]:
         """Why there is no VMAF, each reason once."""
         return list(dict.fromkeys(each.vmaf_missing for each in self.scores if each.vmaf_missing))
@@ -78,7 +88,7 @@ def as_text(found: Comparisons) -> str:
         for row in rows
     ]
     reasons = [f"VMAF is missing: {reason}" for reason in found.without_vmaf]
-    return "\n".join([*lines, "", *LEGEND, *reasons, *found.notes]) + "\n"
+    return "\n".join([*lines, "", *found.legend, *reasons, *found.notes]) + "\n"
 
 
 def number(value: float | None) -> str:

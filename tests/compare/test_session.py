@@ -124,6 +124,8 @@ def test_two_results_are_compared_at_every_frame(tmp_path: Path):
     levels = found.scores[0].values["psnr"]
     assert levels[0] == pytest.approx(70, abs=0.1)
     assert max(levels[1:]) < 50
+    assert "b.y4m: 1 of 6 frames are equal to those of a.y4m, which counts as 70 dB." in found.notes
+    assert "higher is nearer to a.y4m" in as_text(found)
     assert "a.y4m" in (tmp_path / "out" / "index.html").read_text()
 
 
