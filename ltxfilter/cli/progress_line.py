@@ -105,12 +105,31 @@ def summary(progress: Progress) -> Iterator[str]:
     }
     if any(noticed.values()):
         yield "noticed: " + ", ".join(f"{name} {count}" for name, count in noticed.items() if count)
+    yield from _outcome_lines(progress)
     if progress.lateness is not None:
         yield f"latency: at most {1000 * progress.lateness:.0f} ms"
     if progress.segments:
         yield _segments_line(progress)
     if progress.stages:
         yield _stages_line(progress)
+
+
+def _outcome_lines(progress: Progress) -> Iterator[str]:
+    """Say whether the engine for what is hard was asked and taken, and who made what failed."""
+    outcome = progress.outcome
+    if outcome.partner is not None and not outcome.asked:
+        yield f"{outcome.partner}: not asked, as no interval was hard enough"
+    elif outcome.partner is not None:
+        area = 100 * outcome.area / outcome.taken if outcome.taken else 0
+        parts = [f"taken in {outcome.taken}" + (f" ({area:.0f} % of their area)" if area else "")]
+        parts += [f"not taken in {count} ({why})" for why, count in outcome.refused.items()]
+        yield (
+            f"{outcome.partner}: asked for {outcome.asked} of {progress.interpolated} interpolated "
+            f"frames: {', '.join(parts)}"
+        )
+    if outcome.fallbacks:
+        made = [f"{count} by {why}" for why, count in outcome.fallbacks.items()]
+        yield f"fallbacks: {'; '.join(made)}"
 
 
 def _stages_line(progress: Progress) -> str:

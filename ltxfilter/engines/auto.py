@@ -36,6 +36,8 @@ HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
 LEAST_SHARE = 0.001  # of a picture: below it flow's is left as it is
+NO_PICTURE = "it made no picture"
+NOT_BETTER = "flow was expected to be better everywhere"
 GATE_BYTES = 96  # per pixel: float32 planes to mix, and the maps on the work grid
 
 
@@ -102,7 +104,7 @@ class Auto(Engine):
         self._partner = choose_partner(asked, self._models)
         self._flow = Flow(**values)
         self._was_hard = False  # the interval before, in the same shot
-        self._warned = False
+        self._failure: str | None = None  # the partner's first error
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -259,13 +261,20 @@ class Auto(Engine):
         if not guided.planes:
             return replace(
                 flowed,
-                choice=Choice("flow", interval.difficulty, tried=name, share=0.0, failed=True),
+                choice=Choice(
+                    "flow",
+                    interval.difficulty,
+                    tried=name,
+                    failed=True,
+                    reason=self._failure or NO_PICTURE,
+                ),
             )
         estimate = self._flow.estimate(interval.motion, float(slot.tau))
         pyramids = (self._flow.luma_pyramid(picture.planes) for picture in (flowed, guided))
         result = weigh(estimate, *pyramids, alike=self._partner.moves_keyframes)
         if result.taken < LEAST_SHARE:
-            return replace(flowed, choice=Choice("flow", interval.difficulty, tried=name))
+            choice = Choice("flow", interval.difficulty, tried=name, reason=NOT_BETTER)
+            return replace(flowed, choice=choice)
         planes = mix(
             flowed.planes, guided.planes, result.share, self._video.layout, self._flow.grid
         )
@@ -275,8 +284,8 @@ class Auto(Engine):
 
     def _warn(self, error: EngineError) -> None:
         """Say once why flow draws what the partner should have."""
-        if not self._warned:
-            self._warned = True
+        if self._failure is None:
+            self._failure = str(error)
             log.warning("%s; flow is used instead", error)
 
     def close(self) -> None:
@@ -284,7 +293,7 @@ class Auto(Engine):
         self._flow.close()
         if self._partner is not None:
             self._partner.close()
-        self._was_hard = self._warned = False
+        self._was_hard, self._failure = False, None
 
 
 def choose_partner(spec: str, models: ModelOptions) -> Engine | None:

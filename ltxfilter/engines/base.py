@@ -57,6 +57,7 @@ class Choice:
     tried: str | None = None  # name of the engine whose picture was compared with it, if any
     share: float = 0.0  # of the picture that comes from `tried`, 0 to 1
     failed: bool = False  # True if `tried` made nothing that could be compared
+    reason: str | None = None  # why nothing is taken from `tried`
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltxfilter.pipeline.threads import StageStats
 
 if TYPE_CHECKING:
+    from ltxfilter.frame import Frame
     from ltxfilter.pipeline.record.originals import Proof
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Which engines made the interpolated frames, and why those; adds up over segments."""
+
+    engines: dict[str, int] = field(default_factory=dict)  # engine -> frames that it made
+    fallbacks: dict[str, int] = field(default_factory=dict)  # "engine: why it was needed" -> frames
+    partner: str | None = None  # the engine that is asked for what is hard
+    asked: int = 0  # frames for which it was asked
+    taken: int = 0  # of these, frames of which a part is its picture
+    area: float = 0.0  # of the frames `taken`, how much is its picture, 1 for a whole frame
+    refused: dict[str, int] = field(default_factory=dict)  # why nothing was taken -> frames
+
+    def add(self, frame: Frame) -> None:
+        """Count an interpolated frame."""
+        credit = frame.credit
+        if credit is None:
+            return
+        choice = credit.choice
+        _count_in(self.engines, choice.engine if choice else credit.engine)
+        if credit.rejected:
+            _count_in(self.fallbacks, f"{credit.engine}: {credit.rejected}")
+        if choice and choice.tried:
+            self.asked += 1
+            if choice.share:
+                self.taken, self.area = self.taken + 1, self.area + choice.share
+            else:
+                _count_in(self.refused, choice.reason or "its picture was not better")
+
+    def merge(self, found: Mapping[str, Any]) -> None:
+        """Add another one, as `asdict` gives it."""
+        for name in ("engines", "fallbacks", "refused"):
+            own = getattr(self, name)
+            for key, count in found[name].items():
+                own[key] = own.get(key, 0) + count
+        for name in ("asked", "taken", "area"):
+            setattr(self, name, getattr(self, name) + found[name])
+        self.partner = self.partner or found["partner"]
+
+
+def _count_in(counts: dict[str, int], key: str) -> None:
+    counts[key] = counts.get(key, 0) + 1
 
 
 @dataclass(slots=True)
@@ -28,6 +72,7 @@ class Progress:
     out_of_order: int = 0  # source frames dropped because their time did not advance
     missing_interpolated: int = 0  # missing source frames in whose place frames are interpolated
     missing_repeated: int = 0  # missing source frames in whose place the nearest one is repeated
+    outcome: Outcome = field(default_factory=Outcome)  # of the interpolated frames
     fallbacks: int = 0  # interpolated frames that failed the check and come from a fallback
     verified: int = 0  # of `passed`, those compared with what was decoded: the samples are the same
     altered: int = 0  # of `passed`, those whose samples are not the same

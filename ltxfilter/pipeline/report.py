@@ -89,6 +89,8 @@ def _frame(index: int, frame: Frame) -> dict[str, Any]:
             "share": round(choice.share, 3),
             "failed": choice.failed,
         }
+        if choice.reason:
+            found["gate"]["reason"] = choice.reason
     if credit.rejected:
         found["rejected"] = credit.rejected
     return found

@@ -111,6 +111,7 @@ class Run:
             duration=self.assembly.duration,
             memory=self.assembly.budget.parts,
         )
+        self.progress.outcome.partner = self.assembly.runner.partner
 
     @property
     def opening(self) -> Opening:
@@ -349,6 +350,7 @@ def _count(progress: Progress, frame: Frame) -> None:
         progress.passed += 1
     elif frame.made is Made.INTERPOLATED:
         progress.interpolated += 1
+        progress.outcome.add(frame)
     else:
         progress.repeated += 1
 

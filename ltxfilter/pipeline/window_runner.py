@@ -99,6 +99,12 @@ class WindowRunner:
         partners = ", ".join(partner.name for partner in self._engine.partners)
         return self._spec + (f" ({partners})" if partners else "")
 
+    @property
+    def partner(self) -> str | None:
+        """Name of the engine that is asked where the first one finds it hard; None without one."""
+        partners = self._engine.partners
+        return partners[-1].name if len(partners) > 1 else None
+
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `most_slots` slots, where anything is to be made."""
         if not self._engine.takes_device_planes:

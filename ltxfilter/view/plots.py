@@ -13,7 +13,7 @@ from typing import Any
 from ltxfilter.frame import Made
 from ltxfilter.view.components import Cell, folded, paragraph, table
 from ltxfilter.view.document import Section, embedded_data
-from ltxfilter.view.timeline import Bucket, Timeline, TimelineEvent
+from ltxfilter.view.timeline import Bucket, RunTimeline, TimelineEvent
 
 MOST_ROWS = 60  # of the table that stands for the plots
 SERIES = 5  # colours of the style sheet: --series-1 and so on
@@ -25,7 +25,7 @@ PLOTS = (
 )
 
 
-def timeline_section(timeline: Timeline) -> Section:
+def timeline_section(timeline: RunTimeline) -> Section:
     """Return the section that shows a run along its time."""
     names = made_names(timeline)
     kinds = sorted(timeline.happened)
@@ -46,7 +46,7 @@ def timeline_section(timeline: Timeline) -> Section:
     return Section("timeline", "Timeline", body)
 
 
-def made_names(timeline: Timeline) -> list[str]:
+def made_names(timeline: RunTimeline) -> list[str]:
     """Return where output frames come from: source, the engines by their share, repeated."""
     total: Counter[str] = Counter()
     for bucket in timeline.buckets:
@@ -56,7 +56,7 @@ def made_names(timeline: Timeline) -> list[str]:
     return [name for name in (fixed[0], *drawn, fixed[1]) if total[name]]
 
 
-def plotted(timeline: Timeline) -> dict[str, Any]:
+def plotted(timeline: RunTimeline) -> dict[str, Any]:
     """Return the numbers of the plots."""
     buckets = timeline.buckets
     start = timeline.start or 0.0
@@ -94,7 +94,7 @@ def _plot(name: str, title: str, names: list[str]) -> str:
     )
 
 
-def _reading(timeline: Timeline) -> str:
+def _reading(timeline: RunTimeline) -> str:
     return (
         '<div class="reading"><label for="moment">Moment</label>'
         f'<input type="range" id="moment" min="0" max="{len(timeline.buckets) - 1}" value="0" '
@@ -102,7 +102,7 @@ def _reading(timeline: Timeline) -> str:
     )
 
 
-def _table(timeline: Timeline, names: list[str]) -> str:
+def _table(timeline: RunTimeline, names: list[str]) -> str:
     step = max(-(-len(timeline.buckets) // MOST_ROWS), 1)
     rows = []
     for at in range(0, len(timeline.buckets), step):
@@ -121,7 +121,7 @@ def _row(begin: str, bucket: Bucket, names: list[str]) -> list[Cell]:
     return [begin, *numbers, _mean(bucket), bucket.psnr_min, bucket.difficulty, happened or None]
 
 
-def _events(timeline: Timeline) -> str:
+def _events(timeline: RunTimeline) -> str:
     """Return the list of what happened, with the reasons."""
     if not timeline.events:
         return paragraph("No cut, duplicate, pause, fallback or damage was seen.")

@@ -13,7 +13,7 @@ from ltxfilter.pipeline.report import check_name, ending_of, statistics, version
 from ltxfilter.view import sections
 from ltxfilter.view.document import marker, page
 from ltxfilter.view.plots import timeline_section
-from ltxfilter.view.timeline import Timeline
+from ltxfilter.view.timeline import RunTimeline
 from ltxfilter.view.verdict import findings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class PageRecord:
         check_name(path)
         self._file = OutputFile(path, options.output.overwrite, ours=marker(KIND).encode())
         self._head: Mapping[str, Any] = {}
-        self._timeline = Timeline()
+        self._timeline = RunTimeline()
         self._doubts: WorstApart[UncertainFrame] = WorstApart(MOST)
         self._ended = False
 

@@ -23,8 +23,8 @@ from ltxfilter.view.components import (
 )
 from ltxfilter.view.document import Section, embedded_data
 from ltxfilter.view.plots import clock_text
-from ltxfilter.view.timeline import Timeline
-from ltxfilter.view.verdict import BAD, WARN, Finding
+from ltxfilter.view.timeline import RunTimeline
+from ltxfilter.view.verdict import BAD, WARN, Look
 
 ACTIONS = {"interpolate": "interpolated", "copy": "kept as it is", "drop": "left out"}
 COUNTS = {
@@ -55,7 +55,7 @@ class Found:
     error: str | None  # what ended it early
     elapsed: float  # seconds
     bottleneck: str | None  # the stage that the others waited for
-    timeline: Timeline
+    timeline: RunTimeline
     doubts: tuple[UncertainFrame, ...]  # the least certain first
 
 
@@ -65,7 +65,7 @@ def short_name(found: Found) -> str:
     return PurePath(name).name or name or "a run that did not start"
 
 
-def verdict(looks: Sequence[Finding]) -> str:
+def verdict(looks: Sequence[Look]) -> str:
     """Return what needs a look, in order."""
     levels = {each.level for each in looks}
     kind = "bad" if BAD in levels else "warn" if WARN in levels else "good"
@@ -81,13 +81,13 @@ def verdict(looks: Sequence[Finding]) -> str:
     )
 
 
-def _look(finding: Finding) -> Markup:
+def _look(finding: Look) -> Markup:
     place = "" if finding.time is None else f" From {clock_text(finding.time)} on."
     link = f'<a href="#{finding.section}">Show</a>'
     return Markup(f"{text(finding.text + place)} {link}")
 
 
-def embedded(found: Found, looks: Sequence[Finding]) -> str:
+def embedded(found: Found, looks: Sequence[Look]) -> str:
     """Return the figures of the page, for programs: those of the JSON report."""
     figures = {"ended": found.ended, "statistics": found.statistics, "findings": len(looks)}
     return embedded_data("figures", figures)
@@ -153,8 +153,7 @@ def proof(found: Found) -> Section:
             [
                 ("Source frames decoded", digests["decoded"]),
                 ("SHA-256 of their samples", Markup(f"<code>{digests['decoded_sha256']}</code>")),
-                ("Frames handed on untouched", digests["identical"]),
-                ("SHA-256 of these", Markup(f"<code>{digests['passed_sha256']}</code>")),
+                ("Handed on with the same samples", digests["identical"]),
             ]
         )
     else:
@@ -194,9 +193,9 @@ def _card(doubt: UncertainFrame) -> str:
         )
         for data, name, time in zip(doubt.pictures, names, times, strict=True)
     ]
-    if doubt.flow is not None:
+    if doubt.motion is not None:
         told = f"Motion in colours; the fastest part moves {doubt.fastest:g} pixels"
-        pictures.append(EmbeddedPicture.of(doubt.flow, "png", told, "Motion", doubt.size))
+        pictures.append(EmbeddedPicture.of(doubt.motion, "png", told, "Motion", doubt.size))
     estimate = "no estimate" if doubt.psnr_db is None else f"{doubt.psnr_db:g} dB expected"
     told = f"{clock_text(doubt.time)}, output frame {doubt.index}: {estimate}, by {doubt.engine}"
     if doubt.fastest is not None:
@@ -216,6 +215,7 @@ def engines(found: Found) -> Section:
     if not rows:
         return Section("engines", "Engines", paragraph("No engine made a frame."))
     made = table(["Engine", "Frames", "Share"], rows, "Interpolated frames", numeric=[1, 2])
+    made += _partner(found.statistics["outcome"]) + _fallbacks(found.statistics["outcome"])
     low = found.timeline.low
     if not low:
         return Section("engines", "Engines", made)
@@ -228,6 +228,31 @@ def engines(found: Found) -> Section:
     return Section(
         "engines", "Engines", made + table(["Estimate", "Frames"], spread, caption, numeric=[1])
     )
+
+
+def _partner(outcome: Mapping[str, Any]) -> str:
+    """Return whether the engine for what is hard was asked, and how much of it was taken."""
+    name, asked, taken = outcome["partner"], outcome["asked"], outcome["taken"]
+    if name is None:
+        return ""
+    if not asked:
+        return paragraph(f"{name} was not asked, as no interval was hard enough.")
+    rows: list[list[Cell]] = [
+        ["asked for", asked, None],
+        ["taken from, in part or wholly", taken, None],
+    ]
+    rows += [["not taken from", count, why] for why, count in outcome["refused"].items()]
+    if taken:
+        rows.append(["area of it, in whole frames", round(outcome["area"], 1), None])
+    return table(["Frames that it was", "How many", "Why"], rows, name, numeric=[1])
+
+
+def _fallbacks(outcome: Mapping[str, Any]) -> str:
+    rows = [[*why.split(": ", 1), count] for why, count in outcome["fallbacks"].items()]
+    if not rows:
+        return ""
+    caption = "Pictures that failed the check, and who made them instead"
+    return table(["Fallback", "Why", "Frames"], rows, caption, numeric=[2])
 
 
 def time_and_memory(found: Found) -> Section:

@@ -55,7 +55,7 @@ class TimelineEvent:
     count: int = 1
 
 
-class Timeline:
+class RunTimeline:
     """Takes windows in order; what it holds does not grow with the length of the run."""
 
     def __init__(self) -> None:

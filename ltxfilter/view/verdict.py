@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltxfilter.pipeline.record.signs import PATTERN, TEXT
-from ltxfilter.view.timeline import DROP, PARTNER_FAILED, REJECTED, Timeline
+from ltxfilter.view.timeline import DROP, PARTNER_FAILED, REJECTED, RunTimeline
 
 BAD, WARN, NOTE = "bad", "warn", "note"
 VERY_LOW_DB, LOW_DB = 20, 25  # estimated PSNR below which faults are likely to be seen
@@ -15,7 +15,7 @@ FEW = 0.005  # of the interpolated frames
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Look:
     """One thing to look at."""
 
     level: str  # BAD, WARN or NOTE
@@ -25,8 +25,8 @@ class Finding:
 
 
 def findings(
-    statistics: Mapping[str, Any], timeline: Timeline, ended: str, error: str | None
-) -> list[Finding]:
+    statistics: Mapping[str, Any], timeline: RunTimeline, ended: str, error: str | None
+) -> list[Look]:
     """Return what needs a look, the worst first.
 
     Args:
@@ -45,35 +45,35 @@ def findings(
     return sorted(found, key=lambda each: (BAD, WARN, NOTE).index(each.level))
 
 
-def _of_the_end(ended: str, error: str | None) -> Iterator[Finding]:
+def _of_the_end(ended: str, error: str | None) -> Iterator[Look]:
     if ended == "failed":
-        yield Finding(BAD, f"The run failed and the output is not complete: {error}", "what")
+        yield Look(BAD, f"The run failed and the output is not complete: {error}", "what")
     elif ended == "stopped":
-        yield Finding(BAD, f"The run was ended early: {error}", "what")
+        yield Look(BAD, f"The run was ended early: {error}", "what")
 
 
-def _of_the_source(statistics: Mapping[str, Any], timeline: Timeline) -> Iterator[Finding]:
+def _of_the_source(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     if count := statistics["altered"]:
         text = f"{_frames(count, 'source frame')} reached the output with other samples."
-        yield Finding(BAD, text, "proof")
+        yield Look(BAD, text, "proof")
     if count := statistics["corrupt"]:
         text = f"The source is damaged: {count} packets or frames did not decode as they should."
-        yield Finding(BAD, text, "timeline", _first(timeline, "corrupt", "missing frames"))
+        yield Look(BAD, text, "timeline", _first(timeline, "corrupt", "missing frames"))
     if count := statistics["missing_repeated"]:
         text = f"{_frames(count, 'source frame')} are missing, and others are shown in their place."
-        yield Finding(WARN, text, "timeline", _first(timeline, "missing frames", "corrupt"))
+        yield Look(WARN, text, "timeline", _first(timeline, "missing frames", "corrupt"))
     if count := statistics["out_of_order"]:
         text = f"{_frames(count, 'source frame')} were left out, since their time did not advance."
-        yield Finding(WARN, text, "what")
+        yield Look(WARN, text, "what")
     if count := statistics["missing_interpolated"]:
         text = f"{_frames(count, 'missing source frame')} were interpolated."
-        yield Finding(NOTE, text, "timeline", _first(timeline, "missing frames"))
+        yield Look(NOTE, text, "timeline", _first(timeline, "missing frames"))
     if count := statistics["pauses"]:
         text = f"The source pauses {count} times; nothing is interpolated there."
-        yield Finding(NOTE, text, "timeline", _first(timeline, "pause"))
+        yield Look(NOTE, text, "timeline", _first(timeline, "pause"))
 
 
-def _of_engines(statistics: Mapping[str, Any], timeline: Timeline) -> Iterator[Finding]:
+def _of_engines(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     made = statistics["interpolated"]
     if count := timeline.happened[REJECTED]:
         reasons = {each.reason for each in timeline.events if each.kind == REJECTED}
@@ -81,23 +81,23 @@ def _of_engines(statistics: Mapping[str, Any], timeline: Timeline) -> Iterator[F
             f"{_frames(count, 'interpolated frame')} of {made} failed the check and were made by "
             f"a fallback ({'; '.join(sorted(reasons)[:3])})."
         )
-        yield Finding(WARN, text, "timeline", _first(timeline, REJECTED))
+        yield Look(WARN, text, "timeline", _first(timeline, REJECTED))
     if count := timeline.happened[PARTNER_FAILED]:
         reasons = {each.reason for each in timeline.events if each.kind == PARTNER_FAILED}
         text = (
             f"For {_frames(count, 'interpolated frame')} the engine that was asked for what is "
             f"hard made nothing ({'; '.join(sorted(reasons)[:3])})."
         )
-        yield Finding(WARN, text, "engines", _first(timeline, PARTNER_FAILED))
+        yield Look(WARN, text, "engines", _first(timeline, PARTNER_FAILED))
 
 
-def _of_quality(statistics: Mapping[str, Any], timeline: Timeline) -> Iterator[Finding]:
+def _of_quality(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     if count := timeline.happened[DROP]:
         text = (
             f"In {count} places the estimated quality drops for a single interval, as at a scene "
             "cut that was not recognised."
         )
-        yield Finding(WARN, text, "doubts", _first(timeline, DROP))
+        yield Look(WARN, text, "doubts", _first(timeline, DROP))
     estimated = sum(timeline.low.values())
     very = sum(count for db, count in timeline.low.items() if db < VERY_LOW_DB)
     low = sum(count for db, count in timeline.low.items() if db < LOW_DB)
@@ -108,7 +108,7 @@ def _of_quality(statistics: Mapping[str, Any], timeline: Timeline) -> Iterator[F
             f"{low} of {estimated} estimated frames are expected below {LOW_DB} dB, {very} of them "
             f"below {VERY_LOW_DB} dB; the worst at {worst} dB."
         )
-        yield Finding(level, text, "doubts")
+        yield Look(level, text, "doubts")
     advice = {
         PATTERN: "a wrong match fits as well as the right one there, so no estimate shows it",
         TEXT: "it stays while the picture moves; see whether it stands still between, too",
@@ -117,19 +117,19 @@ def _of_quality(statistics: Mapping[str, Any], timeline: Timeline) -> Iterator[F
         if timeline.happened[kind]:
             first = next(each for each in timeline.events if each.kind == kind)
             text = f"{kind.capitalize()} {first.reason}: {why}."
-            yield Finding(WARN, text, "timeline", first.begin)
+            yield Look(WARN, text, "timeline", first.begin)
     if not statistics["interpolated"]:
-        yield Finding(NOTE, "No frame was interpolated.", "what")
+        yield Look(NOTE, "No frame was interpolated.", "what")
 
 
-def _of_memory(statistics: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_memory(statistics: Mapping[str, Any]) -> Iterator[Look]:
     if statistics["memory_exceeded"]:
-        yield Finding(WARN, "More memory was in use than was set aside.", "time")
+        yield Look(WARN, "More memory was in use than was set aside.", "time")
     if count := len(statistics["warnings"]):
-        yield Finding(NOTE, f"The run gave {count} warnings.", "messages")
+        yield Look(NOTE, f"The run gave {count} warnings.", "messages")
 
 
-def _first(timeline: Timeline, *kinds: str) -> float | None:
+def _first(timeline: RunTimeline, *kinds: str) -> float | None:
     """Return when something of these kinds happened first."""
     return min((each.begin for each in timeline.events if each.kind in kinds), default=None)
 

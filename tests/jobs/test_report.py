@@ -20,6 +20,7 @@ def test_a_page_of_a_job_has_what_its_workers_saw(film: Path, tmp_path: Path):
     page = HtmlPage(reports[0].read_text())
     assert done.verified == done.passed == found["statistics"]["verified"] > 0
     assert done.altered == 0
+    assert done.outcome.engines == {"flow": done.interpolated}
     assert page.data("figures")["statistics"] == found["statistics"]
     figures = [each for each in page.all("figure") if each.get("class") == "pair"]
     assert 2 <= len(figures) <= 12

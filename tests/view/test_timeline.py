@@ -5,7 +5,7 @@ from typing import Any
 from ltxfilter.pipeline.record.signs import PATTERN, Sign
 from ltxfilter.pipeline.report import ReportedWindow
 from ltxfilter.view.plots import clock_text, made_names, plotted, timeline_section
-from ltxfilter.view.timeline import DROP, MOST_BUCKETS, MOST_EVENTS, REJECTED, Timeline
+from ltxfilter.view.timeline import DROP, MOST_BUCKETS, MOST_EVENTS, REJECTED, RunTimeline
 
 
 def drawn(number: int, psnr: float = 40.0, join: str = "interpolate", **more: Any):
@@ -25,7 +25,7 @@ def drawn(number: int, psnr: float = 40.0, join: str = "interpolate", **more: An
 
 
 def test_a_film_takes_no_more_room_than_a_clip():
-    timeline = Timeline()
+    timeline = RunTimeline()
     for number in range(40_000):
         timeline.add(drawn(number, 30, "cut" if number % 50 == 0 else "interpolate"))
     assert MOST_BUCKETS / 2 <= len(timeline.buckets) <= MOST_BUCKETS
@@ -40,7 +40,7 @@ def test_a_film_takes_no_more_room_than_a_clip():
 
 
 def test_a_window_in_parts_counts_its_intervals_once():
-    timeline = Timeline()
+    timeline = RunTimeline()
     part = drawn(0, join="cut")
     timeline.add(part)
     timeline.add(part)
@@ -49,7 +49,7 @@ def test_a_window_in_parts_counts_its_intervals_once():
 
 
 def test_a_lone_interval_that_is_far_worse_is_told():
-    timeline = Timeline()
+    timeline = RunTimeline()
     for number, psnr in enumerate([38.0, 37.0, 14.0, 38.0, 36.0, 20.0, 19.0, 18.0, 30.0]):
         timeline.add(drawn(number, psnr))
     (event,) = timeline.events
@@ -58,7 +58,7 @@ def test_a_lone_interval_that_is_far_worse_is_told():
 
 
 def test_events_in_a_row_are_told_as_one_with_their_reason():
-    timeline = Timeline()
+    timeline = RunTimeline()
     for number in range(30):
         timeline.add(drawn(number, rejected="it was black"))
     timeline.add(
@@ -75,7 +75,7 @@ def test_events_in_a_row_are_told_as_one_with_their_reason():
 
 
 def test_engines_come_in_the_order_of_their_share():
-    timeline = Timeline()
+    timeline = RunTimeline()
     for number in range(10):
         timeline.add(drawn(number, engine="ltx-motion" if number < 7 else "flow"))
     assert made_names(timeline) == ["source", "ltx-motion", "flow"]

@@ -28,6 +28,12 @@ COUNTS = tuple(  # fields of Progress that add up over segments
 )
 
 
+def counts_of(progress: Progress) -> dict[str, Any]:
+    """Return what adds up over segments, as JSON takes it."""
+    counts = {name: getattr(progress, name) for name in COUNTS}
+    return {**counts, "outcome": asdict(progress.outcome)}
+
+
 class SegmentMaker:
     """Makes segments of one job. The engine is opened with the first one and stays open."""
 
@@ -62,7 +68,7 @@ class SegmentMaker:
             progress = run.go(on_progress)
             summary: dict[str, Any] = {
                 "number": segment.number,
-                "counts": {name: getattr(progress, name) for name in COUNTS},
+                "counts": counts_of(progress),
                 "memory": dict(progress.memory),
                 "elapsed": progress.elapsed,
             }

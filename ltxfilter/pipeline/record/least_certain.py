@@ -40,24 +40,24 @@ class UncertainFrame:
     neighbours: tuple[float, float]  # seconds of the source frames before and after
     pictures: tuple[bytes, bytes, bytes]  # JPEG files: before, the frame itself, after
     size: tuple[int, int]  # pixels of a picture
-    flow: bytes | None  # a PNG of the motion in colours; None: the engine does not tell
+    motion: bytes | None  # a PNG of the motion in colours; None: the engine does not tell
     fastest: float | None  # pixels from one neighbour to the other of the fastest hundredth
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
         plain = {name: getattr(self, name) for name in self.__slots__}
         pictures = [b64encode(data).decode() for data in self.pictures]
-        flow = None if self.flow is None else b64encode(self.flow).decode()
-        return {**plain, "pictures": pictures, "flow": flow}
+        motion = None if self.motion is None else b64encode(self.motion).decode()
+        return {**plain, "pictures": pictures, "motion": motion}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> UncertainFrame:
         """Return what `as_json` gave."""
         before, made, after = map(b64decode, found["pictures"])
-        flow = None if found["flow"] is None else b64decode(found["flow"])
+        motion = None if found["motion"] is None else b64decode(found["motion"])
         own = {
             "pictures": (before, made, after),
-            "flow": flow,
+            "motion": motion,
             "neighbours": tuple(found["neighbours"]),
             "size": tuple(found["size"]),
         }
@@ -140,7 +140,7 @@ class UncertainFinder:
             neighbours=(float(left.time), float(right.time)),
             pictures=(before.data, made.data, after.data),
             size=(made.width, made.height),
-            flow=None if flow is None else flow_picture(flow),
+            motion=None if flow is None else flow_picture(flow),
             fastest=fastest,
         )
 

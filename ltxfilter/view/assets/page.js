@@ -34,7 +34,8 @@
       shown.textContent = whole ? `Shown: ${whole}` : `Left of the line: ${name(left)}. Right: ${name(right)}.`;
       wipe.setAttribute("aria-valuetext", `${at} % ${name(left)}`);
     };
-    for (const control of [wipe, left, right]) control.addEventListener("input", update);
+    wipe.addEventListener("input", update);
+    for (const list of [left, right]) list.addEventListener("change", update);
     flip.addEventListener("click", () => {
       wipe.value = wipe.value === "100" ? "0" : "100";
       update();

@@ -29,7 +29,6 @@ def test_frames_with_the_samples_that_were_decoded_are_counted_as_identical():
         originals.leaving(each)
     proof = originals.proof()
     assert (proof.decoded, proof.passed, proof.identical) == (4, 3, 2)
-    assert proof.decoded_sha256 != proof.passed_sha256
 
 
 def test_the_digest_is_the_one_that_ffmpeg_finds(tmp_path: Path):
@@ -39,7 +38,6 @@ def test_the_digest_is_the_one_that_ffmpeg_finds(tmp_path: Path):
     command = ffmpeg("-v", "error", "-i", clip, "-f", "hash", "-hash", "sha256", "-")
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.strip() == f"SHA256={done.originals.decoded_sha256}"
-    assert done.originals.passed_sha256 == done.originals.decoded_sha256
     assert (done.verified, done.altered) == (done.passed, 0) == (25, 0)
 
 
