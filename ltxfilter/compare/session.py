@@ -11,11 +11,11 @@ from time import perf_counter
 
 from ltxfilter.compare.candidates import Candidate, EngineCandidate, FileCandidate
 from ltxfilter.compare.comparison import ComparedFrame, Comparison
-from ltxfilter.compare.files import Files, check_apart
 from ltxfilter.compare.measures import HIGHEST_PSNR, sharpness
 from ltxfilter.compare.request import CompareOptions
+from ltxfilter.compare.results.files import Files, check_apart
+from ltxfilter.compare.results.table import Comparisons
 from ltxfilter.compare.scores import Scores
-from ltxfilter.compare.table import Comparisons
 from ltxfilter.compare.vmaf import VmafMeter, find_ffmpeg
 from ltxfilter.compare.worst import WorstFrames
 from ltxfilter.errors import InputError

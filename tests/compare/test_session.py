@@ -16,10 +16,11 @@ from support.small_clips import info_of, moving, moving_clip, write
 from support.tools import make_clip
 
 from benchmarks import scores as benchmark
-from ltxfilter.compare.files import NAMES
 from ltxfilter.compare.request import CompareOptions
+from ltxfilter.compare.results.files import NAMES
+from ltxfilter.compare.results.plot import averaged, psnr_plot
+from ltxfilter.compare.results.table import Comparisons, as_csv, as_json, as_text, frames_as_csv
 from ltxfilter.compare.session import compare_clip, short_names
-from ltxfilter.compare.table import Comparisons, as_csv, as_json, as_text, frames_as_csv
 from ltxfilter.errors import InputError, OptionError, OutputError
 from ltxfilter.frame import Frame, Planes
 from ltxfilter.options import Options
@@ -227,3 +228,19 @@ def test_what_cannot_be_compared_is_refused(change: dict[str, object], message: 
 def test_names_are_short_unless_two_files_share_one():
     assert short_names(["x/a.mp4", "y/b.mp4"]) == ["a.mp4", "b.mp4"]
     assert short_names(["x/a.mp4", "y/a.mp4"]) == ["x/a.mp4", "y/a.mp4"]
+
+
+def test_the_plot_and_its_table_are_means_of_the_scores(tmp_path: Path):
+    found = compare(moving_clip(tmp_path / "a.y4m", 21), "hold", "flow")
+    times, levels = averaged(found.scores, 4)
+    exact = found.scores[1].values["psnr"]
+    assert times == [found.scores[0].time[at] for at in (0, 2, 5, 7)]
+    assert levels[1][:2] == pytest.approx([np.mean(exact[:2]), np.mean(exact[2:5])])
+    assert averaged(found.scores, 99)[1][0] == pytest.approx(list(found.scores[0].values["psnr"]))
+    page = HtmlPage(psnr_plot(found.scores))
+    assert len(page.all("polyline")) == 2
+    for line in page.all("polyline"):
+        assert len(line["points"].split()) == 10
+        heights = [float(point.split(",")[1]) for point in line["points"].split()]
+        assert min(heights) >= 0
+        assert max(heights) <= 260

@@ -6,7 +6,7 @@ from support.small_clips import info_of, moving
 
 from ltxfilter.compare.candidates import Attempt
 from ltxfilter.compare.comparison import ComparedFrame
-from ltxfilter.compare.contact_sheet import contact_sheet
+from ltxfilter.compare.results.contact_sheet import contact_sheet
 from ltxfilter.compare.worst import WorstFrames
 from ltxfilter.frame import Frame
 

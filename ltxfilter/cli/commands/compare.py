@@ -19,7 +19,7 @@ from ltxfilter.values import parse_level
 
 if TYPE_CHECKING:
     from ltxfilter.compare.request import CompareOptions
-    from ltxfilter.compare.table import Comparisons
+    from ltxfilter.compare.results.table import Comparisons
 
 HELP = """\
 Leave out every second frame of CLIP, let engines draw it back, and compare with the true one.
@@ -126,7 +126,7 @@ def _options(given: dict[str, Any]) -> CompareOptions:
 
 
 def _printed(found: Comparisons, form: str) -> list[str]:
-    from ltxfilter.compare import table
+    from ltxfilter.compare.results import table
 
     if form == "json":
         return [piece.decode() for piece in table.as_json(found)]

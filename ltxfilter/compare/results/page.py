@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltxfilter.compare.table import TITLES, Comparisons, number
+from ltxfilter.compare.results.plot import psnr_plot
+from ltxfilter.compare.results.table import TITLES, Comparisons, number
 from ltxfilter.compare.worst import WorstFrame
 from ltxfilter.media.stills.still import still_of_rgb
 from ltxfilter.view.components import (
@@ -26,6 +27,8 @@ HDR = "The clip is HDR. Its codes are shown as they are, so that the pictures lo
 def comparison_page(found: Comparisons, worst: Sequence[WorstFrame]) -> str:
     """Return the page as HTML."""
     sections = [Section("scores", "Scores", _scores(found))]
+    if found.frames > 1:
+        sections.append(Section("along", "PSNR along the clip", psnr_plot(found.scores)))
     if worst:
         sections.append(Section("worst-frames", "Worst frames", _worst(found, worst)))
     sections.append(Section("about", "About this comparison", _about(found)))

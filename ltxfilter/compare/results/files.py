@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ltxfilter.compare import table
 from ltxfilter.compare.comparison import ComparedFrame
-from ltxfilter.compare.contact_sheet import contact_sheet
-from ltxfilter.compare.page import comparison_page
 from ltxfilter.compare.pictures.video import PanelsVideo
 from ltxfilter.compare.request import CompareOptions
+from ltxfilter.compare.results import table
+from ltxfilter.compare.results.contact_sheet import contact_sheet
+from ltxfilter.compare.results.page import comparison_page
 from ltxfilter.compare.worst import WorstFrame
 from ltxfilter.errors import OutputError
 from ltxfilter.media.base import Source
