@@ -18,7 +18,7 @@ from support.tools import make_clip
 from benchmarks import scores as benchmark
 from ltxfilter.compare.request import CompareOptions
 from ltxfilter.compare.results.files import NAMES
-from ltxfilter.compare.results.plot import averaged, psnr_plot
+from ltxfilter.compare.results.plot import HEIGHT, averaged, psnr_plot
 from ltxfilter.compare.results.table import Comparisons, as_csv, as_json, as_text, frames_as_csv
 from ltxfilter.compare.session import compare_clip, short_names
 from ltxfilter.errors import InputError, OptionError, OutputError
@@ -243,4 +243,4 @@ def test_the_plot_and_its_table_are_means_of_the_scores(tmp_path: Path):
         assert len(line["points"].split()) == 10
         heights = [float(point.split(",")[1]) for point in line["points"].split()]
         assert min(heights) >= 0
-        assert max(heights) <= 260
+        assert max(heights) <= HEIGHT

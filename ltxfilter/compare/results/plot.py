@@ -12,9 +12,11 @@ from ltxfilter.compare.results.table import number
 from ltxfilter.compare.scores import Scores
 from ltxfilter.view.components import Cell, folded, table
 
-WIDTH, HEIGHT = 1000, 260  # units of the SVG
-LEFT, RIGHT, TOP, BOTTOM = 48, 8, 8, 28  # margins, in the same units
+WIDTH, HEIGHT = 640, 220  # units of the SVG
+LEFT, RIGHT, TOP, BOTTOM = 36, 6, 8, 24  # margins, in the same units
 MOST_POINTS, MOST_ROWS = 250, 40  # of a line, and of the table
+TOLD = "Plot: PSNR along the clip, in dB. The table below has its numbers."
+STYLE = "min-width:30rem;max-width:56rem;width:100%"  # narrower, it scrolls; words stay legible
 LINES = 4  # of the grid, about
 COLOURS = 5  # of the style sheet: --series-1 and so on
 DASHES = ("", "8 4", "2 3", "8 3 2 3", "14 5")  # so that lines differ without colours too
@@ -44,13 +46,16 @@ def psnr_plot(scores: Sequence[Scores]) -> str:
         points = " ".join(f"{x(t):.1f},{y(v):.1f}" for t, v in zip(times, line, strict=True))
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="var(--series-{at % COLOURS + 1})" '
-            f'stroke-width="2" stroke-dasharray="{DASHES[at % len(DASHES)]}"/>'
+            f'stroke-width="1.5" stroke-dasharray="{DASHES[at % len(DASHES)]}"/>'
         )
-    told = "Plot: PSNR along the clip, in dB. The table below has its numbers."
+    plot = (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" style="{STYLE}" role="img" aria-label="{TOLD}">'
+        f"{''.join(parts)}</svg>"
+    )
     return (
         f"{_key([each.name for each in scores])}"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" role="img" '
-        f'aria-label="{told}">{"".join(parts)}</svg>{_table(scores)}'
+        f'<div class="scrolls" role="region" tabindex="0" aria-label="Plot">{plot}</div>'
+        f"{_table(scores)}"
     )
 
 
@@ -80,7 +85,7 @@ def _grid_line(y: float, text: str) -> str:
 
 def _words(x: float, y: float, text: str, anchor: str) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="15" '
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="13" '
         f'fill="var(--soft)">{escape(text)}</text>'
     )
 
