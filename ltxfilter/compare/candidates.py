@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from shlex import quote
 from typing import Protocol
 
 import cv2
@@ -158,13 +159,13 @@ def _check_alike(name: str, info: VideoInfo, clip: str, wanted: VideoInfo) -> No
     if (info.layout[0].role == "y") != (wanted.layout[0].role == "y"):
         raise InputError(
             f"{name}: is {info.pix_fmt}, {clip} {wanted.pix_fmt}; convert one of them, for example "
-            f"with ffmpeg -i {name} -pix_fmt {wanted.pix_fmt} -c:v ffv1 converted.mkv"
+            f"with ffmpeg -i {quote(name)} -pix_fmt {wanted.pix_fmt} -c:v ffv1 converted.mkv"
         )
     if info.color.full_range != wanted.color.full_range and info.layout[0].role == "y":
         ours, theirs = ("full" if i.color.full_range else "limited" for i in (wanted, info))
         raise InputError(
             f"{name}: uses the {theirs} code range, {clip} the {ours} one; convert it, for example "
-            f"with ffmpeg -i {name} -vf scale=out_range={ours} -c:v ffv1 converted.mkv"
+            f"with ffmpeg -i {quote(name)} -vf scale=out_range={ours} -c:v ffv1 converted.mkv"
         )
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 
 from ltxfilter.compare.candidates import Candidate, EngineCandidate, FileCandidate
@@ -60,8 +61,8 @@ def _constant(source: Source) -> VideoInfo:
     if source.info.rate is None:
         raise InputError(
             f"{source.name}: has a variable frame rate, so that a frame that is left out does not "
-            f"lie midway between its neighbours. Make it constant first: ffmpeg -i {source.name} "
-            "-vf fps=30 -c:v ffv1 constant.mkv"
+            "lie midway between its neighbours. Make it constant first: "
+            f"ffmpeg -i {quote(source.name)} -vf fps=30 -c:v ffv1 constant.mkv"
         )
     return source.info
 

@@ -195,6 +195,7 @@ def test_tables_tell_what_is_missing(tmp_path: Path):
     text = as_text(found)
     assert "VMAF is missing: /nowhere/ffmpeg has no libvmaf" in text
     assert text.count("VMAF is missing") == 1
+    assert "-" in text.splitlines()[1].split()  # in the column of VMAF
     rows = list(csv.DictReader(io.StringIO(as_csv(found))))
     assert [row["candidate"] for row in rows] == ["blend", "hold"]
     assert rows[0]["vmaf"] == ""

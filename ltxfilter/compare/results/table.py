@@ -54,9 +54,10 @@ class Comparisons:
 
     @property
     def measures(self) -> list[str]:
-        """The keys of TITLES that at least one candidate has a value of."""
+        """The keys of TITLES that a candidate has a value of, or lacks for a reason."""
         summaries = [each.summary() for each in self.scores]
-        return [key for key in TITLES if any(found[key] is not None for found in summaries)]
+        known = {key for key in TITLES if any(found[key] is not None for found in summaries)}
+        return [key for key in TITLES if key in known or (key == "vmaf" and self.without_vmaf)]
 
     @property
     def reference(self) -> str:

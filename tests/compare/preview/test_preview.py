@@ -14,6 +14,8 @@ from ltxfilter.compare.preview import PreviewOptions, make_preview
 from ltxfilter.compare.preview.clip import time_text
 from ltxfilter.compare.preview.hardest import hardest_moments
 from ltxfilter.errors import InputError, OptionError, OutputError
+from ltxfilter.options import InputOptions, Options, OutputOptions
+from ltxfilter.pipeline.run import run
 
 
 def options(tmp_path: Path, clip: Path, **more: object) -> PreviewOptions:
@@ -52,6 +54,21 @@ def test_seconds_around_the_moment_are_shown_slowly_before_and_after(tmp_path: P
     assert np.mean(repeats) < np.mean(changes) / 2
     whole = moving(75, info_of())
     assert distance(left[0], whole[13][0]) < 6  # from 0.5 s on
+
+
+def test_the_frames_are_those_of_a_run(tmp_path: Path):
+    clip = moving_clip(tmp_path / "a.y4m", 75)
+    make_preview(
+        options(tmp_path, clip, engines=("flow",), fps="60", output=str(tmp_path / "p.y4m"))
+    )
+    reading = InputOptions(path=str(clip), start=Fraction(1, 2), duration=Fraction(1))
+    writing = OutputOptions(path=str(tmp_path / "run.y4m"))
+    run(Options(input=reading, output=writing, fps="60", engine="flow"))
+    made = [frame.to_ndarray() for frame in decoded(tmp_path / "run.y4m")]
+    right = [frame.to_ndarray()[: frame.height] for frame in decoded(tmp_path / "p.y4m")]
+    assert len(made) == len(right) == 60
+    for ours, theirs in zip(right, made, strict=True):
+        assert np.array_equal(ours[-48:, 64:], theirs[:48])
 
 
 def test_several_engines_and_moments_make_one_video(tmp_path: Path):
