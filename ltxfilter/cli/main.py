@@ -188,10 +188,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _report(error: Exception, argv: Sequence[str]) -> int:
     """Print what went wrong; return its exit code."""
-    if isinstance(error, LtxFilterError):
-        return _fail(str(error), error.exit_code)
     if isinstance(error, click.ClickException):
         return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, LtxFilterError):
+        return _fail(str(error), error.exit_code)
     if any(level in argv for level in ("debug", "trace", "48", "56")):
         traceback.print_exception(error)
     problem = f"{type(error).__name__}: {error}".rstrip(": ")
