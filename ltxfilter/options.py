@@ -186,6 +186,8 @@ class OutputOptions:
     disposition: Mapping[str, str] = field(default_factory=dict)  # a:0 -> default, s -> 0, ...
     frames: int | None = None  # end after so many output frames
     shortest: bool = False  # end with the shortest of video and sound
+    provenance: str = "short"  # what tags say of how it was made: none, short, or full
+    made_by: str = ""  # that text; a run fills it in
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
@@ -212,6 +214,8 @@ class OutputOptions:
                 "disposition": mapping_of,
                 "frames": optional(whole_of),
                 "shortest": switch_of,
+                "provenance": choice_of("none", "short", "full"),
+                "made_by": text_of,
             },
         )
 

@@ -62,6 +62,7 @@ def convert(  # long, since it names every option with its type
     disposition: Mapping[str, str] | None = None,
     frames: int | None = None,
     maps: Sequence[str] = (),
+    provenance: str = "short",
     overwrite: bool = False,
     memory: int | str | None = None,
     threads: int | None = None,
@@ -111,6 +112,9 @@ def convert(  # long, since it names every option with its type
         metadata: Tags to set: {"title": "Sunset", "s:a:0:language": "eng"}; "" removes one.
         disposition: What streams are for: {"a:0": "default"}; "0" is nothing.
         maps: FFmpeg's stream specifiers, such as "0:a:1" or "-0:s".
+        provenance: What the output's tags say of how it was made: "none"; "short": ltxfilter, its
+            version, engine and seed; or "full": options, prompt and names of files too, and each
+            frame of H.264 and HEVC says what it is.
         overwrite: Whether an existing output is replaced.
         memory: The most memory to use, in bytes or as text such as "512M". A run that goes 10 %
             beyond it is ended. None takes what the job needs, at most half of the machine's.
@@ -174,6 +178,7 @@ def convert(  # long, since it names every option with its type
             disposition=disposition or {},
             frames=frames,
             shortest=shortest,
+            provenance=provenance,
             maps=as_given(maps),
             color=as_given(color or {}),
         ),

@@ -281,6 +281,9 @@ def _output(given: Given) -> OutputOptions:
         disposition=given.disposition,
         frames=_read("frames", whole_of, text["frames"]) if "frames" in text else None,
         shortest="shortest" in text,
+        provenance="none"
+        if given.general.get("provenance") == "no_provenance"
+        else _choice(given.general, "provenance", ("short", "full")),
     )
     if output.format == "null" and output.codec is None:  # ffmpeg's way to write nothing
         output = replace(output, path=os.devnull, format="rawvideo", overwrite=True)
@@ -368,9 +371,7 @@ def _models(given: Given) -> ModelOptions:
     return ModelOptions(
         **named,
         loras=tuple(_read("lora", parse_lora, text) for text in given.loras),
-        distilled_lora=None
-        if distilled is None
-        else _read("distilled_lora", parse_lora, distilled),
+        distilled_lora=_read("distilled_lora", parse_lora, distilled) if distilled else None,
     )
 
 

@@ -117,6 +117,11 @@ class Auto(Engine):
         return (self._flow,) if self._partner is None else (self._flow, self._partner)
 
     @property
+    def seed(self) -> int | None:
+        """The partner's."""
+        return None if self._partner is None else self._partner.seed
+
+    @property
     def used_files(self) -> frozenset[str]:
         """What its partner uses; where it chooses one by the files, what that could use."""
         if not self._chooses:

@@ -107,11 +107,13 @@ class Engine(ABC):
     live_shapes: ClassVar[Mapping[str, WindowShape]] = {}
     """For live video: spec -> the windows it asks for, where those do not depend on the video."""
 
-    seed: int | None = None
-    """What its noise is generated from; None if it uses none."""
-
     def __init__(self, **options: Any) -> None:  # noqa: B027  (not every engine has options)
         """Take the values of `options`. Cheap: heavy imports and allocations belong in `open`."""
+
+    @property
+    def seed(self) -> int | None:
+        """What its noise is generated from; None if it uses none."""
+        return None
 
     @property
     def partners(self) -> tuple[Engine, ...]:

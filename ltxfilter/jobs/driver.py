@@ -52,6 +52,7 @@ from ltxfilter.options import Options, OutputOptions
 from ltxfilter.pipeline.assemble import input_of
 from ltxfilter.pipeline.memory import BASE_BYTES
 from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.record.provenance import with_provenance
 from ltxfilter.pipeline.report import open_report, plain
 from ltxfilter.pipeline.run import OnProgress, Opening, OpenRecord
 from ltxfilter.pipeline.run_files import check_files, model_files_of
@@ -75,7 +76,9 @@ class Job:
         """
         self._open_record = open_record
         check_files(options)
-        engines.build(options.engine, options.models)  # so that a misspelt one is found first
+        self._engine = engines.build(
+            options.engine, options.models
+        )  # a misspelt one is found first
         self._stop = threading.Event()
         self._signum: int | None = None
         self.left = threading.Event()  # see `Run`
@@ -236,7 +239,7 @@ class Job:
 
     def _target(self) -> OutputOptions:
         """Return the output, which may replace what the same job wrote just before a crash."""
-        target = self.options.target
+        target = with_provenance(self.options, self._engine)
         whole = len(self._journal.done) == len(self.plan.segments)
         return replace(target, overwrite=True) if whole else target
 

@@ -100,6 +100,11 @@ class WindowRunner:
         return self._spec + (f" ({partners})" if partners else "")
 
     @property
+    def asked(self) -> Engine:
+        """The engine that was asked for."""
+        return self._engine
+
+    @property
     def partner(self) -> str | None:
         """Name of the engine that is asked where the first one finds it hard; None without one."""
         partners = self._engine.partners
