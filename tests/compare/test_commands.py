@@ -5,12 +5,16 @@ import io
 import json
 import os
 import pty
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.media import decoded
 from support.small_clips import moving_clip
+from support.tools import TIMEOUT, ltxfilter, wait_until
 
 from ltxfilter.cli.main import run
 
@@ -185,3 +189,26 @@ def test_on_a_terminal_with_a_display_the_player_opens_it(
         assert _opened("x.mp4")
         assert seen.read_text() == "x.mp4\n"
     os.close(master)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_signal_ends_a_comparison_and_leaves_no_process(tmp_path: Path):
+    clip = moving_clip(tmp_path / "long.y4m", 150, width=320, height=192)
+    ffmpeg = tmp_path / "ffmpeg"
+    ffmpeg.write_text(
+        f"#!{sys.executable}\nimport sys, os\n"
+        "if '-h' in sys.argv: sys.exit(print('Filter libvmaf'))\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nsys.stdin.buffer.read()\n"
+    )
+    ffmpeg.chmod(ffmpeg.stat().st_mode | stat.S_IXUSR)
+    words = [clip, "--engines", "flow", "--ffmpeg", ffmpeg, "-o", tmp_path / "out"]
+    process = subprocess.Popen(ltxfilter("compare", *words), stderr=subprocess.PIPE)
+    wait_until((tmp_path / "pid").exists, "libvmaf was not started")
+    wait_until(lambda: (tmp_path / "pid").read_text(), "libvmaf was not started")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 143
+    assert b"stopped by signal 15" in errors
+    assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left <= {"side-by-side.mp4.part"}
