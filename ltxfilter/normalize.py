@@ -234,6 +234,17 @@ def paths_of(value: object) -> tuple[str, ...]:
     return (path_of(value),)
 
 
+def port_of(value: object) -> int:
+    """Read the number of a port, 0 to 65535; 0 lets the system choose. Raises OptionError."""
+    text = value.strip() if isinstance(value, str) else value
+    number = number_of(
+        int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text
+    )
+    if number is None or number != int(number) or not 0 <= number <= 65535:
+        raise OptionError(f"port {shown(value)}: give a whole number from 0 to 65535")
+    return int(number)
+
+
 def texts_of(value: object) -> tuple[str, ...]:
     """Read one text, or several. Raises OptionError."""
     if isinstance(value, str):

@@ -21,6 +21,7 @@ from ltxfilter.normalize import (
     optional,
     path_of,
     paths_of,
+    port_of,
     rate_of,
     resume_of,
     seconds_of,
@@ -315,6 +316,7 @@ class Options:
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
     report: tuple[str, ...] = ()  # files that say what happened: JSON, or pages named .html
+    live_view: int | None = None  # the port of this machine at which a run shows how it goes
     job: JobOptions = field(default_factory=JobOptions)
 
     def __post_init__(self) -> None:
@@ -337,6 +339,7 @@ class Options:
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),
                 "report": paths_of,
+                "live_view": optional(port_of),
                 "job": instance_of(JobOptions),
             },
         )

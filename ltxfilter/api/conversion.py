@@ -18,7 +18,7 @@ from ltxfilter.options import (
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.run import OnProgress
 from ltxfilter.values import SEGMENT_SECONDS
-from ltxfilter.view.records import open_record
+from ltxfilter.view.records import open_record, watched
 
 
 @named_options
@@ -68,6 +68,7 @@ def convert(  # long, since it names every option with its type
     threads: int | None = None,
     strict: bool = False,
     report: File | Sequence[File] | None = None,
+    live_view: int | None = None,
     resume: bool | str = False,
     workers: int | str | None = None,
     ray: str | None = None,
@@ -122,6 +123,8 @@ def convert(  # long, since it names every option with its type
         strict: Whether damaged input is an error.
         report: A file for what happened: a page named .html, or JSON; or one of each
             (docs/report.md).
+        live_view: The port of this machine at which a page shows how it goes; 0 takes a free one,
+            which the log says. None shows nothing.
         resume: Whether finished segments are kept, and a later call with the same options carries
             on from them; "restart" begins anew (docs/long-jobs.md).
         workers: Processes that interpolate and encode, or "auto" for as many as pay; None is this
@@ -195,6 +198,7 @@ def convert(  # long, since it names every option with its type
         strict=strict,
         max_latency=as_given(max_latency),
         report=as_given(report),
+        live_view=live_view,
         job=JobOptions(
             resume=as_given(resume),
             workers=as_given(workers),
@@ -203,5 +207,5 @@ def convert(  # long, since it names every option with its type
             work_dir=as_given(work_dir),
         ),
     )
-    with open_run(options, open_record) as run:
-        return run.go(on_progress)
+    with watched(options, on_progress) as shown, open_run(options, open_record) as run:
+        return run.go(shown)

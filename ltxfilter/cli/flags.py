@@ -244,6 +244,13 @@ GENERAL_FLAGS = (
         "twice for both.",
         Side.GENERAL,
     ),
+    Flag(
+        "live_view",
+        "PORT",
+        "While it works, show progress and the newest frames at http://127.0.0.1:PORT, which only "
+        "this machine can open (0: a free port, which is said).",
+        Side.GENERAL,
+    ),
     Flag("copyts", "", "Fail where the output would not keep the input's times.", Side.GENERAL),
 )
 

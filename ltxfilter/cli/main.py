@@ -94,10 +94,13 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.cli.progress_line import summary
     from ltxfilter.engines import refuse_unused
     from ltxfilter.jobs.opening import open_run
-    from ltxfilter.view.records import open_record
+    from ltxfilter.view.records import open_record, watched
 
     refuse_unused(arguments.options.engine, arguments.options.models)
-    with _progress_file(arguments) as blocks:
+    with (
+        _progress_file(arguments) as blocks,
+        watched(arguments.options, _reporter(console, blocks)) as shown,
+    ):
         signals.run = run = open_run(arguments.options, open_record)
         gc.enable()
         try:
@@ -107,7 +110,7 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
                     return 0
                 for line in _opening_lines(run.opening):
                     console.say(line)
-                progress = run.go(_reporter(console, blocks))
+                progress = run.go(shown)
         finally:
             console.end_status()
             if run.partial:

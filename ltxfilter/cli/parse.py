@@ -20,18 +20,14 @@ from ltxfilter.errors import OptionError
 from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
 from ltxfilter.normalize import (
     fps_of,
+    optional,
+    port_of,
     resume_of,
     segment_seconds_of,
     whole_of,
     workers_of,
 )
-from ltxfilter.options import (
-    InputOptions,
-    JobOptions,
-    ModelOptions,
-    Options,
-    OutputOptions,
-)
+from ltxfilter.options import InputOptions, JobOptions, ModelOptions, Options, OutputOptions
 from ltxfilter.values import (
     LEVELS,
     Span,
@@ -102,6 +98,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         models=_models(given),
         strict="xerror" in general,
         report=tuple(given.report),
+        live_view=_read("live_view", optional(port_of), general.get("live_view")),
         job=_job(given),
     )
     return Arguments(
@@ -281,9 +278,7 @@ def _output(given: Given) -> OutputOptions:
         disposition=given.disposition,
         frames=_read("frames", whole_of, text["frames"]) if "frames" in text else None,
         shortest="shortest" in text,
-        provenance="none"
-        if given.general.get("provenance") == "no_provenance"
-        else _choice(given.general, "provenance", ("short", "full")),
+        provenance=given.general.get("provenance", "short").removeprefix("no_provenance") or "none",
     )
     if output.format == "null" and output.codec is None:  # ffmpeg's way to write nothing
         output = replace(output, path=os.devnull, format="rawvideo", overwrite=True)
@@ -375,12 +370,12 @@ def _models(given: Given) -> ModelOptions:
     )
 
 
-def _read(name: str, read: Callable[[str], T], text: str) -> T:
+def _read(name: str, read: Callable[[Any], T], text: str | None) -> T:
     """Read the value of a flag. Raises OptionError that names the flag."""
     try:
         return read(text)
     except OptionError as error:
-        colon = "" if str(error).startswith(text) else ":"
+        colon = "" if str(error).startswith(str(text)) else ":"
         raise OptionError(f"{BY_NAME[name].dashed}{colon} {error}") from None
 
 

@@ -34,6 +34,7 @@ class Tally:
     def is_under_way(self, number: int, counts: Mapping[str, Any]) -> None:
         """Take the counts of a segment that is being made."""
         self._under_way[number] = counts
+        self.progress.newest = counts.get("newest", self.progress.newest)
 
     def is_stored(self, number: int, counts: Mapping[str, Any], maker: str | None) -> None:
         """Take the counts of a segment that is stored. maker: the worker; None: an earlier run."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import exp
 from typing import TYPE_CHECKING, Any
 
 from ltxfilter.pipeline.threads import StageStats
 
 if TYPE_CHECKING:
     from ltxfilter.frame import Frame
+    from ltxfilter.pipeline.record.newest import FramePair
     from ltxfilter.pipeline.record.originals import Proof
 
 
@@ -88,6 +90,7 @@ class Progress:
     originals: Proof | None = None  # that source frames are passed through; None without a report
     segments: Mapping[str, int] = field(default_factory=dict)  # planned, reused, redone; of a job
     workers: Mapping[str, int] = field(default_factory=dict)  # segments that each worker stored
+    newest: FramePair | None = None  # interpolated of late; None unless a live view is asked for
     warnings: tuple[str, ...] = ()  # what the run warned of; none are kept without a report
 
     @property
@@ -99,6 +102,39 @@ class Progress:
     def done(self) -> float | None:
         """The part that is written, 0..1; None when the duration is unknown."""
         return min(float(self.out_time / self.duration), 1.0) if self.duration else None
+
+
+MEMORY_OF_PACE = 30.0  # seconds after which an observed speed counts 1/e
+
+
+class Pace:
+    """How fast a run goes now: seconds of output per second, recent ones weighing more."""
+
+    def __init__(self) -> None:
+        self._elapsed = 0.0
+        self._out_time = 0.0
+        self._speed: float | None = None
+
+    def observe(self, progress: Progress) -> None:
+        """Take a look at where the run stands."""
+        step = progress.elapsed - self._elapsed
+        if step <= 0:
+            return
+        speed = (float(progress.out_time) - self._out_time) / step
+        weight = 1.0 if self._speed is None else 1 - exp(-step / MEMORY_OF_PACE)
+        self._speed = speed * weight + (self._speed or 0.0) * (1 - weight)
+        self._elapsed, self._out_time = progress.elapsed, float(progress.out_time)
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of output per second; None before anything was observed."""
+        return self._speed
+
+    def remaining(self, progress: Progress) -> float | None:
+        """Return the seconds still to go; None when nobody can know."""
+        if not progress.duration or not self._speed:
+            return None
+        return max(float(progress.duration - progress.out_time), 0.0) / self._speed
 
 
 def busy(progress: Progress) -> dict[str, float]:

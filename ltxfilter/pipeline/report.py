@@ -32,7 +32,7 @@ log = logging.getLogger("ltxfilter.report")
 FORMAT, VERSION = "ltxfilter report", 2  # docs/report.md; raised where readers must know
 OURS = b'{\n "format": "ltxfilter report"'  # how such a file begins
 PACKAGES = ("av", "numpy", "opencv-python-headless", "torch", "ltx-core", "ltx-pipelines")
-OWN = ("rate", "duration", "stages", "memory")  # fields of Progress that stand elsewhere
+OWN = ("rate", "duration", "stages", "memory", "newest")  # fields of Progress that stand elsewhere
 
 
 @dataclass(frozen=True, slots=True)

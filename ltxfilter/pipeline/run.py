@@ -99,11 +99,13 @@ class Run:
         self._lateness = self.assembly.lateness()
         self._memory = resident.MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
-        self._watch: Watch | None = None  # None: there is no report, so nobody has to look
-        if self._report is not None:
+        self._watch: Watch | None = None  # None: nobody has to look
+        live = options.live_view is not None
+        if self._report is not None or live:
             from ltxfilter.pipeline.record.watch import Watch
 
-            self._watch = Watch(self._report, self.assembly.info, self.assembly.runner)
+            parts = self.assembly.info, self.assembly.runner
+            self._watch = Watch(self._report, *parts, live=live)
         self._first_time: Fraction | None = None  # seconds: time of the first output frame
         self._latest_time: Fraction | None = None  # of the latest one
         self.progress = Progress(
@@ -333,8 +335,7 @@ class Run:
         if self._lateness is not None:
             progress.lateness = self._lateness.worst
         if self._watch is not None:
-            progress.originals = proof = self._watch.originals.proof()
-            progress.verified, progress.altered = proof.identical, proof.passed - proof.identical
+            self._watch.gather(progress)
 
 
 def _taken(notes: deque[Note]) -> list[Note]:

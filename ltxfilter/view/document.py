@@ -41,6 +41,7 @@ def page(
     styles: Sequence[str] = (),
     contents: bool = True,
     kind: str = "page",
+    served: bool = False,
 ) -> str:
     """Return a whole HTML document.
 
@@ -52,12 +53,14 @@ def page(
         styles: Names of further style sheets of `assets/`.
         contents: Whether links to the sections come first.
         kind: What the file says of itself at its beginning; see `marker`.
+        served: Whether it comes from a server of ours, which its scripts may ask for more.
     """
     codes = [asset(name) for name in (*scripts, "page.js")]
     sheets = [asset(name) for name in ("style.css", *styles)]
+    policy = escape(_policy(codes, served=served))
     head = (
         '<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(_policy(codes))}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="generator" content="ltxfilter {escape(__version__)}">\n'
         '<link rel="icon" href="data:,">\n'
@@ -98,14 +101,19 @@ def asset(name: str) -> str:
     return (files("ltxfilter.view") / "assets" / name).read_text("utf-8")
 
 
-def _policy(codes: Sequence[str]) -> str:
-    """Return a policy that allows these scripts, styles of the page, and pictures in it."""
+def _policy(codes: Sequence[str], *, served: bool) -> str:
+    """Return a policy that allows these scripts, styles of the page, and pictures in it.
+
+    served: whether what the page's own server has is allowed, too.
+    """
     digests = " ".join(
         f"'sha256-{b64encode(sha256(code.encode()).digest()).decode()}'" for code in codes
     )
+    pictures, asked = ("data: 'self'", "'self'") if served else ("data:", "'none'")
     return (
-        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data:; "
-        "media-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; "
+        f"img-src {pictures}; media-src data:; connect-src {asked}; base-uri 'none'; "
+        "form-action 'none'"
     )
 
 

@@ -1,9 +1,9 @@
-"""Opens the reports that a run is asked for: JSON for programs, a page for people, or both."""
+"""Opens what a run is asked to show: reports as JSON and as pages, and the live view."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ltxfilter.errors import OutputError
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ltxfilter.options import Options
     from ltxfilter.pipeline.progress import Progress
     from ltxfilter.pipeline.report import Record, ReportedWindow
+    from ltxfilter.pipeline.run import OnProgress
     from ltxfilter.windows.cuts import Note
 
 
@@ -33,6 +34,27 @@ def open_record(options: Options) -> Record | None:
             opening.callback(opened[-1].discard)
         opening.pop_all()
     return Records(opened)
+
+
+@contextmanager
+def watched(options: Options, on_progress: OnProgress | None) -> Iterator[OnProgress | None]:
+    """Show how a run goes, if `options` ask for a live view, while the context is entered.
+
+    Yields what the run is to call: `on_progress` too, if there is one. Raises OutputError.
+    """
+    if options.live_view is None:
+        yield on_progress
+        return
+    from ltxfilter.view.live import LiveView
+
+    with LiveView(options.live_view, options.output.shown) as view:
+
+        def report(progress: Progress) -> None:
+            view.show(progress)
+            if on_progress is not None:
+                on_progress(progress)
+
+        yield report
 
 
 class Records:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltxfilter.cli.progress_line import (
-    Pace,
     clock,
     key_values,
     memory_line,
@@ -22,7 +21,7 @@ from ltxfilter.cli.progress_line import (
 )
 from ltxfilter.engines.base import Choice
 from ltxfilter.frame import Credit, Frame, Made
-from ltxfilter.pipeline.progress import Outcome, Progress, bottleneck, busy
+from ltxfilter.pipeline.progress import Outcome, Pace, Progress, bottleneck, busy
 from ltxfilter.pipeline.threads import StageStats
 from ltxfilter.values import MIB
 

@@ -108,7 +108,8 @@ def serve(
         now = monotonic()
         if now - latest >= interval:
             latest = now
-            talk.send("progress", counts_of(progress))
+            newest = {} if progress.newest is None else {"newest": progress.newest}
+            talk.send("progress", {**counts_of(progress), **newest})
 
     try:
         summary = maker.make(segment, path, report, lambda told: talk.send("begun", dict(told)))
