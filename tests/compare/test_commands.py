@@ -89,6 +89,7 @@ def test_the_folder_is_named_in_the_end(
         (["--engines", "flwo"], 2, "no engine 'flwo'; there are auto, flow"),
         (["--engines", "flow,"], 2, "separate them by commas"),
         (["--engines", "flow:preset=good"], 2, "preset=good"),
+        (["--engines", "flow", "hold"], 2, "an engine is named so: --engines flow,hold"),
         (["--engines", "none"], 2, "nothing to compare"),
         (["--step", "1"], 2, "--step 1: write a whole number from 2 to 16"),
         (["--frames", "0"], 2, "--frames 0"),

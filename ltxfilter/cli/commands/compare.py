@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,6 +109,7 @@ def _options(given: dict[str, Any]) -> CompareOptions:
     for name, value, least in (("frames", most, 1), ("skip-end", skip_end, 0), ("worst", worst, 0)):
         if value is not None and value < least:
             raise OptionError(f"--{name} {value}: write a whole number of at least {least}")
+    _refuse_engines(others, engines)
     results = bool(others) and not engines and not vs
     if step < 2:
         raise OptionError(f"--step {step}: write a whole number from 2 to 16")
@@ -123,6 +126,16 @@ def _options(given: dict[str, Any]) -> CompareOptions:
         ffmpeg=ffmpeg,
         models=models,
     )
+
+
+def _refuse_engines(files: Sequence[str], engines: Sequence[str]) -> None:
+    """Raise OptionError for a file that does not exist and has the name of an engine."""
+    from ltxfilter.engines import engine_names
+
+    for name in files:
+        if name.partition(":")[0] in engine_names() and not Path(name).exists():
+            listed = ",".join([*engines, name])
+            raise OptionError(f"{name}: no such file; an engine is named so: --engines {listed}")
 
 
 def _printed(found: Comparisons, form: str) -> list[str]:

@@ -37,7 +37,12 @@ left panel shows the source at its own pace, each other one what an engine makes
 
 @click.command("preview", help=HELP)
 @click.option("-i", "--input", "path", metavar="FILE", required=True, help="The video to look at.")
-@click.option("--at", metavar="TIME", multiple=True, help="The moment: seconds, or HH:MM:SS.mmm.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    multiple=True,
+    help="The moment: seconds, or HH:MM:SS.mmm. Repeat it for more.",
+)
 @click.option(
     "--worst",
     metavar="[N]",
