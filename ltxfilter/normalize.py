@@ -320,6 +320,19 @@ def instance_of(kind: type[T]) -> Callable[[object], T]:
     return read
 
 
+def normalize_fields(options: Any, readers: Mapping[str, Callable[[object], Any]]) -> None:
+    """Replace every field of a frozen dataclass by what its reader makes of it, once.
+
+    Raises OptionError that names the option, what was given and what is allowed.
+    """
+    for name, read in readers.items():
+        try:
+            value = read(getattr(options, name))
+        except OptionError as error:
+            raise OptionError(f"option {name}: {error}") from None
+        object.__setattr__(options, name, value)
+
+
 def named_options(function: Callable[P, T]) -> Callable[P, T]:
     """Make a misspelt or missing argument an OptionError, as every other wrong option is."""
     parameters = signature(function)

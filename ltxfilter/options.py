@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -18,6 +18,7 @@ from ltxfilter.normalize import (
     lora_of,
     loras_of,
     mapping_of,
+    normalize_fields,
     optional,
     path_of,
     paths_of,
@@ -83,19 +84,6 @@ class EngineOption:
         return text if self.low is None else f"{text} of at least {self.low:g}"
 
 
-def _normalize(options: Any, readers: Mapping[str, Callable[[object], Any]]) -> None:
-    """Replace every field of a frozen dataclass by what its reader makes of it, once.
-
-    Raises OptionError that names the option, what was given and what is allowed.
-    """
-    for name, read in readers.items():
-        try:
-            value = read(getattr(options, name))
-        except OptionError as error:
-            raise OptionError(f"option {name}: {error}") from None
-        object.__setattr__(options, name, value)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
     """What to read, and how to understand it."""
@@ -125,7 +113,7 @@ class InputOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "path": path_of,
@@ -192,7 +180,7 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "path": path_of,
@@ -252,7 +240,7 @@ class ModelOptions:
             "models", "checkpoint", "transformer", "vae", "text_projection", "spatial_upsampler",
             "temporal_upsampler", "context", "tiny_vae", "gemma", "onnx_model",
         )  # fmt: skip
-        _normalize(
+        normalize_fields(
             self,
             {
                 **dict.fromkeys(paths, optional(path_of)),
@@ -276,7 +264,7 @@ class JobOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "resume": resume_of,
@@ -321,7 +309,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Normalise every field and refuse what contradicts itself. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "input": instance_of(InputOptions),
