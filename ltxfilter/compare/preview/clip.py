@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from ltxfilter.pipeline.frame_path import FramePath
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.timeline import output_rate
+
+log = logging.getLogger("ltxfilter.compare")
 
 BEFORE = "before"  # label of the source
 LONGEST = Fraction(60)  # seconds around one moment
@@ -126,6 +129,13 @@ class _Writer:
         rate = output_rate(options.fps, info.rate)
         assert rate is not None  # PreviewOptions refuses what has none
         self._rate = rate
+        if rate == info.rate:
+            log.warning(
+                "%s has %g frames per second already, and --fps %s adds none; try --fps 2x",
+                options.input,
+                rate,
+                options.fps,
+            )
         self._options, self._info = options, info
         self._names = (BEFORE, *options.engines)
         self._wanted = count * options.seconds * self._rate  # frames, about

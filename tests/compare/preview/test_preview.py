@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.media import decoded
 from support.small_clips import info_of, moving, moving_clip, write
+from support.tools import make_clip
 
 from ltxfilter.compare.preview import PreviewOptions, make_preview
 from ltxfilter.compare.preview.clip import time_text
@@ -117,6 +118,21 @@ def test_a_still_video_has_no_hard_moment(tmp_path: Path):
     clip = write(tmp_path / "a.y4m", moving(1, info_of()), info_of())
     with pytest.raises(InputError, match="no two of its frames"):
         hardest_moments(str(clip), 1, Fraction(1))
+
+
+def test_a_rate_that_adds_no_frame_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    clip = moving_clip(tmp_path / "a.y4m", 40, rate=60)
+    make_preview(options(tmp_path, clip, at=(Fraction(0),), seconds=Fraction(1, 5)))
+    assert "has 60 frames per second already, and --fps auto adds none; try --fps 2x" in caplog.text
+
+
+def test_a_variable_rate_is_shown_at_one_rate(tmp_path: Path):
+    still = "setpts='if(lt(N,3),N,2*N+N*N/9)/25/TB'"
+    clip = make_clip(tmp_path / "vfr.mkv", "-vf", still, "-fps_mode", "vfr", "-c:v", "ffv1")
+    make_preview(options(tmp_path, clip))
+    with av.open(str(tmp_path / "preview.mkv")) as container:
+        assert container.streams.video[0].average_rate == 15
+    assert 50 <= len(shown(tmp_path)) <= 60
 
 
 def test_the_input_is_never_overwritten(tmp_path: Path):
