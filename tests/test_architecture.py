@@ -189,6 +189,8 @@ CLI = "from ltxfilter.cli.main import main; main()"
         (CLI, ("--help",)),
         (CLI, ("--version",)),
         (CLI, ("engines",)),
+        (CLI, ("compare", "--help")),
+        (CLI, ("preview", "--help")),
         (CLI, ("--engin", "flow")),
         (CLI, ("-i", "a.mp4", "--fps", "fast", "b.mp4")),
     ],
