@@ -37,6 +37,8 @@ ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
 ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
 ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
 ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
+ltxfilter compare clip.mp4 -o FOLDER
+ltxfilter preview -i in.mkv --at 00:01:20
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
@@ -152,7 +154,15 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
     return report
 
 
-COMMANDS = ("context", "doctor", "engines", "jobs", "probe")  # modules of `ltxfilter.cli.commands`
+COMMANDS = (  # modules of `ltxfilter.cli.commands`
+    "compare",
+    "context",
+    "doctor",
+    "engines",
+    "jobs",
+    "preview",
+    "probe",
+)
 
 
 def main() -> NoReturn:

@@ -1,22 +1,18 @@
 """Pages in headless Chromium: every control with the mouse and the keyboard, no error, no request.
 
-They need Chromium, its driver and the package selenium; accessibility is judged by axe-core, whose
-axe.min.js the variable AXE_CORE names.
+`support/browser.py` says what they need.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Iterator
 from fractions import Fraction as F
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from support.bad_clip import write_bad_clip
+from support.browser import chromium, requested, skip_without_browser, violations
 from support.tools import ltxfilter, run_pipe
 
 from ltxfilter.media.stills.still import still_of_rgb
@@ -24,12 +20,9 @@ from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.record.newest import FramePair
 from ltxfilter.view.live import LiveView
 
-pytest.importorskip("selenium", reason="selenium is not installed")
-if not (shutil.which("chromium") and shutil.which("chromedriver")):
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
+skip_without_browser()
 
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -59,50 +52,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(params=[("desk", "light"), ("desk", "dark"), ("phone", "light")], ids="-".join)
 def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chrome]:
     width, theme = request.param
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for word in ("--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path}"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options, Service(shutil.which("chromedriver")))
-    try:
-        metrics = {"width": WIDTHS[width], "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        feature = {"name": "prefers-color-scheme", "value": theme}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    with chromium(tmp_path, WIDTHS[width], theme) as driver:
         yield driver
-    finally:
-        driver.quit()
-
-
-def requests(browser: Chrome) -> list[str]:
-    """Return the addresses that were asked for since the last call, the browser's own left out."""
-    logs = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [each for each in logs if each["method"] == "Network.requestWillBeSent"]
-    urls = [each["params"]["request"]["url"] for each in sent]
-    return [url for url in urls if not url.startswith(("chrome:", "data:"))]
-
-
-def violations(browser: Chrome) -> list[Any]:
-    """Return what axe-core finds, all details opened."""
-    browser.execute_script(
-        "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
-    )
-    axe = Path(os.environ.get("AXE_CORE", ""))
-    if not axe.is_file():
-        pytest.skip("axe-core is not installed: AXE_CORE names its axe.min.js")
-    browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe.read_text()})
-    found = browser.execute_async_script(
-        "axe.run(document).then((all) => arguments[0](all.violations.map("
-        "(each) => [each.id, each.nodes.map((node) => node.html)])))"
-    )
-    return list(found)
 
 
 def test_the_page_asks_for_nothing_and_reports_no_error(browser: Chrome, report: str):
     browser.get(report)
     browser.find_element(By.CSS_SELECTOR, ".uplot canvas")
-    assert requests(browser) == [report]
+    assert requested(browser) == [report]
     assert browser.get_log("browser") == []
     width, shown = browser.execute_script(
         "return [document.documentElement.scrollWidth, innerWidth]"
@@ -192,10 +149,9 @@ def test_the_live_view_fills_itself_and_says_when_it_is_over(browser: Chrome):
         wait.until(lambda _: browser.find_element(By.ID, "pair").is_displayed())
         assert "Working." in browser.find_element(By.ID, "state").text
         assert "by flow; 30 dB expected" in browser.find_element(By.ID, "pair-facts").text
-        assert {url.partition("?")[0] for url in requests(browser)} == {
+        assert {url.partition("?")[0] for url in requested(browser)} == {
             view.address + path for path in ("", "state.json", "before.jpg", "interpolated.jpg")
         }
         assert browser.get_log("browser") == []
-        if Path(os.environ.get("AXE_CORE", "")).is_file():
-            assert violations(browser) == []
     wait.until(lambda _: "has ended" in browser.find_element(By.ID, "state").text)
+    assert violations(browser) == []
