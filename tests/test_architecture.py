@@ -39,6 +39,10 @@ DOORS = {  # package -> where it may be imported
     "transformers": ("engines/ltx/",),
     "onnxruntime": ("engines/onnx/",),
     "ray": ("jobs/ray_cluster/",),
+    "vapoursynth": ("adapters/vapoursynth.py",),
+    "comfy": ("adapters/comfyui.py",),
+    "comfy_api": ("adapters/comfyui.py",),
+    "folder_paths": ("adapters/comfyui.py",),
     "PIL": ("media/python_pictures/", "engines/ltx/"),
 }
 LARGEST = 400  # lines of a file; aim for 300

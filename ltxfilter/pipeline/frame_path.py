@@ -9,8 +9,10 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.options import Options
 from ltxfilter.pipeline.assemble import assemble_engine
 from ltxfilter.pipeline.stages import drawn
+from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.refusals import refusals_named
 from ltxfilter.windows.missing import hidden
+from ltxfilter.windows.segment import Segment
 from ltxfilter.windows.window import Window
 
 
@@ -18,11 +20,27 @@ class FramePath:
     """Source frames in, output frames out, in this thread."""
 
     @refusals_named()
-    def __init__(self, info: VideoInfo, rate: Fraction | None, options: Options) -> None:
-        """Open the engine for frames of a stream, output at `rate`."""
+    def __init__(
+        self,
+        info: VideoInfo,
+        rate: Fraction | None,
+        options: Options,
+        *,
+        segment: Segment | None = None,
+        runner: WindowRunner | None = None,
+    ) -> None:
+        """Open the engine for frames of a stream, output at `rate`.
+
+        segment, runner: see `assemble_engine`.
+        """
         self._redraw = options.redraw
-        self._parts = assemble_engine(options, info, rate)
+        self._parts = assemble_engine(options, info, rate, segment=segment, runner=runner)
         self.latency = self._parts.latency.seconds
+
+    @property
+    def runner(self) -> WindowRunner:
+        """The engine, as windows are given to it."""
+        return self._parts.runner
 
     def push(self, frame: Frame) -> Iterator[Frame]:
         """Yield the output frames that `frame` completes."""
