@@ -16,6 +16,7 @@ from ltxfilter.cli.commands.doctor import doctor_command
 from ltxfilter.cli.commands.engines import engines_command
 from ltxfilter.cli.commands.jobs import jobs_command
 from ltxfilter.cli.commands.probe import probe_command
+from ltxfilter.cli.commands.shell_files import completion_command, man_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
 from ltxfilter.cli.progress_file import ProgressFile
@@ -34,19 +35,21 @@ HEAP = {  # parameters of glibc's mallopt, and what they are set to
     -3: 32 << 20,  # M_MMAP_THRESHOLD, bytes; what is smaller comes from the heap
     -1: 32 << 20,  # M_TRIM_THRESHOLD, bytes freed at its end before they are given back
 }
-USAGE = """\
-\b
-ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
-ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
-ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
-ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
-ltxfilter context --prompt "a boat sails by" -o boat.safetensors
-
+ABOUT = """\
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
 frames between them. Without -i the input is standard input; without a file name the output is
 standard output. Options take one dash or two. An option with one dash that is not listed here goes
 to the video encoder.
 """
+USAGE = f"""\
+\b
+ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
+ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
+ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
+ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50 | completion bash | man
+ltxfilter context --prompt "a boat sails by" -o boat.safetensors
+
+{ABOUT}"""
 
 
 @click.command("ltxfilter", cls=FfmpegStyle, help=USAGE)
@@ -156,6 +159,8 @@ COMMANDS: dict[str, click.Command] = {
     "doctor": doctor_command,
     "jobs": jobs_command,
     "probe": probe_command,
+    "completion": completion_command,
+    "man": man_command,
 }
 
 
