@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter import engines
 from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
+from ltxfilter.engines.model_files import all_from_settings
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -133,6 +134,14 @@ class Auto(Engine):
         own = self._flow_shape = self._flow.open(video, rate, threads)
         if self._partner is None:
             self._say_what_is_missing()
+            return own
+        if self._chooses and is_spared(self._partner, self._models):
+            log.warning(
+                "there is no GPU for %s, whose files the settings name: flow makes all frames; "
+                "--device cpu makes it run all the same",
+                self._partner.name,
+            )
+            self._partner = None
             return own
         other = self._partner_shape = self._open_partner(self._partner, video, rate, threads)
         gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
@@ -293,6 +302,21 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if not partner.missing_files:
             return partner
     return None
+
+
+def is_spared(partner: Engine, models: ModelOptions) -> bool:
+    """Return True if a partner would take hours on this machine, and nobody asked for it.
+
+    That is one of the LTX engines without a GPU, where only the settings name its files, and no
+    device: on a CPU, nine small frames take minutes.
+    """
+    if not partner.name.startswith("ltx-") or models.device not in (None, "auto"):
+        return False
+    if type(partner).unavailable() or not all_from_settings(models, TELLING):
+        return False
+    import torch
+
+    return not torch.cuda.is_available()
 
 
 def difficulty_of(psnr_db: float | None) -> float:
