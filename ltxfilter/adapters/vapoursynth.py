@@ -174,11 +174,13 @@ def _info(clip: Any, first: Any) -> VideoInfo:
 
 def _color(properties: Any) -> ColorInfo:
     """Return what a frame's properties say of its colours."""
-    limited = properties.get("_ColorRange")  # 1 limited, 0 full
+    known = properties.get("_Range")  # 0 limited, 1 full
+    if known is None and (limited := properties.get("_ColorRange")) is not None:
+        known = 1 - int(limited)  # as older releases have it
     location = properties.get("_ChromaLocation")  # counted from 0, left
     return ColorInfo(
         matrix=int(properties.get("_Matrix", 2)),
-        range=0 if limited is None else 2 - int(limited),
+        range=0 if known is None else 1 + int(known),
         primaries=int(properties.get("_Primaries", 2)),
         transfer=int(properties.get("_Transfer", 2)),
         chroma_location=0 if location is None else int(location) + 1,

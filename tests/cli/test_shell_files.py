@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from support.tools import ltxfilter
+from support.tools import TIMEOUT, ltxfilter
 
 from ltxfilter.cli.flags import FLAGS
 from ltxfilter.cli.main import COMMANDS, run
@@ -73,27 +75,41 @@ def test_every_shell_reads_its_script(shell: str, capsys: pytest.CaptureFixture[
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_zsh_understands_the_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """comparguments, which reads them, works in completion alone: a terminal of zsh's own."""
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("--repeats sm", "--repeats smooth"),
+        ("--eng", "--engine"),
+        ("-c:v libx265 -pix_fmt yuv422p1", "-c:v libx265 -pix_fmt yuv422p10le"),
+        ("complet\tfi", "completion fish"),
+        ("context --prompt-", "context --prompt-file"),
+    ],
+)
+def test_zsh_completes(typed: str, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Type in a terminal, since zsh completes nowhere else."""
     zsh = need("zsh")
     (tmp_path / "_ltxfilter").write_text(printed(capsys, "completion", "zsh"))
-    script = f"""
-zmodload zsh/zpty
-zpty z {zsh} -f -i
-zpty -w z "PS1=; fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; stty -echo"
-zpty -w z "LISTMAX=1000; zstyle ':completion:*' list-prompt ''"
-zpty -w z "print READY"
-zpty -r z out '*READY*READY*'
-zpty -w -n z "ltxfilter --repeats sm"$'\\t'
-sleep 1
-zpty -w -n z $'\\001print -r -- \"GOT \\005\"\\n'
-zpty -r z out '*GOT*\\n'
-print -r -- $out
-"""
-    done = subprocess.run(
-        [zsh, "-f"], input=script, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "GOT ltxfilter --repeats smooth" in done.stdout, done.stdout + done.stderr
+    keys = [
+        f"PS1=; fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D",
+        'ltxfilter() { print -r -- "<$*>" }',
+        f"ltxfilter {typed}\t",
+        "exit",
+    ]
+    master, slave = os.openpty()
+    with subprocess.Popen(
+        [zsh, "-f", "-i"], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        env={"TERM": "dumb", "PATH": ""},
+    ) as shell:  # fmt: skip
+        os.close(slave)
+        for line in keys:
+            os.write(master, f"{line}\n".encode())
+        said = b""
+        with contextlib.suppress(OSError):  # it has ended
+            while data := os.read(master, 4096):
+                said += data
+        assert shell.wait(TIMEOUT) == 0
+    os.close(master)
+    assert f"<{found}>" in said.decode(), said
 
 
 @pytest.mark.parametrize(
