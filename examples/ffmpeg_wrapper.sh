@@ -40,5 +40,6 @@ fi
 if [[ $copyts == 1 && -n $offset ]]; then
     before+=(-itsoffset "$offset")
 fi
-ltxfilter -v warning ${part[@]+"${part[@]}"} -i "$input" "${options[@]}" -f nut - |
-    "$real" ${before[@]+"${before[@]}"} -f nut -i - "${after[@]}"
+# Matroska with FFV1 loses nothing: colour tags, chapters, attachments go through the pipe too.
+ltxfilter -v warning ${part[@]+"${part[@]}"} -i "$input" "${options[@]}" -c:v ffv1 -f matroska - |
+    "$real" ${before[@]+"${before[@]}"} -f matroska -i - "${after[@]}"

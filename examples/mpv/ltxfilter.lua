@@ -72,4 +72,9 @@ local function toggle()
 end
 
 mp.add_key_binding("Ctrl+i", "toggle", toggle)
+mp.register_event("end-file", function(event)
+    if event.reason == "eof" or event.reason == "error" then
+        stop()
+    end
+end)
 mp.register_event("shutdown", stop)
