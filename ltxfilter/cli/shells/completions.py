@@ -11,7 +11,7 @@ from ltxfilter.cli.shells.vocabulary import (
     FILE,
     FOLDER,
     SWITCH,
-    Word,
+    Spelled,
     choices,
     command_words,
     words,
@@ -110,7 +110,7 @@ def _bash_values() -> Iterator[str]:
             yield f"        {patterns}) compopt +o default +o bashdefault; return ;;"
 
 
-def _patterns(word: Word) -> list[str]:
+def _patterns(word: Spelled) -> list[str]:
     names = dict.fromkeys(spelling.lstrip("-") for spelling in word.spellings)
     return [f"-{name}|--{name}" for name in names]
 
@@ -134,7 +134,7 @@ def zsh(commands: Mapping[str, click.Command]) -> str:
     )
 
 
-def _zsh_flag(word: Word) -> str:
+def _zsh_flag(word: Spelled) -> str:
     """Return one flag as a word of _arguments."""
     spelling = word.spellings[0].replace(":", r"\:")
     text = word.help
@@ -177,7 +177,7 @@ def fish(commands: Mapping[str, click.Command]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fish_flag(word: Word, condition: str) -> str:
+def _fish_flag(word: Spelled, condition: str) -> str:
     """Return the line of one flag."""
     parts = ["complete -c ltxfilter", f"-n {_fish(condition)}"]
     for spelling in word.spellings:
@@ -199,7 +199,7 @@ def _fish(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _own(command: click.Command) -> list[Word]:
+def _own(command: click.Command) -> list[Spelled]:
     """Return the flags that a command has of its own; none where it takes those of the filter."""
     return command_words(command)
 

@@ -41,7 +41,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {  # flag -> values that are often meant;
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Spelled:
     """A flag as it is typed, and what follows it."""
 
     spellings: tuple[str, ...]  # the usual one first
@@ -51,19 +51,19 @@ class Word:
     values: tuple[str, ...] = ()  # that are offered
 
 
-def words() -> list[Word]:
+def words() -> list[Spelled]:
     """Return all flags of the filter, `probe` and `doctor`."""
     return [_word(flag) for flag in (*FLAGS, *ACCEPTED)]
 
 
-def command_words(command: click.Command) -> list[Word]:
+def command_words(command: click.Command) -> list[Spelled]:
     """Return the flags of a command that has its own."""
     found = []
     for option in command.params:
         if isinstance(option, click.Option):
             metavar = "" if option.is_flag else option.human_readable_name.upper()
             takes = SWITCH if option.is_flag else TEXT
-            found.append(Word(tuple(option.opts), option.help or "", metavar, takes))
+            found.append(Spelled(tuple(option.opts), option.help or "", metavar, takes))
     return found
 
 
@@ -75,12 +75,12 @@ def choices(command: click.Command) -> tuple[str, ...]:
     return ()
 
 
-def _word(flag: Flag) -> Word:
+def _word(flag: Flag) -> Spelled:
     from ltxfilter.engines import ENGINES
 
     spellings = (flag.dashed, *(f"-{alias}" for alias in flag.aliases))
     values = tuple(ENGINES) if flag.name == "engine" else NAMES.get(flag.name, ())
-    return Word(spellings, flag.help, flag.metavar, _takes(flag), values)
+    return Spelled(spellings, flag.help, flag.metavar, _takes(flag), values)
 
 
 def _takes(flag: Flag) -> str:
