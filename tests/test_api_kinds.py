@@ -117,6 +117,9 @@ class FrameBatch:
     pts_seconds: Any
     duration_seconds: Any
 
+    def __post_init__(self) -> None:
+        assert self.pts_seconds.shape == self.duration_seconds.shape == self.data.shape[:1]
+
 
 def test_frames_of_torchcodec_come_back_with_their_new_times():
     torch = pytest.importorskip("torch")

@@ -108,7 +108,10 @@ class TimedTensors(PictureKind):
 
     def made(self, samples: Any, like: Any) -> Any:
         """Return a frame, or a batch, whose times are to be set."""
-        return replace(like, data=samples)
+        if samples.ndim == 3:
+            return replace(like, data=samples)
+        unset = like.pts_seconds.new_zeros(len(samples))  # a batch has one per picture
+        return replace(like, data=samples, pts_seconds=unset, duration_seconds=unset)
 
     def stamped(self, picture: Any, first: Any, number: int, rate: Fraction) -> Any:
         """Return the picture at its time: so many output intervals after the first one's."""
@@ -122,11 +125,9 @@ class TimedTensors(PictureKind):
         count = len(picture.data)
         begin = float(first.pts_seconds.flatten()[0])
         times = [begin + float((number + index) / rate) for index in range(count)]
-        return replace(
-            picture,
-            pts_seconds=torch.tensor(times, dtype=torch.float64),
-            duration_seconds=torch.full((count,), float(1 / rate), dtype=torch.float64),
-        )
+        lengths = torch.full((count,), float(1 / rate), dtype=torch.float64)
+        times = torch.tensor(times, dtype=torch.float64)
+        return replace(picture, pts_seconds=times, duration_seconds=lengths)
 
 
 def kind_of(picture: Any) -> PictureKind:
