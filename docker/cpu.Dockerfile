@@ -1,5 +1,6 @@
 # ltxfilter for any CPU: docker build -f docker/cpu.Dockerfile -t ltxfilter .
 FROM python:3.13-slim-bookworm AS build
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
