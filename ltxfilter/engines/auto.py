@@ -33,6 +33,7 @@ PARTNERS = ("ltx-motion", "ltx-motion:source=dit", "onnx")  # the first whose fi
 TELLING = ("models", "checkpoint", "transformer", "vae", "temporal_upsampler")
 EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
+USUAL_SHARE = 0.25  # of the pictures of ordinary clips, for which the partner is asked
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
 LEAST_SHARE = 0.001  # of a picture: below it flow's is left as it is
@@ -113,6 +114,12 @@ class Auto(Engine):
     def partners(self) -> tuple[Engine, ...]:
         """The engines that it owns: flow alone, or the one that it asks as well."""
         return (self._flow,) if self._partner is None else (self._flow, self._partner)
+
+    @property
+    def seconds_per_picture(self) -> float | None:
+        """What its partner takes, which is asked for a part of the pictures."""
+        seconds = None if self._partner is None else self._partner.seconds_per_picture
+        return None if seconds is None else seconds * USUAL_SHARE
 
     @property
     def used_files(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import gcd
 from typing import Self
 
 from ltxfilter.frame import VideoInfo
@@ -32,6 +33,7 @@ from ltxfilter.windows.timeline import output_rate
 
 log = logging.getLogger("ltxfilter.convert")
 
+SLOW = 10  # times the video's length: what takes longer is said before it starts
 FEW_BYTES = 64 * MIB  # that opening an engine may take, within what the interpreter is given
 
 OpenOutput = Callable[[OutputOptions, Source, Fraction | None], Sink]
@@ -167,6 +169,8 @@ class Assembly:
                 )
             )
             self._engine_extra = self._grown_since(before)
+            if segment is None:
+                self._say_if_slow(shown)
             if options.target is not options.output and segment is None:
                 log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
             self.sink: Sink = open_output(options.target, self.source, self.rate)
@@ -208,6 +212,30 @@ class Assembly:
     def abandon_sink(self) -> str | None:
         """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
         return self.sink.abandon() or self.partial
+
+    def _say_if_slow(self, shown: VideoInfo) -> None:
+        """Warn of an engine that takes many times as long as the video lasts."""
+        seconds = self.runner.seconds_per_picture
+        source = 1 / shown.usual_interval
+        rate = self.rate or 2 * source
+        both = Fraction(
+            gcd(rate.numerator * source.denominator, source.numerator * rate.denominator),
+            rate.denominator * source.denominator,
+        )  # source frames per second that fall on an output time
+        if seconds is None or (times := seconds * float(rate - both)) <= SLOW:
+            return
+        whole = ""
+        if self.duration is not None:
+            hours, minutes = divmod(round(float(self.duration) * times / 60), 60)
+            whole = f", about {hours} h {minutes:02} min in all"
+        log.warning(
+            "engine %s takes about %.2g s for an interpolated frame on this device: %d times as "
+            "long as the video lasts%s; --engine flow takes a fraction of that",
+            self.runner.engine,
+            seconds,
+            round(times),
+            whole,
+        )
 
     def _grown_since(self, before: int | None) -> int:
         """Return the bytes that opening the engine took beyond what it states; 0 if few."""

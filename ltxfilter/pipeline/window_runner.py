@@ -122,6 +122,11 @@ class WindowRunner:
         made = self._made(prepared)
         return [self._frame(window, slot, made) for slot in window.slots]
 
+    @property
+    def seconds_per_picture(self) -> float | None:
+        """Seconds of work per interpolated picture, where the engine has measured them."""
+        return self._engine.seconds_per_picture
+
     def cancel(self) -> None:
         """Make the engine's work raise Stopped soon; safe in signal handlers and other threads."""
         self._engine.cancel()
