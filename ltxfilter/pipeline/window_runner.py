@@ -99,6 +99,17 @@ class WindowRunner:
         partners = ", ".join(partner.name for partner in self._engine.partners)
         return self._spec + (f" ({partners})" if partners else "")
 
+    @property
+    def asked(self) -> Engine:
+        """The engine that was asked for."""
+        return self._engine
+
+    @property
+    def partner(self) -> str | None:
+        """Name of the engine that is asked where the first one finds it hard; None without one."""
+        partners = self._engine.partners
+        return partners[-1].name if len(partners) > 1 else None
+
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `most_slots` slots, where anything is to be made."""
         if not self._engine.takes_device_planes:
@@ -126,6 +137,10 @@ class WindowRunner:
     def seconds_per_picture(self) -> float | None:
         """Seconds of work per interpolated picture, where the engine has measured them."""
         return self._engine.seconds_per_picture
+
+    def flow_of(self, prepared: Prepared, slot: Slot) -> Plane | None:
+        """Return the motion that the picture of a slot follows; see `Engine.flow_of`."""
+        return self._engine.flow_of(prepared.motion, slot)
 
     def cancel(self) -> None:
         """Make the engine's work raise Stopped soon; safe in signal handlers and other threads."""
