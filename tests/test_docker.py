@@ -62,7 +62,7 @@ def test_what_is_copied_is_there_and_not_ignored(path: Path):
         "pyproject.toml",
         "setup.py",
         PROJECT["readme"],
-        *PROJECT["license-files"],
+        *(name.split("/")[0] for name in PROJECT["license-files"]),
         "ltxfilter",
     }
     assert needed <= copied

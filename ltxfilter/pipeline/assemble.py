@@ -171,9 +171,7 @@ class Assembly:
             )
             self._engine_extra = self._grown_since(before)
             if segment is None:
-                self._say_if_slow(shown)
-            if options.target is not options.output and segment is None:
-                log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
+                self._warn(shown)
             target = with_provenance(options, self.runner.asked)
             self.sink: Sink = open_output(target, self.source, self.rate)
             opening.callback(self.close_sink)
@@ -214,6 +212,12 @@ class Assembly:
     def abandon_sink(self) -> str | None:
         """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
         return self.sink.abandon() or self.partial
+
+    def _warn(self, shown: VideoInfo) -> None:
+        """Say what is left out, and what takes long. shown: the frames as they are shown."""
+        if self.options.target is not self.options.output:
+            log.warning("--speed %s: sound, subtitles and data are left out", self.options.speed)
+        self._say_if_slow(shown)
 
     def _say_if_slow(self, shown: VideoInfo) -> None:
         """Warn of an engine that takes many times as long as the video lasts."""
