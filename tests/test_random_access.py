@@ -15,6 +15,7 @@ from ltxfilter.errors import InputError
 from ltxfilter.frame import Frame, Made
 from ltxfilter.options import Options
 from ltxfilter.pipeline.frame_path import FramePath
+from ltxfilter.pipeline.window_runner import Prepared, WindowRunner
 
 COUNT = 34 * 10  # source frames, over three reset points
 RATE_IN = F(16)
@@ -78,8 +79,27 @@ def test_frames_in_any_order_are_those_of_the_stream(rate: F, monkeypatch: pytes
     before = len(asked)
     made.frame(0)
     made.frame(last)
+    assert made._kept_bytes == sum(frame.nbytes for frame in made._kept.values()) <= 20_000
     assert len(asked) - before < 5 + COUNT % 160 + 5  # of the last reset point, not of the begin
     made.close()
+
+
+def test_what_lies_before_a_seek_is_prepared_and_not_drawn(monkeypatch: pytest.MonkeyPatch):
+    drawn: list[int] = []
+    draw = WindowRunner.draw
+
+    def counted(self: WindowRunner, item: Prepared) -> list[Frame]:
+        drawn.extend(slot.index for slot in item.window.slots)
+        return draw(self, item)
+
+    made, _ = access()
+    whole = stream()[2]
+    monkeypatch.setattr(WindowRunner, "draw", counted)
+    assert same(made.frame(750), whole[750])
+    assert min(drawn) in range(750 - 34, 750 - 30)
+    drawn.clear()
+    assert all(same(made.frame(number), whole[number]) for number in (730, 751, 749, 790))
+    assert min(drawn) > 750
 
 
 def test_what_the_source_raises_comes_through_and_the_next_call_begins_anew():

@@ -14,6 +14,7 @@ from ltxfilter.pipeline.frame_path import FramePath
 from ltxfilter.values import MIB, RESET_SECONDS, round_half_up
 from ltxfilter.windows.segment import Segment
 
+DISORDER = 32  # frames by which hosts that ask in several threads may be out of order
 KEPT_BYTES = 256 * MIB  # of output frames that were made lately, since hosts ask out of order
 
 
@@ -60,7 +61,7 @@ class RandomAccess:
             if number not in self._kept:
                 self._approach(number)
                 while number not in self._kept:
-                    self._advance()
+                    self._advance(number - DISORDER)
             return self._kept[number]
 
     def close(self) -> None:
@@ -86,13 +87,16 @@ class RandomAccess:
         )
         self._pushed, self._made = begin, first
 
-    def _advance(self) -> None:
-        """Let the path take the next source frame, or the end, and keep what it makes."""
+    def _advance(self, since: int) -> None:
+        """Let the path take the next source frame, or the end, and keep what it makes.
+
+        since: number of the first output frame that has to be made; the others may be left out.
+        """
         path = self._path
         assert path is not None
         self._path = None  # if anything is raised, the next call begins anew
         if self._pushed < self._frames:
-            frames = path.push(self._source(self._pushed))
+            frames = path.push(self._source(self._pushed), since)
             ended = False
         else:
             frames = path.finish()
@@ -104,9 +108,12 @@ class RandomAccess:
 
     def _keep(self, frame: Frame) -> None:
         """Keep an output frame, and let the oldest ones go."""
-        self._kept[self._made] = frame
+        number = int(frame.time * self._rate)  # exact: it begins at 0
+        if before := self._kept.pop(number, None):
+            self._kept_bytes -= before.nbytes
+        self._kept[number] = frame
         self._kept_bytes += frame.nbytes
-        self._made += 1
+        self._made = number + 1
         while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= oldest.nbytes
