@@ -19,7 +19,7 @@ FAILING = {  # a command line, and what doctor says of which part
     "-i {clip} -y {clip}": "options * is the input",
     "-i {clip} --engine nothing {new}": "engine * no engine 'nothing'",
     "-i {clip} --engine flow:fast=1 {new}": "engine * has no option 'fast'",
-    "-i {clip} --engine onnx {new}": "engine * lacks --onnx-model",
+    "-i {clip} --engine onnx {new}": "engine * engine onnx",
     "-i {clip} --engine flow --onnx-model x.onnx {new}": "options * does not use it",
     "-i {clip} --memory 1M {new}": "memory * is too little",
     "-i {clip} -c:v libnothing {new}": "output * libnothing",
