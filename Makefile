@@ -26,7 +26,7 @@ QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines
 	--ignore=tests/motion/test_flow_cuda.py
 # What runs, or runs differently, where torch and the LTX packages are installed.
 LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
-	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_color.py
+	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_api_kinds.py tests/adapters tests/test_color.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 ALONE := bench-encoder-memory bench-soak bench-stops
 

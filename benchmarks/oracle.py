@@ -67,6 +67,7 @@ class Oracle:
         self.parts, self.intervals, self.batch = parts, max(8 // parts, 1), 1
         self.device = torch.device("cpu")
         self.host_bytes = 0
+        self.seconds_per_guide = None
         self._truth = truth
         self._how = LEVELS[level]
         self._canvas = GuideCanvas(video, *size, self.device)

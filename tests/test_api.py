@@ -10,7 +10,7 @@ import pytest
 
 import ltxfilter
 from ltxfilter.errors import InputError, OptionError
-from ltxfilter.media.python_pictures import ArrayPictures
+from ltxfilter.media.python_pictures.arrays import ArrayPictures
 
 
 def pictures(count, size=(48, 64)):

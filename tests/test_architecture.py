@@ -33,13 +33,18 @@ DOORS = {  # package -> where it may be imported
     "av": ("media/",),
     "click": ("cli/",),
     "cv2": ("motion/", "engines/", "windows/cuts.py", "compare/"),
-    "torch": ("motion/", "engines/", "media/python_pictures.py", "color.py", "pipeline/", "cli/"),
+    "torch": ("motion/", "engines/", "media/python_pictures/", "color.py", "pipeline/", "cli/"),
     "ltx_core": ("engines/ltx/",),
     "ltx_pipelines": ("engines/ltx/",),
     "gguf": ("engines/ltx/",),
     "transformers": ("engines/ltx/",),
     "onnxruntime": ("engines/onnx/",),
     "ray": ("jobs/ray_cluster/",),
+    "vapoursynth": ("adapters/vapoursynth.py",),
+    "comfy": ("adapters/comfyui.py",),
+    "comfy_api": ("adapters/comfyui.py",),
+    "folder_paths": ("adapters/comfyui.py",),
+    "PIL": ("media/python_pictures/", "engines/ltx/"),
 }
 LARGEST = 400  # lines of a file; aim for 300
 FULLEST = 12  # files of a folder, __init__.py and sub-folders not counted

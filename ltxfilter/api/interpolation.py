@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any, Self
 
 from ltxfilter.api.given import Rate, Seconds, Spans, as_given
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.frame import Frame, VideoInfo
-from ltxfilter.media.python_pictures import ArrayPictures, FramePictures
+from ltxfilter.media.python_pictures.arrays import ArrayPictures
+from ltxfilter.media.python_pictures.frames import FramePictures
+from ltxfilter.media.python_pictures.kinds import HandedOut, is_one_batch
 from ltxfilter.normalize import named_options, optional, rate_of
 from ltxfilter.options import ModelOptions, Options
 from ltxfilter.pipeline.frame_path import FramePath
@@ -158,27 +161,37 @@ def interpolate(
     repeats: str = "report",
     models: ModelOptions | None = None,
     redraw: Spans = (),
-) -> Iterator[Any]:
-    """Yield pictures at `fps_out` from pictures at `fps_in`.
+) -> Any:
+    """Return pictures at `fps_out` from pictures at `fps_in`, of the kind that was given.
 
     Args:
-        frames: NumPy arrays or torch tensors of one shape, [H, W], [H, W, C] or [C, H, W] with C of
-            1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0 to 1, where NaN counts as 0.
-            Source pictures come back as the very objects that were given, or as copies if they
-            were written into meanwhile, as where one buffer serves every picture. The others are
-            new ones of the same kind, tensors on the same device.
+        frames: Pictures of one shape, one after the other: NumPy arrays or torch tensors, [H, W],
+            [H, W, C] or [C, H, W] with C of 1, 3 (RGB) or 4 (RGBA); uint8, uint16, or floats from 0
+            to 1, where NaN counts as 0. Or images of Pillow (L, RGB, RGBA, I;16), arrays of
+            decord, frames of torchcodec. Or batches of them, [N, H, W, C] or [N, C, H, W], such as
+            the chunks of a decoder; or one batch, which holds the whole video.
         fps_in: Frames per second of `frames`.
-        fps_out: Frames per second to yield, as `fps` of `convert`, without "source".
+        fps_out: Frames per second to make, as `fps` of `convert`, without "source".
         engine, cuts, repeats, models: As for `convert`.
         redraw: Spans in seconds, counted from the first picture, to interpolate anew.
 
+    Returns:
+        Of one batch: a batch of the whole output. Of anything else: an iterator that takes pictures
+        as it needs them; of batches it yields batches, each with the pictures that one completes.
+        Source pictures come back as the very objects that were given, or as copies if they were
+        written into meanwhile, as where one buffer serves every picture. The others are new ones of
+        the same kind, tensors on the same device. Frames of torchcodec come back with their new
+        times, counted from the first one's.
+
     Raises:
-        OptionError: An option cannot be used; at once, before a picture is taken.
+        OptionError: An option cannot be used, or `frames` is one picture, or several videos; at
+            once, before a picture is taken.
         LtxFilterError: Something else is wrong; while iterating. What `frames` itself raises is
             passed on.
     """
+    one_batch = is_one_batch(frames)
     try:
-        pictures = iter(frames)
+        items = iter([frames] if one_batch else frames)
     except TypeError:
         raise OptionError(
             f"frames: {type(frames).__name__} is not iterable; give pictures"
@@ -196,23 +209,64 @@ def interpolate(
     rate_out = output_rate(options.fps, rate_in)
     if rate_out is None:
         raise OptionError('fps_out="source" needs frames with times; use "2x"')
-    return _interpolated(pictures, rate_in, rate_out, options)
+    handed = HandedOut(rate_out)
+    if not one_batch:
+        return _interpolated(items, handed, rate_in, rate_out, options)
+    outputs = list(_Stream(rate_in, rate_out, options).all(handed.pictures(frames, is_batch=True)))
+    return handed.batch(outputs, frames) if outputs else frames
 
 
 def _interpolated(
-    pictures: Iterator[Any], rate_in: Fraction, rate_out: Fraction, options: Options
+    items: Iterator[Any],
+    handed: HandedOut,
+    rate_in: Fraction,
+    rate_out: Fraction,
+    options: Options,
 ) -> Iterator[Any]:
-    kind, path, info = ArrayPictures(), None, None
-    try:
-        for number, picture in enumerate(pictures):
-            if path is None or info is None:
-                info = kind.info(picture, rate_in)
-                path = FramePath(info, rate_out, options)
-            for frame in path.push(kind.frame(picture, number / rate_in, info)):
-                yield kind.picture(frame, info)
-        if path is not None and info is not None:
-            for frame in path.finish():
-                yield kind.picture(frame, info)
-    finally:
-        if path is not None:
-            path.close()
+    """Yield the output in the items that it is handed out in."""
+    stream = _Stream(rate_in, rate_out, options)
+    item = None
+    with closing(stream):
+        for item in items:
+            yield from handed.given_back(item, stream.push(handed.pictures(item)))
+        if item is not None:
+            yield from handed.given_back(item, stream.finish())
+
+
+class _Stream:
+    """Pictures of one rate in, pictures of another out."""
+
+    def __init__(self, rate_in: Fraction, rate_out: Fraction, options: Options) -> None:
+        """Take the rates, in frames per second; the engine opens at the first picture."""
+        self._rate_in, self._rate_out, self._options = rate_in, rate_out, options
+        self._kind = ArrayPictures()
+        self._path: FramePath | None = None
+        self._info: VideoInfo | None = None
+        self._count = 0  # pictures pushed
+
+    def all(self, pictures: Iterable[Any]) -> Iterator[Any]:
+        """Yield the output of pictures that are all there is, and close."""
+        with closing(self):
+            yield from self.push(pictures)
+            yield from self.finish()
+
+    def push(self, pictures: Iterable[Any]) -> Iterator[Any]:
+        """Yield the output pictures that some more pictures complete. Raises LtxFilterError."""
+        for picture in pictures:
+            if self._path is None or self._info is None:
+                self._info = self._kind.info(picture, self._rate_in)
+                self._path = FramePath(self._info, self._rate_out, self._options)
+            time, self._count = self._count / self._rate_in, self._count + 1
+            for frame in self._path.push(self._kind.frame(picture, time, self._info)):
+                yield self._kind.picture(frame, self._info)
+
+    def finish(self) -> Iterator[Any]:
+        """Yield the rest."""
+        if self._path is not None and self._info is not None:
+            for frame in self._path.finish():
+                yield self._kind.picture(frame, self._info)
+
+    def close(self) -> None:
+        """Release the engine."""
+        if self._path is not None:
+            self._path.close()

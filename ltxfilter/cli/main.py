@@ -31,21 +31,23 @@ HEAP = {  # parameters of glibc's mallopt, and what they are set to
     -3: 32 << 20,  # M_MMAP_THRESHOLD, bytes; what is smaller comes from the heap
     -1: 32 << 20,  # M_TRIM_THRESHOLD, bytes freed at its end before they are given back
 }
-USAGE = """\
-\b
-ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
-ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
-ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
-ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
-ltxfilter compare clip.mp4 -o FOLDER
-ltxfilter preview -i in.mkv --at 00:01:20
-ltxfilter context --prompt "a boat sails by" -o boat.safetensors
-
+ABOUT = """\
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
 frames between them. Without -i the input is standard input; without a file name the output is
 standard output. Options take one dash or two. An option with one dash that is not listed here goes
 to the video encoder.
 """
+USAGE = f"""\
+\b
+ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
+ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
+ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
+ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50 | completion bash | man
+ltxfilter compare clip.mp4 -o FOLDER
+ltxfilter preview -i in.mkv --at 00:01:20
+ltxfilter context --prompt "a boat sails by" -o boat.safetensors
+
+{ABOUT}"""
 
 
 @click.command("ltxfilter", cls=FfmpegStyle, help=USAGE)
@@ -156,10 +158,12 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
 
 COMMANDS = (  # modules of `ltxfilter.cli.commands`
     "compare",
+    "completion",
     "context",
     "doctor",
     "engines",
     "jobs",
+    "man",
     "preview",
     "probe",
 )
@@ -220,13 +224,19 @@ def _dispatch(words: list[str]) -> int:
     name = "ltxfilter"
     if words and words[0] in COMMANDS:
         gc.enable()
-        module = import_module(f"ltxfilter.cli.commands.{words[0]}")
-        command, name = getattr(module, f"{words[0]}_command"), f"ltxfilter {words.pop(0)}"
+        command, name = command_named(words[0]), f"ltxfilter {words.pop(0)}"
     with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
         code: int = command.invoke(context)
         if sys.stdout is not None:  # it was closed with >&-
             sys.stdout.flush()
     return code
+
+
+def command_named(name: str) -> click.Command:
+    """Return one of COMMANDS, importing its module."""
+    module = import_module(f"ltxfilter.cli.commands.{name}")
+    command: click.Command = getattr(module, f"{name}_command")
+    return command
 
 
 def _fail(message: str, code: int) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter import engines
 from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
-from ltxfilter.engines.model_files import complete
+from ltxfilter.engines.model_files import all_from_settings, complete
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import Plane, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -33,6 +33,7 @@ PARTNERS = ("ltx-motion", "ltx-motion:source=dit", "onnx")  # the first whose fi
 TELLING = ("models", "checkpoint", "transformer", "vae", "temporal_upsampler")
 EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
+USUAL_SHARE = 0.25  # of the pictures of ordinary clips, for which the partner is asked
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
 LEAST_SHARE = 0.001  # of a picture: below it flow's is left as it is
@@ -117,6 +118,12 @@ class Auto(Engine):
         return (self._flow,) if self._partner is None else (self._flow, self._partner)
 
     @property
+    def seconds_per_picture(self) -> float | None:
+        """What its partner takes, which is asked for a part of the pictures."""
+        seconds = None if self._partner is None else self._partner.seconds_per_picture
+        return None if seconds is None else seconds * USUAL_SHARE
+
+    @property
     def seed(self) -> int | None:
         """The partner's."""
         return None if self._partner is None else self._partner.seed
@@ -141,6 +148,14 @@ class Auto(Engine):
         own = self._flow_shape = self._flow.open(video, rate, threads)
         if self._partner is None:
             self._say_what_is_missing()
+            return own
+        if self._chooses and is_spared(self._partner, self._models):
+            log.warning(
+                "there is no GPU for %s, whose files the settings name: flow makes all frames; "
+                "--device cpu makes it run all the same",
+                self._partner.name,
+            )
+            self._partner = None
             return own
         other = self._partner_shape = self._open_partner(self._partner, video, rate, threads)
         gate = GATE_BYTES * video.width * video.height + 2 * video.frame_bytes
@@ -317,6 +332,21 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if not partner.missing_files:
             return partner
     return None
+
+
+def is_spared(partner: Engine, models: ModelOptions) -> bool:
+    """Return True if a partner would take hours on this machine, and nobody asked for it.
+
+    That is one of the LTX engines without a GPU, where only the settings name its files, and no
+    device: on a CPU, nine small frames take minutes.
+    """
+    if not partner.name.startswith("ltx-") or models.device not in (None, "auto"):
+        return False
+    if type(partner).unavailable() or not all_from_settings(models, TELLING):
+        return False
+    import torch
+
+    return not torch.cuda.is_available()
 
 
 def difficulty_of(psnr_db: float | None) -> float:

@@ -131,6 +131,15 @@ class Engine(ABC):
         return ()
 
     @property
+    def seconds_per_picture(self) -> float | None:
+        """Seconds of work per interpolated picture on this device, as `open` has measured them.
+
+        None where nobody has to wait for it. The run says so before it starts where that comes to
+        many times the video's length.
+        """
+        return None
+
+    @property
     def used_files(self) -> frozenset[str]:
         """The fields of `ModelOptions` that it uses with its own options.
 

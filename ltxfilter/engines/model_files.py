@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,15 @@ def complete(models: ModelOptions, environment: Mapping[str, str] = os.environ) 
     found = {**_from_file(environment), **_from_environment(environment)}
     left = {name: value for name, value in found.items() if not getattr(models, name)}
     return replace(models, **left)
+
+
+def all_from_settings(models: ModelOptions, names: Iterable[str]) -> bool:
+    """Return True if the environment and the settings file alone name what `models` do.
+
+    names: the fields that are compared.
+    """
+    told = complete(ModelOptions())
+    return all(getattr(models, name) == getattr(told, name) for name in names)
 
 
 def settings_file(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import gcd
 from typing import Self
 
 from ltxfilter.frame import VideoInfo
@@ -33,6 +34,7 @@ from ltxfilter.windows.timeline import output_rate
 
 log = logging.getLogger("ltxfilter.convert")
 
+SLOW = 10  # times the video's length: what takes longer is said before it starts
 FEW_BYTES = 64 * MIB  # that opening an engine may take, within what the interpreter is given
 
 OpenOutput = Callable[[OutputOptions, Source, Fraction | None], Sink]
@@ -168,8 +170,8 @@ class Assembly:
                 )
             )
             self._engine_extra = self._grown_since(before)
-            if options.target is not options.output and segment is None:
-                log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
+            if segment is None:
+                self._warn(shown)
             target = with_provenance(options, self.runner.asked)
             self.sink: Sink = open_output(target, self.source, self.rate)
             opening.callback(self.close_sink)
@@ -210,6 +212,36 @@ class Assembly:
     def abandon_sink(self) -> str | None:
         """Complete what was written though the thread that writes does not; see `Sink.abandon`."""
         return self.sink.abandon() or self.partial
+
+    def _warn(self, shown: VideoInfo) -> None:
+        """Say what is left out, and what takes long. shown: the frames as they are shown."""
+        if self.options.target is not self.options.output:
+            log.warning("--speed %s: sound, subtitles and data are left out", self.options.speed)
+        self._say_if_slow(shown)
+
+    def _say_if_slow(self, shown: VideoInfo) -> None:
+        """Warn of an engine that takes many times as long as the video lasts."""
+        seconds = self.runner.seconds_per_picture
+        source = 1 / shown.usual_interval
+        rate = self.rate or 2 * source
+        both = Fraction(
+            gcd(rate.numerator * source.denominator, source.numerator * rate.denominator),
+            rate.denominator * source.denominator,
+        )  # source frames per second that fall on an output time
+        if seconds is None or (times := seconds * float(rate - both)) <= SLOW:
+            return
+        whole = ""
+        if self.duration is not None:
+            hours, minutes = divmod(round(float(self.duration) * times / 60), 60)
+            whole = f", about {hours} h {minutes:02} min in all"
+        log.warning(
+            "engine %s takes about %.2g s for an interpolated frame on this device: %d times as "
+            "long as the video lasts%s; --engine flow takes a fraction of that",
+            self.runner.engine,
+            seconds,
+            round(times),
+            whole,
+        )
 
     def _grown_since(self, before: int | None) -> int:
         """Return the bytes that opening the engine took beyond what it states; 0 if few."""

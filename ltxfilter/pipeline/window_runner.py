@@ -133,6 +133,11 @@ class WindowRunner:
         made = self._made(prepared)
         return [self._frame(window, slot, made) for slot in window.slots]
 
+    @property
+    def seconds_per_picture(self) -> float | None:
+        """Seconds of work per interpolated picture, where the engine has measured them."""
+        return self._engine.seconds_per_picture
+
     def flow_of(self, prepared: Prepared, slot: Slot) -> Plane | None:
         """Return the motion that the picture of a slot follows; see `Engine.flow_of`."""
         return self._engine.flow_of(prepared.motion, slot)

@@ -414,6 +414,34 @@ def test_too_few_files_are_said(caplog: pytest.LogCaptureFixture):
     engine.close()
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_the_settings_alone_start_no_model_on_a_cpu(
+    named: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("ltxfilter.engines.ltx.motion.LtxMotion.unavailable", lambda: None)
+    monkeypatch.setenv("LTXFILTER_VAE", "vae.safetensors")
+    monkeypatch.setenv("LTXFILTER_TEMPORAL_UPSAMPLER", "temporal.safetensors")
+    given = ModelOptions(vae="other.safetensors") if named else ModelOptions()
+    engine = engines.build("auto", given)
+    assert [partner.name for partner in engine.partners] == ["flow", "ltx-motion"]
+    if named:  # who names a file asks for it; here it is not there
+        with pytest.raises(EngineUnavailableError, match=r"--vae other\.safetensors"):
+            engine.open(video(), 2 * RATE)
+        return
+    engine.open(video(), 2 * RATE)
+    assert [partner.name for partner in engine.partners] == ["flow"]
+    assert caplog.messages == [
+        "there is no GPU for ltx-motion, whose files the settings name: flow makes all frames; "
+        "--device cpu makes it run all the same"
+    ]
+    engine.close()
+    monkeypatch.setenv("LTXFILTER_DEVICE", "cpu")
+    with pytest.raises(EngineUnavailableError, match=r"--vae vae\.safetensors"):
+        engines.build("auto").open(video(), 2 * RATE)
+
+
 def plane(seed: int) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, 1, (60, 80)).astype(np.float32)
     return cv2.GaussianBlur(noise, (0, 0), 3) * 60

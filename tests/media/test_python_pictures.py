@@ -11,7 +11,8 @@ from support.media import ramp
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Made
-from ltxfilter.media.python_pictures import ArrayPictures, FramePictures
+from ltxfilter.media.python_pictures.arrays import ArrayPictures
+from ltxfilter.media.python_pictures.frames import FramePictures
 
 
 def picture(index: int, pix_fmt: str = "yuv420p"):

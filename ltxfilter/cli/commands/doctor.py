@@ -20,7 +20,9 @@ from ltxfilter.options import ModelOptions, available_threads
 HELP = """\
 Say what this machine can run, and what each missing thing takes to install. Model files given as
 for a run are looked at too: what each one is, which engines it serves, and what each engine lacks.
-The exit code is 5 if a file that is named cannot be used.
+The exit code is 5 if a file that is named cannot be used. With a whole command line after --, as
+doctor -- -i in.mkv --fps 60 out.mkv, say whether that command will work, and why not; the exit code
+is then the one that the command would end with.
 """
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1",
@@ -53,14 +55,46 @@ PACKAGES = {  # import name -> distributions that bring it, what lacks without i
 }
 
 
-@click.command("doctor", cls=FfmpegStyle, help=HELP)
-def doctor_command(arguments: Arguments) -> int:
-    """Print what this machine has and lacks."""
+class DoctorStyle(FfmpegStyle):
+    """A command that may be given a whole command line, after --."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the -- away, and note that it was there."""
+        whole = args[:1] == ["--"]
+        rest = args[1:] if whole else args
+        super().parse_args(ctx, rest[1:] if whole and rest[:1] == ["ltxfilter"] else rest)
+        ctx.params["whole"] = whole or ctx.params["arguments"].options.input.path != "-"
+        return []
+
+
+@click.command("doctor", cls=DoctorStyle, help=HELP)
+def doctor_command(arguments: Arguments, *, whole: bool) -> int:
+    """Print what this machine has and lacks, or whether a command line will work."""
+    if whole:
+        return _will_work(arguments)
     unusable = False
     for finding in examine(arguments.options.models):
         click.echo(finding.line())
         unusable = unusable or finding.unusable
     return EngineUnavailableError.exit_code if unusable else 0
+
+
+def _will_work(arguments: Arguments) -> int:
+    """Print whether a command line will work; return the exit code that it would end with."""
+    from ltxfilter.cli.commands.command_check import check_command
+
+    codes, unusable = [], 0
+    for finding in _model_files(arguments.options.models):
+        click.echo(finding.line())
+        unusable = EngineUnavailableError.exit_code if finding.unusable else unusable
+    for answer in check_command(arguments.options):
+        lead = "will not work: " if answer.code else ""
+        click.echo(f"{answer.part:19} {lead}{answer.text}")
+        codes += [answer.code] if answer.code else []
+    code = codes[0] if codes else unusable
+    verdict = "will not work" if code else "will work, as far as can be told before it runs"
+    click.echo(f"{'this command':19} {verdict}")
+    return code
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,7 @@ class LtxKeyframe(LtxEngine):
         scale = models.spatial_scale if second_stage else Fraction(1)
         multiple = SPATIAL_COMPRESSION * scale.numerator * max(reference, 1)
         canvas = Canvas(video, models.device, multiple)
+        self._seconds = models.seconds_per_frame(canvas.width * canvas.height)
         cache = KeyframeCache(models.encode)
         self._diffusion = TwoStageDiffusion(
             models, canvas, options, guidance, cache, scale, reference

@@ -165,6 +165,12 @@ class LtxEngine(Engine):
         self._files = models or ModelOptions()
         self._device_lock = Lock()  # held while one batch is on the device
         self._models: Models | None = None
+        self._seconds: float | None = None  # of work per picture, at least; None: not known
+
+    @property
+    def seconds_per_picture(self) -> float | None:
+        """What the autoencoder alone takes on a CPU, by a small trial; None on a GPU."""
+        return self._seconds
 
     @property
     def seed(self) -> int | None:

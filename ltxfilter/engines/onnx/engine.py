@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from itertools import groupby
 from math import ceil
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.blend import cross_fade
 from ltxfilter.engines.onnx.rgb import Rgb, RgbConverter
 from ltxfilter.engines.onnx.tiles import Tiling
-from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.errors import EngineError, EngineUnavailableError
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.window import Window, WindowShape
@@ -32,6 +33,7 @@ NETWORK_BYTES = 1000  # that a network is taken to hold per pixel; RIFE 3 holds 
 RGB_BYTES = 12  # per pixel of a picture
 HALVINGS = 4  # of the time, at most, by networks that only make the middle
 CLOSE = Fraction(1, 64)  # of an interval: a picture so near to a time is taken for it
+QUICK, PATIENCE = 0.05, 3.0  # seconds of a first picture, between which a second one is timed
 SLOTS = 4  # of one call of `draw`: their pictures are held until the last is made
 
 OPTIONS = (
@@ -115,6 +117,7 @@ class Onnx(Engine):
         self._options = {option.name: option.default for option in OPTIONS} | options
         self._models = models or ModelOptions()
         self._network: Network | None = None  # None: not open
+        self._seconds: float | None = None  # that one picture takes; None: not known
 
     @property
     def needed_files(self) -> tuple[str, ...]:
@@ -156,12 +159,33 @@ class Onnx(Engine):
         self._tiling = self._choose_tiling(self._network)
         pixels = self._converter.width * self._converter.height
         tile = self._tiling.rows * self._tiling.columns * self._network.batch
+        self._seconds = self._trial()
         held = 2 + SLOTS * (1 if self._network.form.timed else self._options["halvings"])
         return WindowShape(
             slots=SLOTS,
             work_bytes=3 * Path(path).stat().st_size + NETWORK_BYTES * tile,
             draw_bytes=RGB_BYTES * pixels * (held + 3),
         )
+
+    @property
+    def seconds_per_picture(self) -> float | None:
+        """What a grey picture took when it was opened; the network works as hard for any other."""
+        return self._seconds
+
+    def _trial(self) -> float | None:
+        """Return the seconds of one picture, the second one where the first may be a slow start."""
+        grey = np.full((3, self._converter.height, self._converter.width), 0.5, np.float32)
+        taken = None
+        for _ in range(2):
+            begin = perf_counter()
+            try:
+                self._make(grey, grey, [0.5])
+            except EngineError:  # the run finds the same, and says what becomes of it
+                return None
+            taken = perf_counter() - begin
+            if not QUICK < taken < PATIENCE:
+                break
+        return taken
 
     def _load(self, path: str, threads: int) -> Network:
         from ltxfilter.engines.onnx.network import Network, NetworkSettings

@@ -66,6 +66,21 @@ def test_any_size_and_rate_works(name, models, size, rate):
 
 
 @EVERY
+def test_the_work_of_a_cpu_is_timed(name, models, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(
+        "ltxfilter.engines.ltx.models.resident.perf_counter", lambda: float(next(clock))
+    )
+    engine = engines.build(name, models)
+    assert engine.seconds_per_picture is None
+    engine.open(video(width=128, height=64), F(50))
+    found = engine.seconds_per_picture
+    engine.close()
+    pixels = found * 9 * 64 * 64  # the trial takes a second for nine frames of 64x64
+    assert pixels == pytest.approx(128 * 64) if name in WHOLE else pixels >= 32 * 32
+
+
+@EVERY
 def test_repeated_and_parallel_draws_are_the_same(name, models):
     info = video(width=64, height=64)
     frames = moving(info, 40)

@@ -58,6 +58,11 @@ class GuideSource(Protocol):
         """Bytes of host memory that the models and their work take."""
         ...
 
+    @property
+    def seconds_per_guide(self) -> float | None:
+        """Seconds of work per guide, at least, as far as they are known."""
+        ...
+
     def draw(self, clips: Sequence[GuideClip]) -> Tensor:
         """Return guides [clips, 3, intervals * parts + 1, height, width], RGB in -1..1.
 

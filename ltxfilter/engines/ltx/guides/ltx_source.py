@@ -92,6 +92,7 @@ class LtxSource:
         self._upsampled = upsampled
         self._sigmas = tuple(sigmas)
         self._seed = seed
+        self.seconds_per_guide = models.seconds_per_frame(grid.width * grid.height)
 
     @property
     def device(self) -> torch.device:

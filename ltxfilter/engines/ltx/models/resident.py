@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from math import prod
 from threading import RLock
+from time import perf_counter
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -31,6 +33,7 @@ log = logging.getLogger("ltxfilter.engines")
 T = TypeVar("T")
 Upsampling = Literal["spatial", "temporal"]
 UPSAMPLINGS = ("spatial", "temporal")
+TRIAL = (9, 64, 64)  # frames, height and width of the clip by which the work of a CPU is timed
 
 
 class Models:
@@ -167,6 +170,19 @@ class Models:
             return (
                 decode_tiled(decode_whole, given, self.tile) if self.tile else decode_whole(given)
             )
+
+    def seconds_per_frame(self, pixels: int) -> float | None:
+        """Return the seconds that a CPU takes to encode and decode a frame, by a small trial.
+
+        pixels: of the frame. None on a GPU, whose first work is no measure. What a transformer
+        takes comes on top.
+        """
+        if self.device.type != "cpu":
+            return None
+        grey = torch.zeros(1, 3, *TRIAL)
+        begin = perf_counter()
+        self.decode(self.encode(grey))
+        return (perf_counter() - begin) * pixels / prod(TRIAL)
 
     def upsample(self, latents: torch.Tensor, kind: Upsampling) -> torch.Tensor:
         """Return latents of twice the height and width, or of 2f - 1 latent frames, float32."""

@@ -1,0 +1,1 @@
+"""Pictures of other libraries as frames, and output frames as such pictures."""
