@@ -57,7 +57,7 @@ class Workspace:
         self._stream = device.Stream()
         rows, columns = self._shape = grid.rows, grid.columns
         self._flows = torch.zeros((3, 6, rows, columns), device=device.NAME)  # before, pair, after
-        self._host_steps = torch.zeros(8, pin_memory=not device.INTERPRETED)
+        self._host_steps = device.pinned(8, dtype=torch.float32).zero_()
         self._steps = torch.zeros(8, device=device.NAME)  # [2, 3] of travel_kernel, then tau's bits
         self._ends = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         self._static = empty(layout.luma.rows, layout.luma.columns, dtype=torch.uint8)
@@ -93,7 +93,7 @@ class Workspace:
     def draw(self, motion: FlowMotion, tau: float) -> tuple[Planes, float]:
         """Return the planes at `tau` in host memory, and the PSNR to expect of them in dB."""
         self._set_steps(motion, tau)
-        host = torch.empty(self._out.shape, dtype=torch.uint8, pin_memory=not device.INTERPRETED)
+        host = device.pinned(*self._out.shape, dtype=torch.uint8)
         with self._stream.used():
             self._steps.copy_(self._host_steps, non_blocking=True)
             self._draw()
