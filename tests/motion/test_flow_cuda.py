@@ -427,5 +427,6 @@ def test_kernels_compile_for_gpus_without_one():
     assert found.returncode == 0, found.stderr[-2000:]
     lines = found.stdout.splitlines()
     assert len(lines) > 40
+    assert sum("quantize_kernel" in line for line in lines) == 2
     stacks = [int(line.rpartition(" ")[2]) for line in lines]
     assert max(stacks) <= 16, found.stdout  # an unused depot; spilt registers take hundreds

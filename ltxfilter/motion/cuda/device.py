@@ -21,6 +21,7 @@ OLDEST_TORCH = (2, 10)
 LANES = 128  # cells or samples per program
 PATCHES = 2  # per program, which is one warp: their 64 samples are added up without barriers
 
+
 def missing() -> str | None:
     """Return why the kernels cannot run here, or None if they can."""
     for package in ("torch", "triton"):

@@ -37,12 +37,11 @@ class CudaFlow:
         self._protect_static = settings.protect_static
         layout = ByteLayout(video, grid)
         self._stream = device.Stream()
-        with device.enough_memory():
+        with device.enough_memory(), self._stream.used():
             self._uploader = Uploader(layout, grid)
             self._estimator = CudaEstimator(layout, settings.search)
             self._find_static = StaticMaskFinder(layout)
         self._drawer = CudaDrawer(layout, grid, settings)
-        device.synchronize()
 
     @property
     def work_bytes(self) -> int:
@@ -100,7 +99,7 @@ class CudaFlow:
         return self._on_host.luma_pyramid(planes)
 
     def close(self) -> None:
-        """See FlowBackend: no buffer goes before the work that was queued on it is done."""
+        """See FlowBackend: no graph goes before the work that was queued is done."""
         self._stream.finish()
 
     def _downloaded(self, pair: PairMotion) -> PairMotion:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -89,18 +90,20 @@ class GraphCache:
         max_tokens: int = 0,
         budget: int | None = None,
         pool_bytes: Callable[[], int] = lambda: 0,
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
         """Start without graphs.
 
         capture: `CudaCapture(device)`, or `uncaptured`, which only copies and runs. max_tokens:
         tokens of the largest step that is worth replaying; 0 is no bound. budget: bytes of device
         memory for all graphs and their buffers; None is no bound. pool_bytes: returns how many of
-        them the graphs themselves take.
+        them the graphs themselves take. finish: waits for the work of graphs before they go.
         """
         self.max_tokens = max_tokens
         self.budget = budget
         self._capture = capture
         self._pool_bytes = pool_bytes
+        self._finish = finish
         self._captured: dict[Hashable, CapturedFunction | None] = {}  # None: has run once
         self._constants: dict[Hashable, ConstantBuffers] = {}  # by the sizes of constants
         self._refused: int | None = None  # bytes of inputs and constants that are too many
@@ -122,8 +125,9 @@ class GraphCache:
         return self._failed or (bool(self._captured) and None not in self._captured.values())
 
     def drop(self) -> None:
-        """Free all graphs, and capture none from now on."""
+        """Free all graphs, after their work, and capture none from now on."""
         self._failed = True
+        self._finish()
         self._captured.clear()
         self._constants.clear()
 
@@ -225,7 +229,6 @@ class CudaCapture:
             raise RuntimeError(reason)
         with torch.cuda.device(self._device), CAPTURE_LOCK:
             self._warm_up(function)
-            torch.cuda.synchronize()
             torch.cuda.empty_cache()  # as a capture does, so that only its own memory is counted
             before = torch.cuda.memory_reserved()
             graph, result = capture(function, self._pool)
@@ -236,6 +239,11 @@ class CudaCapture:
             return result
 
         return replay
+
+    def finish(self) -> None:
+        """Wait until the graphs that this thread has replayed are done."""
+        with suppress(RuntimeError):  # a device that has failed has nothing to wait for
+            torch.cuda.current_stream(self._device).synchronize()
 
     @staticmethod
     def _warm_up(function: Replay) -> None:
@@ -269,7 +277,7 @@ def choose_graphs(mode: str, device: torch.device) -> GraphCache | None:
     capture_on = CudaCapture(device)
     budget = torch.cuda.mem_get_info(device)[0] // BUDGET_DIVISOR
     tokens = MAX_TOKENS if mode == "auto" else 0
-    return GraphCache(capture_on, tokens, budget, lambda: capture_on.pool_bytes)
+    return GraphCache(capture_on, tokens, budget, lambda: capture_on.pool_bytes, capture_on.finish)
 
 
 def uncaptured(function: Replay) -> Replay:

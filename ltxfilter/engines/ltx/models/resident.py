@@ -30,6 +30,7 @@ from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
 from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.lora import named_loras
 from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 log = logging.getLogger("ltxfilter.engines")
@@ -64,9 +65,9 @@ class Models:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
         device: None chooses by `options.device`. dtype: that the models compute in; None is
-        bfloat16 on a GPU that computes in it, else float32. fp8: how the transformer's weights are stored,
-        "auto", "rowwise", "cast" or "off". tile: side in pixels of the tiles to decode in; 0
-        decodes whole pictures. offload: keep the transformer's blocks in host memory and copy each
+        bfloat16 on a GPU that computes in it, else float32. fp8: how the transformer's weights are
+        stored, "auto", "rowwise", "cast" or "off". tile: side in pixels of the tiles to decode in;
+        0 decodes whole pictures. offload: keep the transformer's blocks in host memory and copy each
         to the device when it runs. compiled: let torch compile the blocks when they first run,
         which takes minutes. tiny: encode and decode with the tiny autoencoder in place of the
         checkpoint's. graphs: "auto", "on" or "off", see `choose_graphs`. text_memory: billions of
@@ -215,14 +216,15 @@ class Models:
             ).float()
 
     def retry_without_text(self, draw: Callable[[], T]) -> T:
-        """Call `draw`; if device memory runs out, drop the cached text and graphs, and call it again.
+        """Call `draw`; if device memory runs out, drop cached text and graphs and call it again.
 
         Raises torch.OutOfMemoryError if there were neither, or if memory runs out again.
         """
         try:
             return draw()
         except torch.OutOfMemoryError:
-            if not any([runner.drop_caches() for runner in self._runners()]):
+            dropped = [runner.drop_caches() for runner in self._runners()]
+            if not any(dropped):
                 raise
         log.warning(
             "device memory is short: the prompt's keys and values are not cached any more, and "
@@ -273,6 +275,8 @@ class Models:
 
     def close(self) -> None:
         """Release every model."""
+        for runner in self._runners():
+            runner.close()
         self._loaded.clear()
 
     def _once(self, name: str, make: Callable[[], T]) -> T:

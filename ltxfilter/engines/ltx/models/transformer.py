@@ -72,6 +72,11 @@ class Transformer:
         """True while a step that has run will be captured when it runs again."""
         return self._graphs is not None and self._small and not self._graphs.settled
 
+    def close(self) -> None:
+        """Free the graphs; nothing runs afterwards."""
+        if self._graphs is not None:
+            self._graphs.drop()
+
     def drop_caches(self) -> bool:
         """Free the text and the graphs for good; return False if there were none."""
         texts = [self.text] if self.text is not None and self.text.nbytes else []

@@ -161,17 +161,15 @@ def least_rows(device: torch.device, sizes: frozenset[tuple[int, int]]) -> int |
     """
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < ROWWISE_CAPABILITY:
         return None
-    for rows, needed in ((FEW, 1), (MANY, MANY)):
-        refusals = {size: product_refused(device, rows, *size) for size in sorted(sizes)}
-        refused = {size: reason for size, reason in refusals.items() if reason}
-        if not refused:
-            return needed
-    (inputs, outputs), reason = next(iter(refused.items()))
-    log.warning(
-        "%s does not multiply %dx%d in 8 bits, so that 8 bits save memory only: %s",
-        device, inputs, outputs, reason,
-    )  # fmt: skip
-    return None
+    for inputs, outputs in sorted(sizes):
+        if reason := product_refused(device, MANY, inputs, outputs):
+            log.warning(
+                "%s does not multiply %dx%d in 8 bits, so that 8 bits save memory only: %s",
+                *(device, inputs, outputs, reason),
+            )
+            return None
+    few = any(product_refused(device, FEW, *size) for size in sorted(sizes))
+    return MANY if few else 1
 
 
 def product_refused(device: torch.device, rows: int, inputs: int, outputs: int) -> str | None:

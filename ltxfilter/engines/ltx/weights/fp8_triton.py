@@ -57,10 +57,10 @@ def quantize_kernel(value, codes, scales, width, block: tl.constexpr):
     place = row * width + column
     whole = tl.load(value + place, mask=inside, other=0.0).to(tl.float32)
     scale = tl.div_rn(tl.maximum(tl.max(tl.abs(whole), 0), LEAST_MAXIMUM), FP8_MAX)
-    spoilt = tl.max((whole != whole).to(tl.int32), 0) > 0
+    spoilt = tl.max((whole != whole).to(tl.int32), 0) > 0  # noqa: PLR0124  (not a number)
     scale = tl.where(spoilt, float("nan"), scale)
     scaled = tl.div_rn(whole, scale)
     clamped = tl.minimum(tl.maximum(scaled, -FP8_MAX), FP8_MAX)
-    clamped = tl.where(scaled == scaled, clamped, scaled)
+    clamped = tl.where(scaled == scaled, clamped, scaled)  # noqa: PLR0124
     tl.store(codes + place, clamped.to(codes.dtype.element_ty), mask=inside)
     tl.store(scales + row, scale)
