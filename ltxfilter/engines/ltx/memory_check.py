@@ -24,6 +24,7 @@ def check_window_fits(
     rate: Fraction | None,
     shape: WindowShape,
     advice: str,
+    *,
     again: Callable[[], bool] = lambda: False,
 ) -> None:
     """Let an engine interpolate one window as large as any, and drop the pictures.

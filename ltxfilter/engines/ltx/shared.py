@@ -245,7 +245,7 @@ class LtxEngine(Engine):
 
         models = self._models
         again = (lambda: models.captures_later) if models is not None else (lambda: False)
-        check_window_fits(self, video, rate, shape, self.memory_advice, again)
+        check_window_fits(self, video, rate, shape, self.memory_advice, again=again)
 
 
 def decoding_bytes(canvas: Canvas, frames: int, device: torch.device) -> int:

@@ -67,8 +67,8 @@ class Models:
         device: None chooses by `options.device`. dtype: that the models compute in; None is
         bfloat16 on a GPU that computes in it, else float32. fp8: how the transformer's weights are
         stored, "auto", "rowwise", "cast" or "off". tile: side in pixels of the tiles to decode in;
-        0 decodes whole pictures. offload: keep the transformer's blocks in host memory and copy each
-        to the device when it runs. compiled: let torch compile the blocks when they first run,
+        0 decodes whole pictures. offload: keep the transformer's blocks in host memory and copy
+        each to the device when it runs. compiled: let torch compile the blocks when they first run,
         which takes minutes. tiny: encode and decode with the tiny autoencoder in place of the
         checkpoint's. graphs: "auto", "on" or "off", see `choose_graphs`. text_memory: billions of
         bytes for the text's keys and values; -1 is a quarter of a GPU's free memory when the

@@ -268,9 +268,9 @@ def test_a_trial_takes_as_many_windows_as_it_must(monkeypatch):
         name="test", prepare=lambda _: None, draw=lambda *_: drawn.append(1) or []
     )
     given = engine, video(width=32, height=32), None, WindowShape(2), "advice"
-    memory_check.check_window_fits(*given, lambda: next(answers))
+    memory_check.check_window_fits(*given, again=lambda: next(answers))
     assert len(drawn) == 2
-    memory_check.check_window_fits(*given, lambda: True)
+    memory_check.check_window_fits(*given, again=lambda: True)
     assert len(drawn) == 2 + memory_check.TRIALS
 
 
