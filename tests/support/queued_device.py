@@ -80,6 +80,7 @@ class QueuedDevice:
         self.failing: list[str] = []  # "begin", "inside" or "end": of the captures that follow
         self.kept: list[Any] = []  # tensors of graphs' pools
         self.captures = 0
+        self.waits = 0  # of the host for the device
         self._current = threading.local()
 
     # What orders work.
@@ -101,6 +102,7 @@ class QueuedDevice:
         if self.capturing is not None:
             raise RuntimeError("operation not permitted when stream is capturing")
         self.look_for_freed()
+        self.waits += 1
         merge(self.clocks[HOST], clock)
 
     def synchronize(self, *_: object) -> None:

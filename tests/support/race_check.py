@@ -49,6 +49,7 @@ import_module("ltxfilter.motion.cuda.flow")  # with all kernels, while Triton se
 del sys.modules["triton"], sys.modules["triton.language"]
 
 CPU = torch.device("cpu")
+waits: dict[str, int] = {}  # of the host, in the latest window and in its pictures
 VIDEO = info(10, width=64, height=48)
 
 
@@ -66,7 +67,7 @@ def frames(count: int) -> list[Frame]:
     ]
 
 
-def flow() -> None:
+def flow(queued: QueuedDevice) -> None:
     """Prepare ahead, draw in two workspaces at once, estimate, and close with work queued."""
     for preset in ("fast", "best"):
         engine = Flow(preset=preset, device="cuda")
@@ -74,17 +75,21 @@ def flow() -> None:
         made = windows(frames(7), resets=(3,), taus=(Fraction(1, 3), Fraction(2, 3)))
         waiting: list[Any] = []
         for number, window in enumerate(made):
+            before = queued.waits
             motion = engine.prepare(window)
+            waits["prepare"] = queued.waits - before
             waiting.append((window, motion))
             if number == 2:
                 engine.estimate(motion, 0.5)
             if len(waiting) == 2:
+                before = queued.waits
                 drawings = [engine.draw(*one) for one in waiting]
                 for _ in range(2):
                     for drawing in drawings:
                         next(drawing)
                 for drawing in drawings:
                     drawing.close()
+                waits["draw"] = queued.waits - before
                 waiting = []
                 del drawings, motion
                 torch.empty(1)
@@ -98,7 +103,7 @@ def flow() -> None:
         torch.empty(1)
 
 
-def offload() -> None:
+def offload(_: QueuedDevice) -> None:
     """Run blocks in turn, fail once in between, and drop them while one is copied."""
     blocks = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(5)).requires_grad_(False)
     offloaded = OffloadedBlocks(blocks, CPU)
@@ -116,7 +121,7 @@ def offload() -> None:
     torch.empty(1)
 
 
-def graphs() -> None:
+def graphs(_: QueuedDevice) -> None:
     """Capture steps at two sizes with constants, replay them, and compute with the results."""
     weight = torch.randn(8, 8)
 
@@ -148,12 +153,16 @@ def graphs() -> None:
     torch.empty(1)
 
 
-RUNS: dict[str, Callable[[], None]] = {"flow": flow, "offload": offload, "graphs": graphs}
+RUNS: dict[str, Callable[[QueuedDevice], None]] = {
+    "flow": flow,
+    "offload": offload,
+    "graphs": graphs,
+}
 
 
 def check(name: str, queued: QueuedDevice) -> None:
     with pytest.MonkeyPatch.context() as patch, queued.installed(patch), torch.no_grad():
-        RUNS[name]()
+        RUNS[name](queued)
     gc.collect()
 
 
@@ -165,6 +174,7 @@ def main(name: str, *words: str) -> None:
         "hazards": sorted(set(queued.hazards)),
         "sites": [" ".join(site) for site in queued.sites],
         "captures": queued.captures,
+        "waits": dict(waits),
         "not noticed": [],
     }
     if words:

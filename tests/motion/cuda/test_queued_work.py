@@ -60,6 +60,11 @@ def test_graphs_are_captured_and_replayed() -> None:
     assert found("graphs")["captures"] == 2
 
 
+def test_the_host_waits_only_for_pictures_that_come_down() -> None:
+    """Two windows of two pictures: once for each picture, and once more at a window's end."""
+    assert found("flow")["waits"] == {"prepare": 0, "draw": 2 * (2 + 1)}
+
+
 def test_every_call_that_orders_work_is_visited() -> None:
     visited = {site.rpartition(" ")[0] for name in RUNS for site in found(name)["sites"]}
     written = set()
