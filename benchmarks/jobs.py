@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.clips import ffmpeg_exe
 
 HERE = Path(__file__).parents[1]
-SECONDS = 60  # of each clip, repeated until it is as long
+SECONDS = 40  # of each clip, repeated until it is as long
 ENCODER = ("-c:v", "libx264", "-preset", "veryfast")
 
 
@@ -90,7 +90,7 @@ def compared(clip: Path, folder: Path, pairs: int, workers: int) -> dict[str, fl
     out = folder / "out.mkv"
     plain = ["-y", "-i", str(clip), "--engine", "flow", *ENCODER, str(out)]
     job = ["--workers", str(workers), "--segment-seconds", "10", *plain]
-    coarse = ["--workers", "1", "--segment-seconds", "60", *plain]
+    coarse = ["--workers", "1", "--segment-seconds", str(SECONDS), *plain]
     fine = ["--workers", "1", "--segment-seconds", "10", *plain]
     costs = [[measured(words) for words in (plain, job, coarse, fine)] for _ in range(pairs)]
     return {

@@ -10,6 +10,7 @@ and peak memory.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import resource
 import subprocess
@@ -40,9 +41,14 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True)
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--names", default="", help="parts of the names of jobs, with commas")
     asked = parser.parse_args()
+    for checkout in (asked.before, HERE):
+        compileall.compile_dir(checkout / "ltxfilter", quiet=1)  # as an installation does
     with tempfile.TemporaryDirectory() as folder:
         for name, words in jobs(asked.clips, Path(folder)).items():
+            if asked.names and not any(part in name for part in asked.names.split(",")):
+                continue
             costs: dict[Path, list[Cost]] = {asked.before: [], HERE: []}
             for number in range(asked.pairs):
                 turns = list(costs) if number % 2 else list(reversed(costs))
@@ -53,7 +59,8 @@ def main() -> None:
                 for kind in ("wall", "cpu", "peak")
             ]
             usual = median(cost.wall for cost in costs[HERE])
-            print(f"{name:28} {', '.join(ratios)}  ({usual:.2f} s)", flush=True)
+            later = 1000 * median(a.wall - b.wall for a, b in pairs(costs))
+            print(f"{name:28} {', '.join(ratios)}  ({usual:.2f} s, {later:+.0f} ms)", flush=True)
 
 
 def pairs(costs: dict[Path, list[Cost]]) -> list[tuple[Cost, Cost]]:
@@ -63,26 +70,38 @@ def pairs(costs: dict[Path, list[Cost]]) -> list[tuple[Cost, Cost]]:
 
 
 def jobs(clips: Path, folder: Path) -> dict[str, list[str]]:
-    """Return command lines by name."""
-    hd, sd = str(clips / "juggle720.mp4"), str(clips / "seek480.mp4")
-    tiny = folder / "tiny.y4m"
-    source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=160", "-pix_fmt", "yuv420p"]
-    subprocess.run([ffmpeg_exe(), "-v", "error", *source, str(tiny)], check=True)
+    """Return command lines by name; the clips in `folder`, repeated, are long against the start."""
+    hd, sd = (lengthened(clips / name, folder) for name in ("juggle720.mp4", "seek480.mp4"))
+    tiny, raw = folder / "tiny.y4m", folder / "raw.y4m"
+    source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1600", "-pix_fmt", "yuv420p"]
+    made([*source, str(tiny)])
+    made(["-i", hd, "-t", "12", str(raw)])
     quiet = ["-v", "error", "-y"]
-    y4m = ["-f", "yuv4mpegpipe", os.devnull]
+    y4m = ["--fps", "50", "-f", "yuv4mpegpipe", os.devnull]
+    fast = ["--engine", "flow:preset=fast"]
+    coded = ["--fps", "50", "-preset", "ultrafast", str(folder / "out.mp4")]
     return {
-        "720p flow to y4m": [*quiet, "-t", "4", "-i", hd, "--fps", "50", *y4m],
-        "720p flow:preset=fast to y4m": [
-            *quiet, "-t", "4", "-i", hd, "--engine", "flow:preset=fast", "--fps", "50", *y4m,
-        ],
-        "480p flow to mp4, x264": [
-            *quiet, "-i", sd, "--fps", "50", "-preset", "ultrafast", str(folder / "out.mp4"),
-        ],
-        "4,000 tiny frames, hold": [
-            *quiet, "-i", str(tiny), "--engine", "hold", "--fps", "50", *y4m,
-        ],
+        "720p flow to y4m": [*quiet, "-i", hd, *y4m],
+        "720p flow:preset=fast to y4m": [*quiet, "-i", hd, *fast, *y4m],
+        "720p y4m to y4m, hold": [*quiet, "-i", str(raw), "--engine", "hold", *y4m],
+        "480p flow to mp4, x264": [*quiet, "-i", sd, *coded],
+        "40,000 tiny frames, hold": [*quiet, "-i", str(tiny), "--engine", "hold", *y4m],
+        "start: one frame, y4m": [*quiet, "-t", "0.02", "-i", str(raw), *y4m],
+        "start: one frame, x264": [*quiet, "-t", "0.02", "-i", sd, *coded],
         "start: --version": ["--version"],
-    }  # fmt: skip
+    }
+
+
+def lengthened(clip: Path, folder: Path) -> str:
+    """Return the clip, its packets repeated to 20 s."""
+    path = folder / f"{clip.stem}.mkv"
+    made(["-stream_loop", "-1", "-i", str(clip), "-t", "20", "-an", "-c", "copy", str(path)])
+    return str(path)
+
+
+def made(words: list[str]) -> None:
+    """Run ffmpeg. Raises CalledProcessError."""
+    subprocess.run([ffmpeg_exe(), "-v", "error", "-y", *words], check=True)
 
 
 def measure(checkout: Path, words: list[str]) -> Cost:

@@ -168,7 +168,7 @@ def load_codes(plane: Any, device: Any) -> Tensor:
     """Return the codes of a plane on a device: uint8, or int32 for uint16."""
     if isinstance(plane, DevicePlane):
         return plane.codes.to(device)
-    whole = np.ascontiguousarray(plane)
+    whole = np.require(plane, requirements=("C", "W"))  # torch warns of others
     if whole.dtype != np.uint16:
         return torch.from_numpy(whole).to(device)
     codes = torch.from_numpy(whole.view(np.int16)).to(device)  # torch computes little with uint16

@@ -13,7 +13,7 @@ import ltxfilter
 ROOT = Path(ltxfilter.__file__).parent
 RANKS = [  # a module imports only from rows below its own, freely inside one folder
     {"errors"},
-    {"values"},
+    {"values", "user_folders"},
     {"normalize"},
     {"frame", "options"},
     {"refusals", "colorimetry"},

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from ltxfilter.color import Converter, lower_twofold, raise_twofold  # noqa: E402
+from ltxfilter.color import Converter, load_codes, lower_twofold, raise_twofold  # noqa: E402
 from ltxfilter.frame import ColorInfo, VideoInfo  # noqa: E402
 from ltxfilter.media.pixfmt import plane_shapes  # noqa: E402
 
@@ -141,3 +141,10 @@ def test_untagged_pictures_go_by_their_size():
         return Converter(info).to_rgb(planes)[1, 0, 0].item()
 
     assert green(576) != pytest.approx(green(720), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_planes_that_nobody_may_write_are_taken_without_a_warning(kind: type):
+    plane = np.arange(12, dtype=kind).reshape(3, 4)
+    plane.flags.writeable = False
+    assert np.array_equal(load_codes(plane, "cpu").numpy(), plane)

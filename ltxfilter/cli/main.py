@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ltxfilter.cli.commands.context import context_command
-from ltxfilter.cli.commands.doctor import doctor_command
-from ltxfilter.cli.commands.engines import engines_command
-from ltxfilter.cli.commands.jobs import jobs_command
-from ltxfilter.cli.commands.probe import probe_command
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
 from ltxfilter.cli.progress_file import ProgressFile
@@ -99,6 +96,7 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     refuse_unused(arguments.options.engine, arguments.options.models)
     with _progress_file(arguments) as blocks:
         signals.run = run = open_run(arguments.options)
+        gc.enable()
         try:
             with run:
                 if run.finished:
@@ -150,13 +148,7 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
     return report
 
 
-COMMANDS: dict[str, click.Command] = {
-    "engines": engines_command,
-    "context": context_command,
-    "doctor": doctor_command,
-    "jobs": jobs_command,
-    "probe": probe_command,
-}
+COMMANDS = ("context", "doctor", "engines", "jobs", "probe")  # modules of `ltxfilter.cli.commands`
 
 
 def main() -> NoReturn:
@@ -164,6 +156,7 @@ def main() -> NoReturn:
     _open_standard_descriptors()
     # NumPy's matrix products are not used: the threads that wait for one cost 0.1 s at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until a run is open: imports leave nothing to collect
     sys.exit(run(sys.argv[1:]))
 
 
@@ -184,7 +177,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _report(error: Exception, argv: Sequence[str]) -> int:
     """Print what went wrong; return its exit code."""
-    if isinstance(error, (LtxFilterError, click.ClickException)):
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, LtxFilterError):
         return _fail(str(error), error.exit_code)
     if any(level in argv for level in ("debug", "trace", "48", "56")):
         traceback.print_exception(error)
@@ -210,7 +205,9 @@ def _dispatch(words: list[str]) -> int:
     command: click.Command = filter_command
     name = "ltxfilter"
     if words and words[0] in COMMANDS:
-        command, name = COMMANDS[words[0]], f"ltxfilter {words.pop(0)}"
+        gc.enable()
+        module = import_module(f"ltxfilter.cli.commands.{words[0]}")
+        command, name = getattr(module, f"{words[0]}_command"), f"ltxfilter {words.pop(0)}"
     with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
         code: int = command.invoke(context)
         if sys.stdout is not None:  # it was closed with >&-

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter import engines
 from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
+from ltxfilter.engines.model_files import complete
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
@@ -288,6 +289,8 @@ def choose_partner(spec: str, models: ModelOptions) -> Engine | None:
         if parse_spec(spec)[0] in ("auto", "flow"):
             raise OptionError(f"option with={spec}: name another engine than auto and flow")
         return engines.build(spec, models)
+    if replace(complete(models), device=None) == ModelOptions():
+        return None  # no file is named: importing what could use one takes its time
     for known in PARTNERS:
         partner = engines.build(known, models)
         if not partner.missing_files:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ltxfilter.errors import OptionError
 from ltxfilter.options import ModelOptions
+from ltxfilter.user_folders import user_folder
 from ltxfilter.values import parse_lora
 
 log = logging.getLogger("ltxfilter.engines")
@@ -42,13 +43,8 @@ def settings_file(environment: Mapping[str, str] = os.environ) -> Path | None:
     """
     if told := environment.get(FILE):
         return Path(told)
-    folder = environment.get("XDG_CONFIG_HOME")
-    if folder:
-        return Path(folder) / "ltxfilter.toml"
-    try:
-        return Path("~/.config").expanduser() / "ltxfilter.toml"
-    except RuntimeError:  # no HOME, and a user that the system does not know
-        return None
+    folder = user_folder("CONFIG", environment)
+    return None if folder is None else folder / "ltxfilter.toml"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

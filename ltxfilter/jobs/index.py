@@ -12,6 +12,7 @@ from typing import Any
 from zlib import crc32
 
 from ltxfilter.jobs.journal import is_locked, read_journal
+from ltxfilter.user_folders import NAME, user_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,8 @@ class KnownJob:
 
 def index_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of the index."""
-    home = environment.get("XDG_STATE_HOME")
-    base = Path(home) if home else Path(environment.get("HOME", "/")) / ".local" / "state"
-    return base / "ltxfilter" / "jobs"
+    base = user_folder("STATE", environment) or Path(os.devnull)  # in which nothing can be made
+    return base / NAME / "jobs"
 
 
 def note_job(output: str, folder: Path, details: Mapping[str, Any]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ltxfilter.jobs.driver import Job
-from ltxfilter.jobs.workers.shares import CORES_PER_WORKER, worker_count
 from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_source
 from ltxfilter.options import JobOptions, Options, available_threads
 from ltxfilter.pipeline.assemble import input_of
 from ltxfilter.pipeline.run import Run
+
+if TYPE_CHECKING:
+    from ltxfilter.jobs.driver import Job
 
 
 def open_run(options: Options) -> Run | Job:
@@ -21,11 +23,15 @@ def open_run(options: Options) -> Run | Job:
         return Run(options)
     if job.workers == 0 and job.resume == "no" and job.ray is None and not _pays(options):
         return Run(replace(options, job=JobOptions()))
+    from ltxfilter.jobs.driver import Job  # a plain run starts without what jobs need
+
     return Job(options)
 
 
 def _pays(options: Options) -> bool:
     """Return True if several workers are faster than one process."""
+    from ltxfilter.jobs.workers.shares import CORES_PER_WORKER, worker_count
+
     if options.input.path in STDIN_NAMES or available_threads() < 2 * CORES_PER_WORKER:
         return False
     with closing(open_source(input_of(options))) as source:

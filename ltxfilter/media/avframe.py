@@ -29,6 +29,7 @@ STREAM_SIDE_DATA = frozenset(
     )
 )
 SIDE_DATA_TYPES = range(48)  # FFmpeg's numbers, with room for those that it does not have yet
+ALL_BUT_CAPTIONS = frozenset(SIDE_DATA_TYPES) - {1}
 LIMITED, FULL = 1, 2  # code ranges, as FFmpeg numbers them
 
 
@@ -125,8 +126,9 @@ def side_data_graph(
     """Build a graph that returns frames like `frame` with some types of side data only.
 
     kept: FFmpeg's numbers of the types. then: further filters with their arguments. All other types
-    are taken away, present or not, which costs nothing measurable. To look at a frame's side data
-    instead makes a reference cycle in PyAV, and its samples then wait for the garbage collector.
+    are taken away, present or not, which costs nothing measurable. To list a frame's side data
+    instead frees what is not ours where that has metadata (PyAV 18 and 19), such as an ICC profile,
+    and makes a reference cycle, so that the samples wait for the garbage collector.
     """
     graph = av.filter.Graph()
     nodes = [
@@ -156,23 +158,24 @@ class FrameCopier:
     """Makes new frames from decoded ones; they keep tags and the side data of the whole stream.
 
     PyAV cannot copy a frame. A filter graph hands out a new reference to the same samples, and
-    drops the side data of single frames on the way. Use it from one thread.
+    drops side data on the way. Use it from one thread.
     """
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[Any, ...], av.filter.Graph] = {}  # by what a graph depends on
 
-    def share(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Return another frame over the same samples."""
+    def share(self, frame: av.VideoFrame, kept: frozenset[int] = STREAM_SIDE_DATA) -> av.VideoFrame:
+        """Return another frame over the same samples. kept: FFmpeg's numbers of its side data."""
         key = (
             frame.width,
             frame.height,
             frame.format.name,
             int(frame.colorspace),
             int(frame.color_range),
+            kept,
         )
         if key not in self._graphs:
-            self._graphs[key] = side_data_graph(frame, STREAM_SIDE_DATA)
+            self._graphs[key] = side_data_graph(frame, kept)
         graph = self._graphs[key]
         graph.vpush(frame)
         return graph.vpull()

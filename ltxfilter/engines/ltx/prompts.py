@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -20,6 +19,7 @@ from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.errors import EngineUnavailableError, OptionError, OutputError
 from ltxfilter.options import ModelOptions
+from ltxfilter.user_folders import NAME, user_folder
 from ltxfilter.values import parse_time, shown
 
 log = logging.getLogger("ltxfilter.context")
@@ -161,9 +161,14 @@ class CachedEncoder:
 
 
 def cache_folder() -> Path:
-    """Return the folder of cached contexts: ltxfilter/contexts in XDG_CACHE_HOME or ~/.cache."""
-    folder = os.environ.get("XDG_CACHE_HOME")
-    return (Path(folder) if folder else Path("~/.cache").expanduser()) / "ltxfilter" / "contexts"
+    """Return the folder of cached contexts: ltxfilter/contexts in the user's cache.
+
+    Raises OutputError where the user has none.
+    """
+    folder = user_folder("CACHE")
+    if folder is None:
+        raise OutputError("there is no home to keep encoded prompts in; set XDG_CACHE_HOME")
+    return folder / NAME / "contexts"
 
 
 def fingerprint(file: ModelFile) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ltxfilter.errors import EngineUnavailableError
+from ltxfilter.user_folders import NAME, user_folder
 
 AUTO = "auto"
 PROVIDERS = {  # what a user writes -> ONNX Runtime's name; for "auto" the best first
@@ -59,25 +58,26 @@ def provider_settings(name: str, device: str | None) -> list[tuple[str, dict[str
         settings["cudnn_conv_algo_search"] = "HEURISTIC"  # the same choice in every run
         settings["use_tf32"] = 0  # it rounds to 10 bits
     if name == "tensorrt":
-        folder = str(cache_folder())
-        settings |= {
-            "trt_engine_cache_enable": True,
-            "trt_engine_cache_path": folder,
-            "trt_timing_cache_enable": True,
-            "trt_timing_cache_path": folder,
-        }
+        settings |= _cache_settings()
     chosen = [(PROVIDERS[name], settings)]
     if name == "tensorrt":
         chosen.append((PROVIDERS["cuda"], {"device_id": _number(device)}))
     return chosen if name == "cpu" else [*chosen, (PROVIDERS["cpu"], {})]
 
 
-def cache_folder() -> Path:
-    """Return where TensorRT keeps what it prepared: ltxfilter/tensorrt in the user's cache."""
-    folder = os.environ.get("XDG_CACHE_HOME")
-    path = (Path(folder) if folder else Path("~/.cache").expanduser()) / "ltxfilter" / "tensorrt"
+def _cache_settings() -> dict[str, Any]:
+    """Let TensorRT keep what it prepared in the user's cache, if there is one."""
+    folder = user_folder("CACHE")
+    if folder is None:
+        return {}
+    path = folder / NAME / "tensorrt"
     path.mkdir(parents=True, exist_ok=True)
-    return path
+    return {
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(path),
+        "trt_timing_cache_enable": True,
+        "trt_timing_cache_path": str(path),
+    }
 
 
 def _number(device: str | None) -> int:

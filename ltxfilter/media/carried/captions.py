@@ -18,6 +18,10 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil
 from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 TRIPLETS_PER_SECOND = 600
 PAIRS_PER_SECOND = 60  # of EIA-608, both fields together
@@ -85,12 +89,12 @@ class CaptionWriter:
         self._sort(triplets)
         self._begun = self._begun or bool(triplets)
 
-    def into(self, tick: int | None, data: bytes) -> bytes | None:
-        """Return the packet `data` of the frame at `tick` with its captions; None without any."""
+    def into(self, tick: int | None, packet: ReadableBuffer) -> bytes | None:
+        """Return the packet of the frame at `tick` with its captions; None without any."""
         triplets = self._frames.pop(tick, None) if tick is not None else None
         if triplets is None:
             return None
-        return INSERT[self._codec](data, triplets)
+        return INSERT[self._codec](bytes(packet), triplets)
 
     def _sort(self, triplets: bytes) -> None:
         for start in range(0, len(triplets) - 2, 3):
@@ -200,4 +204,5 @@ def _mpeg2(data: bytes, triplets: bytes) -> bytes:
 
 
 INSERT = {"h264": _h264, "hevc": _hevc, "mpeg2video": _mpeg2}
+MARKS = {"h264": b"GA94", "hevc": b"GA94", "mpeg2video": b"\0\0\1\xb2"}  # no captions without
 CAPTION_CODECS = frozenset(INSERT)  # FFmpeg's names of the codecs whose packets can carry captions

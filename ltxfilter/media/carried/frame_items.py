@@ -8,14 +8,18 @@ type, and take types away.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 import av
 import av.filter
 
 from ltxfilter.media import pyav_compat
 from ltxfilter.media.avframe import buffer_filter, side_data_graph, side_data_of
+from ltxfilter.media.carried.captions import MARKS
 from ltxfilter.media.carried.items import Item, Kind
+
+Packet: TypeAlias = "av.Packet[Any]"
 
 # FFmpeg's numbers of frame side data (libavutil/frame.h)
 CAPTIONS, MASTERING, LIGHT_LEVEL, DOVI = 1, 11, 14, 24
@@ -71,14 +75,26 @@ def types_of(frame: av.VideoFrame, numbers: Iterable[int]) -> list[int]:
 
 
 class CaptionReader:
-    """Reads the captions of frames; those without any are only asked."""
+    """Reads the captions of frames, from the first packet on that may hold any."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: str) -> None:
+        """codec: FFmpeg's name; every frame is looked at where its packets have no mark."""
+        self._mark = MARKS.get(codec, b"")
+        self._marked = False
         self._graph: av.filter.Graph | None = None
         self._shape: tuple[int, int, str] | None = None  # of the frames that the graph takes
 
+    def watched(self, packets: Iterable[Packet | None]) -> Iterator[Packet | None]:
+        """Yield the stream's packets, which show whether there are captions: 0.5 ms per MB."""
+        for packet in packets:
+            if packet is not None and not self._marked:
+                self._marked = self._mark in bytes(packet)
+            yield packet
+
     def read(self, frame: av.VideoFrame) -> bytes:
         """Return the triplets of cc_data that a frame carries, none if it carries no captions."""
+        if not self._marked:
+            return b""
         shape = (frame.width, frame.height, frame.format.name)
         if self._graph is None or shape != self._shape:
             self._graph, self._shape = _caption_graph(frame), shape

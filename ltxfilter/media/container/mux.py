@@ -295,7 +295,7 @@ class Muxer:
         """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
         if self._captions is None:
             return packet
-        data = self._captions.into(packet.pts, bytes(packet))
+        data = self._captions.into(packet.pts, packet)
         if data is None:
             return packet
         made: av.Packet[Any] = av.Packet(data)

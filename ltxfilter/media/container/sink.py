@@ -82,7 +82,9 @@ class ContainerSink:
         self._part = _output(options, self.mux_plan.muxer) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
-        self._pictures = Pictures(source.info, settings.video, strip=self._captions is not None)
+        others = source.other_streams
+        captions = others.captions if others is not None and others.captions.wanted else None
+        self._pictures = Pictures(source.info, settings.video, captions)
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._to_come = options.frames  # frames until the output ends; None: with the source
         self._muxer: Muxer | None = None  # once there is a frame

@@ -85,14 +85,14 @@ class ContainerSource:
             if self._once:
                 scanned = self._packets.look_ahead()
             self._timing = StreamTiming.of(self._open.stream, scanned, options.rate)
+            codec = self._open.stream.codec_context.codec.canonical_name
+            self._captions = CaptionReader(codec) if codec in CAPTION_CODECS else None
             first = self._begin_decoding()
             if first is None:
                 raise InputError(f"{self.name}: no video frames{self._why_none()}")
             self.first_picture = first.picture
             self.info = _video_info(first, self._open, self._timing, self._decoder.turner)
             self.carries = source_items(first.picture, self._open.container, self._open.stream)
-            codec = self._open.stream.codec_context.codec.canonical_name
-            self._captions = CaptionReader() if codec in CAPTION_CODECS else None
             if is_dovi_profile_5(first.picture):
                 raise InputError(f"{self.name}: {DOVI_PROFILE_5}")
             opening.pop_all()
@@ -167,7 +167,8 @@ class ContainerSource:
         """Decode from where the container stands; return the first frame, if any."""
         self._decoder = VideoDecoder(self._open, self._options, self.counts, self.name)
         self._clock = FrameClock(self._timing, self._open.trim.zero)
-        self._frames = self._decoder.frames(self._packets)
+        packets = self._captions.watched(self._packets) if self._captions else self._packets
+        self._frames = self._decoder.frames(packets)
         first = next(self._frames, None)
         if first is not None:
             self._frames = chain([first], self._frames)

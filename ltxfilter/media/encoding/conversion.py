@@ -12,7 +12,15 @@ import av.filter
 import numpy as np
 
 from ltxfilter.frame import Frame, Made, Planes, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, buffer_filter, fill, from_planes, view
+from ltxfilter.media.avframe import (
+    ALL_BUT_CAPTIONS,
+    FrameCopier,
+    buffer_filter,
+    fill,
+    from_planes,
+    view,
+)
+from ltxfilter.media.carried.captions import CaptionQueue
 from ltxfilter.media.encoding.encoded_video import BT709, LEFT, has_role, matrix_of
 from ltxfilter.media.many_files.picture_formats import PictureFinisher
 from ltxfilter.media.pixfmt import plane_shapes
@@ -202,13 +210,13 @@ def _gain(numerator: int, denominator: int) -> Step:
 class Pictures:
     """Makes the pictures that an encoder takes out of the frames of one stream."""
 
-    def __init__(self, info: VideoInfo, video: VideoInfo, *, strip: bool) -> None:
+    def __init__(self, info: VideoInfo, video: VideoInfo, captions: CaptionQueue | None) -> None:
         """Begin a stream.
 
-        info: the stream's. video: what the encoder is given. strip: whether frames lose the side
-        data that describes one frame, since it is written otherwise.
+        info: the stream's. video: what the encoder is given. captions: the source's, if they are
+        written otherwise than by the encoder, so that frames have to lose them.
         """
-        self._strip = strip
+        self._captions = captions
         self._info = info
         self._copier = FrameCopier()
         self._finisher = PictureFinisher(info, video)
@@ -223,8 +231,10 @@ class Pictures:
             picture = self._copier.with_planes(decoded, frame.planes, self._info.layout)
         elif frame.made is Made.REPEATED:
             picture = self._copier.share(decoded)
+        elif self._captions is not None and self._captions.seen:
+            picture = self._copier.share(decoded, ALL_BUT_CAPTIONS)
         else:
-            picture = self._copier.share(decoded) if self._strip else decoded
+            picture = decoded
         return self._finisher.finish(self._converter.convert(picture))
 
 

@@ -218,7 +218,7 @@ class RawSink:
     def laid_out(self, frame: Frame) -> list[Any]:
         """Return the samples of a frame as they are written, in contiguous arrays."""
         planes = self._pack(frame.planes) if self._pack else frame.planes
-        return [np.ascontiguousarray(plane) for plane in planes]
+        return list(map(np.ascontiguousarray, planes))
 
     def join(self, segment: SegmentReader, first: Frame) -> None:
         """Write the frames of a stored segment. Raises OutputError, BrokenPipeError, Stopped."""
@@ -229,8 +229,12 @@ class RawSink:
 
     def _write(self, samples: list[Any]) -> None:
         start = self._marker if self._frames else self._start
-        with self._writing, self._noting_failure():
-            self._out.write_all([start, *samples])
+        with self._writing:
+            try:
+                self._out.write_all([start, *samples])
+            except (OutputError, BrokenPipeError, Stopped) as error:
+                self._note(error)
+                raise
             self._frames += 1
 
     def finish(self) -> None:
@@ -272,9 +276,12 @@ class RawSink:
         try:
             yield
         except (OutputError, BrokenPipeError, Stopped) as error:
-            self._broken = True
-            self._stalled = self._stalled or isinstance(error, Stopped)
+            self._note(error)
             raise
+
+    def _note(self, error: BaseException) -> None:
+        self._broken = True
+        self._stalled = self._stalled or isinstance(error, Stopped)
 
     def _unfinished(self) -> str | None:
         """Return where the unfinished output is and what it holds; None where nothing is lost."""

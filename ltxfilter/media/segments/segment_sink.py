@@ -235,11 +235,7 @@ class EncodedSegment:
         self._captions = others.captions if others is not None and others.captions.wanted else None
         first = source.first_picture
         self._settings = plan.settings if first is None else plan.settings.with_hdr(first)
-        self._pictures = Pictures(
-            source.info,
-            self._settings.video,
-            strip=self._captions is not None,
-        )
+        self._pictures = Pictures(source.info, self._settings.video, self._captions)
         self._stamps = EncoderStamps(clock)
         self._stamps.begin(segment.start)
         self._tick: int | None = None  # of the segment's first frame, from the stream's first

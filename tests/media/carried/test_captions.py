@@ -74,10 +74,10 @@ def test_both_kinds_keep_their_order(triplets: list[bytes]):
         assert got == sent
 
 
-def write_captioned(path: Path, rate: Fraction, count: int) -> list[bytes]:
-    """Write a file whose frames carry a pair each, and return the pairs."""
+def write_captioned(path: Path, rate: Fraction, count: int, begin: int = 0) -> list[bytes]:
+    """Write a file whose frames from `begin` on carry a pair each, and return the pairs."""
     writer = CaptionWriter("h264", rate)
-    sent = [pair(number) for number in range(count)]
+    sent = [b""] * begin + [pair(number) for number in range(begin, count)]
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=rate, options={"bf": "2", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -89,19 +89,30 @@ def write_captioned(path: Path, rate: Fraction, count: int) -> list[bytes]:
             if number < count:
                 writer.add(number, sent[number])
             for packet in stream.encode(frame if number < count else None):
-                made = av.Packet(writer.into(packet.pts, bytes(packet)) or b"")
+                made = av.Packet(writer.into(packet.pts, packet) or bytes(packet))
                 made.pts, made.dts, made.time_base = packet.pts, packet.dts, packet.time_base
                 made.is_keyframe, made.stream = packet.is_keyframe, stream
                 output.mux(made)
-    return sent
+    return sent[begin:]
+
+
+def read_frames(path: Path) -> list[bytes]:
+    """Return what each frame carries."""
+    with av.open(str(path)) as container:
+        reader = CaptionReader(container.streams.video[0].codec_context.codec.canonical_name)
+        packets = reader.watched(container.demux(video=0))
+        return [reader.read(frame) for packet in packets for frame in packet.decode()]
 
 
 def read(path: Path) -> list[bytes]:
-    reader, found = CaptionReader(), []
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            found += words(reader.read(frame))
-    return found
+    return [word for triplets in read_frames(path) for word in words(triplets)]
+
+
+def test_captions_that_begin_late_are_read(tmp_path: Path):
+    """The captions of all frames are read, where only the last third has any."""
+    sent = write_captioned(tmp_path / "in.ts", F(25), 60, begin=40)
+    assert sent
+    assert read(tmp_path / "in.ts") == sent
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
@@ -129,10 +140,7 @@ def test_captions_go_through_segments(tmp_path: Path):
 
 def places(path: Path) -> list[int]:
     """Return the numbers of the frames that carry captions."""
-    reader = CaptionReader()
-    with av.open(str(path)) as container:
-        frames = enumerate(container.decode(video=0))
-        return [number for number, frame in frames if words(reader.read(frame))]
+    return [number for number, triplets in enumerate(read_frames(path)) if words(triplets)]
 
 
 def test_captions_are_left_out_with_the_subtitles(tmp_path: Path):

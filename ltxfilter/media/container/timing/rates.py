@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from ltxfilter.values import MAX_RATE, NTSC, round_half_up
 from ltxfilter.windows.timeline import DECIMALS, Snap
@@ -46,10 +46,9 @@ def constant_rate(ticks: Sequence[int], clock: Clock) -> Snap | None:
     steady = [delta for delta in deltas if abs(delta - median) <= 1]
     mean = Fraction(sum(steady), len(steady))
     drift = Fraction(1, 2 * median) if clock.drifts else Fraction(0)
-    rates = list(_candidates(clock, (Fraction(median), mean), same=deltas[0] == deltas[-1]))
-    rates += _simplest_rate(ticks, clock.tick)
+    likely = list(_candidates(clock, (Fraction(median), mean), same=deltas[0] == deltas[-1]))
     for followers in (Fraction(1), STEADY):
-        for rate in rates:
+        for rate in chain(likely, _simplest_rate(ticks, clock.tick)):
             snap = _explained(ticks, clock, rate, max(drift, _drift(rate)), followers)
             if snap is not None:
                 return snap
@@ -184,16 +183,15 @@ class _Run:
         return min(max(Fraction(0), self._high - Fraction(1, 2)), self._low + Fraction(1, 2))
 
 
-def _simplest_rate(ticks: Sequence[int], tick: Fraction) -> list[Fraction]:
-    """Return the simplest rate at which no frame is a tick off; none if there are few frames."""
+def _simplest_rate(ticks: Sequence[int], tick: Fraction) -> Iterator[Fraction]:
+    """Yield the simplest rate at which no frame is a tick off; none if there are few frames."""
     if len(ticks) < ENOUGH:
-        return []
+        return
     places = [(number, place - ticks[0]) for number, place in enumerate(ticks)][1:]
     shortest = max(Fraction(place - 1, number) for number, place in places)
     longest = min(Fraction(place + 1, number) for number, place in places)
-    if not 0 < shortest <= longest:
-        return []
-    return [simplest_between(1 / (longest * tick), 1 / (shortest * tick))]
+    if 0 < shortest <= longest:
+        yield simplest_between(1 / (longest * tick), 1 / (shortest * tick))
 
 
 def simplest_between(low: Fraction, high: Fraction) -> Fraction:
