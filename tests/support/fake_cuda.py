@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from support import interpreted
+
+interpreted.load()  # or what follows loads Triton without its interpreter
+
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode

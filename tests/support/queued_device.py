@@ -22,6 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from support import interpreted
+
+interpreted.load()  # or the modes below load Triton without its interpreter
+
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
