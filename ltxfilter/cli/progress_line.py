@@ -105,6 +105,7 @@ def summary(progress: Progress) -> Iterator[str]:
     }
     if any(noticed.values()):
         yield "noticed: " + ", ".join(f"{name} {count}" for name, count in noticed.items() if count)
+    yield from progress.remarks
     if progress.lateness is not None:
         yield f"latency: at most {1000 * progress.lateness:.0f} ms"
     if progress.segments:

@@ -25,6 +25,7 @@ class Progress:
     missing_interpolated: int = 0  # missing source frames in whose place frames are interpolated
     missing_repeated: int = 0  # missing source frames in whose place the nearest one is repeated
     fallbacks: int = 0  # interpolated frames that failed the check and come from a fallback
+    remarks: tuple[str, ...] = ()  # which engines were not taken, how often and why
     lateness: float | None = None  # seconds by which a live frame left late, at most
     out_time: Fraction = Fraction(0)  # seconds of output written
     duration: Fraction | None = None  # seconds that the output will have, when known

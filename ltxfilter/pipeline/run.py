@@ -315,6 +315,7 @@ class Run:
         if assembly.segment is not None:  # the source has read more than the segment
             progress.frames_in, progress.corrupt = rolling.frames, rolling.damaged
         progress.fallbacks = assembly.runner.fallbacks
+        progress.remarks = assembly.runner.remarks()
         progress.memory_peak = self._memory.peak
         progress.memory_exceeded = self._memory.exceeded
         if self._first_time is not None and self._latest_time is not None:

@@ -28,13 +28,26 @@ def choose_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise EngineUnavailableError(f"--device {name}: write auto, cpu or cuda:N") from None
+    if reason := _missing(device):
+        raise EngineUnavailableError(f"--device {name}: {reason}; write auto, cpu or cuda:N")
+    return device
+
+
+def _missing(device: torch.device) -> str | None:
+    """Return why models cannot run on a device, in a few words, or None."""
+    if device.type not in ("cpu", "cuda"):
+        return f"models run on CPUs and on CUDA GPUs, not on {device.type}"
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return f"torch {torch.__version__} finds no CUDA device"
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise EngineUnavailableError(
-            f"--device {name}: {reason}; write auto, cpu or cuda:N"
-        ) from None
-    return device
+        return str(error).partition("\n")[0]
+    return None
 
 
 def computed_in(device: torch.device) -> torch.dtype:
