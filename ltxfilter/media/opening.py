@@ -31,7 +31,7 @@ from ltxfilter.media.format_names import (
 )
 from ltxfilter.media.many_files.names import as_sequence
 from ltxfilter.media.pipe.libav_io import Writer
-from ltxfilter.media.pipe.nut_aspect import AspectWriter
+from ltxfilter.media.pipe.nut_aspect import telling_aspect
 from ltxfilter.media.pipe.sniff import SNIFF_BYTES, foreign, identify, moov_comes_last
 from ltxfilter.media.pipe.stdio import (
     PipeInput,
@@ -117,7 +117,7 @@ def _open_sink(options: OutputOptions, source: Source, rate: Fraction | None) ->
         return ContainerSink(options, source, rate, file=Writer(output), format=kind)
     info = tagged(source.info, options)
     warn_of_lost_tags("nut", info.color, siting=True, range=True)
-    file = Writer(AspectWriter(output, info.sample_aspect))
+    file = telling_aspect(Writer(output), info.sample_aspect)
     return ContainerSink(options, source, rate, file=file, format=kind)
 
 

@@ -22,14 +22,15 @@ from ltxfilter.media.carried.items import Item, Kind
 Packet: TypeAlias = "av.Packet[Any]"
 
 # FFmpeg's numbers of frame side data (libavutil/frame.h)
-CAPTIONS, MASTERING, LIGHT_LEVEL, DOVI = 1, 11, 14, 24
+CAPTIONS, MASTERING, GOP_TIMECODE, LIGHT_LEVEL, DOVI = 1, 11, 12, 14, 24
+NO_TIME = 1 << 24 | 1 << 12  # bits of a GOP's time code beside its numbers (ISO/IEC 13818-2, 6.3.8)
 HDR10 = "the HDR10 metadata (mastering display, light level)"
 KINDS = {
     CAPTIONS: (Kind.CAPTIONS, "captions (EIA-608/708)"),
     2: (Kind.STEREO, "the layout of stereoscopic views"),
     7: (Kind.FRAMING, "the active format description"),
     MASTERING: (Kind.HDR_STATIC, HDR10),
-    12: (Kind.PICTURE_TIMECODE, "the time codes of GOPs"),
+    GOP_TIMECODE: (Kind.PICTURE_TIMECODE, "the time codes of GOPs"),
     13: (Kind.SPHERICAL, "the projection of spherical video"),
     LIGHT_LEVEL: (Kind.HDR_STATIC, HDR10),
     15: (Kind.ICC, "the ICC profile"),
@@ -51,8 +52,16 @@ DOVI_PROFILE_5 = (
 
 def frame_items(frame: av.VideoFrame) -> tuple[Item, ...]:
     """List what a frame carries that a user would miss, beside the way to turn it."""
-    found = {KINDS[number]: None for number in types_of(frame, KINDS)}
-    return tuple(Item(kind, what) for kind, what in found)
+    present = types_of(frame, KINDS)
+    if GOP_TIMECODE in present and not _says_time(frame):
+        present.remove(GOP_TIMECODE)
+    return tuple(Item(kind, what) for kind, what in dict.fromkeys(KINDS[n] for n in present))
+
+
+def _says_time(frame: av.VideoFrame) -> bool:
+    """Return False if the time code of a GOP is 0, as encoders write it that are given none."""
+    (code,) = struct.unpack("q", side_data_of(frame, "GOP_TIMECODE") or bytes(8))
+    return bool(code & ~NO_TIME)
 
 
 def types_of(frame: av.VideoFrame, numbers: Iterable[int]) -> list[int]:

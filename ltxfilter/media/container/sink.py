@@ -34,6 +34,7 @@ from ltxfilter.media.many_files.picture_formats import warn_of_pace
 from ltxfilter.media.network.address_output import AddressOutput
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
+from ltxfilter.media.pipe.nut_aspect import telling_aspect
 from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket, add_captions
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
@@ -284,6 +285,8 @@ class ContainerSink:
         target, opener = self._file, None
         if self._part is not None:
             target, opener = self._part.for_libav(), self._part.opener
+            if self.mux_plan.muxer == "nut" and isinstance(target, Writer):
+                target = telling_aspect(target, self.mux_plan.info.sample_aspect)
         self._muxer = Muxer(
             self.mux_plan, target, frame.origin, start, captions=self._captions, opener=opener
         )

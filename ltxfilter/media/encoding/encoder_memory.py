@@ -175,7 +175,7 @@ def vp9(pictures: CodedPictures, options: Options) -> float:
     bordered = pictures.padded(8, 320, 320) * pictures.per_pixel * pictures.sample_bytes
     ahead = _int(options, "lag-in-frames", 25)
     threads = min(_int(options, "threads") or available_threads(), 64)
-    held = (ahead + 15) * bordered + 39 * pictures.nbytes + (4.2 * threads + 2) * MIB
+    held = (ahead + 17) * bordered + 41 * pictures.nbytes + (4.2 * threads + 2) * MIB
     return 2 * held if pictures.alpha else held  # alpha is coded by a second encoder
 
 

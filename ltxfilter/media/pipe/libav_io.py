@@ -82,14 +82,14 @@ class Writer:
     def __init__(self, stream: Writable, name: str = "") -> None:
         """name: what libav takes for its URL."""
         self.name = name or getattr(stream, "name", "")
-        self._stream = stream
+        self.stream = stream
         self._failed = False
 
     def write(self, data: bytes) -> int:
         """Take all of `data`; return its size. Raises what the stream does, once."""
         if not self._failed:
             try:
-                self._stream.write(data)
+                self.stream.write(data)
             except BaseException:
                 self._failed = True
                 raise
@@ -97,11 +97,11 @@ class Writer:
 
     def cancel(self) -> None:
         """Make a waiting write end soon with Stopped."""
-        self._stream.cancel()
+        self.stream.cancel()
 
     def release(self) -> None:
         """Close the stream; PyAV would call a method named close too early."""
-        self._stream.close()
+        self.stream.close()
 
 
 class SeekableWriter(Writer):
@@ -110,18 +110,18 @@ class SeekableWriter(Writer):
     def __init__(self, stream: Seekable, name: str = "") -> None:
         """name: what libav takes for its URL."""
         super().__init__(stream, name)
-        self._positions = stream
+        self.stream: Seekable = stream
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move; return the position. Raises what the stream does, once."""
         if self._failed:
             return offset
         try:
-            return self._positions.seek(offset, whence)
+            return self.stream.seek(offset, whence)
         except BaseException:
             self._failed = True
             raise
 
     def tell(self) -> int:
         """Return the position."""
-        return 0 if self._failed else self._positions.tell()
+        return 0 if self._failed else self.stream.tell()

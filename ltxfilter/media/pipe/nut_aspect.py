@@ -1,10 +1,13 @@
-"""The sample aspect of NUT on a pipe: written into the header, which PyAV does not let libav do."""
+"""The sample aspect of NUT: written into the header, which PyAV does not let libav do."""
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 
-from ltxfilter.media.pipe.stdio import PipeOutput
+from ltxfilter.media.pipe.libav_io import Seekable, SeekableWriter, Writable, Writer
+
+log = logging.getLogger("ltxfilter.media")
 
 FILE_ID = b"nut/multimedia container\0"
 STREAM = b"NS\x11\x40\x5b\xf2\xf9\xdb"  # start codes of header packets (nut.txt, "startcodes")
@@ -16,7 +19,7 @@ HEADER_CHECKSUM_FROM = 4096  # longer packets carry a checksum of their own head
 class AspectWriter:
     """Passes a NUT stream on, and puts a sample aspect into its first video header."""
 
-    def __init__(self, output: PipeOutput, aspect: Fraction) -> None:
+    def __init__(self, output: Writable, aspect: Fraction) -> None:
         self._output = output
         self._aspect = aspect
         self._head: bytes | None = b""  # what was written so far; None once the headers are
@@ -39,6 +42,40 @@ class AspectWriter:
     def close(self) -> None:
         """Release the pipe; calling it twice does nothing."""
         self._output.close()
+
+
+class AspectFile:
+    """The same for a file, in which nothing may move: an index says where everything is."""
+
+    def __init__(self, output: Seekable, aspect: Fraction) -> None:
+        self._output = output
+        self._aspect = aspect
+        self._begun = False
+        self.seek = output.seek
+        self.tell = output.tell
+        self.cancel = output.cancel
+        self.close = output.close
+
+    def write(self, data: bytes) -> int:
+        """Take all of `data`; return its size. Raises OSError."""
+        if not self._begun:
+            self._begun = True
+            complete = with_aspect(data, self._aspect)
+            if complete is not None and len(complete) == len(data):
+                data = complete
+            else:
+                log.warning(
+                    "this nut file cannot say that pixels are %s wide; another format can",
+                    self._aspect,
+                )
+        return self._output.write(data)
+
+
+def telling_aspect(target: Writer, aspect: Fraction) -> Writer:
+    """Return what libav writes a NUT stream to, so that its header tells the sample aspect."""
+    if isinstance(target, SeekableWriter):
+        return SeekableWriter(AspectFile(target.stream, aspect), target.name)
+    return Writer(AspectWriter(target.stream, aspect), target.name)
 
 
 def with_aspect(head: bytes, aspect: Fraction) -> bytes | None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import pytest
 from support.tools import TIMEOUT, ffmpeg
 
 import ltxfilter
@@ -55,3 +56,19 @@ def test_dolby_visions_own_colours_are_told_by_its_header():
     assert _is_profile_5(metadata(0, 1))
     assert not _is_profile_5(metadata(1, 0))
     assert not _is_profile_5(metadata(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"), [((), []), (("-timecode", "01:00:00:00"), ["the time codes of GOPs"])]
+)
+def test_time_codes_of_gops_are_named_where_they_say_a_time(
+    tmp_path: Path, options: tuple[str, ...], named: list[str]
+):
+    clip = tmp_path / "a.mpg"
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2")
+    subprocess.run(
+        ffmpeg(*picture, "-c:v", "mpeg2video", *options, clip), check=True, timeout=TIMEOUT
+    )
+    with av.open(str(clip)) as container:
+        frame = next(container.decode(video=0))
+    assert [item.what for item in frame_items(frame)] == named

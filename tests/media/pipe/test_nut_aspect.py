@@ -29,6 +29,20 @@ def test_the_sample_aspect_is_kept(tmp_path, kind, aspect):
     assert samples(result.out) == samples(clip)
 
 
+@pytest.mark.parametrize("aspect", ["4/3", "16/11", "200/151"])
+def test_the_sample_aspect_is_kept_in_a_file_or_its_loss_is_named(tmp_path: Path, aspect: str):
+    """What takes more bytes than FFmpeg left in the header cannot be said in a file."""
+    clip = make_clip(tmp_path / "a.y4m", "-pix_fmt", "yuv420p")
+    said = f" A{aspect.replace('/', ':')} ".encode()
+    clip.write_bytes(clip.read_bytes().replace(b" A1:1 ", said, 1))
+    result = run_pipe(ltxfilter("-i", clip, *KEEP, tmp_path / "o.nut"))
+    told = run_pipe([ffmpeg()[0], "-hide_banner", "-i", str(tmp_path / "o.nut")]).err
+    kept = f"SAR {aspect.replace('/', ':')} " in told
+    assert kept == (aspect != "200/151")
+    assert (f"cannot say that pixels are {aspect} wide" in result.err) == (not kept)
+    assert samples((tmp_path / "o.nut").read_bytes()) == samples(clip)
+
+
 @pytest.fixture(scope="module")
 def nut(small_clip: Path) -> bytes:
     """Return the bytes of a NUT stream of raw video."""

@@ -43,6 +43,7 @@ PICTURES = "holds nothing but pictures"
 STILL = "it holds one still picture; -map 0 keeps it"
 CHAPTER_TITLES = "it holds the titles of the chapters, which are written anew"
 TIMECODE_TRACK = "it holds the timecode, which is written anew"
+BY_FFMPEG = "; ffmpeg, unlike PyAV, may add it: ffmpeg -i OUTPUT -i INPUT -map 0 -map 1:a -c copy"
 WRITTEN_ANEW = (CHAPTER_TITLES, TIMECODE_TRACK)
 
 
@@ -111,9 +112,10 @@ def refuse_lost_audio(plans: tuple[StreamPlan, ...], output: str) -> None:
         if plan.action != "drop" or plan.reason in (NOT_ASKED, *WRITTEN_ANEW):
             continue
         if plan.kind == "audio" and not plan.reason.endswith(PICTURES):
+            later = BY_FFMPEG if plan.reason.startswith("matroska") else ""
             raise OutputError(
                 f"{output}: {plan.reason} (stream {plan.index}); add -an to leave it out, or "
-                f"write {plan.way}"
+                f"write {plan.way}{later}"
             )
         log.warning(
             "%s: stream %d (%s, %s) is left out: %s",

@@ -79,9 +79,10 @@ def test_what_an_adts_header_says():
 
 def test_audio_that_cannot_be_copied_is_refused_with_those_that_take_it(tmp_path: Path):
     clip = with_tone(tmp_path / "in.wmv", "-c:v", "wmv2", "-c:a", "wmav2")
-    message = r"cannot hold wmav2 audio .*; add -an to leave it out, or write \.avi or \.wmv$"
+    message = r"cannot hold wmav2 audio .*; add -an to leave it out, or write \.avi or \.wmv"
     for suffix in ("mp4", "mkv", "ts", "nut"):
-        with pytest.raises(OutputError, match=message):
+        end = "; ffmpeg, unlike PyAV, may add it: .*" if suffix == "mkv" else ""
+        with pytest.raises(OutputError, match=f"{message}{end}$"):
             ltxfilter.convert(clip, tmp_path / f"out.{suffix}")
     ltxfilter.convert(clip, tmp_path / "out.avi", engine="hold")
     assert len(sound(tmp_path / "out.avi")) == len(sound(clip))
