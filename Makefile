@@ -21,11 +21,11 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(filter-out er
 # The inner loop: tests of single parts, without pipes, processes and encoders.
 QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines/test_model_files.py \
 	tests/cli/test_parse.py tests/pipeline/test_window_runner.py tests/pipeline/test_threads.py \
-	$(filter-out %/test_conftest.py %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
-	--ignore=tests/motion/test_flow_cuda.py
+	$(filter-out %/test_conftest.py %/test_fuzz.py %/test_examples.py %/test_first_run.py,$(wildcard tests/test_*.py)) \
+	--ignore=tests/motion/test_flow_cuda.py --ignore=tests/motion/cuda
 # What runs, or runs differently, where torch and the LTX packages are installed.
 LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
-	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_color.py
+	tests/motion/test_flow_cuda.py tests/motion/cuda tests/motion/test_renderer.py tests/test_api.py tests/test_color.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 ALONE := bench-encoder-memory bench-soak bench-stops
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +37,7 @@ class Language(ModuleType):
 
 for name in ("triton", "triton.language"):
     sys.modules[name] = Language(name)
+    sys.modules[name].__spec__ = ModuleSpec(name, None)
 sys.modules["triton"].language = sys.modules["triton.language"]  # type: ignore[attr-defined]
 
 from ltxfilter.engines.flow import Flow
