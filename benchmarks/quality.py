@@ -18,9 +18,9 @@ import numpy as np
 from benchmarks import scores
 from benchmarks.clips import Clip, files, filtered, load
 from benchmarks.record import table, write
-from ltxfilter.api import FramePath as Drawer
 from ltxfilter.frame import Frame, Planes
 from ltxfilter.options import Options
+from ltxfilter.pipeline.frame_path import FramePath as Drawer
 
 FILTERS = {
     "minterpolate": "minterpolate=fps={rate}",

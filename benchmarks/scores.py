@@ -12,50 +12,29 @@ import cv2
 import numpy as np
 
 from benchmarks.clips import Clip, ffmpeg_with_vmaf, write_y4m
+from ltxfilter.compare import measures
+from ltxfilter.compare.measures import psnr, sharpness, ssim
 from ltxfilter.frame import Plane, Planes
 
-
-def psnr(a: Plane, b: Plane, depth: int, where: Plane | None = None) -> float:
-    """Return PSNR in dB of two planes, at most 70; where: a mask of the samples that count."""
-    error = np.square(a.astype(np.float32) - b)
-    mean = float(error[where].mean() if where is not None else error.mean())
-    return float(10 * np.log10(((1 << depth) - 1) ** 2 / max(mean, 1e-7 * (1 << 2 * depth))))
-
-
-def ssim(a: Plane, b: Plane, depth: int) -> float:
-    """Return the mean SSIM with an 11x11 Gaussian (Wang et al., IEEE TIP 2004)."""
-    x, y = a.astype(np.float32), b.astype(np.float32)
-    top = float((1 << depth) - 1)
-
-    def mean(values: Plane) -> Plane:
-        return cv2.GaussianBlur(values, (11, 11), 1.5)
-
-    mx, my = mean(x), mean(y)
-    vx, vy, both = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
-    light = (2 * mx * my + (0.01 * top) ** 2) / (mx * mx + my * my + (0.01 * top) ** 2)
-    detail = (2 * both + (0.03 * top) ** 2) / (vx + vy + (0.03 * top) ** 2)
-    return float((light * detail).mean())
-
-
-def sharpness(plane: Plane) -> float:
-    """Return the mean absolute gradient."""
-    values = plane.astype(np.float32)
-    return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())
+__all__ = ["flicker", "overlay", "psnr", "pulse", "sharpness", "ssim", "vmaf"]
 
 
 def pulse(drawn: list[Planes], before: list[Planes], after: list[Planes]) -> float:
-    """Return the mean |ln| of the sharpness of frames over that of the frames around them."""
-    ratios = [
-        2 * sharpness(now[0]) / max(sharpness(a[0]) + sharpness(b[0]), 1e-6)
-        for now, a, b in zip(drawn, before, after, strict=True)
-    ]
-    return float(np.mean(np.abs(np.log(np.maximum(ratios, 1e-6)))))
+    """Return the mean of `measures.pulse` over the frames; before, after: the frames around."""
+    return float(
+        np.mean(
+            [
+                measures.pulse(*(sharpness(planes[0]) for planes in three))
+                for three in zip(drawn, before, after, strict=True)
+            ]
+        )
+    )
 
 
 def flicker(drawn: list[Planes], true: list[Planes]) -> float:
-    """Return by how many codes the mean luma of frames differs from that of the true ones."""
+    """Return the mean of `measures.flicker` over the frames."""
     pairs = zip(drawn, true, strict=True)
-    return float(np.mean([abs(float(a[0].mean()) - float(b[0].mean())) for a, b in pairs]))
+    return float(np.mean([measures.flicker(a[0], b[0]) for a, b in pairs]))
 
 
 def vmaf(drawn: list[Planes], true: list[Planes], clip: Clip) -> float | None:

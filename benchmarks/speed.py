@@ -22,10 +22,10 @@ from typing import Any
 
 from benchmarks.clips import Clip, files, load
 from benchmarks.record import table, write
-from ltxfilter.api import FramePath as Drawer
 from ltxfilter.frame import Frame
 from ltxfilter.motion import kernels
 from ltxfilter.options import Options
+from ltxfilter.pipeline.frame_path import FramePath as Drawer
 
 SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080), "4k": (3840, 2160)}
 FRAMES = {"480p": 150, "720p": 150, "1080p": 75, "4k": 15}

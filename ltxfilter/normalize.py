@@ -225,6 +225,26 @@ def path_of(value: object) -> str:
     return path
 
 
+def paths_of(value: object) -> tuple[str, ...]:
+    """Read the name of one file, of several, or None for no file. Raises OptionError."""
+    if value is None:
+        return ()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(path_of, value))
+    return (path_of(value),)
+
+
+def port_of(value: object) -> int:
+    """Read the number of a port, 0 to 65535; 0 lets the system choose. Raises OptionError."""
+    text = value.strip() if isinstance(value, str) else value
+    number = number_of(
+        int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text
+    )
+    if number is None or number != int(number) or not 0 <= number <= 65535:
+        raise OptionError(f"port {shown(value)}: give a whole number from 0 to 65535")
+    return int(number)
+
+
 def texts_of(value: object) -> tuple[str, ...]:
     """Read one text, or several. Raises OptionError."""
     if isinstance(value, str):
@@ -298,6 +318,19 @@ def instance_of(kind: type[T]) -> Callable[[object], T]:
         return value
 
     return read
+
+
+def normalize_fields(options: Any, readers: Mapping[str, Callable[[object], Any]]) -> None:
+    """Replace every field of a frozen dataclass by what its reader makes of it, once.
+
+    Raises OptionError that names the option, what was given and what is allowed.
+    """
+    for name, read in readers.items():
+        try:
+            value = read(getattr(options, name))
+        except OptionError as error:
+            raise OptionError(f"option {name}: {error}") from None
+        object.__setattr__(options, name, value)
 
 
 def named_options(function: Callable[P, T]) -> Callable[P, T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -18,8 +18,11 @@ from ltxfilter.normalize import (
     lora_of,
     loras_of,
     mapping_of,
+    normalize_fields,
     optional,
     path_of,
+    paths_of,
+    port_of,
     rate_of,
     resume_of,
     seconds_of,
@@ -81,19 +84,6 @@ class EngineOption:
         return text if self.low is None else f"{text} of at least {self.low:g}"
 
 
-def _normalize(options: Any, readers: Mapping[str, Callable[[object], Any]]) -> None:
-    """Replace every field of a frozen dataclass by what its reader makes of it, once.
-
-    Raises OptionError that names the option, what was given and what is allowed.
-    """
-    for name, read in readers.items():
-        try:
-            value = read(getattr(options, name))
-        except OptionError as error:
-            raise OptionError(f"option {name}: {error}") from None
-        object.__setattr__(options, name, value)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
     """What to read, and how to understand it."""
@@ -123,7 +113,7 @@ class InputOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "path": path_of,
@@ -185,10 +175,12 @@ class OutputOptions:
     disposition: Mapping[str, str] = field(default_factory=dict)  # a:0 -> default, s -> 0, ...
     frames: int | None = None  # end after so many output frames
     shortest: bool = False  # end with the shortest of video and sound
+    provenance: str = "short"  # what tags say of how it was made: none, short, or full
+    made_by: str = ""  # that text; a run fills it in
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "path": path_of,
@@ -211,6 +203,8 @@ class OutputOptions:
                 "disposition": mapping_of,
                 "frames": optional(whole_of),
                 "shortest": switch_of,
+                "provenance": choice_of("none", "short", "full"),
+                "made_by": text_of,
             },
         )
 
@@ -246,7 +240,7 @@ class ModelOptions:
             "models", "checkpoint", "transformer", "vae", "text_projection", "spatial_upsampler",
             "temporal_upsampler", "context", "tiny_vae", "gemma", "onnx_model",
         )  # fmt: skip
-        _normalize(
+        normalize_fields(
             self,
             {
                 **dict.fromkeys(paths, optional(path_of)),
@@ -270,7 +264,7 @@ class JobOptions:
 
     def __post_init__(self) -> None:
         """Normalise every field. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "resume": resume_of,
@@ -309,12 +303,13 @@ class Options:
     threads: int = field(default_factory=lambda: available_threads())  # to interpolate; 0: per CPU
     strict: bool = False  # True: damaged input is an error
     max_latency: Fraction | None = None  # seconds that a live source's output may be late
-    report: str | None = None  # the file that says what happened, as JSON
+    report: tuple[str, ...] = ()  # files that say what happened: JSON, or pages named .html
+    live_view: int | None = None  # the port of this machine at which a run shows how it goes
     job: JobOptions = field(default_factory=JobOptions)
 
     def __post_init__(self) -> None:
         """Normalise every field and refuse what contradicts itself. Raises OptionError."""
-        _normalize(
+        normalize_fields(
             self,
             {
                 "input": instance_of(InputOptions),
@@ -331,7 +326,8 @@ class Options:
                 "threads": threads_of,
                 "strict": switch_of,
                 "max_latency": optional(seconds_of),
-                "report": optional(path_of),
+                "report": paths_of,
+                "live_view": optional(port_of),
                 "job": instance_of(JobOptions),
             },
         )

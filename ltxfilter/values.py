@@ -94,6 +94,22 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
+def parse_specs(text: str) -> tuple[str, ...]:
+    r"""Split "flow,auto:with=onnx" at its commas; a comma in a value is written `\,`.
+
+    `parse_spec` reads the parts. Raises OptionError.
+    """
+    parts = re.findall(r"(?s)(?:^|,)((?:\\.|[^,\\])*)", text)
+    if ",".join(parts) != text or not all(parts):
+        raise OptionError(
+            f"engines {shown(text)}: separate them by commas, as in flow,blend; a comma inside a "
+            r"value is written \,"
+        )
+    for part in parts:
+        parse_spec(part)
+    return tuple(parts)
+
+
 def format_spec(name: str, options: Mapping[str, str]) -> str:
     """Write what `parse_spec` reads."""
 

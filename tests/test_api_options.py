@@ -26,7 +26,8 @@ ACCEPTED = {  # option, what is given, what it becomes
     "latency in text": ("max_latency", "500ms", F(1, 2)),
     "redraw in text": ("redraw", "1:2,1.5:3", ((F(1), F(3)),)),
     "redraw as pairs": ("redraw", [(1.5, "2"), (0, 1)], ((F(0), F(1)), (F(3, 2), F(2)))),
-    "report as a path": ("report", Path("a.json"), "a.json"),
+    "report as a path": ("report", Path("a.json"), ("a.json",)),
+    "two reports": ("report", [Path("a.json"), "b.html"], ("a.json", "b.html")),
     "strict in text": ("strict", "on", True),
 }
 

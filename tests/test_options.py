@@ -29,6 +29,7 @@ from ltxfilter.values import (
     parse_scalar,
     parse_size,
     parse_spec,
+    parse_specs,
     parse_threads,
     parse_time,
 )
@@ -46,6 +47,20 @@ def test_specs():
     assert parse_spec("flow:preset=best:levels=4") == ("flow", {"preset": "best", "levels": "4"})
     assert parse_spec(r"ltx:prompt=a\:b\\c") == ("ltx", {"prompt": r"a:b\c"})
     assert parse_spec("flow:a=") == ("flow", {"a": ""})
+
+
+def test_engine_specs_are_separated_by_commas():
+    assert parse_specs("flow") == ("flow",)
+    assert parse_specs("flow:preset=best,blend") == ("flow:preset=best", "blend")
+    spec, other = parse_specs(r"onnx:model=a\,b\:c.onnx,hold")
+    assert parse_spec(spec) == ("onnx", {"model": "a,b:c.onnx"})
+    assert other == "hold"
+
+
+@pytest.mark.parametrize("text", ["", ",", "flow,", "flow,,blend", "flow,a b", "flow:x"])
+def test_engine_specs_that_cannot_be_told_apart_are_refused(text: str):
+    with pytest.raises(OptionError, match="engine"):
+        parse_specs(text)
 
 
 @pytest.mark.parametrize(

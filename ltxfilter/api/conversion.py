@@ -18,6 +18,7 @@ from ltxfilter.options import (
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.pipeline.run import OnProgress
 from ltxfilter.values import SEGMENT_SECONDS
+from ltxfilter.view.records import open_record, watched
 
 
 @named_options
@@ -61,11 +62,13 @@ def convert(  # long, since it names every option with its type
     disposition: Mapping[str, str] | None = None,
     frames: int | None = None,
     maps: Sequence[str] = (),
+    provenance: str = "short",
     overwrite: bool = False,
     memory: int | str | None = None,
     threads: int | None = None,
     strict: bool = False,
-    report: File | None = None,
+    report: File | Sequence[File] | None = None,
+    live_view: int | None = None,
     resume: bool | str = False,
     workers: int | str | None = None,
     ray: str | None = None,
@@ -110,12 +113,18 @@ def convert(  # long, since it names every option with its type
         metadata: Tags to set: {"title": "Sunset", "s:a:0:language": "eng"}; "" removes one.
         disposition: What streams are for: {"a:0": "default"}; "0" is nothing.
         maps: FFmpeg's stream specifiers, such as "0:a:1" or "-0:s".
+        provenance: What the output's tags say of how it was made: "none"; "short": ltxfilter, its
+            version, engine and seed; or "full": options, prompt and names of files too, and each
+            frame of H.264 and HEVC says what it is.
         overwrite: Whether an existing output is replaced.
         memory: The most memory to use, in bytes or as text such as "512M". A run that goes 10 %
             beyond it is ended. None takes what the job needs, at most half of the machine's.
         threads: Threads to interpolate with, 1 to 1024; None takes one per CPU.
         strict: Whether damaged input is an error.
-        report: A file for what happened, as JSON (docs/report.md).
+        report: A file for what happened: a page named .html, or JSON; or one of each
+            (docs/report.md).
+        live_view: The port of this machine at which a page shows how it goes; 0 takes a free one,
+            which the log says. None shows nothing.
         resume: Whether finished segments are kept, and a later call with the same options carries
             on from them; "restart" begins anew (docs/long-jobs.md).
         workers: Processes that interpolate and encode, or "auto" for as many as pay; None is this
@@ -172,6 +181,7 @@ def convert(  # long, since it names every option with its type
             disposition=disposition or {},
             frames=frames,
             shortest=shortest,
+            provenance=provenance,
             maps=as_given(maps),
             color=as_given(color or {}),
         ),
@@ -188,6 +198,7 @@ def convert(  # long, since it names every option with its type
         strict=strict,
         max_latency=as_given(max_latency),
         report=as_given(report),
+        live_view=live_view,
         job=JobOptions(
             resume=as_given(resume),
             workers=as_given(workers),
@@ -196,5 +207,5 @@ def convert(  # long, since it names every option with its type
             work_dir=as_given(work_dir),
         ),
     )
-    with open_run(options) as run:
-        return run.go(on_progress)
+    with watched(options, on_progress) as shown, open_run(options, open_record) as run:
+        return run.go(shown)

@@ -237,7 +237,20 @@ GENERAL_FLAGS = (
         "standard error while frames go to standard output).",
         Side.GENERAL,
     ),
-    Flag("report", "FILE", "Write to FILE, as JSON, what happened to each window.", Side.GENERAL),
+    Flag(
+        "report",
+        "FILE",
+        "Write what happened: FILE.html is a page to look at, any other name gets JSON. Give it "
+        "twice for both.",
+        Side.GENERAL,
+    ),
+    Flag(
+        "live_view",
+        "PORT",
+        "While it works, show progress and the newest frames at http://127.0.0.1:PORT, which only "
+        "this machine can open (0: a free port, which is said).",
+        Side.GENERAL,
+    ),
     Flag("copyts", "", "Fail where the output would not keep the input's times.", Side.GENERAL),
 )
 

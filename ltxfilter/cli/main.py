@@ -37,6 +37,8 @@ ffmpeg -i x.mp4 -f rawvideo - | ltxfilter | ffmpeg -i - y.mp4
 ltxfilter -i in.mkv --fps 60 -c:v libx265 -crf 18 out.mkv
 ltxfilter -i film.mkv --resume --workers auto --fps 60 out.mkv
 ltxfilter engines | doctor | jobs | probe -i in.mkv --fps 50
+ltxfilter compare clip.mp4 -o FOLDER
+ltxfilter preview -i in.mkv --at 00:01:20
 ltxfilter context --prompt "a boat sails by" -o boat.safetensors
 
 Raise the frame rate of video. Source frames pass through untouched; an engine interpolates the
@@ -92,10 +94,14 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.cli.progress_line import summary
     from ltxfilter.engines import refuse_unused
     from ltxfilter.jobs.opening import open_run
+    from ltxfilter.view.records import open_record, watched
 
     refuse_unused(arguments.options.engine, arguments.options.models)
-    with _progress_file(arguments) as blocks:
-        signals.run = run = open_run(arguments.options)
+    with (
+        _progress_file(arguments) as blocks,
+        watched(arguments.options, _reporter(console, blocks)) as shown,
+    ):
+        signals.run = run = open_run(arguments.options, open_record)
         gc.enable()
         try:
             with run:
@@ -104,7 +110,7 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
                     return 0
                 for line in _opening_lines(run.opening):
                     console.say(line)
-                progress = run.go(_reporter(console, blocks))
+                progress = run.go(shown)
         finally:
             console.end_status()
             if run.partial:
@@ -148,7 +154,15 @@ def _reporter(console: Console, blocks: ProgressFile) -> Callable[[Progress], No
     return report
 
 
-COMMANDS = ("context", "doctor", "engines", "jobs", "probe")  # modules of `ltxfilter.cli.commands`
+COMMANDS = (  # modules of `ltxfilter.cli.commands`
+    "compare",
+    "context",
+    "doctor",
+    "engines",
+    "jobs",
+    "preview",
+    "probe",
+)
 
 
 def main() -> NoReturn:

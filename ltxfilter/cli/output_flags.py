@@ -76,6 +76,21 @@ TAG_FLAGS = (
         "Set what streams are for, as -disposition:a:0 default.",
         Side.OUTPUT,
     ),
+    Flag(
+        "provenance",
+        "short|full",
+        "Tag the output with ltxfilter, its version, the engine and the seed (short, the default), "
+        "or with the options, the prompt and the names of files too, and mark each frame of H.264 "
+        "and HEVC (full).",
+        Side.GENERAL,
+    ),
+    Flag(
+        "no_provenance",
+        "",
+        "Write nothing about how the output was made.",
+        Side.GENERAL,
+        group="provenance",
+    ),
     Flag("timecode", "HH:MM:SS:FF", "Set the timecode of the first frame.", Side.OUTPUT),
 )
 

@@ -20,18 +20,14 @@ from ltxfilter.errors import OptionError
 from ltxfilter.media.format_names import RAW_FORMATS, RAW_SUFFIXES, STDIN_NAMES, STDOUT_NAMES
 from ltxfilter.normalize import (
     fps_of,
+    optional,
+    port_of,
     resume_of,
     segment_seconds_of,
     whole_of,
     workers_of,
 )
-from ltxfilter.options import (
-    InputOptions,
-    JobOptions,
-    ModelOptions,
-    Options,
-    OutputOptions,
-)
+from ltxfilter.options import InputOptions, JobOptions, ModelOptions, Options, OutputOptions
 from ltxfilter.values import (
     LEVELS,
     Span,
@@ -50,7 +46,11 @@ from ltxfilter.values import (
 
 T = TypeVar("T")
 STREAMS = re.compile(r"(?a)|g|s(:[vVasdt])?(:\d{1,4})?")  # whose tags can be set
-LISTS = {"lora": "loras", "redraw": "redraw"}  # flags that add up, and where they are filed
+LISTS = {
+    "lora": "loras",
+    "redraw": "redraw",
+    "report": "report",
+}  # flags that add up, and where they are filed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class Given:
     maps: list[str] = field(default_factory=list)
     loras: list[str] = field(default_factory=list)
     redraw: list[str] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -96,7 +97,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         **_interpolation(given),
         models=_models(given),
         strict="xerror" in general,
-        report=general.get("report"),
+        report=tuple(given.report),
+        live_view=_read("live_view", optional(port_of), general.get("live_view")),
         job=_job(given),
     )
     return Arguments(
@@ -276,6 +278,7 @@ def _output(given: Given) -> OutputOptions:
         disposition=given.disposition,
         frames=_read("frames", whole_of, text["frames"]) if "frames" in text else None,
         shortest="shortest" in text,
+        provenance=given.general.get("provenance", "short").removeprefix("no_provenance") or "none",
     )
     if output.format == "null" and output.codec is None:  # ffmpeg's way to write nothing
         output = replace(output, path=os.devnull, format="rawvideo", overwrite=True)
@@ -363,18 +366,16 @@ def _models(given: Given) -> ModelOptions:
     return ModelOptions(
         **named,
         loras=tuple(_read("lora", parse_lora, text) for text in given.loras),
-        distilled_lora=None
-        if distilled is None
-        else _read("distilled_lora", parse_lora, distilled),
+        distilled_lora=_read("distilled_lora", parse_lora, distilled) if distilled else None,
     )
 
 
-def _read(name: str, read: Callable[[str], T], text: str) -> T:
+def _read(name: str, read: Callable[[Any], T], text: str | None) -> T:
     """Read the value of a flag. Raises OptionError that names the flag."""
     try:
         return read(text)
     except OptionError as error:
-        colon = "" if str(error).startswith(text) else ":"
+        colon = "" if str(error).startswith(str(text)) else ":"
         raise OptionError(f"{BY_NAME[name].dashed}{colon} {error}") from None
 
 

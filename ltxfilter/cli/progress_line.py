@@ -4,42 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from math import exp
 
-from ltxfilter.pipeline.progress import Progress, bottleneck, busy
+from ltxfilter.pipeline.progress import Pace, Progress, bottleneck, busy
 from ltxfilter.values import MIB
-
-MEMORY_OF_PACE = 30.0  # seconds after which an observed speed counts 1/e
-
-
-class Pace:
-    """How fast a run goes now: seconds of output per second, recent ones weighing more."""
-
-    def __init__(self) -> None:
-        self._elapsed = 0.0
-        self._out_time = 0.0
-        self._speed: float | None = None
-
-    def observe(self, progress: Progress) -> None:
-        """Take a look at where the run stands."""
-        step = progress.elapsed - self._elapsed
-        if step <= 0:
-            return
-        speed = (float(progress.out_time) - self._out_time) / step
-        weight = 1.0 if self._speed is None else 1 - exp(-step / MEMORY_OF_PACE)
-        self._speed = speed * weight + (self._speed or 0.0) * (1 - weight)
-        self._elapsed, self._out_time = progress.elapsed, float(progress.out_time)
-
-    @property
-    def speed(self) -> float | None:
-        """Seconds of output per second; None before anything was observed."""
-        return self._speed
-
-    def remaining(self, progress: Progress) -> float | None:
-        """Return the seconds still to go; None when nobody can know."""
-        if not progress.duration or not self._speed:
-            return None
-        return max(float(progress.duration - progress.out_time), 0.0) / self._speed
 
 
 def status_line(progress: Progress, pace: Pace) -> str:
@@ -105,13 +72,31 @@ def summary(progress: Progress) -> Iterator[str]:
     }
     if any(noticed.values()):
         yield "noticed: " + ", ".join(f"{name} {count}" for name, count in noticed.items() if count)
-    yield from progress.remarks
+    yield from _outcome_lines(progress)
     if progress.lateness is not None:
         yield f"latency: at most {1000 * progress.lateness:.0f} ms"
     if progress.segments:
         yield _segments_line(progress)
     if progress.stages:
         yield _stages_line(progress)
+
+
+def _outcome_lines(progress: Progress) -> Iterator[str]:
+    """Say whether the engine for what is hard was asked and taken, and who made what failed."""
+    outcome = progress.outcome
+    if outcome.partner is not None and not outcome.asked:
+        yield f"{outcome.partner}: not asked, as no interval was hard enough"
+    elif outcome.partner is not None:
+        area = 100 * outcome.area / outcome.taken if outcome.taken else 0
+        parts = [f"taken in {outcome.taken}" + (f" ({area:.0f} % of their area)" if area else "")]
+        parts += [f"not taken in {count} ({why})" for why, count in outcome.refused.items()]
+        yield (
+            f"{outcome.partner}: asked for {outcome.asked} of {progress.interpolated} interpolated "
+            f"frames: {', '.join(parts)}"
+        )
+    if outcome.fallbacks:
+        made = [f"{count} by {why}" for why, count in outcome.fallbacks.items()]
+        yield f"fallbacks: {'; '.join(made)}"
 
 
 def _stages_line(progress: Progress) -> str:

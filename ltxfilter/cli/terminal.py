@@ -18,10 +18,10 @@ from time import monotonic
 from types import FrameType
 from typing import Any, Protocol, Self, TextIO
 
-from ltxfilter.cli.progress_line import Pace, status_line
+from ltxfilter.cli.progress_line import status_line
 from ltxfilter.errors import Interrupted
 from ltxfilter.media.output_file import has_room
-from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.progress import Pace, Progress
 from ltxfilter.values import LEVELS, without_secrets
 
 STATUS_SECONDS = 0.5  # between two status lines

@@ -18,7 +18,7 @@ from ltxfilter.engines.base import Choice, Drawn, Engine
 from ltxfilter.engines.flow import Flow
 from ltxfilter.engines.model_files import complete
 from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
-from ltxfilter.frame import VideoInfo
+from ltxfilter.frame import Plane, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.values import parse_spec
 from ltxfilter.windows.window import Slot, Window, WindowShape
@@ -36,6 +36,8 @@ HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 HYSTERESIS = 0.03  # of difficulty, so that pictures do not change their look to and fro
 MIDDLE = 0.5  # tau at which an interval is judged: where flow knows least
 LEAST_SHARE = 0.001  # of a picture: below it flow's is left as it is
+NO_PICTURE = "it made no picture"
+NOT_BETTER = "flow was expected to be better everywhere"
 GATE_BYTES = 96  # per pixel: float32 planes to mix, and the maps on the work grid
 
 
@@ -102,7 +104,7 @@ class Auto(Engine):
         self._partner = choose_partner(asked, self._models)
         self._flow = Flow(**values)
         self._was_hard = False  # the interval before, in the same shot
-        self._warned = False
+        self._failure: str | None = None  # the partner's first error
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -113,6 +115,11 @@ class Auto(Engine):
     def partners(self) -> tuple[Engine, ...]:
         """The engines that it owns: flow alone, or the one that it asks as well."""
         return (self._flow,) if self._partner is None else (self._flow, self._partner)
+
+    @property
+    def seed(self) -> int | None:
+        """The partner's."""
+        return None if self._partner is None else self._partner.seed
 
     @property
     def used_files(self) -> frozenset[str]:
@@ -210,6 +217,13 @@ class Auto(Engine):
         slots = tuple(slot for slot in window.slots if slot.left in hard)
         return view(replace(window, slots=slots), window.first, window.last, self._partner_shape)
 
+    def flow_of(self, motion: Any, slot: Slot) -> Plane | None:
+        """Return flow's motion, which the partner's picture need not follow."""
+        if self._partner is None:
+            return self._flow.flow_of(motion, slot)
+        own = (each.motion for each in motion.intervals if each.first == slot.left)
+        return self._flow.flow_of(next(own, None), slot)
+
     def cancel(self) -> None:
         """Cancel both engines."""
         for partner in self.partners:
@@ -253,13 +267,20 @@ class Auto(Engine):
         if not guided.planes:
             return replace(
                 flowed,
-                choice=Choice("flow", interval.difficulty, tried=name, share=0.0, failed=True),
+                choice=Choice(
+                    "flow",
+                    interval.difficulty,
+                    tried=name,
+                    failed=True,
+                    reason=self._failure or NO_PICTURE,
+                ),
             )
         estimate = self._flow.estimate(interval.motion, float(slot.tau))
         pyramids = (self._flow.luma_pyramid(picture.planes) for picture in (flowed, guided))
         result = weigh(estimate, *pyramids, alike=self._partner.moves_keyframes)
         if result.taken < LEAST_SHARE:
-            return replace(flowed, choice=Choice("flow", interval.difficulty, tried=name))
+            choice = Choice("flow", interval.difficulty, tried=name, reason=NOT_BETTER)
+            return replace(flowed, choice=choice)
         planes = mix(
             flowed.planes, guided.planes, result.share, self._video.layout, self._flow.grid
         )
@@ -269,8 +290,8 @@ class Auto(Engine):
 
     def _warn(self, error: EngineError) -> None:
         """Say once why flow draws what the partner should have."""
-        if not self._warned:
-            self._warned = True
+        if self._failure is None:
+            self._failure = str(error)
             log.warning("%s; flow is used instead", error)
 
     def close(self) -> None:
@@ -278,7 +299,7 @@ class Auto(Engine):
         self._flow.close()
         if self._partner is not None:
             self._partner.close()
-        self._was_hard = self._warned = False
+        self._was_hard, self._failure = False, None
 
 
 def choose_partner(spec: str, models: ModelOptions) -> Engine | None:

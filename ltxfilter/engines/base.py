@@ -43,9 +43,9 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from ltxfilter.frame import Planes, VideoInfo
+from ltxfilter.frame import Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
-from ltxfilter.windows.window import Window, WindowShape
+from ltxfilter.windows.window import Slot, Window, WindowShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Choice:
     tried: str | None = None  # name of the engine whose picture was compared with it, if any
     share: float = 0.0  # of the picture that comes from `tried`, 0 to 1
     failed: bool = False  # True if `tried` made nothing that could be compared
+    reason: str | None = None  # why nothing is taken from `tried`
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,11 @@ class Engine(ABC):
 
     def __init__(self, **options: Any) -> None:  # noqa: B027  (not every engine has options)
         """Take the values of `options`. Cheap: heavy imports and allocations belong in `open`."""
+
+    @property
+    def seed(self) -> int | None:
+        """What its noise is generated from; None if it uses none."""
+        return None
 
     @property
     def partners(self) -> tuple[Engine, ...]:
@@ -169,6 +175,14 @@ class Engine(ABC):
         motion: what `prepare` returned. The window may have only some of the slots it had then.
         Raises EngineError.
         """
+
+    def flow_of(self, motion: Any, slot: Slot) -> Plane | None:  # noqa: ARG002
+        """Return the motion that the picture of a slot follows, for people to look at; pure.
+
+        [h, w, 2] pixels from the keyframe before to the one after, x then y, on any grid over the
+        picture. None if it is not known. motion: what `prepare` returned. Raises EngineError.
+        """
+        return None
 
     def cancel(self) -> None:  # noqa: B027  (most pictures take less than a second)
         """Make `prepare` and `draw`, those under way too, raise Stopped soon.

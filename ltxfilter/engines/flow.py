@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ltxfilter.engines.base import Drawn, Engine
 from ltxfilter.engines.flow_options import BY_SIZE, OPTIONS, resolved
 from ltxfilter.errors import EngineError, EngineUnavailableError
-from ltxfilter.frame import Frame, Planes, VideoInfo
+from ltxfilter.frame import Frame, Plane, Planes, VideoInfo
 from ltxfilter.options import EngineOption
-from ltxfilter.windows.window import Join, Window, WindowShape
+from ltxfilter.windows.window import Join, Slot, Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.motion.flow import FlowBackend, FlowMotion, FlowSettings, PairMotion, Picture
@@ -208,6 +208,13 @@ class Flow(Engine):
         """Return what the picture at `tau` would be drawn from, without drawing it; pure."""
         with engine_errors():
             return self._opened.estimate(motion, tau)
+
+    def flow_of(self, motion: FlowMotion | None, slot: Slot) -> Plane | None:
+        """See Engine."""
+        if motion is None:
+            return None
+        at = self.estimate(motion, float(slot.tau)).at
+        return (at.to_right - at.to_left) * self._grid.cell
 
     def luma_pyramid(self, planes: Planes) -> LumaPyramid:
         """Return a picture as motion is found in it, in host memory; pure."""

@@ -52,8 +52,9 @@ from ltxfilter.options import Options, OutputOptions
 from ltxfilter.pipeline.assemble import input_of
 from ltxfilter.pipeline.memory import BASE_BYTES
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.report import Report, plain
-from ltxfilter.pipeline.run import OnProgress, Opening
+from ltxfilter.pipeline.record.provenance import with_provenance
+from ltxfilter.pipeline.report import open_report, plain
+from ltxfilter.pipeline.run import OnProgress, Opening, OpenRecord
 from ltxfilter.pipeline.run_files import check_files, model_files_of
 from ltxfilter.values import MIB
 from ltxfilter.windows.timeline import output_rate
@@ -68,13 +69,16 @@ UNCUT = "when its frames are shown is not known beforehand, so it cannot be cut 
 class Job:
     """A conversion in segments. Open it in a `with` statement and call `go`, like a `Run`."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, open_record: OpenRecord = open_report) -> None:
         """Open both ends, plan the segments, and find out what is done already.
 
-        Raises LtxFilterError.
+        open_record: opens the reports that `options` name. Raises LtxFilterError.
         """
+        self._open_record = open_record
         check_files(options)
-        engines.build(options.engine, options.models)  # so that a misspelt one is found first
+        self._engine = engines.build(
+            options.engine, options.models
+        )  # a misspelt one is found first
         self._stop = threading.Event()
         self._signum: int | None = None
         self.left = threading.Event()  # see `Run`
@@ -102,7 +106,7 @@ class Job:
         self.plan = self._planned()
         self._journal = own(Journal(work_folder(options), key_of(options), options.job.resume))
         opening.callback(self._leave_folder)
-        self._report = Report(options.report, options) if options.report else None
+        self._report = self._open_record(options)
         if self._report is not None:
             opening.callback(self._report.discard)
         remove_part(self._journal.folder)
@@ -235,7 +239,7 @@ class Job:
 
     def _target(self) -> OutputOptions:
         """Return the output, which may replace what the same job wrote just before a crash."""
-        target = self.options.target
+        target = with_provenance(self.options, self._engine)
         whole = len(self._journal.done) == len(self.plan.segments)
         return replace(target, overwrite=True) if whole else target
 
@@ -291,6 +295,7 @@ class Job:
             "options": plain(self.options),
             "engine": {"name": self.options.engine},
             "memory": {"joining": self._own_bytes},
+            "streams": [plain(each) for each in self._sink.plan],
         }
 
     def _end(self, error: BaseException | None) -> None:

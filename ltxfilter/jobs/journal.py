@@ -27,8 +27,8 @@ FOLDER = PART + ".d"  # is added to the output's name
 JOB, JOURNAL, LOCK = "job.json", "journal.jsonl", "lock"
 SAMPLE = 1 << 20  # bytes at either end of a file by which it is known
 UNIMPORTANT = {  # options that change neither pictures nor packets
-    "memory", "threads", "report", "job", "strict", "input.path", "input.threads", "output.path",
-    "output.overwrite", "models.device",
+    "memory", "threads", "report", "live_view", "job", "strict", "input.path", "input.threads",
+    "output.path", "output.overwrite", "models.device",
 }  # fmt: skip
 
 

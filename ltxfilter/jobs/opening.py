@@ -10,22 +10,26 @@ from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_source
 from ltxfilter.options import JobOptions, Options, available_threads
 from ltxfilter.pipeline.assemble import input_of
-from ltxfilter.pipeline.run import Run
+from ltxfilter.pipeline.report import open_report
+from ltxfilter.pipeline.run import OpenRecord, Run
 
 if TYPE_CHECKING:
     from ltxfilter.jobs.driver import Job
 
 
-def open_run(options: Options) -> Run | Job:
-    """Open a plain run, or a job where segments are asked for and pay. Raises LtxFilterError."""
+def open_run(options: Options, open_record: OpenRecord = open_report) -> Run | Job:
+    """Open a plain run, or a job where segments are asked for and pay.
+
+    open_record: opens the reports that `options` name. Raises LtxFilterError.
+    """
     job = options.job
     if not job.wanted:
-        return Run(options)
+        return Run(options, open_record=open_record)
     if job.workers == 0 and job.resume == "no" and job.ray is None and not _pays(options):
-        return Run(replace(options, job=JobOptions()))
+        return Run(replace(options, job=JobOptions()), open_record=open_record)
     from ltxfilter.jobs.driver import Job  # a plain run starts without what jobs need
 
-    return Job(options)
+    return Job(options, open_record)
 
 
 def _pays(options: Options) -> bool:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from time import perf_counter
+from typing import Any
 
 from ltxfilter.jobs.segments import SegmentPlan
 from ltxfilter.jobs.workers.segment_maker import COUNTS
-from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.progress import Outcome, Progress
 
 
 class Tally:
@@ -23,18 +24,19 @@ class Tally:
         """
         self._began = perf_counter()
         self._rate = rate or 2 / interval
-        self._stored: dict[int, Mapping[str, int]] = {}
-        self._under_way: dict[int, Mapping[str, int]] = {}
+        self._stored: dict[int, Mapping[str, Any]] = {}
+        self._under_way: dict[int, Mapping[str, Any]] = {}
         self._makers: Counter[str] = Counter()
         self.redone = 0  # segments that were begun again
         self._reused: set[int] = set()  # segments that an earlier run stored
         self.progress = Progress(rate=rate, segments={"planned": len(plan.segments)})
 
-    def is_under_way(self, number: int, counts: Mapping[str, int]) -> None:
+    def is_under_way(self, number: int, counts: Mapping[str, Any]) -> None:
         """Take the counts of a segment that is being made."""
         self._under_way[number] = counts
+        self.progress.newest = counts.get("newest", self.progress.newest)
 
-    def is_stored(self, number: int, counts: Mapping[str, int], maker: str | None) -> None:
+    def is_stored(self, number: int, counts: Mapping[str, Any], maker: str | None) -> None:
         """Take the counts of a segment that is stored. maker: the worker; None: an earlier run."""
         self._under_way.pop(number, None)
         self._stored[number] = counts
@@ -55,7 +57,11 @@ class Tally:
         progress = self.progress
         parts = [*self._stored.values(), *self._under_way.values()]
         for name in COUNTS:
-            setattr(progress, name, sum(counts[name] for counts in parts))
+            setattr(progress, name, sum(counts.get(name, 0) for counts in parts))
+        progress.outcome = Outcome()
+        for counts in parts:
+            if "outcome" in counts:
+                progress.outcome.merge(counts["outcome"])
         progress.elapsed = perf_counter() - self._began
         progress.out_time = progress.frames_out / self._rate
         progress.segments = {

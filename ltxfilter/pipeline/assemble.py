@@ -19,6 +19,7 @@ from ltxfilter.media.opening import open_sink, open_source, says_rotation
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
 from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Needs, divide
+from ltxfilter.pipeline.record.provenance import with_provenance
 from ltxfilter.pipeline.resident import resident_bytes
 from ltxfilter.pipeline.stages import at_speed
 from ltxfilter.pipeline.threads import CHUNK
@@ -169,7 +170,8 @@ class Assembly:
             self._engine_extra = self._grown_since(before)
             if options.target is not options.output and segment is None:
                 log.warning("--speed %s: sound, subtitles and data are left out", options.speed)
-            self.sink: Sink = open_output(options.target, self.source, self.rate)
+            target = with_provenance(options, self.runner.asked)
+            self.sink: Sink = open_output(target, self.source, self.rate)
             opening.callback(self.close_sink)
             self.budget = self._budget(shown)
             self._open = opening.pop_all()

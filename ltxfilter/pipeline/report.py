@@ -8,11 +8,11 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ltxfilter import __version__
 from ltxfilter.errors import Interrupted, OptionError, OutputError
@@ -23,24 +23,36 @@ from ltxfilter.pipeline.progress import Progress, busy
 from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.window import Window
 
+if TYPE_CHECKING:
+    from ltxfilter.pipeline.record.least_certain import UncertainFrame
+    from ltxfilter.pipeline.record.signs import Sign
+
 log = logging.getLogger("ltxfilter.report")
 
 FORMAT, VERSION = "ltxfilter report", 2  # docs/report.md; raised where readers must know
 OURS = b'{\n "format": "ltxfilter report"'  # how such a file begins
 PACKAGES = ("av", "numpy", "opencv-python-headless", "torch", "ltx-core", "ltx-pipelines")
-OWN = ("rate", "duration", "stages", "memory")  # fields of Progress that stand elsewhere
+OWN = ("rate", "duration", "stages", "memory", "newest")  # fields of Progress that stand elsewhere
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedWindow:
-    """What became of a window, or of a part of its slots; holds no pictures."""
+    """What became of a window, or of a part of its slots; holds no frames."""
 
     window: int  # its number
     outline: Mapping[str, Any]  # as written
     frames: tuple[Mapping[str, Any], ...]  # likewise, one for each slot
+    doubts: tuple[UncertainFrame, ...] = ()  # those among them that are least certain
+    signs: tuple[Sign, ...] = ()  # of pictures that are easily interpolated wrongly
 
     @classmethod
-    def of(cls, window: Window, frames: Sequence[Frame]) -> ReportedWindow:
+    def of(
+        cls,
+        window: Window,
+        frames: Sequence[Frame],
+        doubts: tuple[UncertainFrame, ...] = (),
+        signs: tuple[Sign, ...] = (),
+    ) -> ReportedWindow:
         """Describe what became of `window`: its slots, with the output frame of each."""
         intervals = window.intervals[window.first : window.last]
         outline: dict[str, Any] = {
@@ -53,7 +65,8 @@ class ReportedWindow:
         if missing := [_seconds(time) for interval in intervals for time in interval.missing]:
             outline["missing"] = missing
         slots = zip(window.slots, frames, strict=True)
-        return cls(window.index, outline, tuple(_frame(slot.index, out) for slot, out in slots))
+        found = tuple(_frame(slot.index, out) for slot, out in slots)
+        return cls(window.index, outline, found, doubts, signs)
 
 
 def _frame(index: int, frame: Frame) -> dict[str, Any]:
@@ -76,6 +89,8 @@ def _frame(index: int, frame: Frame) -> dict[str, Any]:
             "share": round(choice.share, 3),
             "failed": choice.failed,
         }
+        if choice.reason:
+            found["gate"]["reason"] = choice.reason
     if credit.rejected:
         found["rejected"] = credit.rejected
     return found
@@ -87,10 +102,14 @@ class _Entry:
 
     part: ReportedWindow
     frames: list[Mapping[str, Any]] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)
 
 
 class Record(Protocol):
     """Takes what happens in a run, in this order: `begin`, `add` for each window, `finish`."""
+
+    pictures: int
+    """How many pictures of frames that are least certain it wants of a run; 0 for none."""
 
     def begin(self, head: Mapping[str, Any]) -> None:
         """Take what is known before work starts."""
@@ -115,9 +134,11 @@ class Report:
     What cannot be written any more is warned of once; the run goes on, and `finish` raises.
     """
 
+    pictures = 0
+
     def __init__(self, path: str, options: Options) -> None:
         """Claim the file. Raises OutputError if it may not be written, OptionError."""
-        _check_name(path)
+        check_name(path)
         self._file = OutputFile(path, options.output.overwrite, ours=OURS)
         self._entry: _Entry | None = None
         self._notes: list[Note] = []
@@ -141,6 +162,7 @@ class Report:
         if self._entry is None:
             self._entry = _Entry(part)
         self._entry.frames += part.frames
+        self._entry.signs += part.signs
 
     def finish(self, progress: Progress, error: BaseException | None = None) -> None:
         """Write the end and give the file its name. error: what ended the run early.
@@ -151,7 +173,7 @@ class Report:
             return
         self._ended = True
         self._flush()
-        tail = {"ended": _ending(error), "statistics": statistics(progress)}
+        tail = {"ended": ending_of(error), "statistics": statistics(progress)}
         if error is not None:
             tail["error"] = str(error) or type(error).__name__
         self._write("\n ],\n" + json.dumps(tail, indent=1, default=str)[2:] + "\n")
@@ -177,6 +199,8 @@ class Report:
         }
         if notes:
             window["noticed"] = [{"time": _seconds(note.time), "kind": note.kind} for note in notes]
+        if entry.signs:
+            window["signs"] = [asdict(sign) for sign in entry.signs]
         self._write((",\n  " if self._count else "\n  ") + json.dumps(window))
         self._count += 1
 
@@ -229,20 +253,38 @@ def statistics(progress: Progress) -> dict[str, Any]:
     return found
 
 
+def open_report(options: Options) -> Record | None:
+    """Open the report that `options` name, as JSON; None if they name none.
+
+    `view.records.open_record` opens pages too. Raises OptionError, OutputError.
+    """
+    if not options.report:
+        return None
+    if len(options.report) > 1 or is_page(options.report[0]):
+        raise OptionError(
+            f"--report {options.report[-1]}: one JSON file is all that is written here"
+        )
+    return Report(options.report[0], options)
+
+
+def is_page(path: str) -> bool:
+    """Return True if a report of this name is a page for people, False if it is JSON."""
+    return Path(path).suffix.lower() in (".html", ".htm")
+
+
 def plain(value: Any) -> Any:
     """Return a dataclass, or a value in one, as JSON knows it; fractions become text."""
     return json.loads(json.dumps(asdict(value), default=str))
 
 
-def _check_name(path: str) -> None:
+def check_name(path: str) -> None:
     """Raise OptionError for a name that is no file's, or that promises something else."""
     if path in ("", "-") or path.startswith("pipe:"):
         raise OptionError(f"--report {path}: name a file")
-    if Path(path).suffix.lower() in (".html", ".htm"):
-        raise OptionError(f"--report {path}: it is written as JSON; name it .json")
 
 
-def _ending(error: BaseException | None) -> str:
+def ending_of(error: BaseException | None) -> str:
+    """Return how a run ended: complete, stopped or failed. error: what ended it early."""
     if error is None:
         return "complete"
     early = (Interrupted, KeyboardInterrupt, BrokenPipeError)
@@ -250,6 +292,8 @@ def _ending(error: BaseException | None) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     return _seconds(value) if isinstance(value, (Fraction, float)) else value
 
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
 from time import perf_counter
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
@@ -31,7 +31,7 @@ from ltxfilter.options import Options
 from ltxfilter.pipeline import resident
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.report import Record, Report, ReportedWindow, plain
+from ltxfilter.pipeline.report import Record, ReportedWindow, open_report, plain
 from ltxfilter.pipeline.run_files import check_files
 from ltxfilter.pipeline.stages import paced, prepared, retimed, windows
 from ltxfilter.pipeline.threads import StageStats, buffered, ordered, timed
@@ -41,12 +41,16 @@ from ltxfilter.windows.cuts import Note
 from ltxfilter.windows.missing import hide
 from ltxfilter.windows.segment import segment_frames
 
+if TYPE_CHECKING:
+    from ltxfilter.pipeline.record.watch import Watch
+
 log = logging.getLogger("ltxfilter.convert")
 
 REPORT_SECONDS = 0.1  # between calls of on_progress
 FRAME_OBJECTS = 1024  # bytes of a frame besides its samples; bounds how many tiny ones are queued
 
 OnProgress = Callable[[Progress], None]
+OpenRecord = Callable[[Options], Record | None]  # what takes what happens; None: nothing does
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,12 @@ class Run:
         self,
         options: Options,
         assemble: Callable[[Options], Assembly] = Assembly,
-        record: Record | None = None,
+        open_record: OpenRecord = open_report,
     ) -> None:
         """Open both ends and the engine. Raises LtxFilterError.
 
-        Only the first frame is decoded by then. assemble: opens them. record: takes what happens,
-        in place of the report that `options` name.
+        Only the first frame is decoded by then. assemble: opens them. open_record: opens the
+        reports that `options` name.
         """
         check_files(options)
         self.options = options
@@ -86,9 +90,7 @@ class Run:
         self._began = perf_counter()
         self.left = threading.Event()  # the output is complete, early; an engine may still work
         with ExitStack() as opening:
-            self._report = record
-            if record is None and options.report:
-                self._report = Report(options.report, options)
+            self._report = open_record(options)
             if self._report is not None:  # first of all: models may take minutes to load
                 opening.callback(self._report.discard)
             before = resident.resident_bytes()
@@ -97,6 +99,13 @@ class Run:
         self._lateness = self.assembly.lateness()
         self._memory = resident.MemoryWatch(self.assembly.budget.total, options.memory, before)
         self._notes = self.assembly.engine.detector.notes
+        self._watch: Watch | None = None  # None: nobody has to look
+        live = options.live_view is not None
+        if self._report is not None or live:
+            from ltxfilter.pipeline.record.watch import Watch
+
+            parts = self.assembly.info, self.assembly.runner
+            self._watch = Watch(self._report, *parts, live=live)
         self._first_time: Fraction | None = None  # seconds: time of the first output frame
         self._latest_time: Fraction | None = None  # of the latest one
         self.progress = Progress(
@@ -104,6 +113,7 @@ class Run:
             duration=self.assembly.duration,
             memory=self.assembly.budget.parts,
         )
+        self.progress.outcome.partner = self.assembly.runner.partner
 
     @property
     def opening(self) -> Opening:
@@ -219,6 +229,8 @@ class Run:
             if self._lateness is not None:
                 self._lateness.leaving(frame.time)
             _count(progress, frame)
+            if self._watch is not None:
+                self._watch.leaving(frame)
             if self._first_time is None:
                 self._first_time = frame.time
             self._latest_time = frame.time
@@ -268,15 +280,15 @@ class Run:
         if segment is not None:
             parts = self.assembly.engine
             frames = segment_frames(frames, segment, parts.runner.shape, parts.rolling)
-        return frames
+        return frames if self._watch is None else self._watch.arriving(frames)
 
     def _draw(self, item: Prepared) -> tuple[list[Frame], ReportedWindow | None]:
         if self._stop.is_set():
             raise Stopped
         frames = self.assembly.runner.draw(item)
-        if self._report is None:
+        if self._watch is None:
             return frames, None
-        return frames, ReportedWindow.of(item.window, frames)
+        return frames, self._watch.reported(item, frames)
 
     def _head(self) -> dict[str, Any]:
         """Return what a report says of the run before it starts."""
@@ -291,6 +303,7 @@ class Run:
             "options": plain(self.options.shareable),
             "engine": {"name": assembly.runner.engine, **plain(assembly.runner.shape)},
             "memory": dict(progress.memory),
+            "streams": [plain(each) for each in assembly.sink.plan],
         }
 
     def _result_bytes(self, item: Prepared) -> int:
@@ -315,13 +328,14 @@ class Run:
         if assembly.segment is not None:  # the source has read more than the segment
             progress.frames_in, progress.corrupt = rolling.frames, rolling.damaged
         progress.fallbacks = assembly.runner.fallbacks
-        progress.remarks = assembly.runner.remarks()
         progress.memory_peak = self._memory.peak
         progress.memory_exceeded = self._memory.exceeded
         if self._first_time is not None and self._latest_time is not None:
             progress.out_time = self._latest_time - self._first_time
         if self._lateness is not None:
             progress.lateness = self._lateness.worst
+        if self._watch is not None:
+            self._watch.gather(progress)
 
 
 def _taken(notes: deque[Note]) -> list[Note]:
@@ -337,6 +351,7 @@ def _count(progress: Progress, frame: Frame) -> None:
         progress.passed += 1
     elif frame.made is Made.INTERPOLATED:
         progress.interpolated += 1
+        progress.outcome.add(frame)
     else:
         progress.repeated += 1
 

@@ -21,8 +21,7 @@ def check_files(options: Options, progress: str | None = None) -> None:
     """
     output = options.output.path
     written = [RunFile("/dev/stdout" if output in STDOUT_NAMES else output, "the output")]
-    if options.report:
-        written.append(RunFile(options.report, "--report"))
+    written += [RunFile(path, "--report") for path in options.report]
     if progress:
         written.append(RunFile(progress, "-progress"))
     provisional = [

@@ -6,7 +6,6 @@ as its fallbacks are tried in their order.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,7 +17,6 @@ import numpy as np
 
 from ltxfilter import engines
 from ltxfilter.engines import Drawn, Engine
-from ltxfilter.engines.base import Choice
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Credit, Frame, Made, Plane, Planes, VideoInfo
 from ltxfilter.options import ModelOptions
@@ -95,14 +93,22 @@ class WindowRunner:
         self.engine = self._described()  # what was asked for, and which engines that comes down to
         self.most_slots = self.shape.slots  # of one call of the engine; fewer take less memory
         self.fallbacks = 0  # frames that failed the check and come from a fallback
-        self._rejected: Counter[str] = Counter()  # frames, by engine, fallback and reason
-        self._asked: Counter[str] = Counter()  # frames, by partner that was asked
-        self._taken: Counter[str] = Counter()  # frames, by partner that was taken, wholly or partly
 
     def _described(self) -> str:
         """Return what was asked for, and which engines that comes down to."""
         partners = ", ".join(partner.name for partner in self._engine.partners)
         return self._spec + (f" ({partners})" if partners else "")
+
+    @property
+    def asked(self) -> Engine:
+        """The engine that was asked for."""
+        return self._engine
+
+    @property
+    def partner(self) -> str | None:
+        """Name of the engine that is asked where the first one finds it hard; None without one."""
+        partners = self._engine.partners
+        return partners[-1].name if len(partners) > 1 else None
 
     def prepare(self, window: Window) -> Iterator[Prepared]:
         """Yield the window in parts of at most `most_slots` slots, where anything is to be made."""
@@ -126,6 +132,10 @@ class WindowRunner:
         window = prepared.window
         made = self._made(prepared)
         return [self._frame(window, slot, made) for slot in window.slots]
+
+    def flow_of(self, prepared: Prepared, slot: Slot) -> Plane | None:
+        """Return the motion that the picture of a slot follows; see `Engine.flow_of`."""
+        return self._engine.flow_of(prepared.motion, slot)
 
     def cancel(self) -> None:
         """Make the engine's work raise Stopped soon; safe in signal handlers and other threads."""
@@ -162,38 +172,14 @@ class WindowRunner:
             return
         for slot, picture in zip(window.to_draw(), pictures, strict=True):
             ends = prepared.levels[slot.left], prepared.levels[slot.left + 1]
-            if picture.choice is not None and picture.choice.tried is not None:
-                self._count(picture.choice)
+            if picture.choice is not None and picture.choice.failed:
+                with self._lock:
+                    self.fallbacks += 1
             if self._plausible(picture, *ends):
                 yield picture, Credit(self.engine, choice=picture.choice)
             else:
                 why = IMPLAUSIBLE if picture.planes else NOT_MADE
                 yield self._fall_back(window, slot, ends, why)
-
-    def _count(self, choice: Choice) -> None:
-        """Count what became of a partner's picture."""
-        partner = str(choice.tried)
-        with self._lock:
-            self._asked[partner] += 1
-            self._taken[partner] += choice.share > 0
-            if choice.failed:
-                self.fallbacks += 1
-                self._rejected[_rejection(partner, choice.engine, NOT_MADE)] += 1
-
-    def remarks(self) -> tuple[str, ...]:
-        """Return which engines' pictures were not taken, how often and why, a line each."""
-        with self._lock:
-            rejected = dict(self._rejected)
-            unused = [name for name, count in self._taken.items() if not count]
-            asked = dict(self._asked)
-        return (
-            *(f"{count} {said}" for said, count in rejected.items()),
-            *(
-                f"engine {name} was asked for {asked[name]} frames, and none of its pictures was "
-                "taken"
-                for name in unused
-            ),
-        )
 
     def _plausible(self, picture: Drawn, left: Levels, right: Levels) -> bool:
         """Return False for a picture whose mean leaves its two keyframes' range: black, green."""
@@ -223,7 +209,6 @@ class WindowRunner:
                 picture = next(iter(fallback.draw(lone, fallback.prepare(lone))))
                 if not fallback.can_be_wrong or self._plausible(picture, *ends):
                     break
-            self._rejected[_rejection(self._engine.name, name, why)] += 1
         return picture, Credit(name, why)
 
     def _fallback(self, name: str) -> Engine:
@@ -232,10 +217,6 @@ class WindowRunner:
             fallback.open(self._video, self._rate)
             self._fallbacks[name] = fallback
         return self._fallbacks[name]
-
-
-def _rejection(engine: str, fallback: str, why: str) -> str:
-    return f"interpolated by {fallback} in place of {engine}: {why}"
 
 
 def one_slot(window: Window, slot: Slot) -> Window:

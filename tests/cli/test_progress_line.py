@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ltxfilter.cli.progress_line import (
-    Pace,
     clock,
     key_values,
     memory_line,
@@ -17,7 +19,9 @@ from ltxfilter.cli.progress_line import (
     status_line,
     summary,
 )
-from ltxfilter.pipeline.progress import Progress, bottleneck, busy
+from ltxfilter.engines.base import Choice
+from ltxfilter.frame import Credit, Frame, Made
+from ltxfilter.pipeline.progress import Outcome, Pace, Progress, bottleneck, busy
 from ltxfilter.pipeline.threads import StageStats
 from ltxfilter.values import MIB
 
@@ -45,6 +49,40 @@ def test_the_counts_add_up():
     assert progress.frames_out == 6
     assert progress.done == 0.25
     assert Progress().done is None
+
+
+def test_the_closing_lines_say_whether_the_partner_was_asked_and_taken():
+    progress = Progress(interpolated=9)
+    progress.outcome.partner = "ltx-motion"
+    assert "ltx-motion: not asked, as no interval was hard enough" in list(summary(progress))
+    picture: dict[str, Any] = {"time": Fraction(0), "planes": (), "made": Made.INTERPOLATED}
+    for choice in (
+        Choice("flow", 0.7, tried="ltx-motion", share=0.25),
+        Choice("ltx-motion", 0.8, tried="ltx-motion", share=0.75),
+        Choice("flow", 0.7, tried="ltx-motion", reason="flow was expected to be better"),
+        Choice("flow", 0.7, tried="ltx-motion", failed=True, reason="engine x: no memory"),
+        Choice("flow", 0.1),
+    ):
+        progress.outcome.add(Frame(**picture, credit=Credit("auto", choice=choice)))
+    progress.outcome.add(Frame(**picture, credit=Credit("blend", "its mean left the range")))
+    assert progress.outcome.engines == {"flow": 4, "ltx-motion": 1, "blend": 1}
+    lines = list(summary(progress))
+    assert (
+        "ltx-motion: asked for 4 of 9 interpolated frames: taken in 2 (50 % of their area), not "
+        "taken in 1 (flow was expected to be better), not taken in 1 (engine x: no memory)"
+    ) in lines
+    assert "fallbacks: 1 by blend: its mean left the range" in lines
+
+
+def test_outcomes_of_segments_add_up():
+    one, two = Outcome({"flow": 2}, {"blend: black": 1}), Outcome()
+    one.partner, one.asked, one.taken, one.area, one.refused = "onnx", 3, 2, 1.5, {"worse": 1}
+    for _ in range(2):
+        two.merge(json.loads(json.dumps(asdict(one))))
+    assert asdict(two) == {
+        "engines": {"flow": 4}, "fallbacks": {"blend: black": 2}, "partner": "onnx", "asked": 6,
+        "taken": 4, "area": 3.0, "refused": {"worse": 2},
+    }  # fmt: skip
 
 
 def test_an_even_pace_is_estimated_exactly():

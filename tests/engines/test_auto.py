@@ -19,7 +19,6 @@ from support.scenes import crowd
 
 from benchmarks import auto as bench
 from ltxfilter import engines
-from ltxfilter.engines import auto as auto_engine
 from ltxfilter.engines.auto import Auto, choose_partner, difficulty_of, view
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.blend import Blend
@@ -253,26 +252,6 @@ def test_what_a_partner_cannot_draw_flow_draws_and_it_is_counted(
     windows = [window for frame in frames for window in rolling.push(frame)]
     list(drawn_path([*windows, *rolling.finish()], worker))
     assert worker.fallbacks == sum(failed)
-    remarks = worker.remarks()
-    said = f"{sum(failed)} interpolated by flow in place of {partner}"
-    why = f"{said}: the engine could not make it"
-    assert why in remarks
-    worker.close()
-
-
-def test_a_partner_that_is_never_taken_is_said(crowded: bench.Clip, monkeypatch) -> None:
-    """It costs its time, and a user who named its files expects to see something of it."""
-    monkeypatch.setattr(auto_engine, "LEAST_SHARE", 2.0)
-    info = replace(crowded.info, interval=1 / RATE)
-    worker = WindowRunner("auto:with=blend:hard=0", info, 2 * RATE)
-    frames = [Frame(k / RATE, planes) for k, planes in enumerate(crowded.frames[::2])]
-    rolling = RollingWindow(worker.shape, 2 * RATE, Same(), info.interval)
-    windows = [window for frame in frames for window in rolling.push(frame)]
-    list(drawn_path([*windows, *rolling.finish()], worker))
-    count = len(frames) - 1
-    assert worker.remarks() == (
-        f"engine blend was asked for {count} frames, and none of its pictures was taken",
-    )
     worker.close()
 
 

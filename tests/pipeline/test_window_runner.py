@@ -96,9 +96,6 @@ def test_an_implausible_picture_is_made_again_by_a_fallback(engine):
     worker = WindowRunner(engine(Bad), INFO, F(50))
     out = output(worker, frames)
     assert worker.fallbacks == 1
-    (remark,) = worker.remarks()
-    assert remark.startswith("1 interpolated by ")
-    assert remark.endswith(": its mean left the range of the frames around it")
     assert all((f.planes[1] == 128).all() for f in out)
     assert [f.psnr_db for f in out if f.made is Made.INTERPOLATED][::2] == [40.0, 40.0]
     worker.close()

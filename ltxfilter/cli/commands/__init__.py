@@ -1,1 +1,1 @@
-"""The subcommands: `ltxfilter engines`, `probe`, `doctor`, `context`, `jobs`."""
+"""The subcommands, one module each: `ltxfilter compare`, `context`, `doctor`, and so on."""

@@ -167,6 +167,12 @@ class LtxEngine(Engine):
         self._models: Models | None = None
 
     @property
+    def seed(self) -> int | None:
+        """What its noise is generated from; None if it makes none with its options."""
+        other, values = self.only_with.get("seed", ("seed", ()))
+        return None if values and self._options[other] not in values else self._options.get("seed")
+
+    @property
     def missing_files(self) -> tuple[str, ...]:
         """Those of `needed_files` that nobody names and that are not in the folder of models."""
         from ltxfilter.engines.ltx.weights.parts import KINDS, ModelParts

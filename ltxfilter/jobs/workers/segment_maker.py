@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,9 @@ from ltxfilter.media.segments.segment_sink import SegmentOutput, SegmentSink
 from ltxfilter.options import Options, OutputOptions
 from ltxfilter.pipeline.assemble import Assembly
 from ltxfilter.pipeline.progress import Progress
-from ltxfilter.pipeline.report import ReportedWindow
+from ltxfilter.pipeline.record.least_certain import MOST_OF_SEGMENT, UncertainFrame, WorstApart
+from ltxfilter.pipeline.record.signs import Sign
+from ltxfilter.pipeline.report import ReportedWindow, is_page
 from ltxfilter.pipeline.run import OnProgress, Run
 from ltxfilter.pipeline.window_runner import WindowRunner
 from ltxfilter.windows.cuts import Note
@@ -26,13 +28,20 @@ COUNTS = tuple(  # fields of Progress that add up over segments
 )
 
 
+def counts_of(progress: Progress) -> dict[str, Any]:
+    """Return what adds up over segments, as JSON takes it."""
+    counts = {name: getattr(progress, name) for name in COUNTS}
+    return {**counts, "outcome": asdict(progress.outcome)}
+
+
 class SegmentMaker:
     """Makes segments of one job. The engine is opened with the first one and stays open."""
 
     def __init__(self, options: Options) -> None:
         """Take the job's options, with this worker's share of memory, threads and devices."""
-        self._options = replace(options, report=None)
-        self._records = options.report is not None
+        self._options = replace(options, report=())
+        self._records = bool(options.report)
+        self._pictures = MOST_OF_SEGMENT if any(map(is_page, options.report)) else 0
         self._runner: WindowRunner | None = None
         self._output: SegmentOutput | None = None
 
@@ -51,15 +60,15 @@ class SegmentMaker:
         if self._runner is not None:
             self._runner.fallbacks = 0
         opened: list[SegmentSink] = []
-        record = SegmentRecord(segment) if self._records else None
+        record = SegmentRecord(segment, self._pictures) if self._records else None
         assemble = partial(self._assemble, segment, path, opened)
-        with Run(self._options, assemble, record) as run:
+        with Run(self._options, assemble, lambda _: record) as run:
             if on_begun is not None:
                 on_begun({"memory": dict(run.opening.memory), "engine": run.opening.engine})
             progress = run.go(on_progress)
             summary: dict[str, Any] = {
                 "number": segment.number,
-                "counts": {name: getattr(progress, name) for name in COUNTS},
+                "counts": counts_of(progress),
                 "memory": dict(progress.memory),
                 "elapsed": progress.elapsed,
             }
@@ -94,21 +103,34 @@ class SegmentMaker:
 class SegmentRecord:
     """Keeps what happens in a segment, for the report of the whole job."""
 
-    def __init__(self, segment: Segment) -> None:
-        """Begin a segment."""
-        self.windows: list[dict[str, Any]] = []
+    def __init__(self, segment: Segment, pictures: int = 0) -> None:
+        """Begin a segment. pictures: how many of uncertain frames are kept."""
+        self.pictures = pictures
+        self._windows: list[dict[str, Any]] = []
+        self._doubts: WorstApart[tuple[int, UncertainFrame]] = WorstApart(max(pictures, 1))
         self._end = segment.end
+
+    @property
+    def windows(self) -> list[dict[str, Any]]:
+        """What happened to each window, as `recorded` reads it."""
+        found = [dict(window) for window in self._windows]
+        for at, doubt in self._doubts:
+            found[at]["doubts"] = [doubt.as_json()]
+        return found
 
     def begin(self, head: Mapping[str, Any]) -> None:
         """Do nothing: the job says it."""
 
     def add(self, part: ReportedWindow, notes: Iterable[Note] = ()) -> None:
         """Take a window, or a part of its slots."""
-        self.windows.append(
+        for doubt in part.doubts:
+            self._doubts.add(doubt.score, doubt.time, (len(self._windows), doubt))
+        self._windows.append(
             {
                 "window": part.window,
                 "outline": dict(part.outline),
                 "frames": [dict(frame) for frame in part.frames],
+                "signs": [asdict(sign) for sign in part.signs],
                 "notes": [
                     [str(note.time), note.kind]
                     for note in notes
@@ -129,6 +151,12 @@ def recorded(windows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[ReportedWin
     for window in windows:
         notes = [Note(Fraction(time), kind) for time, kind in window["notes"]]
         yield (
-            ReportedWindow(window["window"], window["outline"], tuple(window["frames"])),
+            ReportedWindow(
+                window["window"],
+                window["outline"],
+                tuple(window["frames"]),
+                tuple(map(UncertainFrame.from_json, window.get("doubts", ()))),
+                tuple(Sign(**sign) for sign in window.get("signs", ())),
+            ),
             notes,
         )

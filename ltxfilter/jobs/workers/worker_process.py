@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ltxfilter.errors import LtxFilterError
-from ltxfilter.jobs.workers.segment_maker import COUNTS, SegmentMaker
+from ltxfilter.jobs.workers.segment_maker import SegmentMaker, counts_of
 from ltxfilter.options import Options
 from ltxfilter.pipeline.progress import Progress
 from ltxfilter.windows.segment import Segment
@@ -108,7 +108,8 @@ def serve(
         now = monotonic()
         if now - latest >= interval:
             latest = now
-            talk.send("progress", {name: getattr(progress, name) for name in COUNTS})
+            newest = {} if progress.newest is None else {"newest": progress.newest}
+            talk.send("progress", {**counts_of(progress), **newest})
 
     try:
         summary = maker.make(segment, path, report, lambda told: talk.send("begun", dict(told)))

@@ -30,6 +30,11 @@ EMPTY = bytes((0xFA, 0, 0))  # a triplet without data
 TEXT_608 = (0xFC, 0xFD)  # first bytes of a valid pair of the first and the second field
 NULL_PAIR = bytes((0x80, 0x80))  # a pair of EIA-608 without data, with its parity bits
 ATSC = b"\xb5\x00\x31GA94\x03"  # country, provider, identifier, type: cc_data
+REGISTERED = 4  # payload type: registered user data (ITU-T T.35)
+SEI_UNITS = {  # codec -> header of a unit of messages, types of slices, shift of the type in bits
+    "h264": (b"\x06", range(1, 6), 0),
+    "hevc": (b"\x4e\x01", range(32), 1),
+}
 MOST_WAITING = 4096  # triplets, 7 s; more were lost by the source
 
 
@@ -131,14 +136,14 @@ def _cc_data(triplets: bytes) -> bytes:
     return ATSC + bytes((0x40 | len(triplets) // 3, 0xFF)) + triplets + b"\xff"
 
 
-def _sei(data: bytes, triplets: bytes, header: bytes, is_picture: range, shift: int) -> bytes:
+def with_sei(codec: str, data: bytes, kind: int, message: bytes) -> bytes:
     """Put a supplemental message before the first slice of a packet with start codes.
 
-    header: of its unit. is_picture: types of units that are slices. shift: of the type in the first
-    byte of a unit, in bits.
+    codec: h264 or hevc. kind: the payload's type, as H.264 and HEVC number them. message: less
+    than 255 bytes.
     """
-    message = _cc_data(triplets)
-    body = bytes((4, len(message))) + message + b"\x80"  # 4: registered user data (ITU-T T.35)
+    header, is_picture, shift = SEI_UNITS[codec]
+    body = bytes((kind, len(message))) + message + b"\x80"
     unit = b"\0\0\0\1" + header + _escaped(body)
     for start, first in _units(data):
         if data[first] >> shift & (0x1F if shift == 0 else 0x3F) in is_picture:
@@ -187,11 +192,11 @@ def parameters(codec: str, header: bytes) -> bytes:
 
 
 def _h264(data: bytes, triplets: bytes) -> bytes:
-    return _sei(data, triplets, b"\x06", range(1, 6), 0)
+    return with_sei("h264", data, REGISTERED, _cc_data(triplets))
 
 
 def _hevc(data: bytes, triplets: bytes) -> bytes:
-    return _sei(data, triplets, b"\x4e\x01", range(32), 1)
+    return with_sei("hevc", data, REGISTERED, _cc_data(triplets))
 
 
 def _mpeg2(data: bytes, triplets: bytes) -> bytes:

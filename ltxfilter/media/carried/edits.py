@@ -12,6 +12,7 @@ import av.stream
 
 from ltxfilter.errors import OptionError
 from ltxfilter.media.carried.items import Item, Kind
+from ltxfilter.media.carried.tags import is_any_name, maker_tag
 from ltxfilter.options import OutputOptions
 
 KEY = re.compile(r"(?s)(?:(?P<streams>g|s(?::[vVasdt])?(?::\d{1,4})?):)?(?P<name>.+)")
@@ -36,10 +37,19 @@ class Edits:
     disposition: Mapping[str, str] = field(default_factory=dict)
     """What streams are for: a:0 -> default+forced; 0 is nothing."""
 
+    made_by: str = ""
+    """What made the output, for a tag of it; empty for none."""
+
     @classmethod
     def of(cls, options: OutputOptions) -> Self:
         """Return those that `options` ask for."""
-        return cls(options.tags, options.chapters, options.metadata, options.disposition)
+        return cls(
+            options.tags,
+            options.chapters,
+            options.metadata,
+            options.disposition,
+            options.made_by,
+        )
 
     def apply(self, output: av.container.OutputContainer) -> None:
         """Edit an output to which all streams were added. Raises OptionError."""
@@ -52,6 +62,7 @@ class Edits:
             output.set_chapters([])
         elif not self.tags:
             output.set_chapters([{**chapter, "metadata": {}} for chapter in output.chapters()])
+        self._say_maker(output)
         for key, value in self.metadata.items():
             found = KEY.fullmatch(key)
             assert found is not None, key
@@ -62,6 +73,19 @@ class Edits:
         for streams, value in self.disposition.items():
             for target in _streams(output, streams):
                 target.disposition = _disposition(target.disposition, value)
+
+    def _say_maker(self, output: av.container.OutputContainer) -> None:
+        """Write what made the output, unless the only place for it holds something else."""
+        any_name = is_any_name(output.container_options)
+        place = maker_tag(output.format.name, any_name=any_name) if self.made_by else None
+        if place is None:
+            return
+        name, of_video = place
+        target: Any = output
+        if of_video:
+            target = next(each for each in output.streams if each.type == "video")
+        if name != "comment" or name not in {key.lower() for key in output.metadata}:
+            target.metadata[name] = self.made_by
 
     def edited(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield what a source carries that is to be kept, and the tags that are set."""

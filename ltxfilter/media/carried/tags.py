@@ -13,7 +13,7 @@ from ltxfilter.media.pyav_compat import open_input, open_output
 
 STALE_TAGS = re.compile(
     r"(major_brand|minor_version|compatible_brands|encoder|vendor_id|duration|bps|number_of_.*"
-    r"|_statistics_.*|source_id)(-[a-z]{3})?",
+    r"|_statistics_.*|source_id|ltxfilter)(-[a-z]{3})?",
     re.IGNORECASE,
 )
 TECHNICAL_TAGS = re.compile(  # about the old file, or carried as something else
@@ -26,6 +26,9 @@ ALL_TAGS = frozenset({"matroska", "webm", "nut", "flv", "ogg", "wtv"})  # muxers
 SOME_TAGS = {"mp4": "h264", "mov": "h264", "ipod": "h264", "f4v": "h264", "avi": "mpeg4",
              "asf": "mpeg4"}  # fmt: skip  # muxers that take some, with a codec to ask them by
 ANY_NAME = "use_metadata_tags"  # a movflag
+OWN_TAG = "ltxfilter"
+HANDLER = "handler_name"  # of a track, where programs put their name
+HANDLER_MUXERS = frozenset({"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v"})
 DEVICE_TAGS = "com."  # how tags of cameras begin, which only that flag keeps
 
 
@@ -39,6 +42,18 @@ def telling_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value for key, value in lasting_tags(tags).items() if not TECHNICAL_TAGS.fullmatch(key)
     }
+
+
+def maker_tag(muxer: str, *, any_name: bool = False) -> tuple[str, bool] | None:
+    """Return the tag that can say what made an output, and True if the video stream has it.
+
+    None if there is none. muxer: FFmpeg's name of the format. any_name: as `is_any_name` says.
+    """
+    if muxer in ALL_TAGS or any_name:
+        return OWN_TAG, False
+    if muxer in HANDLER_MUXERS:
+        return HANDLER, True
+    return ("comment", False) if not lost_tags({"comment": "x"}, muxer) else None
 
 
 def is_any_name(muxer_options: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ from ltxfilter.media.base import OtherStreams, StreamCopy, StreamPlan
 from ltxfilter.media.carried.captions import CaptionWriter, parameters
 from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import MOV_FAMILY
+from ltxfilter.media.carried.marks import MARKED_CODECS, FrameMarks
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
@@ -75,8 +76,17 @@ class MuxPlan:
     device_tags: bool = False
     """True if there are tags of a camera, which the MOV family keeps only if it is told to."""
 
+    marks: str = ""
+    """Who says of each frame what it is, in the encoded packets; empty: nobody."""
+
     edits: Edits = field(default_factory=Edits)
     """What the user changes of tags, chapters and dispositions."""
+
+    def frame_marks(self) -> FrameMarks | None:
+        """Return what marks the frames of this output; None if nothing does."""
+        codec = av.codec.codec.Codec(self.settings.codec, "w").canonical_name
+        marked = self.marks and codec in MARKED_CODECS
+        return FrameMarks(codec, self.marks) if marked else None
 
     @property
     def nominal_rate(self) -> Fraction:
@@ -167,16 +177,17 @@ class Muxer:
         start: Fraction = Fraction(0),
         *,
         captions: CaptionWriter | None = None,
+        marks: FrameMarks | None = None,
         opener: Opener | None = None,
     ) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
         into the header. start: seconds of output at which the encoder's tick 0 is shown. captions:
-        puts captions into encoded packets. opener: opens each file of a muxer that writes many; see
-        `OutputFiles.opener`.
+        puts captions into encoded packets. marks: puts into them what each frame is. opener: opens
+        each file of a muxer that writes many; see `OutputFiles.opener`.
         """
-        self._captions = captions
+        self._captions, self._marks = captions, marks
         self.start = start
         settings = plan.settings if decoded is None else plan.settings.with_hdr(decoded)
         self._plan = replace(plan, settings=settings)
@@ -292,10 +303,10 @@ class Muxer:
                 self._out.close()
 
     def _with_captions(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
-        """Return an encoded packet, stamped in ticks of the encoder, with the captions it shows."""
-        if self._captions is None:
-            return packet
-        data = self._captions.into(packet.pts, packet)
+        """Return an encoded packet, stamped in ticks of the encoder, with its captions and mark."""
+        data = None if self._captions is None else self._captions.into(packet.pts, packet)
+        if self._marks is not None:
+            data = self._marks.into(packet.pts, data or bytes(packet))
         if data is None:
             return packet
         made: av.Packet[Any] = av.Packet(data)

@@ -83,6 +83,7 @@ class ContainerSink:
         self._part = _output(options, self.mux_plan.muxer) if file is None else None
         self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
+        self._marks = self.mux_plan.frame_marks()
         others = source.other_streams
         captions = others.captions if others is not None and others.captions.wanted else None
         self._pictures = Pictures(source.info, settings.video, captions)
@@ -116,6 +117,8 @@ class ContainerSink:
                 assert self.mux_plan.others is not None
                 arrived = self.mux_plan.others.captions.until(frame.time)
                 self._captions.add(self._stamps.ticks, arrived)
+            if self._marks is not None:
+                self._marks.add(self._stamps.ticks, frame)
             picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
             muxer.encode(picture)
             if self._part is not None and self._part.failure is not None:
@@ -240,6 +243,7 @@ class ContainerSink:
             others,
             streams,
             has_device_tags(source.carries),
+            options.made_by.partition(",")[0] if options.provenance == "full" else "",
             Edits.of(options),
         )
         check_header(plan, self.name, content)
@@ -288,7 +292,13 @@ class ContainerSink:
             if self.mux_plan.muxer == "nut" and isinstance(target, Writer):
                 target = telling_aspect(target, self.mux_plan.info.sample_aspect)
         self._muxer = Muxer(
-            self.mux_plan, target, frame.origin, start, captions=self._captions, opener=opener
+            self.mux_plan,
+            target,
+            frame.origin,
+            start,
+            captions=self._captions,
+            marks=self._marks,
+            opener=opener,
         )
         self._muxer.start_copying()
         return self._muxer

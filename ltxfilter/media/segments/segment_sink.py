@@ -238,6 +238,7 @@ class EncodedSegment:
         self._pictures = Pictures(source.info, self._settings.video, self._captions)
         self._stamps = EncoderStamps(clock)
         self._stamps.begin(segment.start)
+        self._marks = plan.frame_marks()
         self._tick: int | None = None  # of the segment's first frame, from the stream's first
         self._encoder = self._open()
         self._header = bytes(self._encoder.extradata or b"")
@@ -253,6 +254,8 @@ class EncodedSegment:
         tick = self._stamps.ticks - self._tick
         if self._captions is not None and (arrived := self._captions.until(frame.time)):
             self._writer.put_captions(StoredCaptions(tick, arrived))
+        if self._marks is not None:
+            self._marks.add(tick, frame)
         picture.pts = tick
         picture.pict_type = 0  # the decoder's choice of I, P or B must not bind the encoder
         self._store(picture)
@@ -286,12 +289,15 @@ class EncodedSegment:
         """Encode a picture, None to drain, and store the packets that come of it."""
         for packet in self._encoder.encode_lazy(picture):
             assert packet.pts is not None
+            data = bytes(packet)
+            if self._marks is not None:
+                data = self._marks.into(packet.pts, data)
             self._writer.put_packet(
                 StoredPacket(
                     packet.pts,
                     packet.dts,
                     packet.duration or 0,
                     packet.is_keyframe,
-                    bytes(packet),
+                    data,
                 )
             )

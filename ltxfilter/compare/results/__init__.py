@@ -1,0 +1,1 @@
+"""What comes of a comparison: its table, its page, its pictures, its files."""

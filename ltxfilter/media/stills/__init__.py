@@ -1,0 +1,1 @@
+"""Single pictures for people to look at: JPEG and PNG, small or at their own size."""
