@@ -62,6 +62,11 @@ class Tally:
         for counts in parts:
             if "outcome" in counts:
                 progress.outcome.merge(counts["outcome"])
+        worked: Counter[str] = Counter()
+        for counts in parts:
+            for name, seconds in counts.get("worked", {}).items():
+                worked[name] += seconds
+        progress.worked = worked
         progress.elapsed = perf_counter() - self._began
         progress.out_time = progress.frames_out / self._rate
         progress.segments = {

@@ -90,6 +90,7 @@ class Progress:
     originals: Proof | None = None  # that source frames are passed through; None without a report
     segments: Mapping[str, int] = field(default_factory=dict)  # planned, reused, redone; of a job
     workers: Mapping[str, int] = field(default_factory=dict)  # segments that each worker stored
+    worked: Mapping[str, float] = field(default_factory=dict)  # seconds by stage, of all workers
     newest: FramePair | None = None  # interpolated of late; None unless a live view is asked for
     warnings: tuple[str, ...] = ()  # what the run warned of; none are kept without a report
 
@@ -140,8 +141,11 @@ class Pace:
 def busy(progress: Progress) -> dict[str, float]:
     """Return the seconds each stage worked, waiting left out; the last one is `encode`.
 
-    The stage that interpolates in several threads counts the seconds of all of them.
+    The stage that interpolates in several threads counts the seconds of all of them, and of a job
+    each stage those of all workers.
     """
+    if not progress.stages:
+        return dict(progress.worked)
     found: dict[str, float] = {}
     waited = 0.0  # for the stage before
     for stage in progress.stages:

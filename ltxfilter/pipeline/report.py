@@ -32,7 +32,14 @@ log = logging.getLogger("ltxfilter.report")
 FORMAT, VERSION = "ltxfilter report", 2  # docs/report.md; raised where readers must know
 OURS = b'{\n "format": "ltxfilter report"'  # how such a file begins
 PACKAGES = ("av", "numpy", "opencv-python-headless", "torch", "ltx-core", "ltx-pipelines")
-OWN = ("rate", "duration", "stages", "memory", "newest")  # fields of Progress that stand elsewhere
+OWN = (
+    "rate",
+    "duration",
+    "stages",
+    "memory",
+    "newest",
+    "worked",
+)  # fields of Progress that stand elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,7 @@ def statistics(progress: Progress) -> dict[str, Any]:
         if item.name not in OWN
     }
     found["frames_out"] = progress.frames_out
-    if progress.stages:
+    if progress.stages or progress.worked:
         found["busy"] = {name: round(seconds, 3) for name, seconds in busy(progress).items()}
     return found
 

@@ -156,8 +156,8 @@ def state_of(progress: Progress, pace: Pace) -> dict[str, Any]:
         },
         "engines": progress.outcome.engines,
         "load": {
-            name: round(min(seconds / elapsed, 1.0), 3)
-            for name, seconds in (busy(progress) if progress.stages else {}).items()
+            name: round(min(seconds / elapsed / max(len(progress.workers), 1), 1.0), 3)
+            for name, seconds in busy(progress).items()
         },
         "bottleneck": bottleneck(progress) if progress.stages else None,
         "memory": {"in_use": resident_bytes(), "set_aside": sum(progress.memory.values()) or None},

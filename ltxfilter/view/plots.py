@@ -18,7 +18,7 @@ from ltxfilter.view.timeline import Bucket, RunTimeline, TimelineEvent
 MOST_ROWS = 60  # of the table that stands for the plots
 SERIES = 5  # colours of the style sheet: --series-1 and so on
 PLOTS = (
-    ("made", "Output frames by where they come from"),
+    ("made", "Output frames by where they come from, in %"),
     ("quality", "Estimated PSNR of interpolated frames, in dB"),
     ("difficulty", "Difficulty for flow, 0 to 1"),
     ("events", "What happened"),

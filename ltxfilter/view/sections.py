@@ -267,7 +267,7 @@ def time_and_memory(found: Found) -> Section:
         took += f" The others waited for {found.bottleneck}."
     body = paragraph(took)
     if rows:
-        caption = "Seconds worked by each stage; interpolating counts those of all its threads"
+        caption = "Seconds worked by each stage, those of all its threads and of all workers"
         body += table(["Stage", "Seconds", "Of the run"], rows, caption, numeric=[1, 2])
     makers = found.statistics.get("workers") or {}
     if makers:

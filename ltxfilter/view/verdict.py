@@ -54,22 +54,24 @@ def _of_the_end(ended: str, error: str | None) -> Iterator[Look]:
 
 def _of_the_source(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     if count := statistics["altered"]:
-        text = f"{_frames(count, 'source frame')} reached the output with other samples."
+        text = f"{_counted(count, 'source frame')} reached the output with other samples."
         yield Look(BAD, text, "proof")
     if count := statistics["corrupt"]:
         text = f"The source is damaged: {count} packets or frames did not decode as they should."
         yield Look(BAD, text, "timeline", _first(timeline, "corrupt", "missing frames"))
     if count := statistics["missing_repeated"]:
-        text = f"{_frames(count, 'source frame')} are missing, and others are shown in their place."
+        text = (
+            f"{_counted(count, 'source frame')} are missing, and others are shown in their place."
+        )
         yield Look(WARN, text, "timeline", _first(timeline, "missing frames", "corrupt"))
     if count := statistics["out_of_order"]:
-        text = f"{_frames(count, 'source frame')} were left out, since their time did not advance."
+        text = f"{_counted(count, 'source frame')} were left out, since their time did not advance."
         yield Look(WARN, text, "what")
     if count := statistics["missing_interpolated"]:
-        text = f"{_frames(count, 'missing source frame')} were interpolated."
+        text = f"{_counted(count, 'missing source frame')} were interpolated."
         yield Look(NOTE, text, "timeline", _first(timeline, "missing frames"))
     if count := statistics["pauses"]:
-        text = f"The source pauses {count} times; nothing is interpolated there."
+        text = f"The source makes {_counted(count, 'pause')}; nothing is interpolated there."
         yield Look(NOTE, text, "timeline", _first(timeline, "pause"))
 
 
@@ -78,14 +80,14 @@ def _of_engines(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterato
     if count := timeline.happened[REJECTED]:
         reasons = {each.reason for each in timeline.events if each.kind == REJECTED}
         text = (
-            f"{_frames(count, 'interpolated frame')} of {made} failed the check and were made by "
+            f"{_counted(count, 'interpolated frame')} of {made} failed the check and were made by "
             f"a fallback ({'; '.join(sorted(reasons)[:3])})."
         )
         yield Look(WARN, text, "timeline", _first(timeline, REJECTED))
     if count := timeline.happened[PARTNER_FAILED]:
         reasons = {each.reason for each in timeline.events if each.kind == PARTNER_FAILED}
         text = (
-            f"For {_frames(count, 'interpolated frame')} the engine that was asked for what is "
+            f"For {_counted(count, 'interpolated frame')} the engine that was asked for what is "
             f"hard made nothing ({'; '.join(sorted(reasons)[:3])})."
         )
         yield Look(WARN, text, "engines", _first(timeline, PARTNER_FAILED))
@@ -94,8 +96,8 @@ def _of_engines(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterato
 def _of_quality(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     if count := timeline.happened[DROP]:
         text = (
-            f"In {count} places the estimated quality drops for a single interval, as at a scene "
-            "cut that was not recognised."
+            f"In {_counted(count, 'place')} the estimated quality drops for a single interval, as "
+            "at a scene cut that was not recognised."
         )
         yield Look(WARN, text, "doubts", _first(timeline, DROP))
     estimated = sum(timeline.low.values())
@@ -126,7 +128,7 @@ def _of_memory(statistics: Mapping[str, Any]) -> Iterator[Look]:
     if statistics["memory_exceeded"]:
         yield Look(WARN, "More memory was in use than was set aside.", "time")
     if count := len(statistics["warnings"]):
-        yield Look(NOTE, f"The run gave {count} warnings.", "messages")
+        yield Look(NOTE, f"The run gave {_counted(count, 'warning')}.", "messages")
 
 
 def _first(timeline: RunTimeline, *kinds: str) -> float | None:
@@ -134,5 +136,5 @@ def _first(timeline: RunTimeline, *kinds: str) -> float | None:
     return min((each.begin for each in timeline.events if each.kind in kinds), default=None)
 
 
-def _frames(count: int, what: str) -> str:
+def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"

@@ -26,5 +26,6 @@ def test_a_page_of_a_job_has_what_its_workers_saw(film: Path, tmp_path: Path):
     assert 2 <= len(figures) <= 12
     times = page.data("timeline-data")
     assert sum(times["made"]["flow"]) == done.interpolated
+    assert found["statistics"]["busy"]["interpolate"] > 0
     assert "Segments that each worker made" in page.texts["time"]
     assert "of segments there is no common digest" in page.texts["proof"]

@@ -95,3 +95,14 @@ def test_push_and_pull(shell):
 def test_demo(shell):
     assert "twice the frame rate" in shell(PYTHON, ROOT / "examples" / "demo.py", "demo.mp4")
     assert len(samples(shell.folder / "demo.mp4")) == 200 * 640 * 360 * 3 // 2
+
+
+def test_a_report_is_a_page_with_its_script_and_style(shell):
+    make_clip(shell.folder / "in.y4m", size="64x48", seconds=1)
+    shell(
+        PYTHON, "-m", "ltxfilter", "-i", "in.y4m", "--engine", "hold", "--report", "r.html", "o.y4m"
+    )
+    page = (shell.folder / "r.html").read_text()
+    assert "uPlot" in page
+    assert "data-theme" in page
+    assert page.rstrip().endswith("</html>")

@@ -11,7 +11,7 @@ import numpy as np
 from support.media import tone
 
 SIZE = WIDTH, HEIGHT = 256, 144
-PART = 40  # frames of each of its three parts; the cuts are between them
+PART = 50  # frames of each of its three parts; the cuts are between them
 
 
 def write_bad_clip(path: Path) -> Path:
@@ -32,7 +32,7 @@ def write_bad_clip(path: Path) -> Path:
         container.mux(video.encode(None))
         container.mux(tone(sound, Fraction(3 * PART, 25)))
     data = bytearray(path.read_bytes())
-    packets = range(len(data) * 88 // 100 // 188 * 188, len(data) * 94 // 100, 188)
+    packets = range(len(data) * 94 // 100 // 188 * 188, len(data) * 98 // 100, 188)
     for start in packets:  # the middle of packets of the transport stream
         data[start + 90 : start + 96] = b"\x5a" * 6
     path.write_bytes(data)

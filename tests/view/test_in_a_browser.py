@@ -6,19 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction as F
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.bad_clip import write_bad_clip
 from support.browser import chromium, requested, skip_without_browser, violations
 from support.tools import ltxfilter, run_pipe
 
+from ltxfilter.media.stills.still import still_of_rgb
+from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.record.newest import FramePair
+from ltxfilter.view.live import LiveView
+
 skip_without_browser()
 
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +103,7 @@ def test_pictures_are_compared_with_the_mouse_and_with_the_keyboard(browser: Chr
     assert said.text == "Shown: Interpolated"
 
 
-def test_the_moment_is_told_with_the_keyboard(browser: Chrome, report: str):
+def test_the_moment_is_told_with_the_keyboard_and_the_mouse(browser: Chrome, report: str):
     browser.get(report)
     slider = browser.find_element(By.CSS_SELECTOR, "[data-moment]")
     reading = browser.find_element(By.CSS_SELECTOR, "[data-reading]")
@@ -104,6 +113,12 @@ def test_the_moment_is_told_with_the_keyboard(browser: Chrome, report: str):
     assert reading.text != first
     slider.send_keys(Keys.HOME)
     assert reading.text == first
+    plot = browser.find_element(By.CSS_SELECTOR, ".u-over")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    ActionChains(browser).move_to_element(plot).perform()
+    WebDriverWait(browser, 10).until(lambda _: reading.text != first)
+    middle = int(slider.get_attribute("max") or 0) // 2
+    assert abs(int(slider.get_property("value")) - middle) <= 1
 
 
 def test_colours_follow_the_choice(browser: Chrome, report: str):
@@ -119,3 +134,24 @@ def test_colours_follow_the_choice(browser: Chrome, report: str):
     choice.select_by_value("dark")
     assert back() == "rgb(18, 22, 27)"
     assert browser.get_log("browser") == []
+
+
+def test_the_live_view_fills_itself_and_says_when_it_is_over(browser: Chrome):
+    progress = Progress(passed=5, interpolated=5, out_time=F(1), duration=F(4), elapsed=1.0)
+    data = still_of_rgb(np.full((36, 64, 3), 90, np.uint8), "jpeg").data
+    progress.newest = FramePair((0.0, 0.02), (data, data), (64, 36), "flow", 30.0)
+    progress.memory = {"decode": 1 << 40}
+    with LiveView(0, "film.mkv") as view:
+        view.show(progress)
+        browser.get(view.address)
+        wait = WebDriverWait(browser, 10)
+        wait.until(lambda _: "25.0 %" in browser.find_element(By.ID, "facts").text)
+        wait.until(lambda _: browser.find_element(By.ID, "pair").is_displayed())
+        assert "Working." in browser.find_element(By.ID, "state").text
+        assert "by flow; 30 dB expected" in browser.find_element(By.ID, "pair-facts").text
+        assert {url.partition("?")[0] for url in requested(browser)} == {
+            view.address + path for path in ("", "state.json", "before.jpg", "interpolated.jpg")
+        }
+        assert browser.get_log("browser") == []
+    wait.until(lambda _: "has ended" in browser.find_element(By.ID, "state").text)
+    assert violations(browser) == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction as F
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.bad_clip import write_bad_clip
 from support.html_pages import HtmlPage
@@ -15,6 +17,19 @@ from support.tools import ltxfilter, make_clip, run_pipe
 from ltxfilter import convert
 from ltxfilter.engines.blend import Blend
 from ltxfilter.errors import OutputError
+from ltxfilter.frame import VideoInfo
+from ltxfilter.media.pixfmt import plane_shapes
+from ltxfilter.media.stills.still import still_of
+from ltxfilter.options import Options
+from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.record.least_certain import (
+    LONGEST,
+    MOST_BYTES,
+    UncertainFrame,
+    flow_picture,
+)
+from ltxfilter.pipeline.report import ReportedWindow
+from ltxfilter.view.report_page import PageRecord
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +159,29 @@ def test_a_good_run_has_nothing_that_stands_out(clip: Path, tmp_path: Path):
     page = read(tmp_path / "r.html")
     (verdict,) = [each for _, each in page.elements if "verdict" in each.get("class", "")]
     assert verdict["class"] == "verdict good"
+
+
+def test_the_page_of_a_film_stays_below_five_megabytes_whatever_it_shows(tmp_path: Path):
+    info = VideoInfo(960, 540, "yuv444p", plane_shapes("yuv444p", 960, 540), F(24))
+    rng = np.random.default_rng(1)
+    noise = tuple(rng.integers(0, 256, (540, 960), np.uint8) for _ in range(3))
+    picture = still_of(noise, info, LONGEST, "jpeg", most_bytes=MOST_BYTES)
+    motion = flow_picture(rng.normal(0, 9, (540, 960, 2)))
+    record = PageRecord(str(tmp_path / "r.html"), Options())
+    record.begin({"output": {"name": "film.mkv"}})
+    for number in range(7200):
+        doubt = UncertainFrame(
+            number, float(number), 10 - number / 7200, 10.0, "flow", None, (0.0, 1.0),
+            (picture.data,) * 3, (picture.width, picture.height), motion, 30.0,
+        )  # fmt: skip
+        outline = {"keyframes": [number, number + 1], "first": 0, "last": 1, "intervals": ["cut"]}
+        frame = {"index": number, "time": float(number), "made": "interpolated", "engine": "flow",
+                 "psnr_db": 10.0, "rejected": f"reason {number}"}  # fmt: skip
+        record.add(ReportedWindow(number, outline, (frame,), (doubt,)))
+    record.finish(Progress(interpolated=7200))
+    page = tmp_path / "r.html"
+    assert len([each for each in read(page).all("figure") if each.get("class") == "pair"]) == 12
+    assert page.stat().st_size < 5_000_000
 
 
 def test_names_of_files_are_no_markup(clip: Path, tmp_path: Path):

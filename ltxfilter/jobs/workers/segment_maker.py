@@ -14,7 +14,7 @@ from ltxfilter.media.segments.segment_file import SegmentWriter
 from ltxfilter.media.segments.segment_sink import SegmentOutput, SegmentSink
 from ltxfilter.options import Options, OutputOptions
 from ltxfilter.pipeline.assemble import Assembly
-from ltxfilter.pipeline.progress import Progress
+from ltxfilter.pipeline.progress import Progress, busy
 from ltxfilter.pipeline.record.least_certain import MOST_OF_SEGMENT, UncertainFrame, WorstApart
 from ltxfilter.pipeline.record.signs import Sign
 from ltxfilter.pipeline.report import ReportedWindow, is_page
@@ -31,7 +31,7 @@ COUNTS = tuple(  # fields of Progress that add up over segments
 def counts_of(progress: Progress) -> dict[str, Any]:
     """Return what adds up over segments, as JSON takes it."""
     counts = {name: getattr(progress, name) for name in COUNTS}
-    return {**counts, "outcome": asdict(progress.outcome)}
+    return {**counts, "outcome": asdict(progress.outcome), "worked": busy(progress)}
 
 
 class SegmentMaker:

@@ -51,8 +51,11 @@ class Edits:
             options.made_by,
         )
 
-    def apply(self, output: av.container.OutputContainer) -> None:
-        """Edit an output to which all streams were added. Raises OptionError."""
+    def apply(self, output: av.container.OutputContainer, video: av.stream.Stream) -> None:
+        """Edit an output to which all streams were added. Raises OptionError.
+
+        video: the stream that is encoded.
+        """
         if not self.tags:
             output.metadata.clear()
             for stream in output.streams:
@@ -62,7 +65,7 @@ class Edits:
             output.set_chapters([])
         elif not self.tags:
             output.set_chapters([{**chapter, "metadata": {}} for chapter in output.chapters()])
-        self._say_maker(output)
+        self._say_maker(output, video)
         for key, value in self.metadata.items():
             found = KEY.fullmatch(key)
             assert found is not None, key
@@ -74,16 +77,14 @@ class Edits:
             for target in _streams(output, streams):
                 target.disposition = _disposition(target.disposition, value)
 
-    def _say_maker(self, output: av.container.OutputContainer) -> None:
+    def _say_maker(self, output: av.container.OutputContainer, video: av.stream.Stream) -> None:
         """Write what made the output, unless the only place for it holds something else."""
         any_name = is_any_name(output.container_options)
         place = maker_tag(output.format.name, any_name=any_name) if self.made_by else None
         if place is None:
             return
         name, of_video = place
-        target: Any = output
-        if of_video:
-            target = next(each for each in output.streams if each.type == "video")
+        target: Any = video if of_video else output
         if name != "comment" or name not in {key.lower() for key in output.metadata}:
             target.metadata[name] = self.made_by
 

@@ -210,7 +210,7 @@ class Muxer:
             self._video = self._add_video(matrix)
         else:
             self._add_all(plan.others, matrix, chapters=decoded is not None)
-        plan.edits.apply(self._out)
+        plan.edits.apply(self._out, self._video)
         with ordinary_priority():
             self._out.start_encoding()
 

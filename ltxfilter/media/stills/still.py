@@ -17,8 +17,8 @@ from ltxfilter.media.avframe import FULL, LIMITED, from_planes
 HD_HEIGHT = 720  # rows; where a stream does not say, taller pictures are BT.709 as players have it
 SWSCALE = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020,
            10: Colorspace.BT2020}  # fmt: skip  # H.273 matrix -> swscale's; others are BT.601
-JPEG_QUALITY = 4  # of FFmpeg's mjpeg, 2 (best) to 31
-FORMATS = {"jpeg": ("mjpeg", "yuvj420p"), "png": ("png", "rgb24")}  # -> encoder, its pixel format
+QUALITIES = (4, 8, 14, 22, 31)  # of FFmpeg's mjpeg, 2 is best; the next where it takes too much
+ENCODERS = {"jpeg": "mjpeg", "png": "png"}  # FFmpeg's names
 LEAST = 2  # pixels of a side
 
 
@@ -33,7 +33,12 @@ class Still:
 
 
 def still_of(
-    planes: Planes, info: VideoInfo, longest: int | None = None, kind: str = "png"
+    planes: Planes,
+    info: VideoInfo,
+    longest: int | None = None,
+    kind: str = "png",
+    *,
+    most_bytes: int | None = None,
 ) -> Still:
     """Return a picture of the stream `info` as a file that browsers show.
 
@@ -42,6 +47,7 @@ def still_of(
         info: What the frames of the stream have in common. PQ and HLG are not tone-mapped.
         longest: Pixels of the longer side at most; None keeps the picture's own size.
         kind: "jpeg" or "png"; a PNG is lossless after the conversion to RGB of 8 bits.
+        most_bytes: A JPEG that would be larger is made with less quality, down to the least.
 
     Raises:
         OutputError: This FFmpeg lacks the encoder.
@@ -59,7 +65,7 @@ def still_of(
         interpolation="AREA" if (width, height) != (info.width, info.height) else "BICUBIC",
         threads=1,
     )
-    return Still(_encoded(rgb, kind), kind, width, height)
+    return Still(_encoded(rgb, kind, most_bytes), kind, width, height)
 
 
 def still_of_rgb(pixels: Plane, kind: str = "png") -> Still:
@@ -76,21 +82,30 @@ def _size(info: VideoInfo, longest: int | None) -> tuple[int, int]:
     return max(round(width * scale), LEAST), max(round(height * scale), LEAST)
 
 
-def _encoded(rgb: av.VideoFrame, kind: str) -> bytes:
+def _encoded(rgb: av.VideoFrame, kind: str, most_bytes: int | None = None) -> bytes:
     """Encode one picture of rgb24. Raises OutputError."""
-    name, pix_fmt = FORMATS[kind]
+    if kind == "png":
+        return _file(rgb, kind, {})
+    picture = rgb.reformat(format="yuvj420p", dst_colorspace=Colorspace.ITU601, threads=1)
+    data = b""
+    for quality in QUALITIES:
+        options = {"qmin": str(quality), "qmax": str(quality)}
+        data = _file(picture, kind, options)
+        if most_bytes is None or len(data) <= most_bytes:
+            break
+    return data
+
+
+def _file(picture: av.VideoFrame, kind: str, options: dict[str, str]) -> bytes:
+    """Return a picture as a file, by an encoder of its own. Raises OutputError."""
+    name = ENCODERS[kind]
     try:
         encoder: Any = av.CodecContext.create(name, "w")
     except (av.FFmpegError, ValueError) as error:
-        raise OutputError(
-            f"pictures of {kind.upper()}: this FFmpeg has no encoder {name}"
-        ) from error
-    picture = rgb
-    if pix_fmt != "rgb24":
-        picture = rgb.reformat(format=pix_fmt, dst_colorspace=Colorspace.ITU601, threads=1)
+        what = f"pictures of {kind.upper()}"
+        raise OutputError(f"{what}: this FFmpeg has no encoder {name}") from error
     picture.pts = 0
-    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, pix_fmt
-    encoder.time_base = Fraction(1, 25)
-    if kind == "jpeg":
-        encoder.options = {"flags": "+qscale", "global_quality": str(118 * JPEG_QUALITY)}
+    encoder.width, encoder.height = picture.width, picture.height
+    encoder.pix_fmt, encoder.time_base = picture.format.name, Fraction(1, 25)
+    encoder.options = options
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])

@@ -20,6 +20,8 @@ MOST = 12  # frames of a report
 MOST_OF_SEGMENT = 4  # and of one segment of a job
 APART = 1.0  # seconds between two of them, at least
 LONGEST = 480  # pixels of the longer side of a picture
+LONGEST_MOTION = 240  # and of one of the motion
+MOST_BYTES = 60_000  # of a picture, so that a page stays below 5 MB whatever it shows
 UNKNOWN_DB = 20.0  # of a frame whose engine states no estimate, and that was rejected
 REJECTED_DB = 10.0  # by which a frame counts as less certain if the engine asked for failed
 STILL = 0.25  # pixels that the fastest part moves at least, or the flow is shown as none
@@ -124,7 +126,8 @@ class UncertainFinder:
     def _pictured(self, item: Prepared, slot: Slot, frame: Frame, score: float) -> UncertainFrame:
         left, right = item.window.keyframes[slot.left : slot.left + 2]
         before, made, after = (
-            still_of(each.planes, self._info, LONGEST, "jpeg") for each in (left, frame, right)
+            still_of(each.planes, self._info, LONGEST, "jpeg", most_bytes=MOST_BYTES)
+            for each in (left, frame, right)
         )
         assert frame.credit is not None
         choice = frame.credit.choice
@@ -158,7 +161,7 @@ def _fastest(flow: NDArray[Any]) -> float:
     return round(float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 99)), 2)
 
 
-def flow_picture(flow: NDArray[Any], longest: int = LONGEST) -> bytes:
+def flow_picture(flow: NDArray[Any], longest: int = LONGEST_MOTION) -> bytes:
     """Return motion as a PNG: the hue is the direction, the saturation the speed.
 
     Args:

@@ -19,7 +19,7 @@ from ltxfilter.windows.window import Join, Window
 
 Luma = NDArray[np.float32]  # [H, W] codes of 8 bits
 
-EVERY = 0.5  # seconds between two looks
+EVERY = 0.5  # seconds from look to look
 PATTERN, TEXT = "repeating pattern", "still text or logo"
 TILE = 64  # samples of a side that a pattern is looked for in
 MOST_TILES = 8, 6  # across and down, spread over the picture
@@ -53,23 +53,26 @@ class SignFinder:
 
     def __init__(self, info: VideoInfo) -> None:
         self._info = info
-        self._next = float("-inf")  # seconds: time of the next look
+        self._latest = float("-inf")  # seconds: time of the latest look
         self._edges: NDArray[Any] | None = None  # [H, W] bool: those that stayed at the last look
         self._before: Luma | None = None  # the picture of the last look
         self._count = 0  # looks in a row at which they stayed
         self._lock = Lock()
 
     def look(self, window: Window) -> tuple[Sign, ...]:
-        """Return what the window's keyframes show, if the last look is EVERY seconds old."""
+        """Return what the window's keyframes show, if a multiple of EVERY lies between them."""
         first = window.first
         if first == window.last or window.intervals[first].join is not Join.INTERPOLATE:
             return ()
-        time = float(window.keyframes[first].time)
+        ends = window.keyframes[first : first + 2]
+        time, until = (float(key.time) for key in ends)
+        if time // EVERY == until // EVERY:
+            return ()
         with self._lock:
-            if time < self._next:
+            if time < self._latest:  # another thread was faster
                 return ()
-            self._next = time + EVERY
-            left, right = (self._luma(key.planes[0]) for key in window.keyframes[first : first + 2])
+            self._latest = time
+            left, right = (self._luma(key.planes[0]) for key in ends)
             text = self._still_text(left[::ROWS], right[::ROWS])
             found = [(PATTERN, pattern_share(left, right)), (TEXT, text)]
         return tuple(Sign(round(time, 6), kind, round(share, 4)) for kind, share in found if share)

@@ -41,7 +41,7 @@
     ]);
     meters(by("load"), Object.entries(state.load).map(([name, share]) => [name, share, `${Math.round(100 * share)} %`]));
     by("bottleneck").textContent = state.bottleneck ? `The others wait for ${state.bottleneck}.`
-      : "Workers do not tell how long their stages work.";
+      : "Of each worker, on average.";
     const { in_use: used, set_aside: aside } = state.memory;
     if (used !== null && aside) meters(by("memory"), [["In use", Math.min(used / aside, 1), `${megabytes(used)} of ${megabytes(aside)} that are set aside`]]);
     else by("memory").textContent = used === null ? "What is in use is not known." : `In use by this process: ${megabytes(used)}.`;

@@ -35,9 +35,10 @@
 
   const contents = {
     made() {  // stacked: the highest sum is drawn first, and covered by the lower ones
+      const all = data.x.map((_, at) => names.reduce((sum, name) => sum + data.made[name][at], 0) || 1);
       let sum = data.x.map(() => 0);
-      const stacked = names.map((name) => (sum = sum.map((value, at) => value + data.made[name][at])));
-      return { series: names.map((_, at) => filled(at)).reverse(), values: stacked.map(held).reverse(), range: [0, null] };
+      const stacked = names.map((name) => (sum = sum.map((value, at) => value + (100 * data.made[name][at]) / all[at])));
+      return { series: names.map((_, at) => filled(at)).reverse(), values: stacked.map(held).reverse(), range: [0, 100] };
     },
     quality: () => ({ series: [line(0, 2), line(1, 1)], values: [held(data.mean), held(data.min)] }),
     difficulty: () => ({ series: [line(3, 1.5)], values: [held(data.difficulty)], range: [0, 1] }),
@@ -66,9 +67,9 @@
     }
   };
   const pointed = (plot) => {
-    const at = plot.cursor.idx;
-    if (at === null || at === undefined || !plot.over.matches(":hover")) return;
-    const place = Math.min(at, data.x.length - 1);
+    if (plot.cursor.left < 0 || !plot.over.matches(":hover")) return;
+    const at = Math.floor((plot.posToVal(plot.cursor.left, "x") - data.x[0]) / data.width);
+    const place = Math.min(Math.max(at, 0), data.x.length - 1);
     slider.value = String(place);
     show(place, plot);
   };
@@ -79,13 +80,14 @@
       const high = place.dataset.plot === "events" ? 50 + 22 * kinds.length : 170;
       return new uPlot({
         width: place.clientWidth, height: high, legend: { show: false }, select: { show: false },
-        cursor: { y: false, drag: { x: false, y: false } },
-        scales: { x: { time: false }, y: content.range ? { range: (_, low, top) => [content.range[0], content.range[1] ?? Math.max(top, 1)] } : {} },
+        cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+        scales: { x: { time: false }, y: content.range ? { range: () => [content.range[0], content.range[1]] } : {} },
         axes: axes(content.labels), series: [{}, ...content.series],
         hooks: { setCursor: [pointed] },
       }, [edges, ...content.values], place);
     });
-    show(Number(slider.value));
+    tell(Number(slider.value));
+    queueMicrotask(() => show(Number(slider.value)));  // once uPlot has laid them out
   };
   slider.addEventListener("input", () => show(Number(slider.value)));
   document.addEventListener("themechange", draw);

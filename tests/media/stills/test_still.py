@@ -67,6 +67,15 @@ def test_every_family_of_formats_becomes_a_picture(pix_fmt: str):
     assert decoded(still_of(flat(info, (128,) * len(info.layout)), info)).mean() > 90
 
 
+def test_a_jpeg_is_made_smaller_where_it_would_be_too_large():
+    info = stream("gray", 480, 270)
+    noise = np.random.default_rng(1).integers(0, 256, (270, 480), np.uint8)
+    free = still_of((noise,), info, kind="jpeg")
+    bounded = still_of((noise,), info, kind="jpeg", most_bytes=60_000)
+    assert len(bounded.data) <= 60_000 < len(free.data)
+    assert decoded(bounded).shape == (270, 480, 3)
+
+
 def test_a_png_of_an_array_is_lossless():
     pixels = np.random.default_rng(1).integers(0, 256, (33, 47, 3), np.uint8)
     assert np.array_equal(decoded(still_of_rgb(pixels)), pixels)
