@@ -15,13 +15,16 @@ def flags() -> tuple[bool, bool]:
     return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 
-def test_products_and_convolutions_are_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
-    before = flags()
-    assert before == (True, True)  # what torch does, or a program may ask for
-    with exact_float32():
-        assert flags() == (False, False)
-    assert flags() == before
+def test_products_and_convolutions_are_not_rounded_to_tf32():
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True  # as a program may ask for
+    try:
+        assert flags() == (True, True)
+        with exact_float32():
+            assert flags() == (False, False)
+        assert flags() == (True, True)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def test_every_comparison_on_a_gpu_asks_for_it():
