@@ -150,7 +150,7 @@ bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
 
-gpu-first-run: $(VENV)/.dev ## the first run on a GPU: every check once, in ten minutes; ARGS=--rehearse on a CPU
+gpu-first-run: $(VENV)/.ltx ## the first run on a GPU: every check once, in ten minutes; ARGS=--rehearse on a CPU
 	$(BIN)/python -m benchmarks.first_run $(ARGS)
 
 corpus: $(VENV)/.dev ## convert every file of DIR (one folder or more) and let ffmpeg judge the outcome
