@@ -1,6 +1,7 @@
 # Everything a developer runs; `make` alone lists it. ARGS is passed on: make test ARGS="-k window".
 PYTHON ?= python3
 VENV ?= .venv
+SYSTEM ?= /usr/bin/python3
 # The versions that are installed: a file of pip's constraints, or empty for the newest releases.
 CONSTRAINTS ?= constraints.txt
 # What pytest does about warnings: "error" is pyproject's setting. With "default", only a thread or
@@ -30,7 +31,7 @@ PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 ALONE := bench-encoder-memory bench-soak bench-stops
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize smoke docs \
+.PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize valgrind smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
 	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
 
@@ -104,6 +105,14 @@ sanitize: $(VENV)/.dev ## run the tests of the C kernels under AddressSanitizer 
 		PYTHONPATH="$$build/lib" LTXFILTER_SANITIZED="$$build/lib" \
 		$(BIN)/pytest -q -s --noconftest -o pythonpath=tests -p no:cacheprovider \
 		tests/motion/test_kernel_buffers.py tests/motion/test_kernels.py $(ARGS)
+
+# With the system's Python: valgrind does not know all instructions of PyPI's OpenCV.
+# Debian: apt install valgrind python3-opencv python3-pytest python3-hypothesis
+valgrind: $(VENV)/.dev ## run the tests of the C kernels under valgrind
+	PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 PYTHONPATH=.:tests \
+		valgrind --quiet --leak-check=no --error-exitcode=9 $(SYSTEM) -m pytest -q --noconftest \
+		-o addopts= -o filterwarnings= -p no:cacheprovider -p support.no_deadline \
+		tests/motion/test_kernels.py tests/motion/test_kernel_buffers.py $(ARGS)
 
 smoke: $(VENV)/.dev ## try an installed ltxfilter, of another Python if INSTALLED names one
 	LTXFILTER_INSTALLED=$(INSTALLED) $(PYTEST) -n 0 tests/smoke $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
 
@@ -93,6 +94,14 @@ def embedded(found: Found, looks: Sequence[Look]) -> str:
     return embedded_data("figures", figures)
 
 
+def _length(found: Found) -> float:
+    """Return the seconds up to the end of the last output frame; to its time if rates vary."""
+    rate = found.head.get("output", {}).get("rate")
+    if rate:
+        return float(found.statistics["frames_out"] / Fraction(rate))
+    return float(found.statistics["out_time"])
+
+
 def what(found: Found) -> Section:
     """Return what went in and what came out."""
     source, target = found.head.get("input", {}), found.head.get("output", {})
@@ -104,7 +113,7 @@ def what(found: Found) -> Section:
         ("Rate of the input", f"{source.get('rate')} fps" if source.get("rate") else "variable"),
         ("Output", target.get("name")),
         ("Rate of the output", f"{rate} fps" if rate else "every interval halved"),
-        ("Length of the output", clock_text(found.statistics["out_time"])),
+        ("Length of the output", clock_text(_length(found))),
         ("Engine", found.head.get("engine", {}).get("name")),
         ("Ended", found.ended if found.error is None else f"{found.ended}: {found.error}"),
     ]
