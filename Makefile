@@ -22,18 +22,19 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(filter-out er
 # The inner loop: tests of single parts, without pipes, processes and encoders.
 QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines/test_model_files.py \
 	tests/cli/test_parse.py tests/pipeline/test_window_runner.py tests/pipeline/test_threads.py \
-	$(filter-out %/test_conftest.py %/test_fuzz.py %/test_examples.py,$(wildcard tests/test_*.py)) \
-	--ignore=tests/motion/test_flow_cuda.py
+	$(filter-out %/test_conftest.py %/test_fuzz.py %/test_examples.py %/test_first_run.py,$(wildcard tests/test_*.py)) \
+	--ignore=tests/motion/test_flow_cuda.py --ignore=tests/motion/cuda
 # What runs, or runs differently, where torch and the LTX packages are installed.
 LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
-	tests/motion/test_flow_cuda.py tests/motion/test_renderer.py tests/test_api.py tests/test_api_kinds.py tests/adapters tests/test_color.py
+	tests/motion/test_flow_cuda.py tests/motion/cuda tests/motion/test_renderer.py tests/test_api.py tests/test_api_kinds.py \
+	tests/adapters tests/test_color.py
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 ALONE := bench-encoder-memory bench-soak bench-stops
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize valgrind smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu corpus clean
+	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -158,6 +159,9 @@ bench-latency: $(VENV)/.dev
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 	$(BIN)/python -m benchmarks.gpu_flow $(ARGS)
+
+gpu-first-run: $(VENV)/.ltx ## the first run on a GPU: every check once, in ten minutes; ARGS=--rehearse on a CPU
+	$(BIN)/python -m benchmarks.first_run $(ARGS)
 
 corpus: $(VENV)/.dev ## convert every file of DIR (one folder or more) and let ffmpeg judge the outcome
 	@test -n "$(DIR)" || { echo "name a folder of media files: make corpus DIR=../shared/clips/formats"; exit 2; }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import av
@@ -17,6 +17,21 @@ import av
 import ltxfilter
 
 RATE = 24  # frames per second that are generated
+
+
+def without_autograd(make: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """Yield what `make` returns, made without the memory that training would need.
+
+    The pipeline does not see to that itself. The mode is on while a chunk is made, and off while
+    the caller works with it.
+    """
+    import torch
+
+    @torch.inference_mode()
+    def chunks() -> Iterator[Any]:
+        yield from make()
+
+    return chunks()
 
 
 def generated(prompt: str) -> Iterable[Any]:
@@ -30,17 +45,13 @@ def generated(prompt: str) -> Iterable[Any]:
         spatial_upsampler_path=os.environ["LTXFILTER_SPATIAL_UPSAMPLER"],
         loras=[],
     )
-    chunks, _ = pipeline(
-        prompt=prompt,
-        seed=0,
-        height=512,
-        width=768,
-        num_frames=121,
-        frame_rate=RATE,
-        images=[],
-        tiling_config=TilingConfig.default(),
-    )
-    return chunks
+    settings = {"seed": 0, "height": 512, "width": 768, "num_frames": 121, "frame_rate": RATE}
+    tiles = TilingConfig.default()
+
+    def make() -> Iterable[Any]:
+        return pipeline(prompt=prompt, **settings, images=[], tiling_config=tiles)[0]
+
+    return without_autograd(make)
 
 
 def save(chunks: Iterable[Any], path: str, fps: int = 2 * RATE, engine: str = "flow") -> int:

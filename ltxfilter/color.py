@@ -72,6 +72,29 @@ class DevicePlane:
         return np.ascontiguousarray(codes.cpu().numpy().astype(self.dtype, copy=False))
 
 
+def to_default_stream(codes: Tensor) -> Tensor:
+    """Return codes of a program's own CUDA stream, for engines, which work on the default one."""
+    if codes.is_cuda:
+        own = torch.cuda.current_stream(codes.device)
+        _pass_on(codes, own, torch.cuda.default_stream(codes.device))
+    return codes
+
+
+def from_default_stream(codes: Tensor) -> Tensor:
+    """Return codes that an engine made, for the CUDA stream that the program works on."""
+    if codes.is_cuda:
+        own = torch.cuda.current_stream(codes.device)
+        _pass_on(codes, torch.cuda.default_stream(codes.device), own)
+    return codes
+
+
+def _pass_on(codes: Tensor, made_on: Any, used_on: Any) -> None:
+    """Let a stream wait for another one, and keep the memory until it has used it."""
+    if made_on != used_on:
+        used_on.wait_stream(made_on)
+        codes.record_stream(used_on)
+
+
 class Converter:
     """Converts the frames of one stream; pictures are padded to a multiple, and cropped after."""
 
@@ -167,7 +190,7 @@ class Converter:
 def load_codes(plane: Any, device: Any) -> Tensor:
     """Return the codes of a plane on a device: uint8, or int32 for uint16."""
     if isinstance(plane, DevicePlane):
-        return plane.codes.to(device)
+        return from_default_stream(plane.codes).to(device)
     whole = np.require(plane, requirements=("C", "W"))  # torch warns of others
     if whole.dtype != np.uint16:
         return torch.from_numpy(whole).to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction as F
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from ltxfilter.color import Converter, load_codes, lower_twofold, raise_twofold  # noqa: E402
 from ltxfilter.frame import ColorInfo, VideoInfo  # noqa: E402
+from ltxfilter.media import python_pictures  # noqa: E402
 from ltxfilter.media.pixfmt import plane_shapes  # noqa: E402
 
 FORMATS = [
@@ -148,3 +150,46 @@ def test_planes_that_nobody_may_write_are_taken_without_a_warning(kind: type):
     plane = np.arange(12, dtype=kind).reshape(3, 4)
     plane.flags.writeable = False
     assert np.array_equal(load_codes(plane, "cpu").numpy(), plane)
+
+
+class Stream:
+    """A CUDA stream that notes what waits for what."""
+
+    def __init__(self, name, said):
+        self.name, self.said = name, said
+
+    def wait_stream(self, other):
+        self.said.append(f"{self.name} waits for {other.name}")
+
+
+class OnCuda(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    said: ClassVar[list[str]] = []
+
+    @property
+    def is_cuda(self):
+        return True
+
+    def record_stream(self, stream):
+        self.said.append(f"{stream.name} uses it")
+
+
+def test_a_programs_own_stream_and_the_engines_wait_for_each_other(monkeypatch):
+    """Pictures may be made on any stream; engines work on the default one, in their own threads."""
+    said = OnCuda.said = []
+    own, default = Stream("own", said), Stream("default", said)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: own)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda _: default)
+    codes = torch.zeros(4, 6, dtype=torch.uint8).as_subclass(OnCuda)
+    (plane,) = python_pictures._tensor_planes(codes)
+    assert said == ["default waits for own", "default uses it"]
+    said.clear()
+    plane.codes = codes
+    python_pictures._as_tensor((plane,), None, codes)
+    assert said == ["own waits for default", "own uses it"]
+    said.clear()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: default)
+    python_pictures._tensor_planes(codes)
+    python_pictures._as_tensor((plane,), None, codes)
+    assert not said

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,25 @@ def test_pipe(clip: Path, tmp_path: Path, ffmpeg: str):
     assert done.returncode == 0, done.stderr
     assert re.search(rb"clip\.mp4.*-s 160x120", done.stderr)
     assert out.stat().st_size
+
+
+def test_after_generation_keeps_nothing_for_training():
+    """Frames are generated without autograd, and the mode does not reach what reads them."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    path = EXAMPLES / "after_generation.py"
+    spec = spec_from_file_location("after_generation", path)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    weight = torch.ones(3, requires_grad=True)
+
+    def pipeline():
+        return (weight * number for number in range(3))
+
+    for chunk in module.without_autograd(pipeline):
+        assert not chunk.requires_grad
+        assert (weight * 2).requires_grad
 
 
 def test_demo(clip: Path, tmp_path: Path):

@@ -165,6 +165,7 @@ class Auto(Engine):
             after=max(own.after, other.after),
             slots=min(own.slots, other.slots),  # 0 is all of them
             work_bytes=own.work_bytes + other.work_bytes,
+            model_bytes=own.model_bytes + other.model_bytes,
             draw_bytes=own.draw_bytes + other.draw_bytes + gate,
         )
 

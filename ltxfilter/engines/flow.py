@@ -227,7 +227,9 @@ class Flow(Engine):
         return self._backend
 
     def close(self) -> None:
-        """Forget everything about the stream."""
+        """Forget everything about the stream, after the work that is under way."""
+        if self._backend is not None:
+            self._backend.close()
         self._prepared, self._last, self._ahead, self._backend = {}, None, None, None
 
 

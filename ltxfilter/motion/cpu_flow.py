@@ -84,6 +84,9 @@ class CpuFlow:
         """See FlowBackend."""
         return FlowEstimate(self._moment(motion, tau), *motion.pair.pictures)
 
+    def close(self) -> None:
+        """See FlowBackend: nothing is under way between two calls."""
+
     def _moment(self, motion: FlowMotion, tau: float) -> Moment:
         at = moment(_context(motion), tau)
         steps = self._settings.align_steps

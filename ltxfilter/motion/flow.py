@@ -157,3 +157,6 @@ class FlowBackend(Protocol):
 
     def luma_pyramid(self, planes: Planes) -> LumaPyramid:
         """Return a picture's luma at the sizes that motion is found at, in host memory; pure."""
+
+    def close(self) -> None:
+        """Wait for work that is under way; nothing is asked of it afterwards."""

@@ -86,6 +86,8 @@ def divide(memory: int | None, needs: Needs) -> Budget:
     size = f"{(half if memory is None else memory) // MIB}M"
     needed = f"{ceil(least.total / MIB)}M"
     advice = f"; --memory {needed} allows it" if memory is None else ""
+    if models := needs.shape.model_bytes:
+        needed += f", of which models take {ceil(models / MIB)}M"
     video = needs.video
     raise OptionError(
         f"{given} {size} is too little for {video.width}x{video.height} "
@@ -115,7 +117,8 @@ def _division(needs: Needs, frames: int, ahead: int) -> Budget:
     parts = {
         "decode": needs.source_bytes + queue,
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
-        "motion": shape.work_bytes + per_window,
+        **({"models": shape.model_bytes} if shape.model_bytes else {}),
+        "motion": shape.work_bytes - shape.model_bytes + per_window,
         "interpolate": ahead * (per_window + slots * frame),
         "copied": needs.copied_bytes,
         "encode": needs.sink_bytes,

@@ -56,6 +56,19 @@ def test_a_bound_that_is_given_does_not_grow():
         divide(GIB, job(GIB))
 
 
+@pytest.mark.usefixtures("eight_gib")
+def test_models_are_stated_apart_from_frames():
+    plain, heavy = WindowShape(work_bytes=GIB), WindowShape(work_bytes=3 * GIB, model_bytes=2 * GIB)
+    without, found = (divide(None, job(shape=shape)).parts for shape in (plain, heavy))
+    assert "models" not in without
+    assert found["models"] == 2 * GIB
+    assert found["motion"] == without["motion"]
+    with pytest.raises(OptionError, match=r"at least \d+M, of which models take 2048M$"):
+        divide(GIB, job(shape=heavy))
+    with pytest.raises(ValueError, match="a part of work_bytes"):
+        WindowShape(work_bytes=1, model_bytes=2)
+
+
 def test_the_machine_has_memory():
     assert 64 * MIB < memory.machine_memory() < 1 << 60
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from ltxfilter.engines.flow import Flow
+from ltxfilter.engines.ltx.weights.fp8_triton import quantize_kernel
 from ltxfilter.frame import Frame
 from ltxfilter.motion.cuda import device
 from ltxfilter.motion.cuda.search import SIZES
@@ -97,10 +99,27 @@ def draw(width, height, depth, preset):
         list(engine.draw(window, engine.prepare(window)))
 
 
-device.NAME, device.INTERPRETED = "cpu", True  # buffers in host memory, and no CUDA graphs
+def rounding(capability):
+    """Compile the kernel that rounds rows to 8 bits, as `quantize` launches it; no warning."""
+    kinds = {"value": "*bf16", "codes": "*fp8e4nv", "scales": "*fp32", "width": "i32"}
+    target = GPUTarget("cuda", capability, 32)
+    for block, warps in ((2048, 4), (16384, 8)):
+        types = {**kinds, "block": "constexpr"}
+        source = ASTSource(quantize_kernel, signature=types, constexprs={"block": block})
+        options = {"enable_fp_fusion": False, "num_warps": warps}
+        made = triton.compile(source, target=target, options=options)
+        registers, stack = resources(made.asm["cubin"])
+        print(f"sm_{capability} quantize_kernel: registers {registers}, stack {stack}")
+
+
+warnings.simplefilter("error")
+device.NAME, device.INTERPRETED = "cpu", True  # buffers in host memory
+device.STREAMS = False
 for capability in map(int, sys.argv[1:]):
     compiler = Compiler(capability)
     device.launch, device.launch_patches = compiler.launch, compiler.launch_patches
     draw(1920, 1080, 8, "balanced")
     draw(1920, 1080, 8, "fast")
     draw(3840, 2160, 10, "best")
+    if capability >= 89:
+        rounding(capability)

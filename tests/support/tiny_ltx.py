@@ -161,7 +161,7 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
         {"config": json.dumps(config), "model_version": "2.0.0" if config is LTX_2 else "2.3.0"},
     )
     for name, sizes in (("spatial", SPATIAL), ("temporal", TEMPORAL)):
-        module = randomize(LatentUpsamplerConfigurator.from_config(sizes), generator)
+        module = randomize(configured(LatentUpsamplerConfigurator, sizes), generator)
         path = folder / f"{name}.safetensors"
         write(path, dict(_named(module, "")), {"config": json.dumps(sizes)})
     width = CAPTION if config is LTX_2 else WIDTH
@@ -174,6 +174,13 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
         context=str(folder / "context.safetensors"),
         device="cpu",
     )
+
+
+def configured(configurator: Any, config: dict[str, Any]) -> torch.nn.Module:
+    """Return a model of ltx_core 1.0 or of 1.2, whose configurators take a file's metadata."""
+    if hasattr(configurator, "from_metadata"):
+        return configurator.from_metadata({"config": config})
+    return configurator.from_config(config)
 
 
 def with_tiny_vae(options: ModelOptions, folder: Path) -> ModelOptions:
@@ -206,7 +213,7 @@ def _checkpoint(
         (VideoDecoderConfigurator, "vae.decoder."),
     )
     for configurator, prefix in parts:
-        module = randomize(configurator.from_config(config), generator)
+        module = randomize(configured(configurator, config), generator)
         for name, value in _named(module, prefix):  # statistics are one level higher in real files
             yield (
                 name.replace(f"{prefix}per_channel_statistics.", "vae.per_channel_statistics."),

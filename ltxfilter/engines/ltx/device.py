@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.values import MIB
 
+log = logging.getLogger("ltxfilter.engines")
+
+BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of the first GPUs that compute in bfloat16
 TORCH_BYTES = {  # host bytes that torch takes: measured on a CPU, the usual size of a CUDA context
     "cpu": 400 * MIB,
     "cuda": 1500 * MIB,
@@ -23,13 +28,43 @@ def choose_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise EngineUnavailableError(f"--device {name}: write auto, cpu or cuda:N") from None
+    if reason := _missing(device):
+        raise EngineUnavailableError(f"--device {name}: {reason}; write auto, cpu or cuda:N")
+    return device
+
+
+def _missing(device: torch.device) -> str | None:
+    """Return why models cannot run on a device, in a few words, or None."""
+    if device.type not in ("cpu", "cuda"):
+        return f"models run on CPUs and on CUDA GPUs, not on {device.type}"
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return f"torch {torch.__version__} finds no CUDA device"
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise EngineUnavailableError(
-            f"--device {name}: {reason}; write auto, cpu or cuda:N"
-        ) from None
-    return device
+        return str(error).partition("\n")[0]
+    return None
+
+
+def computed_in(device: torch.device) -> torch.dtype:
+    """Return the dtype that models compute in on a device.
+
+    A GPU before Ampere takes bfloat16 and computes in it by way of float32, operation by operation,
+    and without the kernels that attention needs.
+    """
+    if device.type == "cpu":
+        return torch.float32
+    if torch.cuda.get_device_capability(device) >= BFLOAT16_CAPABILITY:
+        return torch.bfloat16
+    log.warning(
+        "%s computes in 32 bits, since it is older than bfloat16: models take twice the memory",
+        torch.cuda.get_device_name(device),
+    )
+    return torch.float32
 
 
 def check_memory(needed: int, free: int, device: torch.device, mode: str) -> None:

@@ -185,6 +185,7 @@ class LtxKeyframe(LtxEngine):
         shape = replace(
             self._planner.shape(),
             work_bytes=shared.decoding_bytes(canvas, frames, models.device) + models.host_bytes,
+            model_bytes=models.host_bytes,
             draw_bytes=frames * video.frame_bytes,
         )
         if models.device.type != "cpu":

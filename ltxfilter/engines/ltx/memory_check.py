@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -15,20 +15,32 @@ from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, Window, WindowShape
 
+TRIALS = 3  # windows: text is cached in the first, a step is captured when it runs a second time
+
 
 def check_window_fits(
-    engine: Engine, video: VideoInfo, rate: Fraction | None, shape: WindowShape, advice: str
+    engine: Engine,
+    video: VideoInfo,
+    rate: Fraction | None,
+    shape: WindowShape,
+    advice: str,
+    *,
+    again: Callable[[], bool] = lambda: False,
 ) -> None:
     """Let an engine interpolate one window as large as any, and drop the pictures.
 
     rate: output frames per second, None where the source's own timeline is doubled. shape: the
     windows that the engine asks for. advice: what a user can do, the end of the error's message.
+    again: asked after each window whether another one would take more memory, for CUDA graphs.
     Raises EngineUnavailableError if the device runs out of memory.
     """
     window = grey_window(video, rate, shape)
     try:
         with explain_out_of_memory(engine.name, advice):
-            list(engine.draw(window, engine.prepare(window)))
+            for _ in range(TRIALS):
+                list(engine.draw(window, engine.prepare(window)))
+                if not again():
+                    break
     except EngineError as error:
         raise EngineUnavailableError(str(error)) from None
 

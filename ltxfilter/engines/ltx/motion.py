@@ -156,6 +156,7 @@ class LtxMotion(LtxEngine):
             after=max(source.after, CONTEXT),
             slots=0,
             work_bytes=source.host_bytes,
+            model_bytes=source.host_bytes,
             draw_bytes=self._warper.draw_bytes,
         )
         if source.device.type != "cpu":

@@ -84,6 +84,7 @@ class LtxReference(LtxEngine):
         return replace(
             self._planner.shape(),
             work_bytes=models.host_bytes + on_host + decoding,
+            model_bytes=models.host_bytes + on_host,
             draw_bytes=frames * video.frame_bytes,
         )
 

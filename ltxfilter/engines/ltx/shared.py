@@ -255,7 +255,9 @@ class LtxEngine(Engine):
         """
         from ltxfilter.engines.ltx.memory_check import check_window_fits
 
-        check_window_fits(self, video, rate, shape, self.memory_advice)
+        models = self._models
+        again = (lambda: models.captures_later) if models is not None else (lambda: False)
+        check_window_fits(self, video, rate, shape, self.memory_advice, again=again)
 
 
 def decoding_bytes(canvas: Canvas, frames: int, device: torch.device) -> int:

@@ -138,6 +138,7 @@ class LtxTemporal(LtxEngine):
             before=self._lead,
             slots=0,
             work_bytes=flow_shape.work_bytes + decoding + models.host_bytes,
+            model_bytes=models.host_bytes,
             draw_bytes=flow_shape.draw_bytes + frames * video.frame_bytes,
         )
         if models.device.type != "cpu":

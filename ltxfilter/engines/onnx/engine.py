@@ -161,9 +161,11 @@ class Onnx(Engine):
         tile = self._tiling.rows * self._tiling.columns * self._network.batch
         self._seconds = self._trial()
         held = 2 + SLOTS * (1 if self._network.form.timed else self._options["halvings"])
+        weights = 3 * Path(path).stat().st_size
         return WindowShape(
             slots=SLOTS,
-            work_bytes=3 * Path(path).stat().st_size + NETWORK_BYTES * tile,
+            work_bytes=weights + NETWORK_BYTES * tile,
+            model_bytes=weights,
             draw_bytes=RGB_BYTES * pixels * (held + 3),
         )
 

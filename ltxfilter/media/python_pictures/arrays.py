@@ -146,7 +146,7 @@ def _tensor_planes(picture: Any) -> Any:
     """Return the channels of a torch tensor as planes on its device. Raises InputError."""
     import torch
 
-    from ltxfilter.color import DevicePlane
+    from ltxfilter.color import DevicePlane, to_default_stream
 
     codes = picture.detach()
     if codes.is_floating_point():
@@ -156,6 +156,7 @@ def _tensor_planes(picture: Any) -> Any:
     elif codes.dtype != torch.uint8:
         raise InputError(f"pictures of {codes.dtype}; use uint8, uint16 or floats from 0 to 1")
     axis = _channel_axis(picture)
+    codes = to_default_stream(codes)
     channels: Any = (codes,) if axis is None else codes.unbind(axis)
     return tuple(map(DevicePlane, channels))
 

@@ -1,4 +1,4 @@
-"""Averages over the boxes that the samples of a smaller picture cover, as OpenCV's INTER_AREA."""
+"""Fields at other sizes: averages as OpenCV's INTER_AREA, and bilinear as INTER_LINEAR."""
 
 from __future__ import annotations
 
@@ -40,6 +40,38 @@ class Area:
         count = self._sizes[2] * self._sizes[3]
         args = (source, target, *self._sizes, *self._tables, scale)
         device.launch(area_kernel, count, *args, beside=planes, most=self._most, whole=whole)
+
+
+class Bilinear:
+    """One enlargement of a field from [rows, columns] to more, as OpenCV's INTER_LINEAR.
+
+    Every product and every sum is an operation of its own and so rounded by itself, which a
+    library's bilinear interpolation does not promise on a device.
+    """
+
+    def __init__(self, small: tuple[int, int], large: tuple[int, int]) -> None:
+        self._down, self._across = (
+            [torch.from_numpy(table).to(device.NAME) for table in neighbours(*sides)]
+            for sides in zip(small, large, strict=True)
+        )
+
+    def __call__(self, source: Tensor) -> Tensor:
+        """Return [N, rows, columns] of float32 at the larger size."""
+        left, right, near, far = self._across
+        lines = source[:, :, left] * near + source[:, :, right] * far
+        top, bottom, near, far = self._down
+        return lines[:, top] * near[:, None] + lines[:, bottom] * far[:, None]
+
+
+def neighbours(small: int, large: int) -> tuple[Array, Array, Array, Array]:
+    """Return between which of `small` samples in a line each of `large` lies, and their weights.
+
+    Numbers of both, [large] int64, and the weights of both, [large] float32.
+    """
+    place = np.clip((np.arange(large) + 0.5) * (small / large) - 0.5, 0, small - 1)
+    first = np.floor(place).astype(np.int64)
+    far = (place - first).astype(np.float32)
+    return first, np.minimum(first + 1, small - 1), 1 - far, far
 
 
 def shares(large: int, small: int) -> tuple[Array, Array]:

@@ -7,24 +7,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
-from threading import Lock
 from typing import Any
 
+from ltxfilter.motion.cuda.graphs.capture import CAPTURE_LOCK, capture, torch_version, unsupported
 from ltxfilter.motion.flow import MotionError
 
 log = logging.getLogger("ltxfilter.motion")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # kernels run in NumPy: slow, for tests
 NAME = "cpu" if INTERPRETED else "cuda"  # torch's name of the device
+STREAMS = not INTERPRETED  # work is queued on streams and replayed as graphs
+OLDEST_TORCH = (2, 10)
 LANES = 128  # cells or samples per program
 PATCHES = 2  # per program, which is one warp: their 64 samples are added up without barriers
-
-CAPTURE_LOCK = Lock()
-"""Held by whatever captures a CUDA graph, of this process.
-
-While one thread captures, no other may wait for the whole device or begin a capture of its own:
-either would make the capture fail.
-"""
 
 
 def missing() -> str | None:
@@ -34,8 +29,31 @@ def missing() -> str | None:
             return f"{package} is missing: pip install {package}"
     import torch
 
-    if not INTERPRETED and not torch.cuda.is_available():
+    if INTERPRETED:
+        return None
+    if torch_version(torch.__version__) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        return f"torch {torch.__version__} is older than {oldest}: pip install -U torch"
+    if not torch.cuda.is_available():
         return f"torch {torch.__version__} finds no CUDA device"
+    return _compiler_missing()
+
+
+def _compiler_missing() -> str | None:
+    """Return why Triton cannot compile and launch a kernel, which is tried with a small one."""
+    import torch
+
+    try:
+        from ltxfilter.motion.cuda.picture_kernels import company_kernel
+
+        one = torch.zeros(3, 1, dtype=torch.uint8, device=NAME)
+        launch(company_kernel, 1, *one, 1, 1)
+    except Exception as error:  # of Triton's compiler, of the C compiler, of the driver
+        reason = str(error).partition("\n")[0]
+        return (
+            f"Triton cannot compile a kernel ({reason}); it needs gcc or clang and the headers of "
+            "Python: apt install gcc python3-dev"
+        )
     return None
 
 
@@ -72,9 +90,16 @@ def _block(usual: int, count: int) -> int:
     return min(1 << (count - 1).bit_length(), 512 * usual) if INTERPRETED else usual
 
 
+def pinned(*shape: int, dtype: Any) -> Any:
+    """Return a tensor in host memory that the device reads and writes while the host goes on."""
+    import torch
+
+    return torch.empty(shape, dtype=dtype, pin_memory=NAME != "cpu")
+
+
 def synchronize() -> None:
     """Wait for all work on the device; for buffers made on a stream other than their user's."""
-    if not INTERPRETED:
+    if STREAMS:
         import torch
 
         with CAPTURE_LOCK:
@@ -87,7 +112,9 @@ class Stream:
     def __init__(self) -> None:
         import torch
 
-        self._stream: Any = None if INTERPRETED else torch.cuda.Stream()
+        self._stream: Any = torch.cuda.Stream() if STREAMS else None
+        # The thread that waits sleeps instead of asking again and again.
+        self._done: Any = torch.cuda.Event(blocking=True) if STREAMS else None
 
     def used(self) -> AbstractContextManager[Any]:
         """Return a context in which this thread's work goes to this stream."""
@@ -107,7 +134,14 @@ class Stream:
     def finish(self) -> None:
         """Wait until all work is done."""
         if self._stream is not None:
-            self._stream.synchronize()
+            self._done.record(self._stream)
+            self._done.synchronize()
+
+
+def wait(event: Any) -> None:
+    """Wait in this thread for an event of `Stream.mark`."""
+    if event is not None:
+        event.synchronize()
 
 
 class ReplayedLaunches:
@@ -127,18 +161,16 @@ class ReplayedLaunches:
         else:
             with CAPTURE_LOCK:  # Triton's interpreter takes one thread at a time, too
                 self._launches()  # compiles what is new; a capture cannot
-                if not INTERPRETED:
+                if STREAMS:
                     self._capture()
 
     def _capture(self) -> None:
-        import torch
-
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        try:
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                self._launches()
-            self._graph = graph
-        except RuntimeError as error:
-            self._one_by_one = True
-            reason = str(error).partition("\n")[0]
-            log.warning("no CUDA graph of flow (%s): its kernels are launched one by one", reason)
+        reason = unsupported()
+        if reason is None:
+            try:
+                self._graph, _ = capture(self._launches)
+                return
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+        self._one_by_one = True
+        log.warning("no CUDA graph of flow (%s): its kernels are launched one by one", reason)

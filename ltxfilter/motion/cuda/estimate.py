@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from ltxfilter.motion.cuda import candidates, device, grid_kernels
-from ltxfilter.motion.cuda.area_averages import Area
+from ltxfilter.motion.cuda.area_averages import Area, Bilinear
 from ltxfilter.motion.cuda.search import blend_kernel, polish_kernel, spread_kernel, start_kernel
 from ltxfilter.motion.cuda.upload import ByteLayout
 from ltxfilter.motion.estimate import BIAS, shifts
@@ -102,6 +101,9 @@ class CudaEstimator:
         )
         self._pictures = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         self._halved = Area((fine.rows, fine.columns), self._shape)
+        self._enlarged = (
+            Bilinear(finest_size, self._shape) if finest_size[0] < self._shape[0] else None
+        )
         self._half = (work.rows + 1) // 2, (work.columns + 1) // 2
         self._prior = torch.zeros((2, *self._half), device=device.NAME)
         self._sparse, self._onward = empty(2, *self._half), empty(2, *self._half)
@@ -184,11 +186,11 @@ class CudaEstimator:
         rows, forward = flow.shape[1], self._motion[0:2]
         if rows == self._shape[0]:
             forward.copy_(flow)
-        elif rows > self._shape[0]:
+        elif self._enlarged is None:
             self._halved.flows(flow, forward, 0.5)
         else:
-            larger = interpolate(flow[None], self._shape, mode="bilinear")
-            forward.copy_(larger[0] * 2.0 ** round(log2(self._shape[0] / rows)))
+            larger = self._enlarged(flow)
+            forward.copy_(larger * 2.0 ** round(log2(self._shape[0] / rows)))
 
     def _propagate(self, flow: Tensor, seen: Tensor, other: Tensor) -> None:
         """Let cells take over neighbours' flow that matches better, then take medians."""

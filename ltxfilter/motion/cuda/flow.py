@@ -37,12 +37,11 @@ class CudaFlow:
         self._protect_static = settings.protect_static
         layout = ByteLayout(video, grid)
         self._stream = device.Stream()
-        with device.enough_memory():
+        with device.enough_memory(), self._stream.used():
             self._uploader = Uploader(layout, grid)
             self._estimator = CudaEstimator(layout, settings.search)
             self._find_static = StaticMaskFinder(layout)
         self._drawer = CudaDrawer(layout, grid, settings)
-        device.synchronize()
 
     @property
     def work_bytes(self) -> int:
@@ -99,6 +98,10 @@ class CudaFlow:
         """See FlowBackend."""
         return self._on_host.luma_pyramid(planes)
 
+    def close(self) -> None:
+        """See FlowBackend: no graph goes before the work that was queued is done."""
+        self._stream.finish()
+
     def _downloaded(self, pair: PairMotion) -> PairMotion:
         """Return motion in host memory, as `CpuFlow` would have found it."""
         pictures = self._on_host.prepare(pair.left.planes), self._on_host.prepare(pair.right.planes)
@@ -106,7 +109,8 @@ class CudaFlow:
 
 
 def download(flow: CudaPairFlow, *_: object) -> PairFlow:
-    """Return the motion in host memory, as the CPU would have found it."""
+    """Return the motion in host memory, as the CPU would have found it; wait until it is found."""
+    device.wait(flow.ready)
     both = flow.motion.cpu().numpy()
     forward, backward = (np.ascontiguousarray(both[k : k + 2].transpose(1, 2, 0)) for k in (0, 3))
     return PairFlow(forward, backward, both[2], both[5])

@@ -55,9 +55,15 @@ class Workspace:
     def __init__(self, layout: ByteLayout, grid: MotionGrid, settings: FlowSettings) -> None:
         self._layout, self._grid, self._settings = layout, grid, settings
         self._stream = device.Stream()
+        with self._stream.used():
+            self._allocate()
+        self._draw = device.ReplayedLaunches(self._launches)
+
+    def _allocate(self) -> None:
+        layout, grid = self._layout, self._grid
         rows, columns = self._shape = grid.rows, grid.columns
         self._flows = torch.zeros((3, 6, rows, columns), device=device.NAME)  # before, pair, after
-        self._host_steps = torch.zeros(8, pin_memory=not device.INTERPRETED)
+        self._host_steps = device.pinned(8, dtype=torch.float32).zero_()
         self._steps = torch.zeros(8, device=device.NAME)  # [2, 3] of travel_kernel, then tau's bits
         self._ends = [empty(layout.bytes, dtype=torch.uint8) for _ in range(2)]
         self._static = empty(layout.luma.rows, layout.luma.columns, dtype=torch.uint8)
@@ -72,8 +78,6 @@ class Workspace:
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
         self._squares, self._light = self._out[layout.plane_bytes :][:16].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
-        self._draw = device.ReplayedLaunches(self._launches)
-        device.synchronize()
 
     def load(self, motion: FlowMotion) -> None:
         """Copy what pictures are drawn from into the buffers."""
@@ -93,7 +97,7 @@ class Workspace:
     def draw(self, motion: FlowMotion, tau: float) -> tuple[Planes, float]:
         """Return the planes at `tau` in host memory, and the PSNR to expect of them in dB."""
         self._set_steps(motion, tau)
-        host = torch.empty(self._out.shape, dtype=torch.uint8, pin_memory=not device.INTERPRETED)
+        host = device.pinned(*self._out.shape, dtype=torch.uint8)
         with self._stream.used():
             self._steps.copy_(self._host_steps, non_blocking=True)
             self._draw()

@@ -97,8 +97,8 @@ class Uploader:
 
     def __call__(self, planes: Planes) -> Tensor:
         """Return a picture's bytes on the device, [layout.bytes] uint8; the copy may still run."""
-        layout, pinned = self._layout, not device.INTERPRETED
-        host = torch.empty(layout.plane_bytes, dtype=torch.uint8, pin_memory=pinned)
+        layout = self._layout
+        host = device.pinned(layout.plane_bytes, dtype=torch.uint8)
         for target, plane in zip(layout.split(host), planes, strict=True):
             np.copyto(target, plane)
         self._picture[: layout.plane_bytes].copy_(host, non_blocking=True)

@@ -15,6 +15,8 @@ from support import tiny_ltx
 from support.ltx import flags
 
 from ltxfilter.cli import main
+from ltxfilter.engines.ltx.device import choose_device
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 LAYER = "diffusion_model.transformer_blocks.0.attn1.to_q"
@@ -95,6 +97,29 @@ def test_models_that_cannot_be_used(
 ):
     words = ["--engine", "ltx-keyframe", *flags(damaged(models, tmp_path, how), "ltx-keyframe")]
     assert message in refuse(words, 5, clip, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mps", "models run on CPUs and on CUDA GPUs, not on mps; write auto, cpu or cuda:N"),
+        ("xpu:0", "models run on CPUs and on CUDA GPUs, not on xpu; write auto"),
+        ("gpu", "--device gpu: write auto, cpu or cuda:N"),
+        ("cuda:-2", "--device cuda:-2: write auto, cpu or cuda:N"),
+    ],
+)
+def test_a_device_that_models_do_not_run_on(name: str, message: str):
+    with pytest.raises(EngineUnavailableError) as caught:
+        choose_device(name)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 120
+
+
+def test_a_gpu_that_is_not_there_is_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(EngineUnavailableError, match="there are 2 CUDA devices, counted from 0"):
+        choose_device("cuda:2")
 
 
 @pytest.mark.parametrize(

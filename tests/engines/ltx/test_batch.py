@@ -156,6 +156,7 @@ def test_memory_grows_with_the_batch(models):
         engine.close()
     assert sizes[1].draw_bytes == 4 * sizes[0].draw_bytes
     assert sizes[1].work_bytes > sizes[0].work_bytes
+    assert sizes[1].model_bytes == sizes[0].model_bytes > 0
     assert sizes[1].keyframes == 4 * (sizes[0].keyframes - 1) + 1
 
 

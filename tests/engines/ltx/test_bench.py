@@ -66,6 +66,30 @@ def test_every_step_runs_on_tiny_models(
     assert not any("failed" in line for line in lines)
 
 
+def test_8_bits_that_a_device_refuses_are_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "refuses_8_bits", lambda *_: True)
+    assert gpu.main(["--tiny", "--only", "motion by latents"]) == 0
+    said = capsys.readouterr().out
+    assert "8 bits are not measured" in said
+    assert "precision bf16" in said
+    assert "precision fp8" not in said
+
+
+def test_the_table_is_printed_line_by_line(monkeypatch):
+    """What was measured before a failure has been printed."""
+    printed = []
+    monkeypatch.setattr("builtins.print", lambda *words, **_: printed.append(words))
+
+    def measured(*_, **__):
+        yield {"row": "first", "precision": "bf16"}
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(gpu, "_measure_all", measured)
+    with pytest.raises(RuntimeError):
+        gpu.main(["--tiny"])
+    assert printed == [("row first, precision bf16",)]
+
+
 def test_guides_are_measured_on_tiny_models(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 
 from support import tiny_ltx
+from support.exact import exact_float32
 from support.ltx import drawings, equal
 from support.pictures import moving, video
 
@@ -41,6 +42,13 @@ def _cuda():
         if os.environ.get("LTXFILTER_REQUIRE_CUDA") == "1":
             pytest.fail("no CUDA device")
         pytest.skip("no CUDA device")
+
+
+@pytest.fixture(autouse=True)
+def _float32_is_not_tf32():
+    """Let a GPU multiply and convolve float32 as it is, as the CPU does."""
+    with exact_float32():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ class OffloadedBlocks:
         """Take over blocks in host memory, which is pinned if the device is a GPU."""
         self._device = device
         self._blocks = list(blocks)
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if has_streams(device) else None
         self._host: list[list[torch.Tensor]] = []  # tensors of each block in host memory
         for number, block in enumerate(self._blocks):  # one by one: pinning doubles a block
             host = [self._to_host(value) for value in module_tensors(block)]
@@ -82,6 +82,11 @@ def offload_blocks(model: nn.Module, device: torch.device) -> OffloadedBlocks:
     model.to(device)
     model.transformer_blocks = blocks
     return OffloadedBlocks(blocks, device)
+
+
+def has_streams(device: torch.device) -> bool:
+    """Return True for a device that copies while it computes."""
+    return device.type == "cuda"
 
 
 def module_tensors(module: nn.Module) -> Iterator[torch.Tensor]:

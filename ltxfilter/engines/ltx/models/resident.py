@@ -12,7 +12,13 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
-from ltxfilter.engines.ltx.device import check_memory, choose_device, text_bytes, torch_bytes
+from ltxfilter.engines.ltx.device import (
+    check_memory,
+    choose_device,
+    computed_in,
+    text_bytes,
+    torch_bytes,
+)
 from ltxfilter.engines.ltx.latent_shape import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION
 from ltxfilter.engines.ltx.models import empty_models, upstream
 from ltxfilter.engines.ltx.models.cancellation import Cancellation
@@ -26,6 +32,7 @@ from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
 from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.lora import named_loras
 from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 log = logging.getLogger("ltxfilter.engines")
@@ -61,10 +68,10 @@ class Models:
         """Load nothing yet. Raises EngineUnavailableError for a device that is not there.
 
         device: None chooses by `options.device`. dtype: that the models compute in; None is
-        bfloat16 on a GPU and float32 on a CPU. fp8: how the transformer's weights are stored,
-        "auto", "rowwise", "cast" or "off". tile: side in pixels of the tiles to decode in; 0
-        decodes whole pictures. offload: keep the transformer's blocks in host memory and copy each
-        to the device when it runs. compiled: let torch compile the blocks when they first run,
+        bfloat16 on a GPU that computes in it, else float32. fp8: how the transformer's weights are
+        stored, "auto", "rowwise", "cast" or "off". tile: side in pixels of the tiles to decode in;
+        0 decodes whole pictures. offload: keep the transformer's blocks in host memory and copy
+        each to the device when it runs. compiled: let torch compile the blocks when they first run,
         which takes minutes. tiny: encode and decode with the tiny autoencoder in place of the
         checkpoint's. graphs: "auto", "on" or "off", see `choose_graphs`. text_memory: billions of
         bytes for the text's keys and values; -1 is a quarter of a GPU's free memory when the
@@ -72,7 +79,7 @@ class Models:
         """
         self.options = options
         self.device = device or choose_device(options.device)
-        self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
+        self.dtype = dtype or computed_in(self.device)
         self.fp8 = fp8
         self.tile = tile
         self.offload = offload
@@ -225,21 +232,29 @@ class Models:
             ).float()
 
     def retry_without_text(self, draw: Callable[[], T]) -> T:
-        """Call `draw`; if device memory runs out, drop the cached text and call it again.
+        """Call `draw`; if device memory runs out, drop cached text and graphs and call it again.
 
-        Raises torch.OutOfMemoryError if no text was cached, or if memory runs out again.
+        Raises torch.OutOfMemoryError if there were neither, or if memory runs out again.
         """
         try:
             return draw()
         except torch.OutOfMemoryError:
-            texts = [run.text for run in self._loaded.values() if isinstance(run, Transformer)]
-            cached = [text for text in texts if text is not None and text.nbytes]
-            if not cached:
+            dropped = [runner.drop_caches() for runner in self._runners()]
+            if not any(dropped):
                 raise
-        log.warning("device memory is short: the prompt's keys and values are not cached any more")
-        for text in cached:
-            text.disable()
+        log.warning(
+            "device memory is short: the prompt's keys and values are not cached any more, and "
+            "steps are not replayed as CUDA graphs"
+        )
         return draw()
+
+    @property
+    def captures_later(self) -> bool:
+        """True while a step that has run will be captured as a CUDA graph when it runs again."""
+        return any(runner.captures_later for runner in self._runners())
+
+    def _runners(self) -> list[Transformer]:
+        return [value for value in self._loaded.values() if isinstance(value, Transformer)]
 
     def context(self, time: Fraction = Fraction(0)) -> torch.Tensor:
         """Return the text context [1, L, D] for a time, seconds after the first frame. Raises."""
@@ -276,6 +291,8 @@ class Models:
 
     def close(self) -> None:
         """Release every model."""
+        for runner in self._runners():
+            runner.close()
         self._loaded.clear()
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
@@ -316,6 +333,8 @@ class Models:
             load.fill_transformer(
                 module, file, device, self.dtype, mode=self._fp8_mode(), loras=loras
             )
+            if self._fp8_mode() == "rowwise" and self.device.type == "cuda":
+                fp8.pad_products(module, self._least_rows() or 1)
             if self.compiled and not self.offload:
                 for block in module.transformer_blocks:
                     block.compile()
@@ -329,10 +348,23 @@ class Models:
         return module
 
     def _fp8_mode(self) -> str:
-        """Return how the transformer's weights are stored: "off", "rowwise" or "cast"."""
-        if self.fp8 != "auto" or self.device.type != "cuda":
+        """Return how the transformer's weights are stored: "off", "rowwise" or "cast".
+
+        Raises EngineUnavailableError if the device cannot do what was asked for.
+        """
+        if self.fp8 in ("off", "cast") or self.device.type != "cuda":
             return fp8.choose_mode(self.fp8, self.device, 0)
-        return fp8.choose_mode(self.fp8, self.device, load.transformer_bytes(self.transformer_file))
+        works = self._least_rows() is not None
+        if self.fp8 == "rowwise" and not works:
+            raise EngineUnavailableError(
+                f"option fp8=rowwise: {self.device} does not multiply in 8 bits with torch "
+                f"{torch.__version__}; use fp8=auto or fp8=cast"
+            )
+        nbytes = load.transformer_bytes(self.transformer_file)
+        return fp8.choose_mode(self.fp8, self.device, nbytes, rowwise=works)
+
+    def _least_rows(self) -> int | None:
+        return fp8.least_rows(self.device, load.quantized_sizes(self.transformer_file))
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the latents' mean and deviation per channel, [128, 1, 1, 1] float32 each."""

@@ -33,6 +33,7 @@ class Transformer:
         self._graphs = graphs
         self._embeddings = upstream.PositionalEmbeddings(module)
         self._text_has_sigma = upstream.text_has_sigma(module)
+        self._small = False  # a step has run that may be replayed later
         self._perturbations: dict[tuple[tuple[int, ...], int], Any] = {}
         self._lock = Lock()
 
@@ -49,6 +50,7 @@ class Transformer:
         """Return what `Models.velocity` describes, in the module's own precision."""
         given = latent, _per_window(sigma, latent), timesteps
         with self._lock:
+            self._small = self._small or self._is_small(latent)
             if self.text is None or len(context) > 1 or not isinstance(sigma, float):
                 return self._step(given, positions, context, skipped)
             level = sigma if self._text_has_sigma else None
@@ -63,7 +65,32 @@ class Transformer:
 
     def _may_replay(self, latent: Tensor) -> bool:
         """Return True for a step that may be captured; positions must have been embedded before."""
-        if self._graphs is None or not self._embeddings.ready:
+        return self._embeddings.ready and self._is_small(latent)
+
+    @property
+    def captures_later(self) -> bool:
+        """True while a step that has run will be captured when it runs again."""
+        return self._graphs is not None and self._small and not self._graphs.settled
+
+    def close(self) -> None:
+        """Free the graphs; nothing runs afterwards."""
+        if self._graphs is not None:
+            self._graphs.drop()
+
+    def drop_caches(self) -> bool:
+        """Free the text and the graphs for good; return False if there were none."""
+        texts = [self.text] if self.text is not None and self.text.nbytes else []
+        graphs = [self._graphs] if self._graphs is not None and len(self._graphs) else []
+        with self._lock:
+            for text in texts:
+                text.disable()
+            for graph in graphs:
+                graph.drop()
+        return bool(texts or graphs)
+
+    def _is_small(self, latent: Tensor) -> bool:
+        """Return True for a step that is small enough to be replayed, where steps are."""
+        if self._graphs is None:
             return False
         most = self._graphs.max_tokens
         return not most or latent.shape[0] * latent.shape[1] <= most

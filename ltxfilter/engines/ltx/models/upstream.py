@@ -78,15 +78,19 @@ def velocity(
 def skip_attention(
     blocks: Sequence[int], model: torch.nn.Module, latent: torch.Tensor
 ) -> BatchedPerturbationConfig | None:
-    """Return the perturbation that skips the self-attention of blocks; None for no block.
+    """Return the perturbation that skips the self-attention of blocks.
+
+    None for no block in ltx_core 1.0; in 1.2 a model would make one itself at every step then,
+    which copies from host memory and so cannot be captured in a CUDA graph.
 
     latent: [B, T, 128], for its batch size, device and dtype. Used by spatio-temporal guidance.
     """
-    if not blocks:
+    is_1_2 = "num_blocks" in signature(BatchedPerturbationConfig).parameters
+    if not blocks and not is_1_2:
         return None
     skipped = Perturbation(PerturbationType.SKIP_VIDEO_SELF_ATTN, list(blocks))
-    windows = [PerturbationConfig([skipped])] * len(latent)
-    if "num_blocks" not in signature(BatchedPerturbationConfig).parameters:
+    windows = [PerturbationConfig([skipped] if blocks else [])] * len(latent)
+    if not is_1_2:
         return BatchedPerturbationConfig(windows)
     return BatchedPerturbationConfig(  # ltx_core 1.2
         windows, len(model.transformer_blocks), latent.device, latent.dtype

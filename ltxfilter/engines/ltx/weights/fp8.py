@@ -22,6 +22,7 @@ FP8 = torch.float8_e4m3fn
 LAYERS = re.compile(r"transformer_blocks\.\d+\.(attn[12]\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2))")
 MULTIPLE = 16  # that rows and columns must be of, for the matrix product in 8 bits
 ROWWISE_CAPABILITY = (8, 9)  # CUDA compute capability of the first GPUs that multiply in 8 bits
+FEW, MANY = 16, 272  # rows of the products that are tried; libraries refuse some sizes up to 256
 
 
 def quantize_rows(value: torch.Tensor) -> Quantized:
@@ -76,6 +77,8 @@ class Fp8Linear(nn.Module):
     weight: torch.Tensor  # [out, in] float8_e4m3fn
     weight_scale: torch.Tensor  # [1, out] float32
     bias: torch.Tensor | None  # [out]
+    least_rows = 1  # rows that a product needs at least on this device
+    fused_bias = False  # add the bias before rounding to 16 bits, in the same kernel as the product
 
     def __init__(self, outputs: int, inputs: int, bias: bool) -> None:
         """Allocate the layer on torch's meta device."""
@@ -95,18 +98,24 @@ class RowwiseLinear(Fp8Linear):
             tokens, scale = quantize_rows(value.reshape(-1, value.shape[-1]))
         else:
             tokens, scale = self.latest.of(value)
-        product = torch._scaled_mm(
-            tokens,
-            self.weight.t(),
-            scale_a=scale,
-            scale_b=self.weight_scale,
-            out_dtype=torch.bfloat16,
-            use_fast_accum=True,
-        )
-        product = product.to(value.dtype)
-        if self.bias is not None:
+        bias = self.bias if self.fused_bias else None
+        product = self._product(tokens, scale, bias).to(value.dtype)
+        if self.bias is not None and bias is None:
             product += self.bias
         return product.reshape(*value.shape[:-1], -1)
+
+    def _product(
+        self, tokens: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return tokens [R, in] times the weights, [R, out] bfloat16."""
+        rows = len(tokens)
+        if rows < self.least_rows:
+            tokens = with_rows(tokens.view(torch.uint8), self.least_rows).view(FP8)
+            scale = with_rows(scale, self.least_rows)
+        given = {"scale_a": scale, "scale_b": self.weight_scale, "out_dtype": torch.bfloat16}
+        if bias is not None:
+            given["bias"] = bias.to(torch.bfloat16)
+        return torch._scaled_mm(tokens, self.weight.t(), **given, use_fast_accum=True)[:rows]
 
 
 class CastLinear(Fp8Linear):
@@ -122,19 +131,66 @@ class CastLinear(Fp8Linear):
 LINEARS = {"rowwise": RowwiseLinear, "cast": CastLinear}  # by mode
 
 
-def choose_mode(asked: str, device: torch.device, nbytes: int) -> str:
+def with_rows(value: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return a matrix with zeros below it up to `rows` rows."""
+    return torch.cat([value, value.new_zeros(rows - len(value), value.shape[1])])
+
+
+def choose_mode(asked: str, device: torch.device, nbytes: int, *, rowwise: bool = True) -> str:
     """Return "rowwise", "cast" or "off" for a transformer of `nbytes` in 16 bits.
 
-    asked: one of them, or "auto": rowwise where the GPU multiplies in 8 bits; on an older GPU off
-    if 16 bits take at most half of its memory, else cast; off on a CPU.
+    asked: one of them, or "auto": rowwise where the GPU multiplies in 8 bits; where it does not,
+    off if 16 bits take at most half of its memory, else cast; off on a CPU. rowwise: whether it
+    does, as `least_rows` has found.
     """
     if asked != "auto":
         return asked
     if device.type != "cuda":
         return "off"
-    if torch.cuda.get_device_capability(device) >= ROWWISE_CAPABILITY:
+    if rowwise:
         return "rowwise"
     return "off" if 2 * nbytes <= torch.cuda.get_device_properties(device).total_memory else "cast"
+
+
+@cache
+def least_rows(device: torch.device, sizes: frozenset[tuple[int, int]]) -> int | None:
+    """Return how many rows products in 8 bits need at least on a device; None if it refuses them.
+
+    sizes: inputs and outputs of all layers. Each is tried, with few rows and with many, since what
+    a library takes depends on its version, on the GPU and on the sizes.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < ROWWISE_CAPABILITY:
+        return None
+    for inputs, outputs in sorted(sizes):
+        if reason := product_refused(device, MANY, inputs, outputs):
+            log.warning(
+                "%s does not multiply %dx%d in 8 bits, so that 8 bits save memory only: %s",
+                *(device, inputs, outputs, reason),
+            )
+            return None
+    few = any(product_refused(device, FEW, *size) for size in sorted(sizes))
+    return MANY if few else 1
+
+
+def product_refused(device: torch.device, rows: int, inputs: int, outputs: int) -> str | None:
+    """Return why a product of `rows` rows cannot be computed in 8 bits, or None; it is tried."""
+    tokens = torch.ones(rows, inputs, device=device).to(FP8)
+    layer = RowwiseLinear(outputs, inputs, bias=False)
+    layer.weight = torch.ones(outputs, inputs, device=device).to(FP8)
+    layer.weight_scale = torch.ones(1, outputs, device=device)
+    try:
+        found = layer._product(tokens, torch.ones(rows, 1, device=device), None)
+        right = bool((found.float() == inputs).all())
+    except (RuntimeError, ValueError) as error:  # NotImplementedError is one of them
+        return str(error).partition("\n")[0]
+    return None if right else "the result is wrong"
+
+
+def pad_products(model: nn.Module, rows: int) -> None:
+    """Let the layers in 8 bits of a model compute at least `rows` rows."""
+    for layer in model.modules():
+        if isinstance(layer, RowwiseLinear):
+            layer.least_rows = rows
 
 
 def replace_linears(model: nn.Module, mode: str) -> frozenset[str]:

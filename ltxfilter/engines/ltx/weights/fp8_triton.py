@@ -6,6 +6,9 @@ product in 8 bits saves.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -29,22 +32,35 @@ def quantize(
     codes = torch.empty(rows, width, dtype=stored, device=value.device)
     scales = torch.empty(rows, 1, dtype=torch.float32, device=value.device)
     block = triton.next_power_of_2(width)
-    quantize_kernel[(rows,)](
-        value, codes, scales, width, block=block, num_warps=4 if block <= NARROW else 8
-    )
+    warps = 4 if block <= NARROW else 8
+    with on_device(value):
+        quantize_kernel[(rows,)](
+            value, codes, scales, width, block=block, num_warps=warps, enable_fp_fusion=False
+        )
     return codes, scales
+
+
+def on_device(value: torch.Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which Triton, which asks no tensor, launches on a tensor's GPU."""
+    return torch.cuda.device(value.device) if value.is_cuda else nullcontext()
 
 
 @triton.jit
 def quantize_kernel(value, codes, scales, width, block: tl.constexpr):
-    """Scale one row so that its largest absolute value becomes FP8_MAX, and round it."""
+    """Scale one row so that its largest absolute value becomes FP8_MAX, and round it.
+
+    A row with a NaN has the scale NaN, as in torch: what is multiplied by it shows the fault.
+    """
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, block)
     inside = column < width
     place = row * width + column
     whole = tl.load(value + place, mask=inside, other=0.0).to(tl.float32)
     scale = tl.div_rn(tl.maximum(tl.max(tl.abs(whole), 0), LEAST_MAXIMUM), FP8_MAX)
+    spoilt = tl.max((whole != whole).to(tl.int32), 0) > 0  # noqa: PLR0124  (not a number)
+    scale = tl.where(spoilt, float("nan"), scale)
     scaled = tl.div_rn(whole, scale)
     clamped = tl.minimum(tl.maximum(scaled, -FP8_MAX), FP8_MAX)
+    clamped = tl.where(scaled == scaled, clamped, scaled)  # noqa: PLR0124
     tl.store(codes + place, clamped.to(codes.dtype.element_ty), mask=inside)
     tl.store(scales + row, scale)

@@ -112,6 +112,18 @@ def transformer_bytes(file: ModelFile) -> int:
     return loaded_bytes(file, transformer_name, 2)
 
 
+def quantized_sizes(file: ModelFile) -> frozenset[tuple[int, int]]:
+    """Return inputs and outputs of the transformer's layers that are quantized.
+
+    Raises EngineUnavailableError.
+    """
+    stored = stored_tensors(file, transformer_name)
+    layers = ((name.removesuffix(".weight"), storage.shape) for name, storage in stored)
+    return frozenset(
+        (shape[1], shape[0]) for layer, shape in layers if fp8.is_quantized(layer, shape)
+    )
+
+
 def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
     """Give a module on the meta device its weights; a warning names those that it has no use for.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 
 from support import tiny_ltx
 
-from ltxfilter.engines.ltx.models import text_cache
+from ltxfilter.engines.ltx.models import text_cache, upstream
 from ltxfilter.engines.ltx.models.cuda_graphs import GraphCache, choose_graphs, uncaptured
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.engines.ltx.models.text_cache import TextProjection
@@ -211,6 +212,86 @@ def test_several_threads_get_the_same_results(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda item: step(*item), work))
     assert all(torch.equal(a, plain(*item)) for a, item in zip(found, work, strict=True))
+
+
+def test_no_block_to_skip_is_said_to_ltx_core_1_2(monkeypatch):
+    """Its models would make the same at every step, out of host memory, which no graph captures."""
+
+    class Batched:
+        def __init__(self, perturbations, num_blocks, device, dtype):
+            self.made = perturbations, num_blocks, device, dtype
+
+    model = torch.nn.Module()
+    model.transformer_blocks = torch.nn.ModuleList(torch.nn.Identity() for _ in range(3))
+    latent = torch.zeros(2, 12, 128)
+    assert upstream.skip_attention((), model, latent) is None
+    monkeypatch.setattr(upstream, "BatchedPerturbationConfig", Batched)
+    windows, blocks, device, kind = upstream.skip_attention((), model, latent).made
+    assert [window.perturbations for window in windows] == [[], []]
+    assert (blocks, device, kind) == (3, latent.device, latent.dtype)
+
+
+def test_what_a_step_skips_is_made_once(tmp_path, monkeypatch):
+    made = []
+    plain = upstream.skip_attention
+
+    def counted(blocks, *rest):
+        made.append(blocks)
+        return plain(blocks, *rest)
+
+    monkeypatch.setattr(upstream, "skip_attention", counted)
+    everything(Steps(tiny_ltx.build(tmp_path), 1 << 20, GraphCache(uncaptured)))
+    assert sorted(made) == [(), (1,)]
+
+
+def test_a_window_is_tried_until_its_steps_are_captured(tmp_path):
+    """So that the memory of graphs is taken before work starts, and counted."""
+    graphs = GraphCache(uncaptured)
+    step = Steps(tiny_ltx.build(tmp_path), 1 << 20, graphs)
+    found = []
+    for _ in range(4):
+        for sigma in SIGMAS:
+            step(sigma)
+        found.append((step.runner.captures_later, len(graphs)))
+    assert found == [(True, 0), (False, 1), (False, 1), (False, 1)]
+    assert not Steps(step.models.options, 1 << 20).runner.captures_later
+
+
+def test_a_trial_takes_as_many_windows_as_it_must(monkeypatch):
+    from support.pictures import video
+
+    from ltxfilter.engines.ltx import memory_check
+    from ltxfilter.windows.window import WindowShape
+
+    drawn, answers = [], iter([True, False, True])
+    engine = SimpleNamespace(
+        name="test", prepare=lambda _: None, draw=lambda *_: drawn.append(1) or []
+    )
+    given = engine, video(width=32, height=32), None, WindowShape(2), "advice"
+    memory_check.check_window_fits(*given, again=lambda: next(answers))
+    assert len(drawn) == 2
+    memory_check.check_window_fits(*given, again=lambda: True)
+    assert len(drawn) == 2 + memory_check.TRIALS
+
+
+def test_memory_that_runs_out_drops_graphs_too(tmp_path, caplog):
+    models = Models(tiny_ltx.build(tmp_path))
+    graphs = GraphCache(uncaptured)
+    step = Steps(models.options, 0, graphs)
+    models._loaded["running transformer"] = step.runner
+    for seed in range(3):
+        step(0.5, seed)
+    assert graphs.nbytes
+
+    def draw():
+        if graphs.nbytes:
+            raise torch.OutOfMemoryError
+        return "drawn"
+
+    assert models.retry_without_text(draw) == "drawn"
+    assert "not replayed" in caplog.text
+    step(0.5)
+    assert not len(graphs)
 
 
 def test_graphs_need_a_gpu(tmp_path):

@@ -1,0 +1,1 @@
+"""CUDA graphs: captured one at a time, replayed on fixed buffers."""
