@@ -27,8 +27,8 @@ from ltxfilter.cli.main import HEAP
 from ltxfilter.frame import Planes, VideoInfo
 from ltxfilter.media.avframe import from_planes
 from ltxfilter.media.encoding.encoder_memory import encoder_share
+from ltxfilter.media.encoding.process_state import ordinary_priority
 from ltxfilter.media.encoding.settings import EncoderSettings, configure, encoder_settings
-from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import OutputOptions
 from ltxfilter.values import MIB

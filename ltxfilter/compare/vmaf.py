@@ -110,7 +110,7 @@ class VmafMeter:
             return
         self._luma[: self._height, : self._width] = drawn
         self._luma[self._rows :][: self._height, : self._width] = true
-        sent = self._luma << self._lift if self._lift else self._luma
+        sent = np.left_shift(self._luma, self._lift) if self._lift else self._luma
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(np.ascontiguousarray(sent).data)

@@ -22,8 +22,8 @@ from ltxfilter.media.carried.items import MOV_FAMILY
 from ltxfilter.media.carried.marks import MARKED_CODECS, FrameMarks
 from ltxfilter.media.carried.tags import ANY_NAME
 from ltxfilter.media.carried.turning import display_matrix_of
+from ltxfilter.media.encoding.process_state import BlankHeap, ordinary_priority
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
-from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.media.segments.segment_file import StoredPacket
 
@@ -211,6 +211,7 @@ class Muxer:
         else:
             self._add_all(plan.others, matrix, chapters=decoded is not None)
         plan.edits.apply(self._out, self._video)
+        self._heap = BlankHeap(settings.codec)
         with ordinary_priority():
             self._out.start_encoding()
 
@@ -235,6 +236,7 @@ class Muxer:
                 if self._plan.settings.codec == "libwebp_anim":  # one packet holds all
                     self._inside.clear()
                 self._mux(packet)
+            self._heap.packet()
             if monotonic() > self._deadline and self._inside:
                 self.cut = picture is None
                 return
@@ -293,6 +295,7 @@ class Muxer:
             if self._closed:
                 return
             self._closed = True
+            self._heap.end()
             if self._copied is not None:
                 for packet in self._copied.ends():
                     self._out.mux(packet)

@@ -14,7 +14,7 @@ from fractions import Fraction
 import av
 import av.logging
 
-from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.encoding.process_state import ordinary_priority
 
 REPORTING = ("libx264", "libx265")
 NARROW = 256  # pixels; libx265 needs three blocks of 64 beside each other to use all its threads

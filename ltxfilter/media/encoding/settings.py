@@ -30,8 +30,8 @@ from ltxfilter.media.encoding.pixel_formats import (
     loses_alpha,
     playable_pix_fmt,
 )
+from ltxfilter.media.encoding.process_state import ordinary_priority
 from ltxfilter.media.encoding.side_data import encoder_params
-from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.many_files.picture_formats import as_pictures, picture_encoder
 from ltxfilter.media.pyav_compat import open_output
 from ltxfilter.options import OutputOptions

@@ -17,8 +17,8 @@ from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.container.mux import ALPHA_ENCODERS, MuxPlan
 from ltxfilter.media.container.sink import ContainerSink
 from ltxfilter.media.encoding.conversion import EncoderStamps, Pictures
+from ltxfilter.media.encoding.process_state import BlankHeap, ordinary_priority
 from ltxfilter.media.encoding.settings import configure
-from ltxfilter.media.encoding.thread_priority import ordinary_priority
 from ltxfilter.media.opening import encodes, open_trial
 from ltxfilter.media.raw.base import RawSink
 from ltxfilter.media.segments.segment_file import (
@@ -240,6 +240,7 @@ class EncodedSegment:
         self._stamps.begin(segment.start)
         self._marks = plan.frame_marks()
         self._tick: int | None = None  # of the segment's first frame, from the stream's first
+        self._heap = BlankHeap(self._settings.codec)
         self._encoder = self._open()
         self._header = bytes(self._encoder.extradata or b"")
 
@@ -265,6 +266,7 @@ class EncodedSegment:
         if self._tick is None:
             return
         self._store(None)
+        self._heap.end()
         end = self._segment.end
         if self._captions is not None and end is not None and (left := self._captions.before(end)):
             self._writer.put_captions(StoredCaptions(self._stamps.ticks + 1 - self._tick, left))
@@ -289,6 +291,7 @@ class EncodedSegment:
         """Encode a picture, None to drain, and store the packets that come of it."""
         for packet in self._encoder.encode_lazy(picture):
             assert packet.pts is not None
+            self._heap.packet()
             data = bytes(packet)
             if self._marks is not None:
                 data = self._marks.into(packet.pts, data)

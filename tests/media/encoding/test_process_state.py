@@ -1,4 +1,4 @@
-"""Encoders that change how threads are scheduled, in processes of their own."""
+"""What encoders change for the whole process, and need of it, in processes of their own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import av
 import pytest
-from support.tools import make_clip, run_pipe
+from support.tools import ltxfilter, make_clip, run_pipe
 
 OPEN_ONE = """
 import av, os, sys
 from fractions import Fraction
-from ltxfilter.media.encoding.thread_priority import ordinary_priority
+from ltxfilter.media.encoding.process_state import ordinary_priority
 context = av.CodecContext.create("libsvtav1", "w")
 context.width = context.height = 64
 context.pix_fmt, context.time_base, context.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
@@ -47,3 +47,16 @@ def test_a_run_with_svt_av1_leaves_scheduling_alone(tmp_path: Path):
     words = ("-i", clip, "--engine", "hold", "-c:v", "libsvtav1", "-preset", "11")
     result = run_pipe([sys.executable, "-c", CONVERT, *map(str, words), str(tmp_path / "out.mkv")])
     assert f"ended 0 {os.sched_getscheduler(0)}" in result.err
+
+
+def test_libx264_gives_the_same_packets_on_every_run(tmp_path: Path):
+    """It reads memory that it never wrote, in pictures whose rows are no multiple of 64 pixels."""
+    noise = ("-vf", "noise=alls=12:allf=t", "-c:v", "libx264", "-crf", "10")
+    clip = make_clip(tmp_path / "in.mkv", *noise, size="360x240", seconds=1.2)
+    found = set()
+    for number in range(4):
+        out = tmp_path / f"{number}.mkv"
+        run_pipe(ltxfilter("-i", clip, "--fps", "50", "--engine", "blend", out))
+        with av.open(str(out)) as container:
+            found.add(b"".join(map(bytes, container.demux(video=0))))
+    assert len(found) == 1
