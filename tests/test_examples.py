@@ -10,11 +10,14 @@ import socket
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 from support.tools import ROOT, TIMEOUT, make_clip, wait_until
 
 from ltxfilter.cli.parse import parse
@@ -214,3 +217,19 @@ def test_every_example_is_named_in_a_test_or_a_page(place: Path):
     texts = [page.read_text() for page in (*pages, *ROOT.glob("tests/**/*.py"))]
     inside = place.relative_to(EXAMPLES).parts
     assert any(all(part in text for part in inside[:1]) for text in texts), place
+
+
+def test_the_picture_of_the_readme_is_made_by_its_script(tmp_path: Path):
+    """It moves on the right side in every frame, on the left in every fourth."""
+    path = tmp_path / "picture.webp"
+    words = [sys.executable, "-m", "benchmarks.picture", path]
+    subprocess.run(words, check=True, cwd=ROOT, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+    assert path.stat().st_size < 500_000
+    assert "docs/picture.webp" in (ROOT / "README.md").read_text()
+    with Image.open(path) as picture:
+        frames = [np.asarray(frame.convert("L"), int) for frame in ImageSequence.Iterator(picture)]
+    middle = frames[0].shape[1] // 2
+    steps = [abs(b - a) for a, b in pairwise(frames)]
+    moved = [(step[:, : middle - 8].mean() > 1, step[:, middle + 8 :].mean() > 1) for step in steps]
+    assert [left for left, _ in moved[:8]] == [False, False, False, True] * 2
+    assert all(right for _, right in moved)
