@@ -17,6 +17,7 @@ from ltxfilter.pipeline.frame_path import FramePath
 from ltxfilter.pipeline.progress import Progress
 
 ENGINE = "flow:preset=fast"  # it runs anywhere, and its estimate is flow's
+STRETCHES = 8  # of a spacing; the hardest moment of each is a candidate
 OnProgress = Callable[[Progress], None]
 
 
@@ -42,7 +43,7 @@ def hardest_moments(
         for frame in _interpolated(source, on_progress):
             time = frame.time - source.clock
             if frame.psnr_db is not None:
-                stretch = int(time / spacing)
+                stretch = int(time * STRETCHES / spacing)
                 worst[stretch] = min(worst.get(stretch, (inf, time)), (frame.psnr_db, time))
     found: list[Fraction] = []
     for _, time in sorted(worst.values()):
