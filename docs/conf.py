@@ -5,6 +5,7 @@ Raises); what stands in single backquotes is code.
 """
 
 import re
+from pathlib import Path
 
 import sphinx.pycode.parser
 from sphinx.application import Sphinx
@@ -23,11 +24,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "sphinxcontrib.mermaid",
 ]
 default_role = "code"
 exclude_patterns = ["_build"]
-myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -42,6 +41,29 @@ html_title = f"ltxfilter {version}"
 html_copy_source = False
 
 
+# What axe-core finds in the theme's pages and in Sphinx's, and how they have to be.
+MENDED = {
+    'role="heading">': 'role="heading" aria-level="2">',
+    '<aside class="sidebar-drawer"': '<aside aria-label="Pages" class="sidebar-drawer"',
+    '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
+    "<pre>": '<pre tabindex="0">',  # it may have to be scrolled, by keyboard too
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+    '<th class="head"><p></p></th>': "<td></td>",
+}
+SEARCH = '<h1 style="position: absolute; left: -999rem">Search</h1>'  # its page has no heading
+PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")  # of a signature; a list needs terms
+
+
+def mend(page: str) -> str:
+    """Return a page that can be used by keyboard and read by screen readers."""
+    for wrong, right in MENDED.items():
+        page = page.replace(wrong, right)
+    indented = '<div style="margin-left: 2rem">'
+    return PARAMETERS.sub(
+        lambda found: found[1].replace("<dd>", indented).replace("</dd>", "</div>"), page
+    )
+
+
 def setup(app: Sphinx) -> None:
     """Let links to CONTRIBUTING.md, which is outside of this folder, lead to its page here."""
 
@@ -49,3 +71,14 @@ def setup(app: Sphinx) -> None:
         source[0] = source[0].replace("](../CONTRIBUTING.md", "](contributing.md")
 
     app.connect("source-read", moved)
+
+    def mended(app: Sphinx, error: Exception | None) -> None:
+        if error is not None or app.builder.format != "html":
+            return
+        for path in Path(app.outdir).rglob("*.html"):
+            page = mend(path.read_text())
+            if path.name == "search.html":
+                page = page.replace("<noscript>", f"{SEARCH}<noscript>", 1)
+            path.write_text(page)
+
+    app.connect("build-finished", mended)
