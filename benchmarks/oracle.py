@@ -67,10 +67,13 @@ class Oracle:
         self.parts, self.intervals, self.batch = parts, max(8 // parts, 1), 1
         self.device = torch.device("cpu")
         self.host_bytes = 0
-        self.seconds_per_guide = None
         self._truth = truth
         self._how = LEVELS[level]
         self._canvas = GuideCanvas(video, *size, self.device)
+
+    def seconds_per_guide(self) -> float | None:
+        """Return None: true frames cost nothing."""
+        return None
 
     def draw(self, clips: Sequence[GuideClip]) -> torch.Tensor:
         """Return guides of the frames that were dropped."""

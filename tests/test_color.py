@@ -15,8 +15,8 @@ from hypothesis import strategies as st  # noqa: E402
 
 from ltxfilter.color import Converter, load_codes, lower_twofold, raise_twofold  # noqa: E402
 from ltxfilter.frame import ColorInfo, VideoInfo  # noqa: E402
-from ltxfilter.media import python_pictures  # noqa: E402
 from ltxfilter.media.pixfmt import plane_shapes  # noqa: E402
+from ltxfilter.media.python_pictures import arrays  # noqa: E402
 
 FORMATS = [
     "yuv420p",
@@ -182,14 +182,14 @@ def test_a_programs_own_stream_and_the_engines_wait_for_each_other(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: own)
     monkeypatch.setattr(torch.cuda, "default_stream", lambda _: default)
     codes = torch.zeros(4, 6, dtype=torch.uint8).as_subclass(OnCuda)
-    (plane,) = python_pictures._tensor_planes(codes)
+    (plane,) = arrays._tensor_planes(codes)
     assert said == ["default waits for own", "default uses it"]
     said.clear()
     plane.codes = codes
-    python_pictures._as_tensor((plane,), None, codes)
+    arrays._as_tensor((plane,), None, codes)
     assert said == ["own waits for default", "own uses it"]
     said.clear()
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: default)
-    python_pictures._tensor_planes(codes)
-    python_pictures._as_tensor((plane,), None, codes)
+    arrays._tensor_planes(codes)
+    arrays._as_tensor((plane,), None, codes)
     assert not said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltxfilter.engines.base import Drawn
@@ -173,7 +174,7 @@ class LtxKeyframe(LtxEngine):
         scale = models.spatial_scale if second_stage else Fraction(1)
         multiple = SPATIAL_COMPRESSION * scale.numerator * max(reference, 1)
         canvas = Canvas(video, models.device, multiple)
-        self._seconds = models.seconds_per_frame(canvas.width * canvas.height)
+        self._trial = partial(models.seconds_per_frame, canvas.width * canvas.height)
         cache = KeyframeCache(models.encode)
         self._diffusion = TwoStageDiffusion(
             models, canvas, options, guidance, cache, scale, reference

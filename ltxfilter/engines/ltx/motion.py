@@ -148,7 +148,7 @@ class LtxMotion(LtxEngine):
         cv2.setNumThreads(1)  # as in `flow`: several windows run in parallel instead
         source = self.open_source(video, frames_per_interval(rate, video.interval))
         self._source = source
-        self._seconds = source.seconds_per_guide
+        self._trial = source.seconds_per_guide
         self._warper = GuideWarper(video, source, protect_static=self._options["still"])
         shape = WindowShape(
             keyframes=source.intervals * source.batch + 1,

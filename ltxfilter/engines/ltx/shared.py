@@ -5,7 +5,7 @@ The engines are siblings, and none of them imports another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -165,11 +165,17 @@ class LtxEngine(Engine):
         self._files = models or ModelOptions()
         self._device_lock = Lock()  # held while one batch is on the device
         self._models: Models | None = None
-        self._seconds: float | None = None  # of work per picture, at least; None: not known
+        self._trial: Callable[[], float | None] | None = None  # seconds per picture, at least
+        self._seconds: float | None = None  # what it found
 
     @property
     def seconds_per_picture(self) -> float | None:
-        """What the autoencoder alone takes on a CPU, by a small trial; None on a GPU."""
+        """What the autoencoder alone takes on a CPU; None on a GPU, and before it is open.
+
+        A small trial says it, when this is asked for the first time.
+        """
+        if self._trial is not None:
+            self._seconds, self._trial = self._trial(), None
         return self._seconds
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from math import floor
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -123,7 +124,7 @@ class LtxTemporal(LtxEngine):
         rounds = options["rounds"] or choose_rounds(frames_per_interval(rate, video.interval))
         models = self._models = self._load_models()
         canvas = Canvas(video, models.device, SPATIAL_COMPRESSION)
-        self._seconds = models.seconds_per_frame(canvas.width * canvas.height)
+        self._trial = partial(models.seconds_per_frame, canvas.width * canvas.height)
         flow = Flow()
         flow_shape = flow.open(video, rate, threads)
         cache = KeyframeCache(models.encode)

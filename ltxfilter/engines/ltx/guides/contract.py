@@ -58,9 +58,8 @@ class GuideSource(Protocol):
         """Bytes of host memory that the models and their work take."""
         ...
 
-    @property
     def seconds_per_guide(self) -> float | None:
-        """Seconds of work per guide, at least, as far as they are known."""
+        """Return the seconds of work per guide, at least, by a small trial; None: not known."""
         ...
 
     def draw(self, clips: Sequence[GuideClip]) -> Tensor:

@@ -92,7 +92,6 @@ class LtxSource:
         self._upsampled = upsampled
         self._sigmas = tuple(sigmas)
         self._seed = seed
-        self.seconds_per_guide = models.seconds_per_frame(grid.width * grid.height)
 
     @property
     def device(self) -> torch.device:
@@ -105,6 +104,10 @@ class LtxSource:
         grid = self._grid
         pixels = grid.width * grid.height * grid.frames * grid.batch
         return self._models.host_bytes + (pixels * GUIDE_BYTES if self.device.type == "cpu" else 0)
+
+    def seconds_per_guide(self) -> float | None:
+        """Return the seconds of work per guide, at least, by a small trial; None: not known."""
+        return self._models.seconds_per_frame(self._grid.width * self._grid.height)
 
     def draw(self, clips: Sequence[GuideClip]) -> Tensor:
         """Return guides [clips, 3, intervals * parts + 1, height, width] in -1..1."""
