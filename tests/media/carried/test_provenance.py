@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -98,9 +99,9 @@ def marks(path: Path) -> list[str]:
     found = []
     with av.open(str(path)) as file:
         for frame in file.decode(video=0):
-            texts = [
-                bytes(entry) for entry in frame.side_data if UUID_OF_MARKS.bytes in bytes(entry)
-            ]
+            data: Any = frame.side_data  # iterating yields types in PyAV 19
+            every = [bytes(data[number]) for number in range(len(data))]
+            texts = [text for text in every if UUID_OF_MARKS.bytes in text]
             found += [text.partition(UUID_OF_MARKS.bytes)[2].decode() for text in texts]
     return found
 
