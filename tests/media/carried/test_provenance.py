@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
@@ -96,14 +96,14 @@ def test_what_made_an_input_is_not_taken_for_what_made_the_output(tmp_path: Path
 
 def marks(path: Path) -> list[str]:
     """Return the texts in the order in which the frames are shown."""
-    found = []
+    found = {}
+    mark = re.compile(re.escape(UUID_OF_MARKS.bytes) + rb"([ -~]+)")
     with av.open(str(path)) as file:
-        for frame in file.decode(video=0):
-            data: Any = frame.side_data  # iterating yields types in PyAV 19
-            every = [bytes(data[number]) for number in range(len(data))]
-            texts = [text for text in every if UUID_OF_MARKS.bytes in text]
-            found += [text.partition(UUID_OF_MARKS.bytes)[2].decode() for text in texts]
-    return found
+        for packet in file.demux(video=0):
+            for text in mark.findall(bytes(packet)):
+                assert packet.pts is not None
+                found[packet.pts] = text.decode()
+    return [found[pts] for pts in sorted(found)]
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
