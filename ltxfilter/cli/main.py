@@ -174,6 +174,7 @@ def main() -> NoReturn:
     _open_standard_descriptors()
     # NumPy's matrix products are not used: the threads that wait for one cost 0.1 s at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ["LTXFILTER_OWN_PROCESS"] = "1"  # see `media.encoding.process_state`
     gc.disable()  # until a run is open: imports leave nothing to collect
     sys.exit(run(sys.argv[1:]))
 

@@ -13,6 +13,7 @@ from threading import Lock
 
 M_PERTURB = -6  # glibc's mallopt: its complement is what memory is filled with when it is given out
 READ_BLANK = {"libx264"}  # encoders that read memory which they have not written
+OWN_PROCESS = "LTXFILTER_OWN_PROCESS"  # in the environment of the command line and its workers
 FILLING = 100  # packets after which an encoder has the memory that it works with
 
 
@@ -23,6 +24,9 @@ class BlankHeap:
     are no multiple of 64 pixels. The same pictures then give other packets on every run. Memory
     that comes from the system is zero anyway. Only glibc can do this; elsewhere nothing happens,
     and nothing if MALLOC_PERTURB_ is set.
+
+    glibc then fills what is freed with 255, which libx265 takes for time stamps if it gets that
+    later. So this works in processes of the command line alone, which encode with one encoder.
     """
 
     _lock = Lock()
@@ -32,7 +36,8 @@ class BlankHeap:
         """Begin, if the encoder `codec` needs it: before it is opened."""
         self._packets = 0
         self._end: weakref.finalize[[int], BlankHeap] | None = None
-        if codec in READ_BLANK and not os.environ.get("MALLOC_PERTURB_"):
+        ours = OWN_PROCESS in os.environ and not os.environ.get("MALLOC_PERTURB_")
+        if codec in READ_BLANK and ours:
             self._count(1)
             self._end = weakref.finalize(self, self._count, -1)
 
