@@ -17,6 +17,7 @@ from ltxfilter.errors import OptionError
 Span = tuple[Fraction, Fraction]  # seconds: from the first up to, but not including, the second
 
 MIB = 1 << 20  # bytes
+OWN_PROCESS = "LTXFILTER_OWN_PROCESS"  # in the environment of the command line and its workers
 MAX_THREADS = 1024  # to interpolate with, or to decode with
 LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
 LEAST_ASPECT = Fraction(1, 100)  # of a display, and its inverse is the highest

@@ -19,7 +19,7 @@ from ltxfilter.cli.progress_file import ProgressFile
 from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
 from ltxfilter.errors import Interrupted, LtxFilterError
 from ltxfilter.refusals import refusal_of
-from ltxfilter.values import LEVELS
+from ltxfilter.values import LEVELS, OWN_PROCESS
 
 if TYPE_CHECKING:
     from ltxfilter.pipeline.progress import Progress
@@ -174,7 +174,7 @@ def main() -> NoReturn:
     _open_standard_descriptors()
     # NumPy's matrix products are not used: the threads that wait for one cost 0.1 s at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ["LTXFILTER_OWN_PROCESS"] = "1"  # see `media.encoding.process_state`
+    os.environ[OWN_PROCESS] = "1"  # see `media.encoding.process_state`
     gc.disable()  # until a run is open: imports leave nothing to collect
     sys.exit(run(sys.argv[1:]))
 

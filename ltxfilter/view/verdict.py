@@ -75,20 +75,24 @@ def _of_the_source(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iter
         yield Look(NOTE, text, "timeline", _first(timeline, "pause"))
 
 
+def _reasons(timeline: RunTimeline, kind: str) -> str:
+    """Return up to three reasons of what happened."""
+    reasons = {each.reason for each in timeline.events if each.kind == kind}
+    return "; ".join(sorted(reasons)[:3])
+
+
 def _of_engines(statistics: Mapping[str, Any], timeline: RunTimeline) -> Iterator[Look]:
     made = statistics["interpolated"]
     if count := timeline.happened[REJECTED]:
-        reasons = {each.reason for each in timeline.events if each.kind == REJECTED}
         text = (
             f"{_counted(count, 'interpolated frame')} of {made} failed the check and were made by "
-            f"a fallback ({'; '.join(sorted(reasons)[:3])})."
+            f"a fallback ({_reasons(timeline, REJECTED)})."
         )
         yield Look(WARN, text, "timeline", _first(timeline, REJECTED))
     if count := timeline.happened[PARTNER_FAILED]:
-        reasons = {each.reason for each in timeline.events if each.kind == PARTNER_FAILED}
         text = (
             f"For {_counted(count, 'interpolated frame')} the engine that was asked for what is "
-            f"hard made nothing ({'; '.join(sorted(reasons)[:3])})."
+            f"hard made nothing ({_reasons(timeline, PARTNER_FAILED)})."
         )
         yield Look(WARN, text, "engines", _first(timeline, PARTNER_FAILED))
 

@@ -11,6 +11,7 @@ import numpy as np
 from ltxfilter.compare.results.table import number
 from ltxfilter.compare.scores import Scores
 from ltxfilter.view.components import Cell, folded, table
+from ltxfilter.view.plots import SERIES
 
 WIDTH, HEIGHT = 640, 220  # units of the SVG
 LEFT, RIGHT, TOP, BOTTOM = 36, 6, 8, 24  # margins, in the same units
@@ -18,7 +19,6 @@ MOST_POINTS, MOST_ROWS = 250, 40  # of a line, and of the table
 TOLD = "Plot: PSNR along the clip, in dB. The table below has its numbers."
 STYLE = "min-width:30rem;max-width:56rem;width:100%"  # narrower, it scrolls; words stay legible
 LINES = 4  # of the grid, about
-COLOURS = 5  # of the style sheet: --series-1 and so on
 DASHES = ("", "8 4", "2 3", "8 3 2 3", "14 5")  # so that lines differ without colours too
 
 
@@ -45,7 +45,7 @@ def psnr_plot(scores: Sequence[Scores]) -> str:
     for at, line in enumerate(levels):
         points = " ".join(f"{x(t):.1f},{y(v):.1f}" for t, v in zip(times, line, strict=True))
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="var(--series-{at % COLOURS + 1})" '
+            f'<polyline points="{points}" fill="none" stroke="var(--series-{at % SERIES + 1})" '
             f'stroke-width="1.5" stroke-dasharray="{DASHES[at % len(DASHES)]}"/>'
         )
     plot = (
@@ -93,7 +93,7 @@ def _words(x: float, y: float, text: str, anchor: str) -> str:
 def _key(names: Sequence[str]) -> str:
     items = "".join(
         '<li><svg viewBox="0 0 24 10" style="width:1.8rem" aria-hidden="true"><path d="M0 5H24" '
-        f'stroke="var(--series-{at % COLOURS + 1})" stroke-width="3" '
+        f'stroke="var(--series-{at % SERIES + 1})" stroke-width="3" '
         f'stroke-dasharray="{DASHES[at % len(DASHES)]}"/></svg>{escape(name)}</li>'
         for at, name in enumerate(names)
     )

@@ -24,7 +24,7 @@ from ltxfilter.media.container.mux import (
     MuxPlan,
     nominal_rate,
 )
-from ltxfilter.media.encoding.conversion import EncoderStamps, Pictures
+from ltxfilter.media.encoding.conversion import EncoderStamps, Pictures, wanted_captions
 from ltxfilter.media.encoding.encoder_memory import encoder_share
 from ltxfilter.media.encoding.settings import encoder_settings
 from ltxfilter.media.many_files.muxers import content_format, muxer_name
@@ -84,9 +84,7 @@ class ContainerSink:
         self._pipe = file if isinstance(file, Writer) else None
         self._captions = self._caption_writer(options, source)
         self._marks = self.mux_plan.frame_marks()
-        others = source.other_streams
-        captions = others.captions if others is not None and others.captions.wanted else None
-        self._pictures = Pictures(source.info, settings.video, captions)
+        self._pictures = Pictures(source.info, settings.video, wanted_captions(source))
         self._stamps = EncoderStamps(self.mux_plan.encoder_clock)
         self._to_come = options.frames  # frames until the output ends; None: with the source
         self._muxer: Muxer | None = None  # once there is a frame

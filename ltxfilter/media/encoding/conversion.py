@@ -20,6 +20,7 @@ from ltxfilter.media.avframe import (
     from_planes,
     view,
 )
+from ltxfilter.media.base import Source
 from ltxfilter.media.carried.captions import CaptionQueue
 from ltxfilter.media.encoding.encoded_video import BT709, LEFT, has_role, matrix_of
 from ltxfilter.media.many_files.picture_formats import PictureFinisher
@@ -205,6 +206,12 @@ def _scaled_white(target: VideoInfo) -> list[Step]:
 def _gain(numerator: int, denominator: int) -> Step:
     value = f"min(round(val*{numerator}/{denominator}),maxval)"
     return "lutrgb", {"r": value, "g": value, "b": value}
+
+
+def wanted_captions(source: Source) -> CaptionQueue | None:
+    """Return the captions of a source, if a sink writes them; else the encoder may."""
+    others = source.other_streams
+    return others.captions if others is not None and others.captions.wanted else None
 
 
 class Pictures:

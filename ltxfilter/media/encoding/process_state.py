@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from ltxfilter.values import OWN_PROCESS
+
 M_PERTURB = -6  # glibc's mallopt: its complement is what memory is filled with when it is given out
 READ_BLANK = {"libx264"}  # encoders that read memory which they have not written
-OWN_PROCESS = "LTXFILTER_OWN_PROCESS"  # in the environment of the command line and its workers
 FILLING = 100  # packets after which an encoder has the memory that it works with
 
 

@@ -16,7 +16,7 @@ from ltxfilter.frame import Frame
 from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.container.mux import ALPHA_ENCODERS, MuxPlan
 from ltxfilter.media.container.sink import ContainerSink
-from ltxfilter.media.encoding.conversion import EncoderStamps, Pictures
+from ltxfilter.media.encoding.conversion import EncoderStamps, Pictures, wanted_captions
 from ltxfilter.media.encoding.process_state import BlankHeap, ordinary_priority
 from ltxfilter.media.encoding.settings import configure
 from ltxfilter.media.opening import encodes, open_trial
@@ -231,8 +231,7 @@ class EncodedSegment:
         self._clock = clock
         self._writer = writer
         self._segment = segment
-        others = source.other_streams
-        self._captions = others.captions if others is not None and others.captions.wanted else None
+        self._captions = wanted_captions(source)
         first = source.first_picture
         self._settings = plan.settings if first is None else plan.settings.with_hdr(first)
         self._pictures = Pictures(source.info, self._settings.video, self._captions)
