@@ -114,7 +114,8 @@ class Flow(Engine):
         search = SearchSettings(
             efforts, finest, chosen["neighbours"], bool(chosen["near"]), chosen["polish"]
         )
-        return FlowSettings(search, chosen["align"], chosen["still"])
+        fuse = bool(chosen["fuse"])
+        return FlowSettings(search, chosen["align"], chosen["still"], fuse)
 
     def _make_backend(self, video: VideoInfo, settings: FlowSettings) -> FlowBackend:
         """Get what finds motion and draws ready. Raises EngineUnavailableError."""

@@ -11,8 +11,9 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, SearchResult
 from ltxfilter.motion.flow import FlowMotion, FlowSettings
 from ltxfilter.motion.gate import FlowEstimate
-from ltxfilter.motion.grid import Luma, MotionGrid
-from ltxfilter.motion.plane_drawer import PlaneDrawer
+from ltxfilter.motion.fusion import Fusion
+from ltxfilter.motion.grid import Luma, MotionGrid, bright_plane
+from ltxfilter.motion.plane_drawer import PlaneDrawer, warp_tau
 from ltxfilter.motion.pyramid import LumaPyramid, luma_pyramid
 from ltxfilter.motion.trajectory import FlowContext, Moment, aligned, moment
 
@@ -28,6 +29,8 @@ class CpuFlow:
         self._settings = settings
         self._estimator = Estimator(grid, settings.search)
         self._drawer = PlaneDrawer(video, grid)
+        bright = bright_plane(video.layout)
+        self._fusion = Fusion(video.layout, bright, grid) if settings.fuse else None
         luma = self._drawer.luma_shape
         self._static_pairs = np.zeros((luma.height, luma.width), np.uint8)  # see static_mask
 
@@ -40,7 +43,7 @@ class CpuFlow:
     @property
     def draw_bytes(self) -> int:
         """See FlowBackend."""
-        return self._drawer.draw_bytes
+        return self._drawer.draw_bytes + (self._fusion.draw_bytes if self._fusion else 0)
 
     def prepare(self, planes: Planes) -> LumaPyramid:
         """See FlowBackend."""
@@ -75,10 +78,13 @@ class CpuFlow:
     def draw(self, motion: FlowMotion, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
         """See FlowBackend."""
         left, right = motion.pair.left.planes, motion.pair.right.planes
+        static, pictures = motion.static_mask, motion.pair.pictures
         for tau in taus:
             at = self._moment(motion, tau)
-            planes = self._drawer.draw(left, right, at, motion.static_mask, tau)
-            yield planes, self._drawer.psnr(at, *motion.pair.pictures)
+            planes = self._drawer.draw(left, right, at, static, tau)
+            if self._fusion is not None:
+                self._fusion.improve(planes, (left, right), at, pictures, static, warp_tau(tau))
+            yield planes, self._drawer.psnr(at, *pictures)
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
         """See FlowBackend."""

@@ -49,6 +49,7 @@ class FlowSettings:
     search: SearchSettings
     align_steps: int = 1  # Gauss-Newton steps that align both keyframes; 0: they are not aligned
     protect_static: bool = True  # whether static samples, as of burned-in text, are cross-faded
+    fuse: bool = False  # whether uncertain tiles are drawn again: see `fusion`
 
 
 class PairMotion:

@@ -1,7 +1,7 @@
 """The steps that the profile asked to compile: in C where the extension was built, else in NumPy.
 
 Both implementations compute the same samples. Which one a process uses is decided once, here:
-`c_kernels` has the documentation of every function, `numpy_grids` and `numpy_search` are its twins.
+`c_kernels` and `c_fusion` have the documentation of every function; the others are their twins.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ __all__ = [
     "share_of_left",
     "splat",
     "static_mask",
+    "tile_features",
+    "tile_mix",
+    "tile_motions",
+    "tile_samples",
+    "tile_scores",
+    "tile_weights",
     "travel",
     "warn_if_missing",
     "warp",
@@ -49,6 +55,7 @@ wanted = os.environ.get("LTXFILTER_KERNELS") != "plain"  # "plain" does without 
 compiled = _compiled() if wanted else None
 
 if compiled is None:
+    from ltxfilter.motion.kernels.numpy_features import tile_features
     from ltxfilter.motion.kernels.numpy_grids import (
         agree,
         fill,
@@ -61,7 +68,17 @@ if compiled is None:
         warp,
     )
     from ltxfilter.motion.kernels.numpy_search import align_ends, polish, search
+    from ltxfilter.motion.kernels.numpy_tiles import tile_motions, tile_samples, tile_scores
+    from ltxfilter.motion.kernels.numpy_weights import tile_mix, tile_weights
 else:
+    from ltxfilter.motion.kernels.c_fusion import (
+        tile_features,
+        tile_mix,
+        tile_motions,
+        tile_samples,
+        tile_scores,
+        tile_weights,
+    )
     from ltxfilter.motion.kernels.c_kernels import (
         agree,
         align_ends,

@@ -119,15 +119,15 @@ def _warp_plane(  # noqa: PLR0917
     """Draw one plane; field: [5, H, W], read at its samples."""
     wide: Any = np.int32 if left.dtype == np.uint8 else np.int64
     from_left, from_right = _fetch(left, field[0], field[1]), _fetch(right, field[2], field[3])
-    mixed = from_right + _share((from_left - from_right).astype(wide), field[4])
+    mixed = from_right + share_of((from_left - from_right).astype(wide), field[4])
     if static is not None:
         left, right = 16 * left.astype(wide), 16 * right.astype(wide)
-        mixed = np.where(static != 0, left + _share(right - left, tau), mixed)
+        mixed = np.where(static != 0, left + share_of(right - left, tau), mixed)
     codes = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
     return np.clip(codes, 0, (1 << depth) - 1).astype(np.uint8 if depth == 8 else np.uint16)
 
 
-def _share(value: Any, share: Any) -> Any:
+def share_of(value: Any, share: Any) -> Any:
     """Return `value * share / 32768`, rounded half up."""
     return (value * share + 0x4000) >> 15
 
@@ -135,13 +135,13 @@ def _share(value: Any, share: Any) -> Any:
 def _at_samples(field: Array, width: int, height: int, cell_x: int, cell_y: int) -> Array:
     """Read the padded cells of `field` bilinearly at every sample."""
     wide = field.astype(np.int32)
-    before, past = _between(height, cell_y)
-    wide = wide[:, before] + _share(wide[:, before + 1] - wide[:, before], past[:, None])
-    before, past = _between(width, cell_x)
-    return wide[:, :, before] + _share(wide[:, :, before + 1] - wide[:, :, before], past)
+    before, past = between(height, cell_y)
+    wide = wide[:, before] + share_of(wide[:, before + 1] - wide[:, before], past[:, None])
+    before, past = between(width, cell_x)
+    return wide[:, :, before] + share_of(wide[:, :, before + 1] - wide[:, :, before], past)
 
 
-def _between(samples: int, cell: int) -> tuple[Array, Array]:
+def between(samples: int, cell: int) -> tuple[Array, Array]:
     """Return the padded cell whose centre lies before each sample, and how far past it lies."""
     position = np.arange(samples, dtype=np.int32)
     if cell == 1:
@@ -166,7 +166,9 @@ def _fetch(plane: Array, dx: Array, dy: Array) -> Array:
         for k in range(4):
             line += plane.take(start + columns[k]) * across[..., k]
         total += (
-            _share(line, down[..., row] << 7) if plane.dtype == np.uint8 else line * down[..., row]
+            share_of(line, down[..., row] << 7)
+            if plane.dtype == np.uint8
+            else line * down[..., row]
         )
     return total if plane.dtype == np.uint8 else (total + 128) >> 8
 

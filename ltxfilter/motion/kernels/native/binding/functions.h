@@ -17,7 +17,17 @@ PyObject *py_search(PyObject *module, PyObject *args);
 PyObject *py_share_of_left(PyObject *module, PyObject *args);
 PyObject *py_splat(PyObject *module, PyObject *args);
 PyObject *py_static_mask(PyObject *module, PyObject *args);
+PyObject *py_tile_features(PyObject *module, PyObject *args);
+PyObject *py_tile_mix(PyObject *module, PyObject *args);
+PyObject *py_tile_motions(PyObject *module, PyObject *args);
+PyObject *py_tile_samples(PyObject *module, PyObject *args);
+PyObject *py_tile_scores(PyObject *module, PyObject *args);
+PyObject *py_tile_weights(PyObject *module, PyObject *args);
 PyObject *py_travel(PyObject *module, PyObject *args);
 PyObject *py_warp(PyObject *module, PyObject *args);
+
+/* Whether a filter keeps flat areas as they are, and no sum of 16-bit samples overflows an int. */
+int is_filter(const int8_t *taps);
+#define FILTER_REASON "must sum to 64 in each row, and their sizes to 128 at most"
 
 #endif

@@ -125,8 +125,7 @@ static int take_planes(Call *call, PyObject *planes, Warp *w)
     return 0;
 }
 
-/* Whether a filter keeps flat areas as they are, and no sum of 16-bit samples overflows an int. */
-static int is_filter(const int8_t *taps)
+int is_filter(const int8_t *taps)
 {
     for (int phase = 0; phase < PHASES; phase++, taps += TAPS) {
         int sum = 0, size = 0;
@@ -150,7 +149,7 @@ static const char *wrong_in_warp(const Warp *w, const char **reason)
     if ((int64_t)(w->rows - 2) * w->cell_y < w->height ||
         (int64_t)(w->columns - 2) * w->cell_x < w->width)
         return "field";
-    *reason = "must sum to 64 in each row, and their sizes to 128 at most";
+    *reason = FILTER_REASON;
     return is_filter(w->taps) ? NULL : "taps";
 }
 

@@ -27,16 +27,24 @@ typedef struct {
     int kind;
 } Run;
 
-struct FastWarp {
-    const Warp *w;
-    __m256i before, after;     /* which bytes of eight cells those next to each sample are */
-    __m256i past;              /* how far past the cell before each sample lies */
-    __m256i taps[TAPS];        /* the k-th tap of each phase */
-    char *memory;              /* of what follows */
-    int16_t *field[5];         /* this row's: 1/16 samples, and the share of the left end */
-    int16_t *fetched[MOST_PLANES][2]; /* samples of both ends, in 1/16 codes */
-    Run *runs[2];              /* of both ends */
-};
+/* Planes of one size, and the filter that they are read with. */
+typedef struct {
+    int width, height;
+    const int8_t *taps;    /* [PHASES, TAPS] in 1/64 */
+    __m256i lanes[TAPS];   /* the k-th tap of each phase */
+} Source;
+
+AVX2 static inline Source make_source(int width, int height, const int8_t *taps)
+{
+    Source source = {.width = width, .height = height, .taps = taps};
+    uint8_t lanes[32];
+    for (int k = 0; k < TAPS; k++) {
+        for (int i = 0; i < 32; i++)
+            lanes[i] = (uint8_t)taps[TAPS * (i % PHASES) + k];
+        source.lanes[k] = _mm256_loadu_si256((const __m256i *)lanes);
+    }
+    return source;
+}
 
 AVX2 static inline __m256i load_pair(const void *low, const void *high)
 {
@@ -51,7 +59,7 @@ AVX2 static inline __m256i load(const int16_t *from)
 }
 
 /* Copy both windows of a run, repeating the plane's border. */
-static void copy_windows(const Warp *w, const uint8_t *plane, ptrdiff_t stride, const Run *run,
+static void copy_windows(const Source *w, const uint8_t *plane, ptrdiff_t stride, const Run *run,
                          uint8_t *copy)
 {
     for (int half = 0; half < 2; half++)
@@ -68,13 +76,72 @@ static void copy_windows(const Warp *w, const uint8_t *plane, ptrdiff_t stride, 
         }
 }
 
+/* The smallest of each half's eight 16-bit numbers, in every place of that half. */
+AVX2 static inline __m256i least(__m256i values, int low[2])
+{
+    const __m256i flip = _mm256_set1_epi16((short)0x8000);
+    __m256i up = _mm256_xor_si256(values, flip);
+    __m128i a = _mm_minpos_epu16(_mm256_castsi256_si128(up));
+    __m128i b = _mm_minpos_epu16(_mm256_extracti128_si256(up, 1));
+    low[0] = (int16_t)(_mm_cvtsi128_si32(a) ^ 0x8000);
+    low[1] = (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    const __m256i first = _mm256_set1_epi16(0x0100);
+    return _mm256_xor_si256(_mm256_shuffle_epi8(both, first), flip);
+}
+
+AVX2 static inline __m256i columns_of(__m256i dx)
+{
+    const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_add_epi16(_mm256_srai_epi16(dx, 4), lanes);
+}
+
+/* Find where a run's windows lie, and turn displacements into places within them: dx into the
+ * first tap's column and dy into the row, both above their 1/16 samples. x, y: where both halves
+ * of the run begin. */
+AVX2 static inline void plan_run(const Source *w, Run *run, int16_t *flow_x, int16_t *flow_y,
+                                 const int x[2], const int y[2])
+{
+    const __m256i phases = _mm256_set1_epi16(15);
+    const __m256i dx = load(flow_x), dy = load(flow_y), moved = _mm256_or_si256(dx, dy);
+    if (_mm256_testz_si256(moved, moved)) {
+        run->kind = IN_PLACE;
+        return;
+    }
+    int low_x[2], low_y[2], inside = 1;
+    __m256i off = columns_of(dx), level = _mm256_srai_epi16(dy, 4);
+    off = _mm256_sub_epi16(off, least(off, low_x));
+    level = _mm256_sub_epi16(level, least(level, low_y));
+    const __m256i over = _mm256_or_si256(_mm256_cmpgt_epi16(off, _mm256_set1_epi16(REACH)),
+                                         _mm256_cmpgt_epi16(level, _mm256_set1_epi16(SPREAD)));
+    if (!_mm256_testz_si256(over, over)) {
+        run->kind = SCATTERED;
+        return;
+    }
+    const __m256i below = _mm256_cmpgt_epi16(level, _mm256_set1_epi16(1));
+    const int far = !_mm256_testz_si256(below, below);
+    const unsigned last_column = (unsigned)w->width - 16;
+    const unsigned last_top = (unsigned)(w->height - (far ? 4 + SPREAD : 5));
+    for (int half = 0; half < 2; half++) {
+        run->column[half] = x[half] + low_x[half] - 1;
+        run->top[half] = y[half] + low_y[half] - 1;
+        inside &= ((unsigned)run->column[half] <= last_column) &
+                  ((unsigned)run->top[half] <= last_top);
+    }
+    run->kind = !inside || w->height < 4 + SPREAD ? BORDER : far ? WIDE : NEAR;
+    off = _mm256_or_si256(_mm256_slli_epi16(off, 4), _mm256_and_si256(dx, phases));
+    level = _mm256_or_si256(_mm256_slli_epi16(level, 4), _mm256_and_si256(dy, phases));
+    _mm256_storeu_si256((__m256i *)flow_x, off);
+    _mm256_storeu_si256((__m256i *)flow_y, level);
+}
+
 /* What a run is filtered with, for every plane alike. */
 typedef struct {
     __m256i pick01, pick23, taps01, taps23; /* along x: which bytes, times what */
     __m256i level, height[4];               /* along y: the first row, and the taps from there */
 } Filter;
 
-AVX2 static inline Filter make_filter(const FastWarp *f, const int16_t *flow_x,
+AVX2 static inline Filter make_filter(const Source *f, const int16_t *flow_x,
                                       const int16_t *flow_y)
 {
     const __m256i phases = _mm256_set1_epi16(15), low_zero = _mm256_set1_epi16(0x0080);
@@ -87,14 +154,14 @@ AVX2 static inline Filter make_filter(const FastWarp *f, const int16_t *flow_x,
     filter.pick23 = _mm256_add_epi16(filter.pick01, _mm256_set1_epi16(0x0202));
     __m256i even = _mm256_or_si256(phase, high_zero);
     __m256i odd = _mm256_or_si256(_mm256_slli_epi16(phase, 8), low_zero);
-    filter.taps01 = _mm256_or_si256(_mm256_shuffle_epi8(f->taps[0], even),
-                                    _mm256_shuffle_epi8(f->taps[1], odd));
-    filter.taps23 = _mm256_or_si256(_mm256_shuffle_epi8(f->taps[2], even),
-                                    _mm256_shuffle_epi8(f->taps[3], odd));
+    filter.taps01 = _mm256_or_si256(_mm256_shuffle_epi8(f->lanes[0], even),
+                                    _mm256_shuffle_epi8(f->lanes[1], odd));
+    filter.taps23 = _mm256_or_si256(_mm256_shuffle_epi8(f->lanes[2], even),
+                                    _mm256_shuffle_epi8(f->lanes[3], odd));
     filter.level = _mm256_srli_epi16(y, 4);
     odd = _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(y, phases), 8), low_zero);
     for (int k = 0; k < 4; k++)
-        filter.height[k] = _mm256_srai_epi16(_mm256_shuffle_epi8(f->taps[k], odd), 1);
+        filter.height[k] = _mm256_srai_epi16(_mm256_shuffle_epi8(f->lanes[k], odd), 1);
     return filter;
 }
 
@@ -146,13 +213,13 @@ AVX2 static inline __m256i in_place(const uint8_t *from)
 }
 
 /* Fetch a run of one plane from one end, in 1/16 codes. */
-AVX2 static inline __m256i fetch_run(const FastWarp *f, const Run *run, const Filter *filter,
+AVX2 static inline __m256i fetch_run(const Source *f, const Run *run, const Filter *filter,
                                      const uint8_t *plane, ptrdiff_t stride)
 {
     const uint8_t *base[2];
     uint8_t copy[32 * (4 + SPREAD)];
     if (run->kind == BORDER) {
-        copy_windows(f->w, plane, stride, run, copy);
+        copy_windows(f, plane, stride, run, copy);
         base[0] = copy, base[1] = copy + 16;
         return filter_wide(filter, base, 32);
     }
@@ -169,8 +236,15 @@ static inline int32_t four_bytes(const void *from)
     return value;
 }
 
+static inline int64_t eight_bytes(const void *from)
+{
+    int64_t value;
+    memcpy(&value, from, 8);
+    return value;
+}
+
 /* The 4x4 samples around (x, y), where the plane's border may be among them. */
-static void copy_square(const Warp *w, const uint8_t *plane, ptrdiff_t stride, int x, int y,
+static void copy_square(const Source *w, const uint8_t *plane, ptrdiff_t stride, int x, int y,
                         uint8_t square[16])
 {
     for (int i = 0; i < 16; i++)
@@ -179,7 +253,7 @@ static void copy_square(const Warp *w, const uint8_t *plane, ptrdiff_t stride, i
 }
 
 /* Fetch one sample at (x, y), displaced by (dx, dy) in 1/16. */
-AVX2 static inline int16_t fetch_one(const Warp *w, const uint8_t *plane, ptrdiff_t stride, int x,
+AVX2 static inline int16_t fetch_one(const Source *w, const uint8_t *plane, ptrdiff_t stride, int x,
                                      int y, int dx, int dy)
 {
     const __m128i one = _mm_set1_epi16(1);

@@ -4,10 +4,21 @@
 #if HAVE_AVX2
 #include "fetch_avx2.h"
 
+struct FastWarp {
+    const Warp *w;
+    Source source;
+    __m256i before, after;     /* which bytes of eight cells those next to each sample are */
+    __m256i past;              /* how far past the cell before each sample lies */
+    char *memory;              /* of what follows */
+    int16_t *field[5];         /* this row's: 1/16 samples, and the share of the left end */
+    int16_t *fetched[MOST_PLANES][2]; /* samples of both ends, in 1/16 codes */
+    Run *runs[2];              /* of both ends */
+};
+
 AVX2 static void make_tables(FastWarp *f)
 {
     const Warp *w = f->w;
-    uint8_t before[32], after[32], taps[32];
+    uint8_t before[32], after[32];
     for (int i = 0; i < RUN; i++) {
         int cell = w->cell_before[i] - w->cell_before[i & 8];
         before[2 * i] = (uint8_t)(2 * cell), before[2 * i + 1] = (uint8_t)(2 * cell + 1);
@@ -17,11 +28,7 @@ AVX2 static void make_tables(FastWarp *f)
     f->before = _mm256_loadu_si256((const __m256i *)before);
     f->after = _mm256_loadu_si256((const __m256i *)after);
     f->past = _mm256_loadu_si256((const __m256i *)w->past_centre);
-    for (int k = 0; k < TAPS; k++) {
-        for (int i = 0; i < 32; i++)
-            taps[i] = (uint8_t)w->taps[TAPS * (i % PHASES) + k];
-        f->taps[k] = _mm256_loadu_si256((const __m256i *)taps);
-    }
+    f->source = make_source(w->width, w->height, w->taps);
 }
 
 /* Hand out the memory, each line at a multiple of 32 bytes. */
@@ -83,64 +90,6 @@ AVX2 static void grow_row(const FastWarp *f)
         }
 }
 
-/* The smallest of each half's eight 16-bit numbers, in every place of that half. */
-AVX2 static inline __m256i least(__m256i values, int low[2])
-{
-    const __m256i flip = _mm256_set1_epi16((short)0x8000);
-    __m256i up = _mm256_xor_si256(values, flip);
-    __m128i a = _mm_minpos_epu16(_mm256_castsi256_si128(up));
-    __m128i b = _mm_minpos_epu16(_mm256_extracti128_si256(up, 1));
-    low[0] = (int16_t)(_mm_cvtsi128_si32(a) ^ 0x8000);
-    low[1] = (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
-    const __m256i first = _mm256_set1_epi16(0x0100);
-    return _mm256_xor_si256(_mm256_shuffle_epi8(both, first), flip);
-}
-
-AVX2 static inline __m256i columns_of(__m256i dx)
-{
-    const __m256i lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_add_epi16(_mm256_srai_epi16(dx, 4), lanes);
-}
-
-/* Find where a run's windows lie, and turn displacements into places within them: dx into the
- * first tap's column and dy into the row, both above their 1/16 samples. */
-AVX2 static inline void plan_run(const Warp *w, Run *run, int16_t *flow_x, int16_t *flow_y, int x,
-                                 int y)
-{
-    const __m256i phases = _mm256_set1_epi16(15);
-    const __m256i dx = load(flow_x), dy = load(flow_y), moved = _mm256_or_si256(dx, dy);
-    if (_mm256_testz_si256(moved, moved)) {
-        run->kind = IN_PLACE;
-        return;
-    }
-    int low_x[2], low_y[2], inside = 1;
-    __m256i off = columns_of(dx), level = _mm256_srai_epi16(dy, 4);
-    off = _mm256_sub_epi16(off, least(off, low_x));
-    level = _mm256_sub_epi16(level, least(level, low_y));
-    const __m256i over = _mm256_or_si256(_mm256_cmpgt_epi16(off, _mm256_set1_epi16(REACH)),
-                                         _mm256_cmpgt_epi16(level, _mm256_set1_epi16(SPREAD)));
-    if (!_mm256_testz_si256(over, over)) {
-        run->kind = SCATTERED;
-        return;
-    }
-    const __m256i below = _mm256_cmpgt_epi16(level, _mm256_set1_epi16(1));
-    const int far = !_mm256_testz_si256(below, below);
-    const unsigned last_column = (unsigned)w->width - 16;
-    const unsigned last_top = (unsigned)(w->height - (far ? 4 + SPREAD : 5));
-    for (int half = 0; half < 2; half++) {
-        run->column[half] = x + 8 * half + low_x[half] - 1;
-        run->top[half] = y + low_y[half] - 1;
-        inside &= ((unsigned)run->column[half] <= last_column) &
-                  ((unsigned)run->top[half] <= last_top);
-    }
-    run->kind = !inside || w->height < 4 + SPREAD ? BORDER : far ? WIDE : NEAR;
-    off = _mm256_or_si256(_mm256_slli_epi16(off, 4), _mm256_and_si256(dx, phases));
-    level = _mm256_or_si256(_mm256_slli_epi16(level, 4), _mm256_and_si256(dy, phases));
-    _mm256_storeu_si256((__m256i *)flow_x, off);
-    _mm256_storeu_si256((__m256i *)flow_y, level);
-}
-
 /* Fetch a row of every plane from one end. */
 AVX2 static void fetch_row(const FastWarp *f, int end, int y)
 {
@@ -150,7 +99,7 @@ AVX2 static void fetch_row(const FastWarp *f, int end, int y)
         const int16_t *flow_x = f->field[2 * end] + x, *flow_y = f->field[2 * end + 1] + x;
         Filter filter;
         if (run->kind != IN_PLACE && run->kind != SCATTERED)
-            filter = make_filter(f, flow_x, flow_y);
+            filter = make_filter(&f->source, flow_x, flow_y);
         for (int k = 0; k < w->count; k++) {
             const WarpPlane *p = w->planes + k;
             const uint8_t *plane = end ? p->right : p->left;
@@ -158,12 +107,12 @@ AVX2 static void fetch_row(const FastWarp *f, int end, int y)
             int16_t *out = f->fetched[k][end] + x;
             if (run->kind == SCATTERED)
                 for (int i = 0; i < RUN; i++)
-                    out[i] = fetch_one(w, plane, stride, x + i, y, flow_x[i], flow_y[i]);
+                    out[i] = fetch_one(&f->source, plane, stride, x + i, y, flow_x[i], flow_y[i]);
             else
                 _mm256_store_si256((__m256i *)out,
                                    run->kind == IN_PLACE
                                        ? in_place(plane + stride * y + x)
-                                       : fetch_run(f, run, &filter, plane, stride));
+                                       : fetch_run(&f->source, run, &filter, plane, stride));
         }
     }
 }
@@ -212,9 +161,11 @@ AVX2 void fast_warp_row(FastWarp *f, int y)
     const int whole = f->w->width & -RUN;
     grow_row(f);
     for (int end = 0; end < 2; end++) {
-        for (int x = 0; x < whole; x += RUN)
-            plan_run(f->w, f->runs[end] + x / RUN, f->field[2 * end] + x, f->field[2 * end + 1] + x,
-                     x, y);
+        for (int x = 0; x < whole; x += RUN) {
+            const int halves[2] = {x, x + 8}, rows[2] = {y, y};
+            plan_run(&f->source, f->runs[end] + x / RUN, f->field[2 * end] + x,
+                     f->field[2 * end + 1] + x, halves, rows);
+        }
         fetch_row(f, end, y);
     }
     for (int k = 0; k < f->w->count; k++)

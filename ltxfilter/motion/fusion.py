@@ -1,0 +1,209 @@
+"""A learned fusion: where flow is uncertain, mix what several motions and both keyframes show.
+
+After the fusion network of RDVFI (its phi_s), in small. A picture is divided into tiles of 4x4
+blocks. In the tiles in which the keyframes differ most along flow's motion, every block is drawn
+again, as a mix of the picture as it is, of both keyframes in place, and of both keyframes along
+five motions that occur near the block. A network weighs them by what can be seen of each without
+the truth. docs/decisions/0035 has the reasons, the card beside the weights their origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ltxfilter.frame import Plane, Planes, PlaneShape
+from ltxfilter.motion import kernels
+from ltxfilter.motion.grid import Array, Luma, MotionGrid
+from ltxfilter.motion.kernels import fusion_sizes
+from ltxfilter.motion.pyramid import LumaPyramid
+from ltxfilter.motion.trajectory import Moment
+
+LEAST_BLOCK = 4  # samples of luma along a block's side
+AGREED = 2 * 16  # 1/16 codes: tiles whose keyframes differ by no more are left as they are
+MOST_MARKED = 0.1  # of all tiles of a picture
+LARGEST = 1 << 28, (1 << 16) - 1  # elements of an array and tiles that kernels take
+WEIGHTS = "fusion_weights.npz"
+
+Layers = tuple[tuple[Array, Array], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarkedTiles:
+    """The uncertain tiles of a picture, and along which motions they may be drawn."""
+
+    tiles: Array  # [N, 2] int32, row and column of each
+    field: Array  # of all blocks: see c_fusion
+    motions: Array  # [N, 20, 4, 4] int16
+    shape: tuple[int, int]  # rows and columns of tiles in the picture
+    block: int  # samples of luma along a block's side
+
+    @property
+    def index(self) -> Array:
+        """The number of each tile of the picture, -1 where it is not marked."""
+        numbers = np.full(self.shape, -1, np.int32)
+        numbers[self.tiles[:, 0], self.tiles[:, 1]] = np.arange(len(self.tiles))
+        return numbers
+
+
+class Fusion:
+    """Draws the uncertain tiles of one stream's pictures again; pure, any number of threads."""
+
+    def __init__(self, layout: tuple[PlaneShape, ...], bright: int, grid: MotionGrid) -> None:
+        """Get ready for pictures of that layout. bright: the plane that motion is found in."""
+        self._layout, self._bright, self._grid = layout, bright, grid
+        self._layers = load_layers()
+
+    @property
+    def draw_bytes(self) -> int:
+        """Bytes that one picture takes at most, beside what drawing takes anyway."""
+        grid = self._grid
+        block = block_side(grid)
+        deep = self._layout[self._bright].depth > 8
+        blocks = -(-grid.width // block) * -(-grid.height // block)
+        per_block = 2 * fusion_sizes.SAMPLES * block * block * (2 if deep else 1)  # luma, chroma
+        per_block += 2 * (fusion_sizes.FEATURES + fusion_sizes.WEIGHTS + 4 * fusion_sizes.PAIRS)
+        per_picture = 10 + 4 + 32  # its field, its speeds, the costs that boxes are summed from
+        return int(blocks * (per_block * MOST_MARKED + per_picture)) + (1 << 16)
+
+    def improve(  # noqa: PLR0917
+        self,
+        drawn: Planes,
+        ends: tuple[Planes, Planes],
+        at: Moment,
+        pictures: tuple[LumaPyramid, LumaPyramid],
+        static: Luma | None,
+        tau: int,
+    ) -> None:
+        """Draw the uncertain tiles of `drawn` again, in place.
+
+        at: what it was drawn from. pictures: of both ends. static: [H, W] of luma or None; samples
+        that do not move stay as they are, and so does transparency. tau: 0..32767 in 1/32768.
+        """
+        marked = mark(at, pictures, self._grid)
+        if not len(marked.tiles):
+            return
+        luma = self.samples(marked, self._bright, drawn, ends)
+        features = self.features(marked, luma, static, tau)
+        weights = kernels.tile_weights(features, marked.field, marked.tiles, self._layers)
+        index = marked.index
+        for number, shape in enumerate(self._layout):
+            if shape.role == "a":
+                continue
+            bright = number == self._bright
+            samples = luma if bright else self.samples(marked, number, drawn, ends)
+            mask = thinned_mask(static, shape)
+            kernels.tile_mix(
+                drawn[number], samples, weights, marked.tiles, index, mask, shape.depth
+            )
+
+    def samples(
+        self, marked: MarkedTiles, number: int, drawn: Planes, ends: tuple[Planes, Planes]
+    ) -> Array:
+        """Return what the marked tiles of one plane show: see c_fusion.tile_samples."""
+        shape = self._layout[number]
+        shifts = shape.shift_x, shape.shift_y
+        block = marked.block >> shape.shift_x, marked.block >> shape.shift_y
+        planes = (drawn[number], ends[0][number], ends[1][number])
+        return kernels.tile_samples(planes, marked.motions, marked.tiles, block, shifts)
+
+    def features(
+        self, marked: MarkedTiles, luma: Array, static: Luma | None, tau: int
+    ) -> Array:
+        """Return what the network sees: see c_fusion.tile_features. luma: what `samples` made."""
+        return kernels.tile_features(
+            luma,
+            marked.motions,
+            marked.field,
+            marked.tiles,
+            static,
+            self._layout[self._bright].depth,
+            tau,
+            marked.shape,
+        )
+
+
+def block_side(grid: MotionGrid) -> int:
+    """Return how many samples of luma a block has along each side."""
+    return max(LEAST_BLOCK, grid.cell)
+
+
+def mark(at: Moment, pictures: tuple[LumaPyramid, LumaPyramid], grid: MotionGrid) -> MarkedTiles:
+    """Return the tiles in which both keyframes differ most along the motion."""
+    field, shape = block_field(at, grid), tile_counts(grid)
+    block = block_side(grid)
+    fine = pictures[0].levels[0], pictures[1].levels[0]
+    scores = kernels.tile_scores(fine, field, shape, block, grid.scale)
+    tiles = uncertain(scores, most_tiles(grid))
+    return MarkedTiles(tiles, field, kernels.tile_motions(field, tiles), shape, block)
+
+
+def block_field(at: Moment, grid: MotionGrid) -> Array:
+    """Return the motion on blocks: see c_fusion."""
+    step = block_side(grid) // grid.cell
+    parts = (at.to_left, at.to_right, at.share)
+    left, right, share = (np.ascontiguousarray(part[::step, ::step]) for part in parts)
+    return kernels.make_field(left, right, share, (32 * grid.cell, 32 * grid.cell))
+
+
+def tile_counts(grid: MotionGrid) -> tuple[int, int]:
+    """Return how many rows and columns of tiles cover the picture."""
+    side = fusion_sizes.BLOCKS * block_side(grid)
+    return -(-grid.height // side), -(-grid.width // side)
+
+
+def most_tiles(grid: MotionGrid) -> int:
+    """Return how many tiles of a picture are marked at most."""
+    rows, columns = tile_counts(grid)
+    side = fusion_sizes.BLOCKS * block_side(grid)
+    elements, tiles = LARGEST
+    allowed = min(elements // (fusion_sizes.SAMPLES * side * side), tiles)
+    return min(max(int(MOST_MARKED * rows * columns), 1), allowed)
+
+
+def uncertain(scores: Array, most: int) -> Array:
+    """Return the tiles with the highest scores, [N, 2] int32, N up to `most`."""
+    limit = AGREED * fusion_sizes.BLOCKS**2
+    if scores.size > most:
+        rank = scores.size - most - 1
+        limit = max(limit, int(np.partition(scores.ravel(), rank)[rank]))
+    return np.ascontiguousarray(np.argwhere(scores > limit).astype(np.int32))
+
+
+def thinned_mask(static: Luma | None, shape: PlaneShape) -> Plane | None:
+    """Return the mask of static luma samples for a plane of another shape."""
+    if static is None:
+        return None
+    return np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
+
+
+@cache
+def load_layers() -> Layers:
+    """Return the network that the package brings."""
+    with (files("ltxfilter.motion") / WEIGHTS).open("rb") as file, np.load(file) as stored:
+        return checked_layers(stored)
+
+
+def checked_layers(stored: Any) -> Layers:
+    """Return the layers in a mapping, `weights_1` and `bias_1` to `weights_4` and `bias_4`.
+
+    Raises ValueError where a shape or a type is wrong, or a sum could overflow.
+    """
+    sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
+    layers = []
+    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        weights, bias = (stored[f"{name}_{number + 1}"] for name in ("weights", "bias"))
+        if weights.shape != (inputs, outputs) or bias.shape != (outputs,):
+            raise ValueError(f"layer {number + 1} of the fusion has another shape")
+        if weights.dtype != np.int16 or bias.dtype != np.int32:
+            raise ValueError(f"layer {number + 1} of the fusion has another type")
+        most = fusion_sizes.MOST_ACTIVE if number else fusion_sizes.MOST_FEATURE
+        total = np.abs(weights.astype(np.int64)).sum(axis=0) * most + np.abs(bias.astype(np.int64))
+        if total.max() >= 1 << 31:
+            raise ValueError(f"layer {number + 1} of the fusion can overflow")
+        layers.append((np.ascontiguousarray(weights), np.ascontiguousarray(bias)))
+    return tuple(layers)

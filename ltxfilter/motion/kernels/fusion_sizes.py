@@ -1,0 +1,17 @@
+"""How many of each thing the kernels of the fusion know, and the table that their softmax reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCKS = 4  # along each side of a tile
+PAIRS = 5  # motions of a block: its own, the slowest and the fastest nearby for both radii
+SAMPLES = 3 + 2 * PAIRS  # pictures of a tile: drawn, left, right, both ends of every motion
+FEATURES = 49  # of a block
+WEIGHTS = SAMPLES - 1  # of all but the picture as it was drawn
+CHOICES = 17  # of the network
+MOST_FEATURE = 511  # the size of a feature, in 1/32
+UNITS = 32  # of each of its hidden layers
+MOST_ACTIVE = 4095  # a unit's output, in 1/128
+
+HALVINGS = np.rint(32768 * 2.0 ** (-np.arange(256) / 256)).astype(np.int32)

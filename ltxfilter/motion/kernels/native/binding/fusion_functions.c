@@ -1,0 +1,305 @@
+/* The kernels of the fusion, as Python functions. */
+#include "functions.h"
+
+#include "fusion/fusion.h"
+
+enum { LARGEST_STEP = 16 }; /* luma samples per sample of the flow image */
+
+/* Whether a number is a power of two. */
+static int is_power(int number)
+{
+    return number > 0 && !(number & (number - 1));
+}
+
+/* Whether all tiles lie in the picture. */
+static int lie_inside(const Tiles *t)
+{
+    for (int n = 0; n < t->count; n++)
+        if (t->tiles[2 * n] < 0 || t->tiles[2 * n] >= t->down || t->tiles[2 * n + 1] < 0 ||
+            t->tiles[2 * n + 1] >= t->across)
+            return 0;
+    return 1;
+}
+
+/* Whether the numbers in an index are those of tiles, or less than 0. */
+static int is_index(const int32_t *index, size_t size, int count)
+{
+    for (size_t i = 0; i < size; i++)
+        if (index[i] >= count)
+            return 0;
+    return 1;
+}
+
+PyObject *py_tile_scores(PyObject *module, PyObject *args)
+{
+    enum { LEFT, RIGHT, FIELD, BLOCK, SCALE, OUT };
+    static const Argument wanted[] = {
+        {"left", UINT8, "height, width"},
+        {"right", UINT8, "height, width"},
+        {"field", INT16, "5, rows, columns"},
+        {"block", INTEGER, .low = 1, .high = WIDEST_BLOCK},
+        {"scale", INTEGER, .low = 1, .high = LARGEST_STEP},
+        {"out", INT32, "down, across", WRITTEN},
+        {NULL},
+    };
+    Call call;
+    (void)module;
+    if (take(&call, "tile_scores", wanted, args) < 0)
+        return NULL;
+    const int block = (int)call.number[BLOCK], scale = (int)call.number[SCALE];
+    const Tiles tiles = {
+        .field = call.at[FIELD], .rows = size_of(&call, "rows"),
+        .columns = size_of(&call, "columns"), .down = size_of(&call, "down"),
+        .across = size_of(&call, "across"),
+    };
+    if (!is_power(scale))
+        return refuse(&call, "scale", "must be a power of two");
+    if (tiles.rows < 3 || tiles.columns < 3)
+        return refuse(&call, "field", "must have a block inside its border");
+    if (tiles.down > LARGEST_SIDE / WIDEST_TILE * BLOCKS ||
+        tiles.across > LARGEST_SIDE / WIDEST_TILE * BLOCKS)
+        return refuse(&call, "out", "must have no more tiles along a side");
+    Py_BEGIN_ALLOW_THREADS
+    tile_scores(&tiles, call.at[LEFT], call.at[RIGHT], size_of(&call, "height"),
+                size_of(&call, "width"), block, scale, call.at[OUT]);
+    Py_END_ALLOW_THREADS
+    return finish(&call, 0);
+}
+
+PyObject *py_tile_motions(PyObject *module, PyObject *args)
+{
+    enum { FIELD, TILES, OUT };
+    static const Argument wanted[] = {
+        {"field", INT16, "5, rows, columns"},
+        {"tiles", INT32, "numbers, 2"},
+        {"out", INT16, "numbers, 20, 4, 4", WRITTEN},
+        {NULL},
+    };
+    Call call;
+    int failed;
+    (void)module;
+    if (take(&call, "tile_motions", wanted, args) < 0)
+        return NULL;
+    const Tiles tiles = {
+        .tiles = call.at[TILES], .count = size_of(&call, "numbers"), .field = call.at[FIELD],
+        .rows = size_of(&call, "rows"), .columns = size_of(&call, "columns"),
+        .down = LARGEST_SIDE, .across = LARGEST_SIDE,
+    };
+    if (tiles.rows < 3 || tiles.columns < 3)
+        return refuse(&call, "field", "must have a block inside its border");
+    if (!lie_inside(&tiles))
+        return refuse(&call, "tiles", "must lie in the picture");
+    Py_BEGIN_ALLOW_THREADS
+    failed = tile_motions(&tiles, call.at[OUT]);
+    Py_END_ALLOW_THREADS
+    return finish(&call, failed);
+}
+
+/* Take the planes of a tile: what was drawn, and both keyframes. */
+static int take_tile_plane(Call *call, PyObject *planes, TilePlane *p)
+{
+    const Type samples = p->deep ? UINT16 : UINT8;
+    const Argument three[] = {
+        {"drawn", samples, "height, width", ROWS},
+        {"left", samples, "height, width", ROWS},
+        {"right", samples, "height, width", ROWS},
+        {NULL},
+    };
+    const int at = call->count;
+    if (take_items(call, three, planes) < 0)
+        return -1;
+    for (int k = 0; k < 3; k++)
+        p->pictures[k] = call->at[at + k], p->stride[k] = call->stride[at + k];
+    p->height = size_of(call, "height"), p->width = size_of(call, "width");
+    return 0;
+}
+
+PyObject *py_tile_samples(PyObject *module, PyObject *args)
+{
+    enum { PLANES, MOTIONS, TILES, FILTER, BLOCK_X, BLOCK_Y, SHIFT_X, SHIFT_Y, DEEP, OUT };
+    Argument wanted[] = {
+        {"planes", TUPLE, .low = 3, .high = 3},
+        {"motions", INT16, "numbers, 20, 4, 4"},
+        {"tiles", INT32, "numbers, 2"},
+        {"taps", INT8, "16, 4"},
+        {"block_x", INTEGER, .low = 1, .high = WIDEST_BLOCK},
+        {"block_y", INTEGER, .low = 1, .high = WIDEST_BLOCK},
+        {"shift_x", INTEGER, .low = 0, .high = 4},
+        {"shift_y", INTEGER, .low = 0, .high = 4},
+        {"deep", INTEGER, .low = 0, .high = 1},
+        {"out", INT16, "numbers, 13, vertical, lateral", WRITTEN},
+        {NULL},
+    };
+    Call call;
+    (void)module;
+    if (PyTuple_Size(args) > DEEP && PyObject_IsTrue(PyTuple_GetItem(args, DEEP)) == 1)
+        wanted[OUT].type = INT32;
+    if (take(&call, "tile_samples", wanted, args) < 0)
+        return NULL;
+    TilePlane plane = {
+        .deep = call.number[DEEP] > 0, .block_x = (int)call.number[BLOCK_X],
+        .block_y = (int)call.number[BLOCK_Y], .shift_x = (int)call.number[SHIFT_X],
+        .shift_y = (int)call.number[SHIFT_Y], .motions = call.at[MOTIONS],
+        .taps = call.at[FILTER], .out = call.at[OUT],
+    };
+    const Tiles tiles = {
+        .tiles = call.at[TILES], .count = size_of(&call, "numbers"),
+        .down = LARGEST_SIDE / BLOCKS, .across = LARGEST_SIDE / BLOCKS,
+    };
+    if (take_tile_plane(&call, call.at[PLANES], &plane) < 0)
+        return NULL;
+    if (!is_power(plane.block_x) || !is_power(plane.block_y))
+        return refuse(&call, "block_x", "must be, like block_y, a power of two");
+    if (size_of(&call, "lateral") != BLOCKS * plane.block_x ||
+        size_of(&call, "vertical") != BLOCKS * plane.block_y)
+        return refuse(&call, "out", "must have four blocks along each side");
+    if (!lie_inside(&tiles))
+        return refuse(&call, "tiles", "must lie in the picture");
+    if (!is_filter(plane.taps))
+        return refuse(&call, "taps", FILTER_REASON);
+    Py_BEGIN_ALLOW_THREADS
+    tile_samples(&tiles, &plane);
+    Py_END_ALLOW_THREADS
+    return finish(&call, 0);
+}
+
+PyObject *py_tile_features(PyObject *module, PyObject *args)
+{
+    enum { INPUT, MOTIONS, FIELD, TILES, DOWN, ACROSS, MASK, DEPTH, TAU, OUT };
+    Argument wanted[] = {
+        {"samples", INT16, "numbers, 13, side, side"},
+        {"motions", INT16, "numbers, 20, 4, 4"},
+        {"field", INT16, "5, rows, columns"},
+        {"tiles", INT32, "numbers, 2"},
+        {"down", INTEGER, .low = 1, .high = LARGEST_SIDE / BLOCKS},
+        {"across", INTEGER, .low = 1, .high = LARGEST_SIDE / BLOCKS},
+        {"static_mask", UINT8, "height, width", OPTIONAL},
+        {"depth", INTEGER, .low = 8, .high = 16},
+        {"tau", INTEGER, .low = 0, .high = 32767},
+        {"out", INT16, "numbers, 16, 49", WRITTEN},
+        {NULL},
+    };
+    Call call;
+    int failed;
+    (void)module;
+    if (PyTuple_Size(args) > DEPTH && PyLong_AsLong(PyTuple_GetItem(args, DEPTH)) > 8)
+        wanted[INPUT].type = INT32;
+    PyErr_Clear();
+    if (take(&call, "tile_features", wanted, args) < 0)
+        return NULL;
+    const int side = size_of(&call, "side");
+    const Tiles tiles = {
+        .tiles = call.at[TILES], .count = size_of(&call, "numbers"), .field = call.at[FIELD],
+        .rows = size_of(&call, "rows"), .columns = size_of(&call, "columns"),
+        .down = (int)call.number[DOWN], .across = (int)call.number[ACROSS],
+    };
+    const TileFeatures features = {
+        .samples = call.at[INPUT], .deep = call.number[DEPTH] > 8,
+        .depth = (int)call.number[DEPTH], .block = side / BLOCKS, .motions = call.at[MOTIONS],
+        .static_mask = call.at[MASK], .tau = (int)call.number[TAU], .out = call.at[OUT],
+        .height = call.at[MASK] ? size_of(&call, "height") : 1,
+        .width = call.at[MASK] ? size_of(&call, "width") : 1,
+    };
+    if (side % BLOCKS || !is_power(features.block) || features.block > WIDEST_BLOCK)
+        return refuse(&call, "samples", "must have blocks of a power of two up to 16");
+    if (tiles.rows < 3 || tiles.columns < 3)
+        return refuse(&call, "field", "must have a block inside its border");
+    if (!lie_inside(&tiles))
+        return refuse(&call, "tiles", "must lie in the picture");
+    Py_BEGIN_ALLOW_THREADS
+    failed = tile_features(&tiles, &features);
+    Py_END_ALLOW_THREADS
+    return finish(&call, failed);
+}
+
+PyObject *py_tile_weights(PyObject *module, PyObject *args)
+{
+    enum { INPUT, FIELD, TILES, LAYER, TABLE = LAYER + 2 * LAYERS, OUT };
+    static const Argument wanted[] = {
+        {"features", INT16, "numbers, 16, 49"},
+        {"field", INT16, "5, rows, columns"},
+        {"tiles", INT32, "numbers, 2"},
+        {"weights_1", INT16, "49, 32"},
+        {"bias_1", INT32, "32"},
+        {"weights_2", INT16, "32, 32"},
+        {"bias_2", INT32, "32"},
+        {"weights_3", INT16, "32, 32"},
+        {"bias_3", INT32, "32"},
+        {"weights_4", INT16, "32, 17"},
+        {"bias_4", INT32, "17"},
+        {"halvings", INT32, "256"},
+        {"out", INT16, "numbers, 12, 4, 4", WRITTEN},
+        {NULL},
+    };
+    Call call;
+    (void)module;
+    if (take(&call, "tile_weights", wanted, args) < 0)
+        return NULL;
+    Network network = {.halvings = call.at[TABLE]};
+    for (int k = 0; k < LAYERS; k++) {
+        network.weights[k] = call.at[LAYER + 2 * k];
+        network.bias[k] = call.at[LAYER + 2 * k + 1];
+    }
+    for (int i = 0; i < 256; i++)
+        if (network.halvings[i] < 1 << 14 || network.halvings[i] > 1 << 15)
+            return refuse(&call, "halvings", "must lie between 16384 and 32768");
+    const Tiles tiles = {
+        .tiles = call.at[TILES], .count = size_of(&call, "numbers"), .field = call.at[FIELD],
+        .rows = size_of(&call, "rows"), .columns = size_of(&call, "columns"),
+        .down = LARGEST_SIDE / BLOCKS, .across = LARGEST_SIDE / BLOCKS,
+    };
+    if (tiles.rows < 3 || tiles.columns < 3)
+        return refuse(&call, "field", "must have a block inside its border");
+    if (!lie_inside(&tiles))
+        return refuse(&call, "tiles", "must lie in the picture");
+    Py_BEGIN_ALLOW_THREADS
+    tile_weights(&tiles, call.at[INPUT], &network, call.at[OUT]);
+    Py_END_ALLOW_THREADS
+    return finish(&call, 0);
+}
+
+PyObject *py_tile_mix(PyObject *module, PyObject *args)
+{
+    enum { PICTURE, INPUT, WEIGHT, TILES, INDEX, MASK, DEPTH };
+    Argument wanted[] = {
+        {"picture", UINT8, "height, width", WRITTEN},
+        {"samples", INT16, "numbers, 13, vertical, lateral"},
+        {"weights", INT16, "numbers, 12, 4, 4"},
+        {"tiles", INT32, "numbers, 2"},
+        {"index", INT32, "down, across"},
+        {"static_mask", UINT8, "height, width", OPTIONAL | ROWS},
+        {"depth", INTEGER, .low = 8, .high = 16},
+        {NULL},
+    };
+    Call call;
+    (void)module;
+    if (PyTuple_Size(args) > DEPTH && PyLong_AsLong(PyTuple_GetItem(args, DEPTH)) > 8)
+        wanted[PICTURE].type = UINT16, wanted[INPUT].type = INT32;
+    PyErr_Clear();
+    if (take(&call, "tile_mix", wanted, args) < 0)
+        return NULL;
+    const int lateral = size_of(&call, "lateral"), vertical = size_of(&call, "vertical");
+    const Tiles tiles = {
+        .tiles = call.at[TILES], .count = size_of(&call, "numbers"),
+        .down = size_of(&call, "down"), .across = size_of(&call, "across"),
+    };
+    const TileMix mix = {
+        .picture = call.at[PICTURE], .stride = call.stride[PICTURE],
+        .width = size_of(&call, "width"), .height = size_of(&call, "height"),
+        .deep = call.number[DEPTH] > 8, .depth = (int)call.number[DEPTH],
+        .block_x = lateral / BLOCKS, .block_y = vertical / BLOCKS, .samples = call.at[INPUT],
+        .weights = call.at[WEIGHT], .index = call.at[INDEX], .static_mask = call.at[MASK],
+        .stride_static = call.stride[MASK],
+    };
+    if (lateral % BLOCKS || vertical % BLOCKS || !is_power(mix.block_x) ||
+        !is_power(mix.block_y) || mix.block_x > WIDEST_BLOCK || mix.block_y > WIDEST_BLOCK)
+        return refuse(&call, "samples", "must have blocks of a power of two up to 16");
+    if (!lie_inside(&tiles))
+        return refuse(&call, "tiles", "must lie in the picture");
+    if (!is_index(mix.index, (size_t)tiles.down * (size_t)tiles.across, tiles.count))
+        return refuse(&call, "index", "must hold numbers of tiles");
+    Py_BEGIN_ALLOW_THREADS
+    tile_mix(&tiles, &mix);
+    Py_END_ALLOW_THREADS
+    return finish(&call, 0);
+}

@@ -1,0 +1,298 @@
+/* What the network sees of every block of the marked tiles. */
+#include "fusion.h"
+
+enum {
+    COSTS = 2 * PAIRS - 1, /* of each motion, and of each other motion's picture */
+    COUNTED = COSTS,       /* the place after them counts marked blocks */
+    PLACES = 16,           /* numbers per block that are summed together */
+    NEAR = 1, FAR = 3,     /* blocks that boxes reach */
+    SPAN = BLOCKS + 2 * FAR,
+};
+
+/* Where each feature begins. */
+enum {
+    BOXES = COSTS,
+    IN_PLACE = BOXES + 2 * COSTS,
+    TEXTURE = IN_PLACE + 3,
+    OFFSETS = TEXTURE + 1,
+    SPEEDS = OFFSETS + PAIRS + 2,
+    BEND = SPEEDS + PAIRS,
+    EDGE, SPREAD, SHARE, MOMENT, STATIC,
+};
+
+/* The samples of one tile, widened, and the sizes that go with them. */
+typedef struct {
+    const int32_t *picture[SAMPLES];
+    int side, block, shift;    /* shift: from a block's sum to 1/16 codes of 8 bits */
+    int32_t share[CELLS];      /* of the left end, 1/32768 */
+} Tile;
+
+static int exponent_of(uint32_t value)
+{
+    int exponent = 0;
+    while (value >>= 1)
+        exponent++;
+    return exponent;
+}
+
+/* log2(1 + value / 16) in 1/32, linear between powers of two. */
+static int32_t logarithm(uint32_t value)
+{
+    const uint32_t more = value + 16;
+    const int exponent = exponent_of(more);
+    return ((exponent - 4) << 5) + (int32_t)(((uint64_t)more << 5) >> exponent) - 32;
+}
+
+/* log2(1 + square / 1024) / 2 in 1/32, linear between powers of two. */
+static int32_t root_logarithm(uint32_t square)
+{
+    const uint32_t more = square + 1024;
+    const int exponent = exponent_of(more);
+    return (((exponent - 10) << 5) + (int32_t)(more >> (exponent - 5)) - 32) >> 1;
+}
+
+/* Sum the sizes, and the values, of a difference over each block. */
+CLONES static void sum_blocks(const int32_t *restrict a, const int32_t *restrict b, int side,
+                              int64_t *restrict sizes, int64_t *restrict values)
+{
+    const int block = side / BLOCKS;
+    for (int row = 0; row < BLOCKS; row++) {
+        int32_t size[WIDEST_TILE] = {0}, value[WIDEST_TILE] = {0}; /* of columns */
+        for (int y = 0; y < block; y++)
+            for (int x = 0; x < side; x++) {
+                const int at = (row * block + y) * side + x;
+                size[x] += abs(a[at] - b[at]);
+                value[x] += a[at] - b[at];
+            }
+        for (int column = 0; column < BLOCKS; column++) {
+            int64_t both[2] = {0, 0};
+            for (int x = 0; x < block; x++) {
+                both[0] += size[column * block + x];
+                both[1] += value[column * block + x];
+            }
+            sizes[row * BLOCKS + column] = both[0], values[row * BLOCKS + column] = both[1];
+        }
+    }
+}
+
+/* Write the logarithm of a difference's mean size, and its mean, into features `cost` and `offset`
+ * of every block; a place below 0 is left out. */
+static void compare(const Tile *t, const int32_t *a, const int32_t *b, int cost, int offset,
+                    int16_t *out)
+{
+    int64_t sizes[CELLS], values[CELLS];
+    sum_blocks(a, b, t->side, sizes, values);
+    for (int cell = 0; cell < CELLS; cell++, out += FEATURES) {
+        if (cost >= 0)
+            out[cost] = (int16_t)logarithm((uint32_t)(sizes[cell] >> t->shift));
+        if (offset >= 0)
+            out[offset] = (int16_t)clamp((int32_t)(values[cell] >> t->shift) >> 3, -96, 96);
+    }
+}
+
+/* Mix both ends of a motion by each block's share. */
+CLONES static void mix_ends(const Tile *t, const int32_t *restrict left,
+                            const int32_t *restrict right, int wide, int32_t *restrict out)
+{
+    for (int y = 0; y < t->side; y++)
+        for (int column = 0; column < BLOCKS; column++) {
+            const int32_t share = t->share[y / t->block * BLOCKS + column];
+            const int at = y * t->side + column * t->block;
+            for (int x = at; x < at + t->block; x++)
+                out[x] = right[x] + (wide ? share_of(left[x] - right[x], share)
+                                          : ((left[x] - right[x]) * share + 0x4000) >> 15);
+        }
+}
+
+/* Write the logarithm of the mean gradient inside each block. */
+static void texture(const Tile *t, int16_t *out)
+{
+    const int32_t *drawn = t->picture[0];
+    for (int cell = 0; cell < CELLS; cell++) {
+        const int top = cell / BLOCKS * t->block, left = cell % BLOCKS * t->block;
+        int64_t total = 0;
+        for (int y = top; y < top + t->block; y++)
+            for (int x = left; x < left + t->block; x++) {
+                const int32_t *at = drawn + y * t->side + x;
+                if (x + 1 < left + t->block)
+                    total += abs(at[1] - at[0]);
+                if (y + 1 < top + t->block)
+                    total += abs(at[t->side] - at[0]);
+            }
+        out[cell * FEATURES + TEXTURE] = (int16_t)logarithm((uint32_t)(total >> t->shift));
+    }
+}
+
+/* Everything that the samples of one tile tell. */
+static void of_samples(const Tile *t, int wide, int32_t *mixed, int16_t *out)
+{
+    const int32_t *const *picture = t->picture;
+    for (int pair = 0; pair < PAIRS; pair++) {
+        const int32_t *left = picture[3 + 2 * pair], *right = picture[4 + 2 * pair];
+        compare(t, left, right, pair, OFFSETS + pair, out);
+        if (pair > 0) {
+            mix_ends(t, left, right, wide, mixed);
+            compare(t, mixed, picture[0], PAIRS + pair - 1, -1, out);
+        }
+    }
+    compare(t, picture[1], picture[2], IN_PLACE, -1, out);
+    compare(t, picture[1], picture[0], IN_PLACE + 1, OFFSETS + PAIRS, out);
+    compare(t, picture[2], picture[0], IN_PLACE + 2, OFFSETS + PAIRS + 1, out);
+    texture(t, out);
+}
+
+static uint32_t square_of(int32_t x, int32_t y)
+{
+    return (uint32_t)(x * x) + (uint32_t)(y * y);
+}
+
+/* Everything that the motions of one block tell. motions: of the tile, at this block. */
+static void of_motion(const int16_t *motions, int tau, int16_t *out)
+{
+    for (int pair = 0; pair < PAIRS; pair++) {
+        const int16_t *m = motions + 4 * pair * CELLS;
+        const int32_t speed = root_logarithm(square_of(m[2 * CELLS] - m[0], m[3 * CELLS] - m[CELLS]));
+        out[SPEEDS + pair] = (int16_t)(pair ? speed - out[SPEEDS] : speed);
+    }
+    int32_t bend[2];
+    for (int axis = 0; axis < 2; axis++)
+        bend[axis] = (motions[axis * CELLS] * (32768 - tau) + motions[(2 + axis) * CELLS] * tau) >> 15;
+    out[BEND] = (int16_t)root_logarithm(square_of(bend[0], bend[1]));
+}
+
+/* How the motion changes around one block of the field. */
+static void of_field(const Tiles *t, size_t at, int16_t *out)
+{
+    const size_t plane = (size_t)t->rows * (size_t)t->columns;
+    const size_t steps[2] = {1, (size_t)t->columns};
+    int32_t change[2][2];
+    uint32_t square = 0;
+    for (int way = 0; way < 2; way++) {
+        for (int axis = 0; axis < 2; axis++) {
+            const int16_t *left = t->field + (size_t)axis * plane + at;
+            const int16_t *right = left + 2 * plane;
+            const int32_t ahead = right[steps[way]] - left[steps[way]];
+            const int32_t behind = *(right - steps[way]) - *(left - steps[way]);
+            change[way][axis] = clamp(ahead - behind, -8191, 8191);
+        }
+        square += square_of(change[way][0], change[way][1]);
+    }
+    out[EDGE] = (int16_t)root_logarithm(square);
+    out[SPREAD] = (int16_t)clamp((change[0][0] + change[1][1]) >> 3, -32, 32);
+}
+
+/* The share of static samples in a block, in 1/32. */
+static int16_t static_share(const TileFeatures *f, int row, int column)
+{
+    int count = 0, shift = 0;
+    if (!f->static_mask)
+        return 0;
+    for (int y = row * f->block; y < (row + 1) * f->block; y++)
+        for (int x = column * f->block; x < (column + 1) * f->block; x++)
+            count += f->static_mask[(size_t)clamp(y, 0, f->height - 1) * (size_t)f->width +
+                                    (size_t)clamp(x, 0, f->width - 1)] != 0;
+    while (1 << shift < f->block)
+        shift++;
+    return (int16_t)((count << 5) >> (2 * shift));
+}
+
+/* Everything about one tile but the boxes. */
+static void of_tile(const Tiles *t, const TileFeatures *f, int n, Tile *tile, int32_t *mixed,
+                    int16_t *out)
+{
+    const int16_t *motions = f->motions + (size_t)n * 4 * PAIRS * CELLS;
+    const size_t plane = (size_t)t->rows * (size_t)t->columns;
+    for (int cell = 0; cell < CELLS; cell++) {
+        const int row = BLOCKS * t->tiles[2 * n] + cell / BLOCKS;
+        const int column = BLOCKS * t->tiles[2 * n + 1] + cell % BLOCKS;
+        const size_t at = block_at(t, row, column);
+        int16_t *block = out + cell * FEATURES;
+        tile->share[cell] = t->field[4 * plane + at];
+        of_motion(motions + cell, f->tau, block);
+        of_field(t, at, block);
+        block[SHARE] = (int16_t)((tile->share[cell] - (32768 - f->tau)) >> 9);
+        block[MOMENT] = (int16_t)((2 * f->tau - 32768) >> 10);
+        block[STATIC] = static_share(f, row, column);
+    }
+    of_samples(tile, f->deep, mixed, out);
+}
+
+/* Widen the samples of a tile. */
+static void widen(const TileFeatures *f, int n, int32_t *to)
+{
+    const size_t size = (size_t)(CELLS * f->block * f->block) * SAMPLES;
+    if (f->deep)
+        memcpy(to, (const int32_t *)f->samples + size * (size_t)n, size * sizeof *to);
+    else
+        for (size_t i = 0; i < size; i++)
+            to[i] = ((const int16_t *)f->samples)[size * (size_t)n + i];
+}
+
+/* Sum costs over SPAN rows of boxes, then over columns: the means go into features from `to` on. */
+CLONES static void box_means(const int16_t *costs, size_t line, int reach, int to, int16_t *out)
+{
+    int16_t rows[SPAN][BLOCKS][PLACES];
+    const int skip = FAR - reach;
+    for (int y = skip; y < SPAN - skip; y++)
+        for (int column = 0; column < BLOCKS; column++) {
+            int16_t sum[PLACES] = {0};
+            for (int x = column + skip; x <= column + skip + 2 * reach; x++)
+                for (int k = 0; k < PLACES; k++)
+                    sum[k] = (int16_t)(sum[k] + costs[(size_t)y * line + (size_t)(x * PLACES + k)]);
+            memcpy(rows[y][column], sum, sizeof sum);
+        }
+    for (int cell = 0; cell < CELLS; cell++) {
+        int16_t sum[PLACES] = {0};
+        const int top = cell / BLOCKS + skip;
+        for (int y = top; y <= top + 2 * reach; y++)
+            for (int k = 0; k < PLACES; k++)
+                sum[k] = (int16_t)(sum[k] + rows[y][cell % BLOCKS][k]);
+        const uint32_t part = (1u << 20) / (uint32_t)sum[COUNTED] + 1; /* exact: sums are small */
+        for (int k = 0; k < COSTS; k++)
+            out[cell * FEATURES + to + k] = (int16_t)(((uint32_t)sum[k] * part) >> 20);
+    }
+}
+
+/* Fill in the means of costs around every block, of those in marked tiles. */
+static int box_features(const Tiles *t, int16_t *out)
+{
+    const size_t line = ((size_t)BLOCKS * (size_t)t->across + 2 * FAR) * PLACES;
+    int16_t *costs = calloc((size_t)BLOCKS * (size_t)t->down + 2 * FAR, line * sizeof *costs);
+    if (!costs)
+        return -1;
+    for (int n = 0; n < t->count; n++)
+        for (int cell = 0; cell < CELLS; cell++) {
+            const size_t row = (size_t)(BLOCKS * t->tiles[2 * n] + cell / BLOCKS + FAR);
+            const size_t column = (size_t)(BLOCKS * t->tiles[2 * n + 1] + cell % BLOCKS + FAR);
+            int16_t *at = costs + row * line + column * PLACES;
+            memcpy(at, out + ((size_t)n * CELLS + (size_t)cell) * FEATURES, COSTS * sizeof *at);
+            at[COUNTED] = 1;
+        }
+    for (int n = 0; n < t->count; n++, out += CELLS * FEATURES) {
+        const int16_t *corner = costs + (size_t)(BLOCKS * t->tiles[2 * n]) * line +
+                                (size_t)(BLOCKS * t->tiles[2 * n + 1]) * PLACES;
+        box_means(corner, line, NEAR, BOXES, out);
+        box_means(corner, line, FAR, BOXES + COSTS, out);
+    }
+    free(costs);
+    return 0;
+}
+
+int tile_features(const Tiles *t, const TileFeatures *f)
+{
+    const size_t size = (size_t)(CELLS * f->block * f->block);
+    int32_t *samples = malloc((SAMPLES + 1) * size * sizeof *samples);
+    if (!samples)
+        return -1;
+    Tile tile = {.side = BLOCKS * f->block, .block = f->block, .shift = f->depth - 8};
+    for (int side = 1; side < f->block; side *= 2)
+        tile.shift += 2;
+    for (int k = 0; k < SAMPLES; k++)
+        tile.picture[k] = samples + (size_t)k * size;
+    for (int n = 0; n < t->count; n++) {
+        widen(f, n, samples);
+        of_tile(t, f, n, &tile, samples + SAMPLES * size, f->out + (size_t)n * CELLS * FEATURES);
+    }
+    free(samples);
+    return box_features(t, f->out);
+}

@@ -1,0 +1,135 @@
+"""The fusion's tiles in NumPy: the same numbers as those in C, slower."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ltxfilter.motion.grid import Array
+from ltxfilter.motion.kernels.cubic import CUBIC
+from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, PAIRS, SAMPLES
+from ltxfilter.motion.kernels.numpy_grids import between, share_of
+
+SPREADS = (range(-2, 3), range(-5, 6, 2))  # where other motions come from, in blocks
+
+
+def tile_scores(
+    pictures: tuple[Array, Array], field: Array, tiles: tuple[int, int], block: int, scale: int
+) -> Array:
+    """See c_fusion.tile_scores."""
+    down, across = (
+        np.minimum(np.arange(BLOCKS * count), size - 3)
+        for count, size in zip(tiles, field.shape[1:], strict=True)
+    )
+    moved = field[:4, 1:-1, 1:-1][:, down][:, :, across].astype(np.int32)
+    moved = (moved + scale // 2) >> (scale.bit_length() - 1)
+    x = (32 * (block * np.arange(BLOCKS * tiles[1], dtype=np.int32) + block // 2)) // scale - 16
+    y = (32 * (block * np.arange(BLOCKS * tiles[0], dtype=np.int32) + block // 2)) // scale - 16
+    seen = [
+        _point(picture, x + moved[2 * end], y[:, None] + moved[2 * end + 1])
+        for end, picture in enumerate(pictures)
+    ]
+    apart = np.abs(seen[0] - seen[1]).reshape(tiles[0], BLOCKS, tiles[1], BLOCKS)
+    return np.asarray(apart.sum(axis=(1, 3)), dtype=np.int32)
+
+
+def _point(picture: Array, x: Array, y: Array) -> Array:
+    """Return samples at positions in 1/32, bilinearly, in 1/16 codes."""
+    rows, columns = picture.shape
+    x, y = np.clip(x, 0, 32 * (columns - 1)), np.clip(y, 0, 32 * (rows - 1))
+    left, top = x >> 5, y >> 5
+    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
+    x, y = x & 31, y & 31
+    wide = picture.astype(np.int32)
+    above = wide[top, left] * (32 - x) + wide[top, right] * x
+    below = wide[bottom, left] * (32 - x) + wide[bottom, right] * x
+    return (above * (32 - y) + below * y + 32) >> 6
+
+
+def tile_motions(field: Array, tiles: Array) -> Array:
+    """See c_fusion.tile_motions."""
+    rows, columns = field.shape[1] - 2, field.shape[2] - 2
+    motion = field[:4, 1:-1, 1:-1].astype(np.int32)
+    speed = (motion[2] - motion[0]) ** 2 + (motion[3] - motion[1]) ** 2
+    inner = np.arange(BLOCKS)
+    y = np.minimum(BLOCKS * tiles[:, 0, None, None] + inner[:, None], rows - 1)
+    x = np.minimum(BLOCKS * tiles[:, 1, None, None] + inner, columns - 1)
+    own = y * columns + x
+    speed, slow, fast, chosen = speed.ravel(), own, own, [own]
+    for reach in SPREADS:
+        for dy in reach:
+            for dx in reach:
+                near = np.clip(y + dy, 0, rows - 1) * columns + np.clip(x + dx, 0, columns - 1)
+                slow = np.where(speed[near] < speed[slow], near, slow)
+                fast = np.where(speed[near] > speed[fast], near, fast)
+        chosen += [slow, fast]
+    motions = motion.reshape(4, -1)[:, np.stack(chosen, axis=1)]  # [4, N, PAIRS, 4, 4]
+    shaped = motions.transpose(1, 2, 0, 3, 4).reshape(len(tiles), 4 * PAIRS, BLOCKS, BLOCKS)
+    return np.ascontiguousarray(shaped.astype(np.int16))
+
+
+def tile_samples(
+    planes: tuple[Array, Array, Array],
+    motions: Array,
+    tiles: Array,
+    block: tuple[int, int],
+    shifts: tuple[int, int],
+) -> Array:
+    """See c_fusion.tile_samples."""
+    drawn, left, right = planes
+    wide, high = BLOCKS * block[0], BLOCKS * block[1]
+    x = (wide * tiles[:, 1, None, None] + np.arange(wide)).astype(np.int32)
+    y = (high * tiles[:, 0, None, None] + np.arange(high)[:, None]).astype(np.int32)
+    found = np.empty((len(tiles), SAMPLES, high, wide), np.int32)
+    inside = np.minimum(y, drawn.shape[0] - 1), np.minimum(x, drawn.shape[1] - 1)
+    for number, picture in enumerate(planes):
+        found[:, number] = picture[inside].astype(np.int32) << 4
+    offsets = _at_samples(motions.reshape(-1, PAIRS, 4, BLOCKS, BLOCKS), block, shifts)
+    for number in range(PAIRS):
+        for end, picture in enumerate((left, right)):
+            dx, dy = offsets[:, number, 2 * end], offsets[:, number, 2 * end + 1]
+            found[:, 3 + 2 * number + end] = _fetch(picture, x, y, dx, dy)
+    return found.astype(np.int16 if drawn.dtype == np.uint8 else np.int32)
+
+
+def _at_samples(motions: Array, block: tuple[int, int], shifts: tuple[int, int]) -> Array:
+    """Read motions bilinearly at every sample of a plane; a tile's border repeats."""
+    shift = np.array([shifts[0], shifts[1]] * 2)[:, None, None]
+    wide = (motions.astype(np.int32) + ((1 << shift) >> 1)) >> shift
+    wide = np.pad(wide, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    before, past = between(BLOCKS * block[1], block[1])
+    after = np.minimum(before + 1, BLOCKS + 1)
+    wide = wide[..., before, :] + share_of(
+        wide[..., after, :] - wide[..., before, :], past[:, None]
+    )
+    before, past = between(BLOCKS * block[0], block[0])
+    after = np.minimum(before + 1, BLOCKS + 1)
+    return np.asarray(wide[..., before] + share_of(wide[..., after] - wide[..., before], past))
+
+
+def _fetch(plane: Array, x: Array, y: Array, dx: Array, dy: Array) -> Array:
+    """Filter `plane` at (x, y) displaced by (dx, dy) in 1/32; return 1/16 codes."""
+    height, width = plane.shape
+    dx, dy = (dx + 1) >> 1, (dy + 1) >> 1
+    x, y = x + (dx >> 4), y + (dy >> 4)
+    across, down = CUBIC[dx & 15].astype(np.int32), CUBIC[dy & 15].astype(np.int32)
+    columns = [np.clip(x + k - 1, 0, width - 1) for k in range(4)]
+    total = np.zeros(x.shape, np.int32)
+    for row in range(4):
+        start = np.clip(y + row - 1, 0, height - 1) * width
+        line = np.zeros(x.shape, np.int32)
+        for k in range(4):
+            line += plane.take(start + columns[k]) * across[..., k]
+        total += (
+            share_of(line, down[..., row] << 7)
+            if plane.dtype == np.uint8
+            else line * down[..., row]
+        )
+    return total if plane.dtype == np.uint8 else (total + 128) >> 8
+
+
+def block_share(field: Array, tiles: Array) -> Array:
+    """Return the share of the left end, [N, 4, 4] in 1/32768."""
+    inner = np.arange(BLOCKS)
+    y = np.minimum(BLOCKS * tiles[:, 0, None, None] + inner[:, None], field.shape[1] - 3) + 1
+    x = np.minimum(BLOCKS * tiles[:, 1, None, None] + inner, field.shape[2] - 3) + 1
+    return field[4][y, x].astype(np.int32)

@@ -1,0 +1,102 @@
+"""The fusion's network and its mix in NumPy: the same numbers as those in C, slower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ltxfilter.motion.grid import Array
+from ltxfilter.motion.kernels.fusion_sizes import (
+    BLOCKS,
+    FEATURES,
+    HALVINGS,
+    MOST_ACTIVE,
+    PAIRS,
+    WEIGHTS,
+)
+from ltxfilter.motion.kernels.numpy_grids import between, share_of
+from ltxfilter.motion.kernels.numpy_tiles import block_share
+
+
+def tile_weights(
+    features: Array, field: Array, tiles: Array, layers: Sequence[tuple[Array, Array]]
+) -> Array:
+    """See c_fusion.tile_weights."""
+    active = features.reshape(-1, FEATURES).astype(np.int32)
+    for number, (weights, bias) in enumerate(layers):
+        total = active @ weights.astype(np.int32) + bias
+        if number + 1 < len(layers):
+            active = np.clip(total >> (8 if number == 0 else 10), 0, MOST_ACTIVE)
+    parts = softmax(total >> 9)
+    share = block_share(field, tiles).reshape(-1)
+    picture, rest = parts[:, 0], parts[:, 1:]
+    del picture
+    out = np.empty((len(rest), WEIGHTS), np.int32)
+    out[:, :4] = rest[:, :4]
+    for k in range(PAIRS - 1):
+        mixed, left, right = (rest[:, 4 + 3 * k + j] for j in range(3))
+        of_left = share_of(mixed.astype(np.int64), share)
+        out[:, 4 + 2 * k] = left + of_left
+        out[:, 5 + 2 * k] = right + mixed - of_left
+    shaped = np.minimum(out, 32767).reshape(len(tiles), BLOCKS, BLOCKS, WEIGHTS)
+    return np.ascontiguousarray(shaped.transpose(0, 3, 1, 2).astype(np.int16))
+
+
+def softmax(logits: Array) -> Array:
+    """Return the weights, in 1/32768, that logits in 1/256 of factors two stand for."""
+    below = np.minimum(logits.max(axis=1, keepdims=True) - logits, 4095)
+    parts = HALVINGS[below & 255] >> (below >> 8)
+    return np.asarray((parts.astype(np.int64) << 15) // parts.sum(axis=1, keepdims=True))
+
+
+def tile_mix(  # noqa: PLR0917
+    picture: Array,
+    samples: Array,
+    weights: Array,
+    tiles: Array,
+    index: Array,
+    static: Array | None,
+    depth: int,
+) -> None:
+    """See c_fusion.tile_mix."""
+    high, wide = samples.shape[2:]
+    fine = _at_samples(_with_neighbours(weights, tiles, index), (high, wide))
+    base = samples[:, 0].astype(np.int64)
+    total = base.copy()
+    for k in range(WEIGHTS):
+        total += share_of(samples[:, 1 + k] - base, fine[:, k])
+    codes = np.clip((total + 7 + ((total >> 4) & 1)) >> 4, 0, (1 << depth) - 1)
+    y = (high * tiles[:, 0, None, None] + np.arange(high)[:, None]) + 0 * np.arange(wide)
+    x = (wide * tiles[:, 1, None, None] + np.arange(wide)) + 0 * np.arange(high)[:, None]
+    inside = (y < picture.shape[0]) & (x < picture.shape[1])
+    if static is not None:
+        inside &= static[np.minimum(y, len(static) - 1), np.minimum(x, static.shape[1] - 1)] == 0
+    picture[y[inside], x[inside]] = codes[inside]
+
+
+def _with_neighbours(weights: Array, tiles: Array, index: Array) -> Array:
+    """Return weights with one block more on each side; they are 0 where no tile is marked."""
+    rows, columns = BLOCKS * index.shape[0], BLOCKS * index.shape[1]
+    whole = np.zeros((WEIGHTS, rows + 2, columns + 2), np.int32)
+    for number, (row, column) in enumerate(tiles):
+        whole[:, 1 + 4 * row : 5 + 4 * row, 1 + 4 * column : 5 + 4 * column] = weights[number]
+    inner = np.arange(BLOCKS + 2)
+    y, x = (
+        BLOCKS * tiles[:, 0, None, None] + inner[:, None],
+        BLOCKS * tiles[:, 1, None, None] + inner,
+    )
+    return np.asarray(whole[:, y, x].transpose(1, 0, 2, 3))
+
+
+def _at_samples(weights: Array, shape: tuple[int, int]) -> Array:
+    """Read [N, 12, 6, 6] bilinearly at the samples of the inner 4x4."""
+    before, past = between(shape[0], shape[0] // BLOCKS)
+    after = np.minimum(before + 1, BLOCKS + 1)
+    step = weights[:, :, after] - weights[:, :, before]
+    weights = weights[:, :, before] + share_of(step, past[:, None])
+    before, past = between(shape[1], shape[1] // BLOCKS)
+    after = np.minimum(before + 1, BLOCKS + 1)
+    return np.asarray(
+        weights[..., before] + share_of(weights[..., after] - weights[..., before], past)
+    )
