@@ -17,6 +17,8 @@ from typing import Self
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.opening import open_sink, open_source, says_rotation
+from ltxfilter.media.scaling.frame_scaler import FrameScaler, scaler_of
+from ltxfilter.media.scaling.scaled_source import as_written
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
 from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Needs, divide
@@ -173,7 +175,8 @@ class Assembly:
             if segment is None:
                 self._warn(shown)
             target = with_provenance(options, self.runner.asked)
-            self.sink: Sink = open_output(target, self.source, self.rate)
+            self.scaler: FrameScaler | None = scaler_of(options.output, self.info)
+            self.sink: Sink = open_output(target, as_written(self.source, target), self.rate)
             opening.callback(self.close_sink)
             self.budget = self._budget(shown)
             self._open = opening.pop_all()
@@ -188,6 +191,11 @@ class Assembly:
     def runner(self) -> WindowRunner:
         """The engine, as windows are given to it."""
         return self.engine.runner
+
+    @property
+    def written(self) -> VideoInfo:
+        """What the frames have in common that are given to the sink."""
+        return self.info if self.scaler is None else self.scaler.info
 
     @property
     def duration(self) -> Fraction | None:
@@ -261,6 +269,7 @@ class Assembly:
             source_bytes=self.source.held_bytes,
             sink_bytes=self.sink.held_bytes,
             engine_extra=self._engine_extra,
+            scale_bytes=0 if self.scaler is None else self.scaler.held_bytes,
             copied_bytes=others.held_bytes if others else 0,
             index_bytes=self.sink.index_bytes,
             duration=self.duration,

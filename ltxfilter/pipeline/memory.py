@@ -50,6 +50,7 @@ class Needs:
     threads: int  # that interpolate
     engine_extra: int = 0  # bytes that the engine's libraries and models take beside its work
     copied_bytes: int = 0  # that the streams hold that are copied beside the video
+    scale_bytes: int = 0  # that making frames larger takes
     index_bytes: int = 0  # by which the sink grows with each frame
     duration: Fraction | None = None  # seconds of output, if known
     longest_redraw: Fraction = Fraction(0)  # seconds of missing frames to interpolate in one go
@@ -120,6 +121,7 @@ def _division(needs: Needs, frames: int, ahead: int) -> Budget:
         **({"models": shape.model_bytes} if shape.model_bytes else {}),
         "motion": shape.work_bytes - shape.model_bytes + per_window,
         "interpolate": ahead * (per_window + slots * frame),
+        **({"scale": needs.scale_bytes} if needs.scale_bytes else {}),
         "copied": needs.copied_bytes,
         "encode": needs.sink_bytes,
         "index": needs.index_at_end,

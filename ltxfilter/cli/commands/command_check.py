@@ -140,6 +140,7 @@ def _described(source: Source) -> str:
 def _output(options: Options, source: Source | None) -> str:
     """Open the output for a moment. Raises OutputError, OptionError."""
     from ltxfilter.media.opening import open_trial
+    from ltxfilter.media.scaling.scaled_source import as_written
     from ltxfilter.windows.timeline import output_rate
 
     target = options.target
@@ -151,7 +152,7 @@ def _output(options: Options, source: Source | None) -> str:
         rate = output_rate(options.fps, source.info.rate)
         named = target.path not in STDOUT_NAMES or target.format is not None
         if named:
-            open_trial(target, source, rate).close()
+            open_trial(target, as_written(source, target), rate).close()
     return "standard output" if target.path in STDOUT_NAMES else target.shown
 
 

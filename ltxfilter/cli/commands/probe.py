@@ -45,6 +45,7 @@ class Plan:
 
     name: str  # of the input
     info: VideoInfo
+    written: VideoInfo  # what the output's frames have in common
     rate: Fraction | None  # output frames per second; None halves every interval
     duration: Fraction | None  # seconds of output; None when unknown before the end
     frames_in: int | None  # source frames; None when unknown before the end
@@ -73,6 +74,7 @@ def plan(options: Options) -> Plan:
         return Plan(
             name=assembly.source.name,
             info=assembly.info,
+            written=assembly.written,
             rate=rate,
             duration=None if duration is None else duration / speed,
             frames_in=len(times) if times else None,
@@ -126,6 +128,8 @@ def describe(found: Plan) -> Iterator[str]:
         + ("length unknown" if found.frames_in is None else f"{found.frames_in} frames")
     )
     rate = "every interval halved" if found.rate is None else rate_text(found.rate)
+    if found.written.layout != info.layout:
+        rate = f"{found.written.width}x{found.written.height}, {rate}"
     if found.frames_out is None or found.duration is None:
         yield f"output: {rate}"
     else:
