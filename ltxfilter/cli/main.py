@@ -98,7 +98,8 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.jobs.opening import open_run
     from ltxfilter.view.records import open_record, watched
 
-    refuse_unused(arguments.options.engine, arguments.options.models)
+    options = arguments.options
+    refuse_unused(options.engine, options.models, options.output.scale)
     with (
         _progress_file(arguments) as blocks,
         watched(arguments.options, _reporter(console, blocks)) as shown,

@@ -78,9 +78,8 @@ class Job:
         """
         self._open_record = open_record
         check_files(options)
-        self._engine = engines.build(
-            options.engine, options.models
-        )  # a misspelt one is found first
+        asked = options.engine, options.models, options.output.scale
+        self._engine = engines.build(*asked)  # a misspelt one is found first
         self._stop = threading.Event()
         self._signum: int | None = None
         self.left = threading.Event()  # see `Run`
@@ -270,7 +269,8 @@ class Job:
         many = f"{pool.size} {pool.name if pool.size == 1 else pool.names}"
         lines = []
         if self.options.output.scale is not None:
-            lines.append(scaling_line(self._source.info, self._written.info))
+            engine = self._engine.name if self._engine.scale > 1 else None
+            lines.append(scaling_line(self._source.info, self._written.info, engine))
         lines += [f"{count} segments of {seconds} s, {done} of them done, {many}"]
         kept = self.options.job.resume != "no"
         until = "until the output is complete" if kept else "while they wait to be joined"

@@ -128,8 +128,17 @@ class Run:
             assembly.rate,
             assembly.runner.engine,
             self.progress.memory,
-            () if assembly.scaler is None else (scaling_line(assembly.info, assembly.written),),
+            self._scaling_lines(),
         )
+
+    def _scaling_lines(self) -> tuple[str, ...]:
+        """Say that frames are scaled, if they are, and by whom."""
+        assembly = self.assembly
+        if assembly.scaler is None:
+            return ()
+        runner = assembly.runner
+        engine = runner.asked.name if runner.enlarges else None
+        return (scaling_line(assembly.info, assembly.written, engine),)
 
     @property
     def partial(self) -> str | None:
@@ -314,7 +323,8 @@ class Run:
 
     def _result_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
-        return len(item.window.slots) * (self.assembly.info.frame_bytes + FRAME_OBJECTS)
+        largest = max(self.assembly.info.frame_bytes, self.assembly.runner.drawn.frame_bytes)
+        return len(item.window.slots) * (largest + FRAME_OBJECTS)
 
     def _refuse_damage(self) -> None:
         """Raise InputError if the source is damaged and `strict` makes that an error."""

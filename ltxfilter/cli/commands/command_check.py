@@ -74,7 +74,7 @@ def _options(options: Options) -> str:
     from ltxfilter.engines import refuse_unused
     from ltxfilter.pipeline.run_files import check_files
 
-    refuse_unused(options.engine, options.models)
+    refuse_unused(options.engine, options.models, options.output.scale)
     check_files(options)
     return ""
 
@@ -93,7 +93,7 @@ def _engine(options: Options) -> str:
 def _built(options: Options) -> Engine:
     from ltxfilter.engines import build
 
-    return build(options.engine, options.models)
+    return build(options.engine, options.models, options.output.scale)
 
 
 def _lacking(engine: Engine) -> str:

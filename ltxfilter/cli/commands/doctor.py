@@ -235,13 +235,13 @@ def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -
 
 
 def _model_files(models: ModelOptions) -> Iterator[Finding]:
-    from ltxfilter.engines import ENGINES, engine_class, model_files
+    from ltxfilter.engines import ENGINES, engine_class, model_files, with_option
     from ltxfilter.engines.ltx.weights.describe_files import describe_files
 
     users: dict[str, list[str]] = {}
     for name in ENGINES:
         for field, option in engine_class(name).takes_files.items():
-            users.setdefault(field, []).append(f"{name}:{option}" if option else name)
+            users.setdefault(field, []).append(with_option(name, option))
     completed = model_files.complete(models)
     for line in describe_files(completed, users):
         name = line.field.replace("_", " ")

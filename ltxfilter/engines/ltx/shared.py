@@ -146,6 +146,9 @@ class LtxEngine(Engine):
     only_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
     """Options that do nothing unless another one has one of some values."""
 
+    enlarges: ClassVar[bool] = False
+    """True if the spatial upsampler can make its pictures larger."""
+
     memory_advice: ClassVar[str] = ""
     """Which options lower the use of device memory; the end of a message about too little of it."""
 
@@ -209,6 +212,17 @@ class LtxEngine(Engine):
         if any(getattr(self._files, field) is None for field in of_checkpoint):
             used.add("checkpoint")
         return frozenset(used)
+
+    def enlarge(self, factor: Fraction) -> None:
+        """Draw larger pictures through the spatial upsampler, if the engine makes pictures itself.
+
+        Raises EngineUnavailableError for an upsampler that is made for another factor.
+        """
+        if self.enlarges:
+            from ltxfilter.engines.ltx.weights.fits import fitting_upsampler
+
+            self.scale = factor
+            self._files = fitting_upsampler(self._files, factor)
 
     def _encoded(self) -> ModelOptions:
         """Return its models, their prompt encoded if there is one. Raises OptionError, EngineError.

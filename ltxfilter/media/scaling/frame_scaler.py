@@ -10,11 +10,12 @@ import av.filter
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import Frame, Made, VideoInfo
-from ltxfilter.media.avframe import FrameCopier, buffer_filter, from_planes, view
+from ltxfilter.media.avframe import FrameCopier, buffer_filter, fill, from_planes, view
 from ltxfilter.media.encoding.conversion import chroma_place
-from ltxfilter.media.encoding.encoded_video import UNSPECIFIED, has_role, matrix_of
-from ltxfilter.media.pixfmt import MAX_PIXELS, plane_shapes
+from ltxfilter.media.encoding.encoded_video import UNSPECIFIED
+from ltxfilter.media.pixfmt import MAX_PIXELS
 from ltxfilter.options import OutputOptions
+from ltxfilter.scaling import scaled_video, written
 
 # With bitexact, every processor makes the same samples.
 FLAGS = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
@@ -38,7 +39,7 @@ class FrameScaler:
 
         Raises OptionError for a picture that would be too large.
         """
-        self.info = scaled_video(info, factor)
+        self.info = _checked(scaled_video(info, factor), factor)
         self._given = info
         self._copier = FrameCopier()
         self._graphs: dict[tuple[int, int, str], av.filter.Graph] = {}  # by what tells them apart
@@ -49,10 +50,23 @@ class FrameScaler:
         return self._given.frame_bytes + COPIES * self.info.frame_bytes
 
     def scaled(self, frame: Frame) -> Frame:
-        """Return `frame` at the output's size."""
+        """Return `frame` at the output's size.
+
+        One that an engine has made so large keeps its planes.
+        """
+        if frame.planes[0].shape == (self.info.height, self.info.width):
+            return self._dressed(frame)
         picture = self._enlarged(self._picture(frame))
         planes = view(picture, self.info.layout)
         return replace(frame, planes=planes, origin=None if frame.origin is None else picture)
+
+    def _dressed(self, frame: Frame) -> Frame:
+        """Return a frame that is large already with an `origin` of its size."""
+        if frame.origin is None:
+            return frame
+        picture = self._enlarged(self._copier.share(frame.origin))
+        fill(picture, frame.planes, self.info.layout)
+        return replace(frame, origin=picture)
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         """Return a picture of libav's that shows what `frame` shows."""
@@ -110,42 +124,25 @@ def scaler_of(options: OutputOptions, info: VideoInfo) -> FrameScaler | None:
     return None if options.scale is None else FrameScaler(info, options.scale)
 
 
-def scaling_line(info: VideoInfo, scaled: VideoInfo) -> str:
-    """Say what happens to frames of `info` that become `scaled`."""
+def scaling_line(info: VideoInfo, scaled: VideoInfo, engine: str | None = None) -> str:
+    """Say what happens to frames of `info` that become `scaled`.
+
+    engine: the one that makes larger pictures itself, if it does.
+    """
+    sizes = f"{info.width}x{info.height} -> {scaled.width}x{scaled.height}"
+    if engine is None:
+        return f"scaled by swscale's Lanczos, source frames too: {sizes}"
     return (
-        f"scaled by swscale's Lanczos, source frames too: {info.width}x{info.height} -> "
-        f"{scaled.width}x{scaled.height}"
+        f"scaled: {sizes}, source frames by swscale's Lanczos, interpolated frames by the spatial "
+        f"upsampler of {engine}"
     )
 
 
-def scaled_video(info: VideoInfo, factor: Fraction) -> VideoInfo:
-    """Describe the frames of `info` when each side is `factor` times as long.
-
-    Sides become even, since that is what encoders of subsampled chroma take: the nearest even
-    number, the larger one where both are as near. A stream without a matrix that players would
-    guess otherwise at the new size is tagged with the one that its samples have. Raises OptionError
-    for a picture that would be too large.
-    """
-    width, height = (_even(side * factor) for side in (info.width, info.height))
-    if width * height > MAX_PIXELS:
+def _checked(scaled: VideoInfo, factor: Fraction) -> VideoInfo:
+    """Return the description of larger frames. Raises OptionError if they would be too large."""
+    if scaled.width * scaled.height > MAX_PIXELS:
         raise OptionError(
-            f"--scale {written(factor)}: a picture of {width}x{height} is over the limit of "
-            f"{MAX_PIXELS} pixels"
+            f"--scale {written(factor)}: a picture of {scaled.width}x{scaled.height} is over the "
+            f"limit of {MAX_PIXELS} pixels"
         )
-    layout = plane_shapes(info.pix_fmt, width, height)
-    scaled = replace(info, width=width, height=height, layout=layout)
-    if has_role(info, "u") and info.color.matrix == UNSPECIFIED:
-        matrix = matrix_of(info)
-        if matrix != matrix_of(scaled):
-            return replace(scaled, color=replace(info.color, matrix=matrix))
     return scaled
-
-
-def written(factor: Fraction) -> str:
-    """Write a factor as `--scale` takes it: 2x, 1.5x."""
-    return f"{float(factor):g}x"
-
-
-def _even(side: Fraction) -> int:
-    """Return the even number nearest to `side`, the larger one of two that are as near."""
-    return 2 * int(side / 2 + Fraction(1, 2))

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING
 from ltxfilter.frame import Frame, VideoInfo
 from ltxfilter.media.base import FrameTimes, OtherStreams, Source, SourceCounts
 from ltxfilter.media.carried.items import Item
-from ltxfilter.media.scaling.frame_scaler import scaled_video
 from ltxfilter.options import OutputOptions
+from ltxfilter.scaling import scaled_video
 
 if TYPE_CHECKING:
     import av
 
 
 def as_written(source: Source, options: OutputOptions) -> Source:
-    """Return `source` with the size that its frames have in the output that `options` name.
-
-    Raises OptionError for a picture that would be too large.
-    """
+    """Return `source` with the size that its frames have in the output that `options` name."""
     return source if options.scale is None else ScaledSource(source, options.scale)
 
 
@@ -31,7 +28,7 @@ class ScaledSource:
     """
 
     def __init__(self, source: Source, factor: Fraction) -> None:
-        """factor: output side over source side. Raises OptionError."""
+        """factor: output side over source side."""
         self._source = source
         self.name = source.name
         self.info: VideoInfo = scaled_video(source.info, factor)

@@ -14,7 +14,8 @@ from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo, Frame, Made, Plane, VideoInfo
 from ltxfilter.media.avframe import view
 from ltxfilter.media.pixfmt import plane_shapes
-from ltxfilter.media.scaling.frame_scaler import FrameScaler, scaled_video
+from ltxfilter.media.scaling.frame_scaler import FrameScaler
+from ltxfilter.scaling import scaled_video
 
 TWICE, ONE_AND_A_HALF = F(2), F(3, 2)
 LEFT, CENTRE, TOP_LEFT = 1, 2, 3  # chroma locations

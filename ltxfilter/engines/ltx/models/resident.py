@@ -31,7 +31,7 @@ from ltxfilter.engines.ltx.weights import files, fp8, load
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
 from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.lora import named_loras
-from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.engines.ltx.weights.parts import ModelParts, spatial_scale
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -271,8 +271,7 @@ class Models:
     @property
     def spatial_scale(self) -> Fraction:
         """How many times larger the spatial upsampler makes latents. Raises."""
-        scale = self.parts.find(FileKind.SPATIAL).config.get("spatial_scale", 2.0)
-        return Fraction(scale)
+        return spatial_scale(self.parts.find(FileKind.SPATIAL))
 
     @property
     def loras(self) -> list[ModelFile]:
