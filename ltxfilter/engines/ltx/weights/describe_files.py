@@ -198,10 +198,24 @@ def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> 
     return total * itemsize
 
 
-def wanted(fields: Iterable[str]) -> str:
-    """Return what a user is asked to add: flags, what they take and how large it is."""
-    words = []
+def wanted(fields: Iterable[str], models: ModelOptions) -> str:
+    """Return what a user is asked to add: flags, what they take and how large it is.
+
+    A file in the folder of models that has to be named is told by its name.
+    """
+    words, parts = [], ModelParts(models)
     for field in sorted(fields, key=lambda field: ORDER.index(field) if field in ORDER else 9):
+        found = parts.to_be_named(KINDS[field]) if field in KINDS else None
         size = f" ({SIZES[field]} GB)" if field in SIZES else ""
-        words.append(f"--{field.replace('_', '-')} FILE{size}")
+        file = "FILE" + size if found is None else f"{found.path} (found, and has to be named)"
+        words.append(f"--{field.replace('_', '-')} {file}")
     return ", ".join(words)
+
+
+def unusable(models: ModelOptions, fields: Iterable[str]) -> str:
+    """Return why one of the files for some fields cannot be used; "" if all of them can."""
+    try:
+        needed_bytes(models, fields, 1)
+    except EngineUnavailableError as error:
+        return str(error)
+    return ""

@@ -105,6 +105,19 @@ class ModelParts:
         found = [file for file in self.folder() if FileKind.SPATIAL in file.holds]
         return self._of_one_generation(FileKind.SPATIAL, found)
 
+    def to_be_named(self, kind: FileKind) -> ModelFile | None:
+        """Return the file in the folder of models that holds what is only taken where it is named.
+
+        None if there is none, for a kind that is taken from there, and for a folder that is none.
+        """
+        if kind in FOUND:
+            return None
+        try:
+            found = [file for file in self.folder() if kind in (file.kind, *file.holds)]
+        except EngineUnavailableError:
+            return None
+        return found[0] if found else None
+
     def distilled_lora(self) -> ModelFile | None:
         """Return the distilled LoRA in the folder of models, of the transformer's generation."""
         own = generation(self.find(FileKind.TRANSFORMER))
@@ -170,7 +183,9 @@ class ModelParts:
         if kind in PARTS:
             text = f"{flag} FILE is needed, or a --checkpoint that holds it: {kind.value}"
         if options.models:
-            text += f"; --models {options.models} holds none"
+            named = self.to_be_named(kind)
+            where = f"--models {options.models}"
+            text += f"; name {named.path}, in {where}" if named else f"; {where} holds none"
         return text
 
 
