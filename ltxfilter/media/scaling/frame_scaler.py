@@ -108,6 +108,7 @@ class FrameScaler:
                 flags=FLAGS,
                 in_range=code_range,
                 out_range=code_range,
+                interl="-1",  # pictures that say that they are interlaced, field by field
                 **places,
             ),
             graph.add("format", pix_fmts=picture.format.name),

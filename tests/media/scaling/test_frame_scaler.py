@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 from pathlib import Path
 
+import av
+import av.filter
 import numpy as np
 import pytest
 from support.media import decoded, make_video, side_data_names
@@ -12,7 +14,7 @@ from support.pictures import plane
 
 from ltxfilter.errors import OptionError
 from ltxfilter.frame import ColorInfo, Frame, Made, Plane, VideoInfo
-from ltxfilter.media.avframe import view
+from ltxfilter.media.avframe import buffer_filter, from_planes, view
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.media.scaling.frame_scaler import FrameScaler
 from ltxfilter.scaling import scaled_video
@@ -183,3 +185,20 @@ def test_decoded_frames_keep_tags_and_side_data(tmp_path: Path) -> None:
         assert lasting <= side_data_names(scaled)
         mean = view(scaled, scaler.info.layout)[0].mean()
         assert abs(mean - shown[0].mean()) < 2
+
+
+def test_fields_of_interlaced_pictures_are_not_mixed() -> None:
+    info = stream("yuv420p", (64, 64))
+    luma = np.zeros((64, 64), np.uint8)
+    luma[::2] = 200  # one field is light, the other is dark
+    flat = np.full((32, 32), 128, np.uint8)
+    given = from_planes((luma, flat, flat), info)
+    graph = av.filter.Graph()
+    nodes = graph.add("setfield", mode="tff"), graph.add("buffersink")
+    graph.link_nodes(buffer_filter(graph, given, "1/1"), *nodes).configure()
+    graph.vpush(given)
+    interlaced = graph.vpull()
+    assert interlaced.interlaced_frame
+    made = FrameScaler(info, TWICE).scaled(Frame(F(0), (luma, flat, flat), origin=interlaced))
+    assert np.array_equal(np.unique(made.planes[0][::2]), [200])
+    assert np.array_equal(np.unique(made.planes[0][1::2]), [0])
