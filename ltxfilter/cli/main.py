@@ -145,7 +145,7 @@ def _opening_lines(opening: Opening) -> list[str]:
         f"{opening.source} -> {opening.sink}: {info.width}x{info.height} {info.pix_fmt}, "
         f"{rate_text(info.rate)} -> {rate}, engine {opening.engine}",
         *opening.lines,
-        *([memory_line(opening.memory)] if opening.memory else []),
+        *([memory_line(opening.memory, opening.on_device)] if opening.memory else []),
     ]
 
 

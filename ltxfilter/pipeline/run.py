@@ -66,6 +66,7 @@ class Opening:
     engine: str
     memory: Mapping[str, int]  # bytes by part; empty where workers tell it later
     lines: tuple[str, ...] = ()  # whatever else is to be said
+    on_device: int = 0  # bytes of a GPU's memory that models take
 
 
 class Run:
@@ -129,6 +130,7 @@ class Run:
             assembly.runner.engine,
             self.progress.memory,
             self._scaling_lines(),
+            assembly.runner.shape.device_bytes,
         )
 
     def _scaling_lines(self) -> tuple[str, ...]:

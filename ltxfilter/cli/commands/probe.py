@@ -53,6 +53,7 @@ class Plan:
     passed: int | None  # source frames that fall on an output time
     streams: tuple[StreamPlan, ...]
     memory: Mapping[str, int]  # bytes by part
+    on_device: int  # bytes of a GPU's memory that models take
     engine: str
     latency: Latency
 
@@ -82,6 +83,7 @@ def plan(options: Options) -> Plan:
             passed=passed,
             streams=assembly.sink.plan,
             memory=assembly.budget.parts,
+            on_device=assembly.runner.shape.device_bytes,
             engine=assembly.runner.engine,
             latency=assembly.engine.latency,
         )
@@ -145,7 +147,7 @@ def describe(found: Plan) -> Iterator[str]:
         reason = f": {stream.reason}" if stream.reason else ""
         action = ACTIONS[stream.action]
         yield f"stream {stream.index}: {stream.kind} {stream.codec}, {action}{reason}"
-    yield memory_line(found.memory)
+    yield memory_line(found.memory, found.on_device)
 
 
 def _instants(found: Plan) -> str:

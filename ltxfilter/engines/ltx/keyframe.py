@@ -189,6 +189,7 @@ class LtxKeyframe(LtxEngine):
             self._planner.shape(),
             work_bytes=shared.decoding_bytes(target, frames, models.device) + models.host_bytes,
             model_bytes=models.host_bytes,
+            device_bytes=models.device_bytes,
             draw_bytes=frames * target.video.frame_bytes,
         )
         if models.device.type != "cpu":

@@ -144,6 +144,7 @@ class LtxTemporal(LtxEngine):
             slots=0,
             work_bytes=flow_shape.work_bytes + decoding + models.host_bytes,
             model_bytes=models.host_bytes,
+            device_bytes=models.device_bytes,
             draw_bytes=flow_shape.draw_bytes + frames * target.video.frame_bytes,
         )
         if models.device.type != "cpu":

@@ -132,6 +132,19 @@ class Models:
         text = max(self.text_memory, 0) * 1e9 if self.device.type == "cpu" else 0
         return torch_bytes(self.device) + on_host + int(text)
 
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of device memory that the models that are loaded take; 0 on a CPU."""
+        total = 0
+        for name, module in self._loaded.items():
+            if not isinstance(module, torch.nn.Module) or self.device.type == "cpu":
+                continue
+            if self.offload and name in empty_models.TRANSFORMERS:
+                total += self.nbytes(name)
+            else:
+                total += sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
+        return total
+
     def adopt(self, name: str, module: torch.nn.Module) -> None:
         """Use a model that is in memory already, in place of one from a file.
 
