@@ -164,16 +164,15 @@ class LtxKeyframe(LtxEngine):
         self.close()
         options = self._options
         self._check_files()
-        guided = options["mode"] == "guided"
         models = self._models = self._new_models()
         models.context()  # an error in its file is found before the large files are loaded
+        guided = options["mode"] == "guided"
         guidance = shared.choose_guidance(models, options) if guided else UNGUIDED
-        refiner = (models.refiner,) if options["stages"] == 2 else ()
-        upsampler = ("spatial",) if refiner or self.scale > 1 else ()
-        models.load("transformer", "encoder", "decoder", *upsampler, *refiner)
+        second = self._second_stage(models)
+        models.load("transformer", "encoder", "decoder", *second)
         reference = reference_downscale(models.options) if options["reference"] else 0
         check_loras(models.loras, reference=bool(reference))
-        scale = models.spatial_scale if upsampler else Fraction(1)
+        scale = models.spatial_scale if second else Fraction(1)
         canvas = self._canvas(video, models, scale, max(reference, 1))
         target = canvas.enlarged(self.scale)
         self._trial = partial(models.seconds_per_frame, target.width * target.height)
@@ -195,6 +194,11 @@ class LtxKeyframe(LtxEngine):
         if models.device.type != "cpu":
             self._check_device_memory(video, rate, shape)
         return shape
+
+    def _second_stage(self, models: Models) -> tuple[str, ...]:
+        """Return the models that work on the first stage's latents."""
+        refiner = (models.refiner,) if self._options["stages"] == 2 else ()
+        return ("spatial", *refiner) if refiner or self.scale > 1 else ()
 
     def _canvas(self, video: VideoInfo, models: Models, scale: Fraction, reference: int) -> Canvas:
         """Return the canvas of keyframes, whose sides every stage can divide.
@@ -244,7 +248,7 @@ class LtxKeyframe(LtxEngine):
         """Yield the picture of each slot. motion: the grids that `prepare` returned."""
         from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
-        with self._device_lock, explain_out_of_memory(self.name, self.memory_advice):
+        with self._device_lock, explain_out_of_memory(self.name, self.advice):
             drawn = self._diffusion.models.retry_without_text(
                 lambda: list(self._diffusion.draw(window, motion))
             )

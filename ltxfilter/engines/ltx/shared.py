@@ -16,6 +16,7 @@ from ltxfilter.engines.ltx.latent_shape import LEAST_TILE
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.scaling import written
 from ltxfilter.windows.window import WindowShape
 
 if TYPE_CHECKING:
@@ -248,7 +249,13 @@ class LtxEngine(Engine):
         from ltxfilter.engines.ltx.weights.parts import KINDS, ModelParts
 
         parts = ModelParts(self._files)
-        parts.check_found(KINDS[field] for field in self.needed_files if field in KINDS)
+        try:
+            parts.check_found(KINDS[field] for field in self.needed_files if field in KINDS)
+        except EngineUnavailableError as error:
+            if self.scale == 1 or "spatial_upsampler" not in self.missing_files:
+                raise
+            which = f"--scale {written(self.scale)} takes the one x{float(self.scale):g}"
+            raise EngineUnavailableError(f"{error}; {which}") from None
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -266,6 +273,12 @@ class LtxEngine(Engine):
             self._models.close()
             self._models = None
 
+    @property
+    def advice(self) -> str:
+        """What lowers the use of device memory, as this engine is used; the end of a message."""
+        larger = "" if self.scale == 1 else "; without --scale it takes a fraction"
+        return self.memory_advice + larger
+
     def _check_device_memory(
         self, video: VideoInfo, rate: Fraction | None, shape: WindowShape
     ) -> None:
@@ -277,7 +290,7 @@ class LtxEngine(Engine):
 
         models = self._models
         again = (lambda: models.captures_later) if models is not None else (lambda: False)
-        check_window_fits(self, video, rate, shape, self.memory_advice, again=again)
+        check_window_fits(self, video, rate, shape, self.advice, again=again)
 
 
 def decoding_bytes(canvas: Canvas, frames: int, device: torch.device) -> int:

@@ -189,7 +189,7 @@ class LtxTemporal(LtxEngine):
         from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
         models = self._doubler.models
-        with self._device_lock, explain_out_of_memory(self.name, self.memory_advice):
+        with self._device_lock, explain_out_of_memory(self.name, self.advice):
             drawn = models.retry_without_text(lambda: self._draw_clips(window, motion))
         yield from drawn
 

@@ -21,7 +21,7 @@ import ltxfilter as package
 from ltxfilter import engines
 from ltxfilter.engines.ltx.diffusion.canvas import Canvas
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.errors import EngineUnavailableError, OptionError
+from ltxfilter.errors import EngineError, EngineUnavailableError, OptionError
 from ltxfilter.frame import ColorInfo, Frame, VideoInfo
 from ltxfilter.media.avframe import view
 from ltxfilter.media.pixfmt import plane_shapes
@@ -173,7 +173,8 @@ def test_a_missing_upsampler_is_named(by_factor):
     models = replace(by_factor[TWICE], spatial_upsampler=None)
     engine = engines.build("ltx-temporal", models, TWICE)
     assert engine.missing_files == ("spatial_upsampler",)
-    with pytest.raises(EngineUnavailableError, match="--spatial-upsampler FILE is needed"):
+    needed = "--spatial-upsampler FILE is needed: .*; --scale 2x takes the one x2"
+    with pytest.raises(EngineUnavailableError, match=needed):
         engine.open(video("yuv420p", 64, 64), F(50))
 
 
@@ -233,3 +234,12 @@ def test_a_fallbacks_picture_is_scaled_like_a_source_frame(by_factor, tmp_path, 
     assert done.fallbacks == done.interpolated == 3
     assert {(each.width, each.height) for each in decoded(target)} == {(128, 96)}
     assert json.loads(report.read_text())["output"]["width"] == 128
+
+
+def test_too_little_device_memory_is_said_to_come_of_the_size(by_factor, monkeypatch):
+    def full(self, latents):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Models, "decode", full)
+    with pytest.raises(EngineError, match="smaller lead or batch; without --scale it takes a frac"):
+        larger("ltx-temporal", by_factor[TWICE], video("yuv420p", 64, 64), TWICE)
