@@ -33,6 +33,7 @@ SHORT = {
     FileKind.VAE: "autoencoder",
     FileKind.TEXT: "text projection",
 }
+SECTIONS = {FileKind.TRANSFORMER: "transformer", FileKind.VAE: "vae"}  # of a configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,17 @@ def problem(file: ModelFile) -> str | None:
                 storages.of(name)
         except StorageError as error:
             return str(error)
-    for kind, section in ((FileKind.TRANSFORMER, "transformer"), (FileKind.VAE, "vae")):
-        if kind in file.holds and not file.config.get(section):
-            return (
-                f"no configuration in its metadata, and its {SHORT[kind]} is not built like a "
-                "published one; take the file that Lightricks published"
-            )
-    return None
+    return next(filter(None, (_unbuildable(file, kind) for kind in SECTIONS)), None)
+
+
+def _unbuildable(file: ModelFile, kind: FileKind) -> str | None:
+    """Return why a part that a file holds cannot be built; None if it can, or is not in it."""
+    if kind not in SECTIONS or kind not in file.holds or file.config.get(SECTIONS[kind]):
+        return None
+    return (
+        f"no configuration in its metadata, and its {SHORT[kind]} is not built like a published "
+        "one; take the file that Lightricks published"
+    )
 
 
 def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
@@ -190,6 +195,8 @@ def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> 
         if kind is None or kind in (FileKind.CONTEXT, FileKind.LORA):
             continue
         file = parts.find(kind)
+        if wrong := _unbuildable(file, kind):
+            raise EngineUnavailableError(f"{file.path}: {wrong}")
         try:
             storages = file.storages
             total += sum(prod(storages.of(name).shape) for name in part_names(file, kind))

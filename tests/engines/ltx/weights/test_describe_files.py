@@ -273,3 +273,14 @@ def test_a_file_that_has_to_be_named_is_told_by_its_name(
         parts.find(FileKind.CONTEXT)
     with pytest.raises(EngineUnavailableError, match=f"--models {tmp_path} holds none"):
         parts.find(FileKind.SPATIAL)
+
+
+def test_an_engine_is_not_ready_with_a_model_that_cannot_be_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    vae = write(tmp_path / "vae.safetensors", FileKind.VAE, config={"transformer": {}})
+    temporal = write(tmp_path / "temporal.safetensors", FileKind.TEMPORAL)
+    said = doctor_lines(capsys, "--vae", vae, "--temporal-upsampler", temporal)
+    for engine in ("ltx-motion", "ltx-temporal"):
+        assert said[engine].startswith(f"cannot run: {vae}: no configuration in its metadata")
