@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import ceil, inf, lcm
 from threading import RLock
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.codec.codec
@@ -25,7 +25,9 @@ from ltxfilter.media.carried.turning import display_matrix_of
 from ltxfilter.media.encoding.process_state import BlankHeap, ordinary_priority
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.pyav_compat import open_output
-from ltxfilter.media.segments.segment_file import StoredPacket
+
+if TYPE_CHECKING:
+    from ltxfilter.media.segments.segment_file import StoredPacket
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate is at least as fine
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
