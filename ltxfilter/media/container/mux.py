@@ -188,7 +188,7 @@ class Muxer:
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
         into the header. start: seconds of output at which the encoder's tick 0 is shown. captions:
         puts captions into encoded packets. marks: puts into them what each frame is. opener: opens
-        each file of a muxer that writes many; see `OutputFiles.opener`. header_only: nothing will be
+        each file of a muxer that writes many; see `OutputFiles.opener`. header_only: nothing is
         encoded, so that the encoder's memory need not be blank, which takes 50 ms at 1080p.
         """
         self._captions, self._marks = captions, marks
