@@ -15,7 +15,7 @@ from ltxfilter.motion.cuda.plane_drawer import CudaDrawer
 from ltxfilter.motion.cuda.static_mask import StaticMask, StaticMaskFinder
 from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
+from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion, Picture
 from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.pyramid import LumaPyramid
@@ -35,7 +35,7 @@ class CudaFlow:
         self._on_host = CpuFlow(video, grid, settings)
         self._frame_bytes = video.frame_bytes
         self._protect_static = settings.protect_static
-        layout = ByteLayout(video, grid)
+        self._layout = layout = ByteLayout(video, grid)
         self._stream = device.Stream()
         with device.enough_memory(), self._stream.used():
             self._uploader = Uploader(layout, grid)
@@ -85,12 +85,14 @@ class CudaFlow:
         return self._drawer.pictures(motion, taus)
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
-        """See FlowBackend: of motion that comes down, worked out on the host."""
-        before, after = motion.before, motion.after
+        """See FlowBackend: of motion and keyframes that come down, worked out on the host."""
+        pair, before, after = motion.pair, motion.before, motion.after
+        device.wait(pair.flows.ready)  # and so are the keyframes, which were shrunk before
+        left, right = map(self._layout.pyramid, pair.pictures)
         there = FlowMotion(
-            self._downloaded(motion.pair),
-            self._downloaded(before) if before else None,
-            self._downloaded(after) if after else None,
+            _downloaded(pair, (left, right)),
+            _downloaded(before, before.pictures) if before else None,
+            _downloaded(after, after.pictures) if after else None,
         )
         return self._on_host.estimate(there, tau)
 
@@ -102,10 +104,10 @@ class CudaFlow:
         """See FlowBackend: no graph goes before the work that was queued is done."""
         self._stream.finish()
 
-    def _downloaded(self, pair: PairMotion) -> PairMotion:
-        """Return motion in host memory, as `CpuFlow` would have found it."""
-        pictures = self._on_host.prepare(pair.left.planes), self._on_host.prepare(pair.right.planes)
-        return PairMotion(pair.left, pair.right, pictures, pair.flows, download)
+
+def _downloaded(pair: PairMotion, pictures: tuple[Picture, Picture]) -> PairMotion:
+    """Return motion in host memory, as `CpuFlow` would have found it, once it is asked for."""
+    return PairMotion(pair.left, pair.right, pictures, pair.flows, download)
 
 
 def download(flow: CudaPairFlow, *_: object) -> PairFlow:
