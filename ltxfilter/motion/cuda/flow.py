@@ -15,7 +15,7 @@ from ltxfilter.motion.cuda.plane_drawer import CudaDrawer
 from ltxfilter.motion.cuda.static_mask import StaticMask, StaticMaskFinder
 from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion, Picture
+from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
 from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.pyramid import LumaPyramid
@@ -86,15 +86,12 @@ class CudaFlow:
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
         """See FlowBackend: of motion and keyframes that come down, worked out on the host."""
-        pair, before, after = motion.pair, motion.before, motion.after
-        device.wait(pair.flows.ready)  # and so are the keyframes, which were shrunk before
+        pair = motion.pair
+        flows = download(pair.flows)  # waits for it, and so for the keyframes that it was found in
         left, right = map(self._layout.pyramid, pair.pictures)
-        there = FlowMotion(
-            _downloaded(pair, (left, right)),
-            _downloaded(before, before.pictures) if before else None,
-            _downloaded(after, after.pictures) if after else None,
-        )
-        return self._on_host.estimate(there, tau)
+        there = PairMotion(pair.left, pair.right, (left, right), flows, lambda found, *_: found)
+        around = _downloaded(motion.before), _downloaded(motion.after)
+        return self._on_host.estimate(FlowMotion(there, *around), tau)
 
     def luma_pyramid(self, planes: Planes) -> LumaPyramid:
         """See FlowBackend."""
@@ -105,9 +102,11 @@ class CudaFlow:
         self._stream.finish()
 
 
-def _downloaded(pair: PairMotion, pictures: tuple[Picture, Picture]) -> PairMotion:
-    """Return motion in host memory, as `CpuFlow` would have found it, once it is asked for."""
-    return PairMotion(pair.left, pair.right, pictures, pair.flows, download)
+def _downloaded(pair: PairMotion | None) -> PairMotion | None:
+    """Return a neighbour whose motion comes to host memory once it is asked for."""
+    if pair is None:
+        return None
+    return PairMotion(pair.left, pair.right, pair.pictures, pair.flows, download)
 
 
 def download(flow: CudaPairFlow, *_: object) -> PairFlow:
