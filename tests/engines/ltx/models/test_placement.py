@@ -56,6 +56,7 @@ def test_a_window_stays_on_the_device(source, mode):
         assert tuple(drawn.shape) == (1, 3, 17, 256, 448)
         assert copies.operations > 1000
         assert sum(copies.down.values()) == 0
+        assert not copies.doubles  # GPUs for games take 64 times as long for them
         assert sum(copies.up.values()) == UPLOADS[source]
 
 
@@ -71,6 +72,7 @@ def test_large_pictures_stay_on_the_device(model):
         assert found.device == CUDA
         assert not copies.down
         assert not copies.up
+        assert not copies.doubles
 
 
 def test_devices_that_are_mixed_are_noticed():
@@ -85,4 +87,6 @@ def test_a_result_that_the_host_must_see_is_noticed():
         torch.ones(2, device=CUDA).sum().item()
     with fake_cuda(), Copies() as copies:
         torch.ones(2, device=CUDA).to("cpu")
+        torch.ones(2, device=CUDA).double()
     assert copies.down
+    assert sum(copies.doubles.values()) == 1
