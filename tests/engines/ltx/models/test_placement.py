@@ -80,6 +80,12 @@ def test_devices_that_are_mixed_are_noticed():
         torch.ones(2, device=CUDA) + torch.ones(2)
 
 
+def test_double_precision_is_noticed():
+    with fake_cuda(), Copies() as copies:
+        torch.ones(2, device=CUDA).double()
+    assert sum(copies.doubles.values()) == 1
+
+
 def test_a_result_that_the_host_must_see_is_noticed():
     from torch._subclasses.fake_tensor import DataDependentOutputException
 
@@ -87,6 +93,4 @@ def test_a_result_that_the_host_must_see_is_noticed():
         torch.ones(2, device=CUDA).sum().item()
     with fake_cuda(), Copies() as copies:
         torch.ones(2, device=CUDA).to("cpu")
-        torch.ones(2, device=CUDA).double()
     assert copies.down
-    assert sum(copies.doubles.values()) == 1
