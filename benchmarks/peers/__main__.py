@@ -91,6 +91,7 @@ def compared(args: argparse.Namespace, cache: Path) -> Result:
     return {
         "machine": record.machine(),
         "frames": args.frames,
+        "note": args.note,
         "peers": [{"name": p.name, "label": p.label, "settings": p.settings} for p in peers],
         "missing": missing,
         "vmaf": ffmpeg_version(ffmpeg) if ffmpeg else None,
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--fresh", default=FRESH, help="peers made again; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="runs where they are short")
     parser.add_argument("--json", type=Path, default=record.RESULTS / "peers.json")
+    parser.add_argument("--note", default="", help="a sentence that README.md says of this run")
     parser.add_argument("--markdown", action="store_true", help="print the tables of clips too")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     args = parser.parse_args()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ SHOWN = "psnr", "worst", "ssim", "vmaf", "flicker", "cpu s"  # in README.md
 MEASURED = tuple(COLUMNS)
 BEGIN = "<!-- peers: `python -m benchmarks.peers --readme` writes what follows -->"
 END = "<!-- peers: end -->"
+WIDTH = 110  # letters of a line of README.md
 
 
 def shared_clips(rows: list[Row]) -> list[str]:
@@ -108,17 +110,17 @@ def markdown(result: Row) -> str:
 def readme(result: Row) -> str:
     """Return what README.md says: one paragraph and the table of means."""
     count = len(shared_clips(result["rows"]))
-    absent = "; ".join(f"{name} is not in it ({why})" for name, why in result["missing"].items())
-    said = (
+    said = [
         f"In {count} clips every second frame was left out and interpolated again, of "
-        f"{result['frames']} frames each. The table has means over clips; flicker is how far the "
-        "mean luma is from that of the true frame, and CPU seconds are of the whole process per "
-        f"clip, its start included ({result['machine']['cores']} cores). "
-    )
-    if absent:
-        said += f"{absent[0].upper()}{absent[1:]}. "
-    how = "`python -m benchmarks.peers --clips FOLDER` repeats it on any folder of clips."
-    return f"{said}{how}\n\n{mean_table(result, SHOWN)}"
+        f"{result['frames']} frames each at most. The table has means over clips; flicker is how "
+        "far the mean luma is from that of the true frame, and CPU seconds are of the whole "
+        f"process per clip, its start included ({result['machine']['cores']} cores)."
+    ]
+    said += [f"`{name}` is not in it: {reason}." for name, reason in result["missing"].items()]
+    said += [result["note"]] if result["note"] else []
+    said += ["`make bench-peers CLIPS=FOLDER` repeats it on any folder of clips."]
+    paragraph = fill(" ".join(said), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"{paragraph}\n\n{mean_table(result, SHOWN)}"
 
 
 def rewritten(page: str, result: Row) -> str:
