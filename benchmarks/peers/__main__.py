@@ -27,9 +27,10 @@ from benchmarks import record
 from benchmarks.clips import files
 from benchmarks.peers import tables
 from benchmarks.peers.drawing import Pictures, Task, scored
-from benchmarks.peers.programs import DEFAULT, MissingError, Peer, Tools, ffmpeg_version
+from benchmarks.peers.programs import DEFAULT, OTHERS, MissingError, Peer, Tools, ffmpeg_version
 from benchmarks.peers.stretches import stretch
 from ltxfilter.compare.vmaf import find_ffmpeg
+from ltxfilter.errors import OptionError
 
 README = Path(__file__).parents[2] / "README.md"
 FRESH = "flow,auto"
@@ -65,7 +66,10 @@ def compared(args: argparse.Namespace, cache: Path) -> Result:
     """Measure everything and return it."""
     cache.mkdir(parents=True, exist_ok=True)
     tools = Tools(args.rife, cache / "rife.onnx", args.vapoursynth)
-    peers, missing = available([name for name in args.peers.split(",") if name], tools)
+    try:
+        peers, missing = available([name for name in args.peers.split(",") if name], tools)
+    except OptionError as error:
+        raise SystemExit(f"--peers: {error}; others are {', '.join(OTHERS)}") from None
     fresh = tuple(part for part in args.fresh.split(",") if part)
     pictures = Pictures(cache, fresh, args.repeats)
     ffmpeg, no_vmaf = find_ffmpeg(args.ffmpeg)

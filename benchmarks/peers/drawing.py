@@ -82,7 +82,8 @@ class Pictures:
                     break
             best = min(costs, key=lambda cost: cost["cpu s"])  # what else runs only adds
             (part / COST).write_text(json.dumps(best) + "\n")
-            part.rename(kept)
+            if not kept.exists():  # another run may have made them meanwhile
+                part.rename(kept)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.clips import ffmpeg_exe
+from ltxfilter import engines
 
 FILTERS = {  # two frames are repeated at the end, as minterpolate leaves out the last pairs
     "minterpolate": "minterpolate=fps=50",
@@ -38,6 +39,7 @@ LABELS = {  # of peers in tables; others go by their names
     "mvtools": "MVTools FlowFPS, hq",
     "svp": "SVPflow (open clone)",
 }
+OTHERS = (*FILTERS, *PLUGINS, "rife")  # peers that are not engines of ltxfilter
 DEFAULT = ",".join(
     [f"flow:preset={preset}" for preset in ("fast", "balanced", "best")] + list(LABELS)
 )
@@ -72,10 +74,11 @@ class Tools:
     vapoursynth: str | None  # a Python with VapourSynth and its plugins
 
     def peer(self, name: str) -> Peer:
-        """Return a peer by its name: a key of LABELS, or an engine of ltxfilter with options.
+        """Return a peer by its name: one of OTHERS, or an engine of ltxfilter with options.
 
         Raises:
             MissingError: What it needs is not there.
+            OptionError: It is neither, or an option is wrong.
         """
         if name in FILTERS:
             return self._filter(name)
@@ -124,6 +127,7 @@ class Tools:
         return self.rife
 
     def _engine(self, spec: str) -> Peer:
+        engines.build(spec)
         head = [sys.executable, "-m", "ltxfilter", "-loglevel", "error", "--engine", spec]
         settings = _versions("ltxfilter")
         if "onnx" in spec:

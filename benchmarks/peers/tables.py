@@ -101,7 +101,8 @@ def markdown(result: Row) -> str:
     """Return everything as Markdown: means, a table of clips per score, what is missing."""
     count = len(shared_clips(result["rows"]))
     parts = [f"Mean of {count} clips, {result['frames']} frames each at most", mean_table(result)]
-    parts += [clip_table(result, key) for key in ("psnr", "ssim", "vmaf", "cpu s")]
+    if result["means"]:
+        parts += [clip_table(result, key) for key in ("psnr", "ssim", "vmaf", "cpu s")]
     if said := absences(result):
         parts.append("Not measured:\n" + "\n".join(f"- {line}" for line in said))
     return "\n\n".join(parts)

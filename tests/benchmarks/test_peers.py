@@ -207,6 +207,17 @@ def test_a_run_compares_and_says_what_it_left_out(
     assert capsys.readouterr().out.strip() in shown
 
 
+@pytest.mark.parametrize("name", ["rive", "flow:preset=bets"])
+def test_a_peer_that_nobody_knows_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    words = ["--clips", str(tmp_path), "--peers", name, "--json", str(tmp_path / "peers.json")]
+    monkeypatch.setattr(sys, "argv", ["peers", *words])
+    with pytest.raises(SystemExit, match=f"--peers: .*{name[-4:]}.*mvtools, svp, rife"):
+        program.main()
+    assert not (tmp_path / "peers.json").exists()
+
+
 def row(clip: str, peer: str, **values: Any) -> dict[str, Any]:
     return {"clip": clip, "peer": peer, **dict.fromkeys(tables.MEASURED, 1.0), **values}
 
