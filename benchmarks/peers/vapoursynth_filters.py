@@ -3,9 +3,9 @@
 PYTHON vapoursynth_filters.py mvtools|svp IN.y4m OUT.y4m
 
 It imports nothing of ltxfilter. The settings are the best of those that were tried on the
-development clips: MVTools with search 5 and a second pass over blocks of 8 ("hq"), SVPflow with
-overlapping blocks, its best renderer on a CPU, and without its detection of cuts, which takes fast
-motion for cuts.
+development clips: MVTools with search 5, free vectors and a second pass over blocks of 8 ("hq"),
+SVPflow with overlapping blocks, its best renderer on a CPU, and without its detection of cuts,
+which takes fast motion for cuts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import vapoursynth
 
-SEARCH = {"search": 5, "searchparam": 4}
+SEARCH = {"search": 5, "searchparam": 4, "truemotion": False}
 SVP_SUPER = {"gpu": 0, "pel": 2}
 SVP_ANALYSE = {
     "block": {"w": 16, "h": 16, "overlap": 2},
