@@ -34,7 +34,7 @@ ALONE := bench-encoder-memory bench-soak bench-stops
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize valgrind smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	$(ALONE) bench-mainjob bench-quality bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
+	$(ALONE) bench-mainjob bench-quality bench-peers bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -147,7 +147,7 @@ bench-soak: $(VENV)/.dev
 bench-mainjob: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.mainjob $(ARGS) $(filter-out %.md,$(wildcard $(CLIPS)/*))
 
-bench-quality bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
+bench-quality bench-peers bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
 
 bench-stops: $(VENV)/.dev
@@ -167,7 +167,7 @@ corpus: $(VENV)/.dev ## convert every file of DIR (one folder or more) and let f
 	@test -n "$(DIR)" || { echo "name a folder of media files: make corpus DIR=../shared/clips/formats"; exit 2; }
 	$(BIN)/python -m benchmarks.corpus $(DIR) $(ARGS)
 
-bench-NAME: ## measure: memory, encoder-memory, soak, stops, overlap, sleep, overhead, mainjob, quality, speed, auto, motion, latency, gpu; CLIPS is a folder
+bench-NAME: ## measure: memory, encoder-memory, soak, stops, overlap, sleep, overhead, mainjob, quality, peers, speed, auto, motion, latency, gpu; CLIPS is a folder
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(OUT)

@@ -67,10 +67,11 @@ def _split(data: bytes, info: VideoInfo) -> Iterator[Planes]:
 
 
 def write_y4m(path: Path, frames: Iterable[Planes], info: VideoInfo, rate: Fraction) -> None:
-    """Write 8-bit 4:2:0 frames as yuv4mpegpipe."""
+    """Write 4:2:0 frames of 8 or 10 bits as yuv4mpegpipe."""
+    kind = "420mpeg2" if info.depth == 8 else f"420p{info.depth} XYSCSS=420P{info.depth}"
     with path.open("wb") as out:
         head = f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator}"
-        out.write(f"{head} Ip A1:1 C420mpeg2\n".encode())
+        out.write(f"{head} Ip A1:1 C{kind}\n".encode())
         for planes in frames:
             out.write(b"FRAME\n")
             for plane in planes:

@@ -1,4 +1,4 @@
-"""The fusion: its kernels draw what the plain ones draw, and only uncertain tiles are drawn again."""
+"""The fusion: its kernels agree with the plain ones, and only uncertain tiles are drawn again."""
 
 from __future__ import annotations
 

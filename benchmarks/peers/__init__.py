@@ -1,0 +1,1 @@
+"""ltxfilter and its peers on the same clips: pictures, steadiness, CPU seconds."""
