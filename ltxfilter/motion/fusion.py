@@ -139,7 +139,9 @@ def mark(at: Moment, pictures: tuple[LumaPyramid, LumaPyramid], grid: MotionGrid
     fine = pictures[0].levels[0], pictures[1].levels[0]
     scores = kernels.tile_scores(fine, field, shape, block, grid.scale)
     tiles = uncertain(scores, most_tiles(grid))
-    return MarkedTiles(tiles, field, kernels.tile_motions(field, tiles), shape, block)
+    count = 4 * fusion_sizes.PAIRS, fusion_sizes.BLOCKS, fusion_sizes.BLOCKS
+    motions = kernels.tile_motions(field, tiles) if len(tiles) else np.empty((0, *count), np.int16)
+    return MarkedTiles(tiles, field, motions, shape, block)
 
 
 def block_field(at: Moment, grid: MotionGrid) -> Array:

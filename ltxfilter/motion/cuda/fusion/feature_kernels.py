@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from ltxfilter.motion.cuda.fusion.sample_kernels import SAMPLES, marked_block
-from ltxfilter.motion.cuda.fusion.tile_kernels import BLOCKS, CELLS, PAIRS, block_at
+from ltxfilter.motion.cuda.fusion.tile_kernels import BLOCKS, CELLS, PAIRS, block_at, place_of
 from ltxfilter.motion.cuda.picture_kernels import share_of
 from ltxfilter.motion.cuda.search import SIZES
 from ltxfilter.motion.kernels import fusion_sizes, numpy_features
@@ -73,9 +73,10 @@ def _sample(samples, at, used):
 
 
 @triton.jit
-def _place(tile, cell, across):
-    """Return rows and columns of blocks in the picture."""
-    return BLOCKS * (tile // across) + cell // BLOCKS, BLOCKS * (tile % across) + cell % BLOCKS
+def _first_sample(slot, cell, side: tl.constexpr):
+    """Return where the first samples of blocks lie, in the first of their tile's pictures."""
+    line = BLOCKS * side
+    return slot * (SAMPLES * line * line) + (cell // BLOCKS * line + cell % BLOCKS) * side
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -94,12 +95,10 @@ def pair_kernel(
     if tl.max(tile, axis=0) < 0:
         return
     used, size = tile >= 0, CELLS * side * side
-    row, column = _place(tile, cell, across)
+    row, column = place_of(tile, cell, across)
     place = 4 * rows * columns + block_at(row, column, rows, columns)
     share = tl.load(field + place).to(tl.int32)
-    drawn = (
-        samples + slot * (SAMPLES * size) + (cell // BLOCKS * BLOCKS * side + cell % BLOCKS) * side
-    )
+    drawn = samples + _first_sample(slot, cell, side)
     left = drawn + (3 + 2 * pair) * size
     apart, ahead, off = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     for k in range(side * side):
@@ -126,9 +125,7 @@ def place_kernel(
     if tl.max(tile, axis=0) < 0:
         return
     used, size = tile >= 0, CELLS * side * side
-    drawn = (
-        samples + slot * (SAMPLES * size) + (cell // BLOCKS * BLOCKS * side + cell % BLOCKS) * side
-    )
+    drawn = samples + _first_sample(slot, cell, side)
     ends, from_left, from_right = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     left_off, right_off, slopes = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     for k in range(side * side):
@@ -196,7 +193,7 @@ def bend_kernel(
     x = (_motion(motions, 0, used) * (32768 - tau) + _motion(motions, 2, used) * tau) >> 15
     y = (_motion(motions, 1, used) * (32768 - tau) + _motion(motions, 3, used) * tau) >> 15
     _write(out, BEND, _root_logarithm(x * x + y * y), used)
-    row, column = _place(tile, cell, across)
+    row, column = place_of(tile, cell, across)
     place = block_at(row, column, rows, columns)
     x_along, y_along = _change(field, place, 1, plane), _change(field + plane, place, 1, plane)
     x_down = _change(field, place, columns, plane)
@@ -230,7 +227,7 @@ def box_kernel(features, tiles, index, down, across, most, block: tl.constexpr):
     if tl.max(tile, axis=0) < 0:
         return
     used = (tile >= 0) & (k < COSTS)
-    row, column = _place(tile, cell, across)
+    row, column = place_of(tile, cell, across)
     near, near_count = tl.zeros_like(at), tl.zeros_like(at)
     far, far_count = tl.zeros_like(at), tl.zeros_like(at)
     for dy in range(-FAR, FAR + 1):

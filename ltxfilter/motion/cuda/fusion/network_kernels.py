@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from ltxfilter.motion.cuda.fusion.sample_kernels import WEIGHTS
-from ltxfilter.motion.cuda.fusion.tile_kernels import BLOCKS, CELLS, PAIRS, block_at
+from ltxfilter.motion.cuda.fusion.tile_kernels import CELLS, PAIRS, block_at, place_of
 from ltxfilter.motion.cuda.picture_kernels import share_of
 from ltxfilter.motion.cuda.search import SIZES
 from ltxfilter.motion.kernels import fusion_sizes
@@ -84,10 +84,7 @@ def weight_kernel(
     for k in range(4):
         part = (_part(logits, 1 + k, largest, halvings, used) << 15) // total
         _store(out, k, part, used)
-    row, column = (
-        BLOCKS * (tile // across) + cell // BLOCKS,
-        BLOCKS * (tile % across) + cell % BLOCKS,
-    )
+    row, column = place_of(tile, cell, across)
     place = 4 * rows * columns + block_at(row, column, rows, columns)
     share = tl.load(field + place).to(tl.int32)
     for k in range(PAIRS - 1):

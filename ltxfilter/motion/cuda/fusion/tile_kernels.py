@@ -29,6 +29,12 @@ def block_at(row, column, rows, columns):
 
 
 @triton.jit
+def place_of(tile, cell, across):
+    """Return rows and columns of blocks in the picture. across: tiles in a row."""
+    return BLOCKS * (tile // across) + cell // BLOCKS, BLOCKS * (tile % across) + cell % BLOCKS
+
+
+@triton.jit
 def _point(picture, x, y, rows, columns):
     """Return the samples at positions in 1/32, bilinearly, in 1/16 codes."""
     x = tl.minimum(tl.maximum(x, 0), 32 * (columns - 1))
@@ -62,8 +68,7 @@ def score_kernel(
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     tile, cell = at // CELLS, at % CELLS
-    row = BLOCKS * (tile // across) + cell // BLOCKS
-    column = BLOCKS * (tile % across) + cell % BLOCKS
+    row, column = place_of(tile, cell, across)
     x, y = apart * (32 * column + 16) - 16, apart * (32 * row + 16) - 16
     place, plane = block_at(row, column, rows, columns), rows * columns
     a = _seen(left, field, place, plane, x, y, height, width, shift)
@@ -95,7 +100,7 @@ def mark_kernel(
 def list_kernel(marks, sums, tiles, index, count, most, block: tl.constexpr):
     """Write the list of marked tiles, and the place of each tile in it.
 
-    sums: of `marks`, from the first up to each. index: [count] int32, -1 where a tile is not marked.
+    sums: of `marks`, from the first up to each. index: [count] int32, -1 for unmarked tiles.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < count
@@ -151,8 +156,7 @@ def motion_kernel(field, tiles, out, rows, columns, across, most, block: tl.cons
     if tl.max(tile, axis=0) < 0:
         return
     used = tile >= 0
-    row = BLOCKS * (tile // across) + cell // BLOCKS
-    column = BLOCKS * (tile % across) + cell % BLOCKS
+    row, column = place_of(tile, cell, across)
     row = tl.minimum(tl.maximum(row, 0), rows - 3)
     column = tl.minimum(tl.maximum(column, 0), columns - 3)
     own, plane = block_at(row, column, rows, columns), rows * columns
