@@ -82,10 +82,7 @@ class CudaFusion:
 
     def _allocate_blocks(self) -> None:
         most, cells = self._most, (self._most, CELLS)
-        self._step = step = self._side // self._grid.cell
-        rows, columns = -(-self._grid.rows // step), -(-self._grid.columns // step)
-        self._thin = empty(2, 2, rows, columns), empty(rows, columns)
-        self._thin_field = empty(5, rows + 2, columns + 2, dtype=torch.int16)
+        self._thin = self._thinned_field() if self._side > self._grid.cell else None
         self._motions = empty(most, 4 * PAIRS, CELLS, dtype=torch.int16)
         sizes = [self._tile_size(shape) * (1 + (shape.depth > 8)) for shape in self._layout.shapes]
         self._samples = empty(most * SAMPLES * max(sizes), dtype=torch.int16)
@@ -93,6 +90,13 @@ class CudaFusion:
         self._units = [empty(*cells, UNITS, dtype=torch.int32) for _ in range(2)]
         self._logits = empty(*cells, CHOICES, dtype=torch.int32)
         self._weights = empty(most, WEIGHTS, CELLS, dtype=torch.int16)
+
+    def _thinned_field(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return buffers for the motion on blocks: to both ends, its share, and the field."""
+        step = self._side // self._grid.cell
+        rows, columns = -(-self._grid.rows // step), -(-self._grid.columns // step)
+        field = empty(5, rows + 2, columns + 2, dtype=torch.int16)
+        return empty(2, 2, rows, columns), empty(rows, columns), field
 
     def _tile_size(self, shape: PlaneShape) -> int:
         """Return how many samples of a plane a tile has."""
@@ -114,12 +118,13 @@ class CudaFusion:
 
     def _block_field(self, drawing: Drawing) -> Tensor:
         """Do what `fusion.block_field` does; blocks that are cells share the field of luma."""
-        if self._step == 1:
+        if self._thin is None:
             return drawing.field
-        for thin, whole in zip(self._thin, (drawing.to_ends, drawing.share), strict=True):
-            thin.copy_(whole[..., :: self._step, :: self._step])
-        field, scale = self._thin_field, 32.0 * self._grid.cell
-        inputs = *self._thin, field, *self._thin[1].shape, scale, scale
+        to_ends, share, field = self._thin
+        step, scale = self._side // self._grid.cell, 32.0 * self._grid.cell
+        to_ends.copy_(drawing.to_ends[..., ::step, ::step])
+        share.copy_(drawing.share[::step, ::step])
+        inputs = to_ends, share, field, *share.shape, scale, scale
         device.launch(grid_kernels.field_kernel, field[0].numel(), *inputs)
         return field
 
