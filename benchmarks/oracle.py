@@ -66,7 +66,7 @@ class Oracle:
         self.width, self.height = size
         self.parts, self.intervals, self.batch = parts, max(8 // parts, 1), 1
         self.device = torch.device("cpu")
-        self.host_bytes = 0
+        self.host_bytes = self.device_bytes = 0
         self._truth = truth
         self._how = LEVELS[level]
         self._canvas = GuideCanvas(video, *size, self.device)

@@ -45,8 +45,14 @@ def luma_weights(color: ColorInfo, height: int) -> tuple[float, float] | None:
     """Return red's and blue's share in luma; None for YCgCo, which is no such sum."""
     if color.matrix == YCGCO:
         return None
-    untagged = 6 if height <= SD_HEIGHT and color.matrix == UNKNOWN else 1
-    return WEIGHTS.get(color.matrix, WEIGHTS[untagged])
+    return WEIGHTS.get(read_as(color, height), WEIGHTS[1])
+
+
+def read_as(color: ColorInfo, height: int) -> int:
+    """Return the matrix by which samples are read: the tag's, or by the height where none is."""
+    if color.matrix != UNKNOWN:
+        return color.matrix
+    return 6 if height <= SD_HEIGHT else 1
 
 
 def scale_of(shape: PlaneShape, color: ColorInfo) -> Scale:

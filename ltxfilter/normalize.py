@@ -28,6 +28,7 @@ from ltxfilter.values import (
     parse_bytes,
     parse_lora,
     parse_rate,
+    parse_scale,
     parse_spans,
     parse_speed,
     parse_switch,
@@ -124,6 +125,15 @@ def speed_of(value: object) -> Fraction:
     if not isinstance(value, str) and number_of(value) is None:
         raise OptionError(f"{shown(value)}: give a number from 0.01 to 100, such as 0.5 or '1/3'")
     return parse_speed(str(value))
+
+
+def scale_of(value: object) -> Fraction:
+    """Read how many times larger pictures become: 2 or 1.5, or text as for `parse_scale`.
+
+    Raises OptionError.
+    """
+    number = None if isinstance(value, str) else number_of(value)
+    return parse_scale(f"{float(number):g}" if number is not None else str(value))
 
 
 def aspect_of(value: object) -> Fraction:

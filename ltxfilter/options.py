@@ -25,6 +25,7 @@ from ltxfilter.normalize import (
     port_of,
     rate_of,
     resume_of,
+    scale_of,
     seconds_of,
     segment_seconds_of,
     spans_of,
@@ -161,6 +162,7 @@ class OutputOptions:
     codec: str | None = None  # FFmpeg's video encoder name; None goes by the container
     pix_fmt: str | None = None  # None: the stream's own, or what players of the container take
     tag: str | None = None  # four characters by which the container calls the codec, such as hvc1
+    scale: Fraction | None = None  # output side over source side: 2 or 3/2; None keeps the size
     aspect: Fraction | None = None  # of the display, width over height; None keeps the source's
     encoder: Mapping[str, str] = field(default_factory=dict)  # crf, preset, b, g, x265-params, ...
     muxer: Mapping[str, str] = field(default_factory=dict)  # movflags, ...
@@ -189,6 +191,7 @@ class OutputOptions:
                 "codec": optional(text_of),
                 "pix_fmt": optional(text_of),
                 "tag": optional(text_of),
+                "scale": optional(scale_of),
                 "aspect": optional(aspect_of),
                 "encoder": mapping_of,
                 "muxer": mapping_of,

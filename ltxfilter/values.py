@@ -20,6 +20,7 @@ MIB = 1 << 20  # bytes
 OWN_PROCESS = "LTXFILTER_OWN_PROCESS"  # in the environment of the command line and its workers
 MAX_THREADS = 1024  # to interpolate with, or to decode with
 LEAST_SPEED = Fraction(1, 100)  # and its inverse is the highest
+SCALES = {"2": Fraction(2), "1.5": Fraction(3, 2)}  # how many times larger pictures can become
 LEAST_ASPECT = Fraction(1, 100)  # of a display, and its inverse is the highest
 LONGEST_REDRAW = Fraction(10)  # seconds of missing frames that can be interpolated in one go
 SIZES = {  # FFmpeg's names of picture sizes
@@ -267,6 +268,16 @@ def parse_speed(text: str) -> Fraction:
     if not LEAST_SPEED <= speed <= 1 / LEAST_SPEED:
         raise OptionError(f"{_plain(text)}: write a number from 0.01 to 100, such as 0.5 or 1/3")
     return speed
+
+
+def parse_scale(text: str) -> Fraction:
+    """Read how many times larger pictures become: 2x or 1.5x, or 2 or 1.5. Raises OptionError."""
+    factor = SCALES.get(text.removesuffix("x"))
+    if factor is None:
+        raise OptionError(
+            f"{_plain(text)}: write 2x or 1.5x; for other sizes, scale in the ffmpeg that follows"
+        )
+    return factor
 
 
 def parse_aspect(text: str) -> Fraction:

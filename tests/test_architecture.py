@@ -17,7 +17,7 @@ RANKS = [  # a module imports only from rows below its own, freely inside one fo
     {"normalize"},
     {"frame", "options"},
     {"refusals", "colorimetry"},
-    {"motion", "color"},
+    {"motion", "color", "scaling"},
     {"windows"},
     {"engines", "media"},
     {"pipeline"},

@@ -44,6 +44,7 @@ def convert(  # long, since it names every option with its type
     autorotate: bool | None = None,
     decoder_threads: int | None = None,
     speed: Number | str = 1,
+    scale: Number | str | None = None,
     cuts: bool = True,
     repeats: str = "report",
     redraw: Spans = (),
@@ -99,6 +100,8 @@ def convert(  # long, since it names every option with its type
             cannot say how they lie.
         decoder_threads: Threads to decode with, 1 to 1024; None chooses.
         speed: 0.01 to 100; 0.5 plays half as fast. Sound is left out at any other speed than 1.
+        scale: 2 or 1.5 makes pictures that many times as wide and high, source frames too; None
+            keeps their size.
         cuts: Whether scene cuts are looked for, so that nothing is interpolated across them.
         repeats: What becomes of duplicates: "report", or "smooth" to interpolate over them.
         redraw: Spans of the input, in seconds, whose frames are taken as missing and interpolated.
@@ -169,6 +172,7 @@ def convert(  # long, since it names every option with its type
             codec=as_given(encoder.pop("codec", None)),
             pix_fmt=as_given(encoder.pop("pix_fmt", None)),
             tag=as_given(encoder.pop("tag", None)),
+            scale=as_given(scale),
             aspect=as_given(encoder.pop("aspect", None)),
             encoder=as_given(encoder),
             muxer=as_given(muxer or {}),

@@ -101,6 +101,12 @@ INTERPOLATE_FLAGS = (
         "-cpu-used.",
         Side.INTERPOLATE,
     ),
+    Flag(
+        "scale",
+        "FACTOR",
+        "Make pictures 2x or 1.5x as wide and high, source frames too. Sides become even.",
+        Side.INTERPOLATE,
+    ),
     Flag("cuts", "", "Never interpolate across a scene cut (default).", Side.INTERPOLATE),
     Flag(
         "no_cuts",

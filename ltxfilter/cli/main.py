@@ -98,7 +98,8 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
     from ltxfilter.jobs.opening import open_run
     from ltxfilter.view.records import open_record, watched
 
-    refuse_unused(arguments.options.engine, arguments.options.models)
+    options = arguments.options
+    refuse_unused(options.engine, options.models, options.output.scale)
     with (
         _progress_file(arguments) as blocks,
         watched(arguments.options, _reporter(console, blocks)) as shown,
@@ -144,7 +145,7 @@ def _opening_lines(opening: Opening) -> list[str]:
         f"{opening.source} -> {opening.sink}: {info.width}x{info.height} {info.pix_fmt}, "
         f"{rate_text(info.rate)} -> {rate}, engine {opening.engine}",
         *opening.lines,
-        *([memory_line(opening.memory)] if opening.memory else []),
+        *([memory_line(opening.memory, opening.on_device)] if opening.memory else []),
     ]
 
 

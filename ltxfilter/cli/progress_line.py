@@ -116,10 +116,14 @@ def _segments_line(progress: Progress) -> str:
     return f"segments: {counts}" + (f"; {makers}" if makers else "")
 
 
-def memory_line(parts: Mapping[str, int]) -> str:
-    """Return "memory: decode 12 + window 75 = ~90 MB" for budgeted bytes by part."""
+def memory_line(parts: Mapping[str, int], on_device: int = 0) -> str:
+    """Return "memory: decode 12 + window 75 = ~90 MB" for budgeted bytes by part.
+
+    on_device: bytes of a GPU's memory that models take.
+    """
     terms = " + ".join(f"{name} {megabytes(size)}" for name, size in parts.items())
-    return f"memory: {terms} = ~{megabytes(sum(parts.values()))} MB"
+    line = f"memory: {terms} = ~{megabytes(sum(parts.values()))} MB"
+    return f"{line}; models on the GPU: {megabytes(on_device)} MB" if on_device else line
 
 
 def megabytes(size: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
+from fractions import Fraction
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -78,10 +79,12 @@ def engine_class(name: str) -> type[Engine]:
     return found
 
 
-def build(spec: str, models: ModelOptions | None = None) -> Engine:
+def build(spec: str, models: ModelOptions | None = None, scale: Fraction | None = None) -> Engine:
     """Build the engine that "NAME:key=value" describes, not yet open. Raises OptionError.
 
     models: for an engine that uses them; the environment and the settings file complete them.
+    scale: how many times larger pictures are to become, see `Engine.enlarge`, which may raise
+    EngineUnavailableError.
     """
     name, given = parse_spec(spec)
     kind = engine_class(name)
@@ -94,10 +97,13 @@ def build(spec: str, models: ModelOptions | None = None) -> Engine:
         values[key] = known[key].parse(text)
     if kind.uses_models:
         values["models"] = complete(models or ModelOptions())
-    return kind(**values)
+    engine = kind(**values)
+    if scale is not None:
+        engine.enlarge(scale)
+    return engine
 
 
-def refuse_unused(spec: str, models: ModelOptions) -> None:
+def refuse_unused(spec: str, models: ModelOptions, scale: Fraction | None = None) -> None:
     """Refuse files that a command line names and the engine that `spec` describes does not use.
 
     Who names a file wants something of it. What the environment and the settings file name besides
@@ -105,11 +111,18 @@ def refuse_unused(spec: str, models: ModelOptions) -> None:
     """
     if models == ModelOptions():
         return
-    engine = build(spec, models)
+    engine = build(spec, models, scale)
     for field in fields(ModelOptions):
         given = getattr(models, field.name)
         if given and field.name not in engine.used_files:
             raise OptionError(_unused(engine, field.name, given))
+
+
+def with_option(engine: str, option: str) -> str:
+    """Return what a user writes who wants an engine with an option: its own, or a flag, or none."""
+    if option.startswith("--"):
+        return f"{engine} {option}"
+    return f"{engine}:{option}" if option else engine
 
 
 def _unused(engine: Engine, field: str, given: Any) -> str:
@@ -121,8 +134,8 @@ def _unused(engine: Engine, field: str, given: Any) -> str:
     for other in ENGINES:
         takes = engine_class(other).takes_files
         if field in takes:
-            users.append(f"{other}:{takes[field]}" if takes[field] else other)
-    own = next((user for user in users if user.partition(":")[0] == engine.name), None)
-    told = f"add {own.partition(':')[2]}, or leave it out" if own and ":" in own else ""
+            users.append(with_option(other, takes[field]))
+    own = engine.takes_files.get(field)
+    told = f"add {own}, or leave it out" if own else ""
     told = told or (f"it is for {', '.join(users)}" if users else "leave it out")
     return f"--{name.replace('_', '-')} {path}: engine {engine.name} does not use it; {told}"

@@ -166,6 +166,7 @@ class Auto(Engine):
             slots=min(own.slots, other.slots),  # 0 is all of them
             work_bytes=own.work_bytes + other.work_bytes,
             model_bytes=own.model_bytes + other.model_bytes,
+            device_bytes=own.device_bytes + other.device_bytes,
             draw_bytes=own.draw_bytes + other.draw_bytes + gate,
         )
 

@@ -23,7 +23,8 @@ Rules:
   concurrently with itself and with `prepare`, in any order, and returns the same samples each time,
   so noise is seeded from an option and the slot's time and never from the order of calls.
 - **Frames.** Planes are read-only. An engine returns new planes in the stream's own format: the
-  same shapes and dtypes, codes within the format's depth. It never sees files, pipes or pts.
+  same shapes and dtypes, codes within the format's depth; those of `scaling.scaled_video` where its
+  `scale` is not 1. It never sees files, pipes or pts.
 - **Cancelling.** `cancel` may come at any time from any thread. Nothing but `close` and `open` is
   called afterwards; `open` begins anew.
 - **Errors.** `open`, `prepare` and `draw` raise `EngineError`, with the engine's name first. A
@@ -104,6 +105,9 @@ class Engine(ABC):
     lookahead_option: ClassVar[str | None] = None
     """The option that, set to 0, makes the engine do without later frames; None if none does."""
 
+    scale: Fraction = Fraction(1)
+    """How many times as wide and high as a keyframe its pictures are; see `enlarge`."""
+
     live_shapes: ClassVar[Mapping[str, WindowShape]] = {}
     """For live video: spec -> the windows it asks for, where those do not depend on the video."""
 
@@ -160,6 +164,13 @@ class Engine(ABC):
     def unavailable(cls) -> str | None:
         """Return why it cannot run on this machine and what to install; None if it can."""
         return None
+
+    def enlarge(self, factor: Fraction) -> None:  # noqa: B027  (most engines cannot)
+        """Make pictures `factor` times as wide and high, if it can; called before `open`.
+
+        An engine that can sets `scale`. Where it stays 1, the run makes pictures larger, as it does
+        with source frames. Raises EngineUnavailableError if the files do not serve for that.
+        """
 
     @abstractmethod
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:

@@ -46,6 +46,8 @@ from ltxfilter.jobs.workers.segment_maker import recorded
 from ltxfilter.jobs.workers.shares import shared_out, worker_count
 from ltxfilter.media.format_names import STDIN_NAMES
 from ltxfilter.media.opening import open_sink, open_source
+from ltxfilter.media.scaling.frame_scaler import scaling_line
+from ltxfilter.media.scaling.scaled_source import as_written
 from ltxfilter.media.segments.segment_file import SegmentReader
 from ltxfilter.media.segments.segment_sink import refuse_whole, segment_output
 from ltxfilter.options import Options, OutputOptions
@@ -76,9 +78,8 @@ class Job:
         """
         self._open_record = open_record
         check_files(options)
-        self._engine = engines.build(
-            options.engine, options.models
-        )  # a misspelt one is found first
+        asked = options.engine, options.models, options.output.scale
+        self._engine = engines.build(*asked)  # a misspelt one is found first
         self._stop = threading.Event()
         self._signum: int | None = None
         self.left = threading.Event()  # see `Run`
@@ -110,7 +111,8 @@ class Job:
         if self._report is not None:
             opening.callback(self._report.discard)
         remove_part(self._journal.folder)
-        self._sink = open_sink(self._target(), self._source, self._rate)
+        self._written = as_written(self._source, options.output)
+        self._sink = open_sink(self._target(), self._written, self._rate)
         opening.callback(self._close_sink)
         refuse_whole(options.output, self._sink)
         others = self._source.other_streams
@@ -265,7 +267,11 @@ class Job:
         count, done = len(self.plan.segments), len(self._journal.done)
         seconds = self.options.job.segment_seconds
         many = f"{pool.size} {pool.name if pool.size == 1 else pool.names}"
-        lines = [f"{count} segments of {seconds} s, {done} of them done, {many}"]
+        lines = []
+        if self.options.output.scale is not None:
+            engine = self._engine.name if self._engine.scale > 1 else None
+            lines.append(scaling_line(self._source.info, self._written.info, engine))
+        lines += [f"{count} segments of {seconds} s, {done} of them done, {many}"]
         kept = self.options.job.resume != "no"
         until = "until the output is complete" if kept else "while they wait to be joined"
         lines.append(f"segments are kept in {self._journal.folder} {until}")
@@ -289,6 +295,8 @@ class Job:
             "input": {"name": self._source.name, **plain(self._source.info)},
             "output": {
                 "name": self._sink.name,
+                "width": self._written.info.width,
+                "height": self._written.info.height,
                 "rate": None if self._rate is None else str(self._rate),
                 "duration": float(self.progress.duration) if self.progress.duration else None,
             },

@@ -9,7 +9,7 @@ the truth. docs/decisions/0035 has the reasons, the card beside the weights thei
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -87,33 +87,48 @@ class Fusion:
         marked = mark(at, pictures, self._grid)
         if not len(marked.tiles):
             return
-        luma = self.samples(marked, self._bright, drawn, ends)
-        features = self.features(marked, luma, static, tau)
+        [luma] = self.samples(marked, [self._bright], drawn, ends)
+        features, detail = self.features(marked, luma, static, tau)
         weights = kernels.tile_weights(features, marked.field, marked.tiles, self._layers)
         index = marked.index
+        for numbers in self._alike():
+            bright = numbers == [self._bright]
+            shown = [luma] if bright else self.samples(marked, numbers, drawn, ends)
+            shape = self._layout[numbers[0]]
+            mask = mask_for(static, shape)
+            for number, samples in zip(numbers, shown, strict=True):
+                kernels.tile_mix(
+                    drawn[number],
+                    samples,
+                    weights,
+                    detail if bright else None,
+                    marked.tiles,
+                    index,
+                    mask,
+                    shape.depth,
+                )
+
+    def _alike(self) -> list[list[int]]:
+        """Return the numbers of planes, those of one shape together but for the bright one."""
+        alike: dict[PlaneShape, list[int]] = {}
         for number, shape in enumerate(self._layout):
-            if shape.role == "a":
-                continue
-            bright = number == self._bright
-            samples = luma if bright else self.samples(marked, number, drawn, ends)
-            mask = thinned_mask(static, shape)
-            kernels.tile_mix(
-                drawn[number], samples, weights, marked.tiles, index, mask, shape.depth
-            )
+            if shape.role != "a" and number != self._bright:
+                alike.setdefault(replace(shape, role=""), []).append(number)
+        return [[self._bright], *alike.values()]
 
     def samples(
-        self, marked: MarkedTiles, number: int, drawn: Planes, ends: tuple[Planes, Planes]
-    ) -> Array:
-        """Return what the marked tiles of one plane show: see c_fusion.tile_samples."""
-        shape = self._layout[number]
+        self, marked: MarkedTiles, numbers: list[int], drawn: Planes, ends: tuple[Planes, Planes]
+    ) -> list[Array]:
+        """Return what the marked tiles of planes of one shape show: see c_fusion.tile_samples."""
+        shape = self._layout[numbers[0]]
         shifts = shape.shift_x, shape.shift_y
         block = marked.block >> shape.shift_x, marked.block >> shape.shift_y
-        planes = (drawn[number], ends[0][number], ends[1][number])
+        planes = [(drawn[number], ends[0][number], ends[1][number]) for number in numbers]
         return kernels.tile_samples(planes, marked.motions, marked.tiles, block, shifts)
 
     def features(
         self, marked: MarkedTiles, luma: Array, static: Luma | None, tau: int
-    ) -> Array:
+    ) -> tuple[Array, Array]:
         """Return what the network sees: see c_fusion.tile_features. luma: what `samples` made."""
         return kernels.tile_features(
             luma,
@@ -169,14 +184,14 @@ def most_tiles(grid: MotionGrid) -> int:
 
 def uncertain(scores: Array, most: int) -> Array:
     """Return the tiles with the highest scores, [N, 2] int32, N up to `most`."""
-    limit = AGREED * fusion_sizes.BLOCKS**2
+    limit = AGREED * fusion_sizes.BLOCKS**2 // 2
     if scores.size > most:
         rank = scores.size - most - 1
         limit = max(limit, int(np.partition(scores.ravel(), rank)[rank]))
     return np.ascontiguousarray(np.argwhere(scores > limit).astype(np.int32))
 
 
-def thinned_mask(static: Luma | None, shape: PlaneShape) -> Plane | None:
+def mask_for(static: Luma | None, shape: PlaneShape) -> Plane | None:
     """Return the mask of static luma samples for a plane of another shape."""
     if static is None:
         return None

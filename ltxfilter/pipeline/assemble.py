@@ -17,6 +17,8 @@ from typing import Self
 from ltxfilter.frame import VideoInfo
 from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.opening import open_sink, open_source, says_rotation
+from ltxfilter.media.scaling.frame_scaler import FrameScaler, scaler_of
+from ltxfilter.media.scaling.scaled_source import as_written
 from ltxfilter.options import InputOptions, Options, OutputOptions
 from ltxfilter.pipeline.latency import Latency, LatencyBound, Lateness
 from ltxfilter.pipeline.memory import UNKNOWN_HOURS, Budget, Needs, divide
@@ -66,12 +68,14 @@ def assemble_engine(
     reading: int = 0,
     segment: Segment | None = None,
     runner: WindowRunner | None = None,
+    scale: Fraction | None = None,
 ) -> EngineParts:
     """Open the engine that `options` name for frames of `video`, output at `rate`.
 
     shown: the frames at the speed that they are shown at; None means as they are. reading: source
     frames that reading and decoding hold back. segment: the part of the stream that is made; None
     is all of it. runner: an engine that is open for such frames; whoever opened it closes it.
+    scale: how many times larger frames are made afterwards, which an engine may do itself.
     Raises OptionError, EngineError.
     """
     seen = shown or video
@@ -79,7 +83,7 @@ def assemble_engine(
     if options.max_latency is not None:
         bound = LatencyBound(options.max_latency, options, seen, reading)
     lent = runner is not None
-    runner = runner or _open_runner(options, seen, rate, bound)
+    runner = runner or _open_runner(options, seen, rate, bound, scale)
     try:
         detector = CutDetector(video, cuts=options.cuts)
         rolling = RollingWindow(
@@ -105,15 +109,20 @@ def assemble_engine(
 
 
 def _open_runner(
-    options: Options, video: VideoInfo, rate: Fraction | None, bound: LatencyBound | None
+    options: Options,
+    video: VideoInfo,
+    rate: Fraction | None,
+    bound: LatencyBound | None,
+    scale: Fraction | None,
 ) -> WindowRunner:
     """Open the engine, without look-ahead if the bound needs that."""
-    runner = WindowRunner(options.engine, video, rate, options.threads, options.models)
+    given = video, rate, options.threads, options.models
+    runner = WindowRunner(options.engine, *given, scale=scale)
     if bound is None or bound.keeps(runner.shape):
         return runner
     runner.close()
     spec = bound.spec_without_lookahead(runner)
-    return WindowRunner(spec, video, rate, options.threads, options.models)
+    return WindowRunner(spec, *given, scale=scale)
 
 
 def _longest_missing(
@@ -155,25 +164,14 @@ class Assembly:
             self.info = self.source.info
             self.rate = output_rate(options.fps, self.info.rate)
             shown = at_speed(self.info, options.speed)
+            self.scaler: FrameScaler | None = scaler_of(options.output, self.info)
             before = resident_bytes()
-            self.engine = own(
-                closing(
-                    assemble_engine(
-                        options,
-                        self.info,
-                        self.rate,
-                        shown=shown,
-                        reading=self.source.delay,
-                        segment=segment,
-                        runner=runner,
-                    )
-                )
-            )
+            self.engine = own(closing(self._assembled(shown, runner)))
             self._engine_extra = self._grown_since(before)
             if segment is None:
                 self._warn(shown)
             target = with_provenance(options, self.runner.asked)
-            self.sink: Sink = open_output(target, self.source, self.rate)
+            self.sink: Sink = open_output(target, as_written(self.source, target), self.rate)
             opening.callback(self.close_sink)
             self.budget = self._budget(shown)
             self._open = opening.pop_all()
@@ -190,6 +188,11 @@ class Assembly:
         return self.engine.runner
 
     @property
+    def written(self) -> VideoInfo:
+        """What the frames have in common that are given to the sink."""
+        return self.info if self.scaler is None else self.scaler.info
+
+    @property
     def duration(self) -> Fraction | None:
         """Seconds of output, if known before decoding."""
         duration = self.source.duration
@@ -204,6 +207,19 @@ class Assembly:
         """Return what measures how late frames leave; None where no bound was asked for."""
         bound = self.engine.bound
         return None if bound is None else Lateness(bound.seconds)
+
+    def _assembled(self, shown: VideoInfo, runner: WindowRunner | None) -> EngineParts:
+        """Open the engine for the source's frames; see `assemble_engine`."""
+        return assemble_engine(
+            self.options,
+            self.info,
+            self.rate,
+            shown=shown,
+            reading=self.source.delay,
+            segment=self.segment,
+            runner=runner,
+            scale=self.options.output.scale,
+        )
 
     def close_sink(self) -> None:
         """Complete what was written as a playable file, if the run did not reach its end."""
@@ -258,9 +274,11 @@ class Assembly:
             shown,
             self.rate,
             runner.shape,
+            drawn_bytes=max(shown.frame_bytes, runner.drawn.frame_bytes),
             source_bytes=self.source.held_bytes,
             sink_bytes=self.sink.held_bytes,
             engine_extra=self._engine_extra,
+            scale_bytes=0 if self.scaler is None else self.scaler.held_bytes,
             copied_bytes=others.held_bytes if others else 0,
             index_bytes=self.sink.index_bytes,
             duration=self.duration,

@@ -50,6 +50,8 @@ class Needs:
     threads: int  # that interpolate
     engine_extra: int = 0  # bytes that the engine's libraries and models take beside its work
     copied_bytes: int = 0  # that the streams hold that are copied beside the video
+    drawn_bytes: int | None = None  # of a frame of the engine's; None: as a source frame
+    scale_bytes: int = 0  # that making frames larger takes
     index_bytes: int = 0  # by which the sink grows with each frame
     duration: Fraction | None = None  # seconds of output, if known
     longest_redraw: Fraction = Fraction(0)  # seconds of missing frames to interpolate in one go
@@ -119,7 +121,8 @@ def _division(needs: Needs, frames: int, ahead: int) -> Budget:
         "window": (shape.before + shape.keyframes + shape.after + IN_HAND) * frame,
         **({"models": shape.model_bytes} if shape.model_bytes else {}),
         "motion": shape.work_bytes - shape.model_bytes + per_window,
-        "interpolate": ahead * (per_window + slots * frame),
+        "interpolate": ahead * (per_window + slots * (needs.drawn_bytes or frame)),
+        **({"scale": needs.scale_bytes} if needs.scale_bytes else {}),
         "copied": needs.copied_bytes,
         "encode": needs.sink_bytes,
         "index": needs.index_at_end,

@@ -9,6 +9,7 @@ The path of a frame, each step with where it is defined:
 - `RollingWindow` (windows/) makes windows: keyframes and the slots between them;
 - `WindowRunner.prepare` (window_runner.py) lets the engine find motion, serially and in order;
 - `ordered` (threads.py) makes output frames in several threads, in order;
+- `FrameScaler` (media/scaling/) makes frames larger where --scale asks for that;
 - `sink.write` (media/) encodes or writes, in the thread that calls `go`.
 """
 
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ltxfilter.errors import InputError, Interrupted, LtxFilterError, OutputError, Stopped
 from ltxfilter.frame import Frame, Made, VideoInfo
+from ltxfilter.media.scaling.frame_scaler import scaling_line
 from ltxfilter.options import Options
 from ltxfilter.pipeline import resident
 from ltxfilter.pipeline.assemble import Assembly
@@ -64,6 +66,7 @@ class Opening:
     engine: str
     memory: Mapping[str, int]  # bytes by part; empty where workers tell it later
     lines: tuple[str, ...] = ()  # whatever else is to be said
+    on_device: int = 0  # bytes of a GPU's memory that models take
 
 
 class Run:
@@ -126,7 +129,18 @@ class Run:
             assembly.rate,
             assembly.runner.engine,
             self.progress.memory,
+            self._scaling_lines(),
+            assembly.runner.shape.device_bytes,
         )
+
+    def _scaling_lines(self) -> tuple[str, ...]:
+        """Say that frames are scaled, if they are, and by whom."""
+        assembly = self.assembly
+        if assembly.scaler is None:
+            return ()
+        runner = assembly.runner
+        engine = runner.asked.name if runner.enlarges else None
+        return (scaling_line(assembly.info, assembly.written, engine),)
 
     @property
     def partial(self) -> str | None:
@@ -221,11 +235,12 @@ class Run:
 
     def _write(self, frames: Iterable[Frame], on_progress: OnProgress | None) -> None:
         progress, sink, reported = self.progress, self.assembly.sink, self._began
+        scaler = self.assembly.scaler
         for frame in frames:
             if self._stop.is_set():
                 raise Stopped
             self._refuse_damage()
-            sink.write(frame)
+            sink.write(frame if scaler is None else scaler.scaled(frame))
             if self._lateness is not None:
                 self._lateness.leaving(frame.time)
             _count(progress, frame)
@@ -297,6 +312,8 @@ class Run:
             "input": {"name": assembly.source.name, **plain(assembly.info)},
             "output": {
                 "name": assembly.sink.name,
+                "width": assembly.written.width,
+                "height": assembly.written.height,
                 "rate": None if assembly.rate is None else str(assembly.rate),
                 "duration": None if progress.duration is None else float(progress.duration),
             },
@@ -308,7 +325,8 @@ class Run:
 
     def _result_bytes(self, item: Prepared) -> int:
         """Return the bytes of the frames that come of a prepared window."""
-        return len(item.window.slots) * (self.assembly.info.frame_bytes + FRAME_OBJECTS)
+        largest = max(self.assembly.info.frame_bytes, self.assembly.runner.drawn.frame_bytes)
+        return len(item.window.slots) * (largest + FRAME_OBJECTS)
 
     def _refuse_damage(self) -> None:
         """Raise InputError if the source is damaged and `strict` makes that an error."""

@@ -20,6 +20,7 @@ from ltxfilter.engines import Drawn, Engine
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Credit, Frame, Made, Plane, Planes, VideoInfo
 from ltxfilter.options import ModelOptions
+from ltxfilter.scaling import scaled_video
 from ltxfilter.windows.window import Interval, Slot, Window, WindowShape
 
 LUMA_MARGIN = 4  # 8-bit codes by which a picture's mean may leave the range of its keyframes
@@ -72,10 +73,16 @@ class WindowRunner:
         rate: Fraction | None,
         threads: int = 1,
         models: ModelOptions | None = None,
+        *,
+        scale: Fraction | None = None,
     ) -> None:
-        """Open the engine that `spec` describes. Raises OptionError, EngineError."""
+        """Open the engine that `spec` describes. Raises OptionError, EngineError.
+
+        scale: how many times larger frames are made afterwards; None keeps their size. An engine
+        that can, draws its pictures so large; those of a fallback have the size of keyframes.
+        """
         self._spec = spec
-        self._engine = engines.build(spec, models)
+        self._engine = engines.build(spec, models, scale)
         if reason := type(self._engine).unavailable():
             raise EngineUnavailableError(f"engine {self._engine.name}: {reason}")
         self._video = video
@@ -98,6 +105,16 @@ class WindowRunner:
         """Return what was asked for, and which engines that comes down to."""
         partners = ", ".join(partner.name for partner in self._engine.partners)
         return self._spec + (f" ({partners})" if partners else "")
+
+    @property
+    def drawn(self) -> VideoInfo:
+        """What the engine's pictures have in common; they may be larger than keyframes."""
+        return scaled_video(self._video, self._engine.scale) if self.enlarges else self._video
+
+    @property
+    def enlarges(self) -> bool:
+        """True if the engine makes its pictures larger than keyframes."""
+        return self._engine.scale > 1
 
     @property
     def asked(self) -> Engine:

@@ -106,10 +106,11 @@ def what(found: Found) -> Section:
     """Return what went in and what came out."""
     source, target = found.head.get("input", {}), found.head.get("output", {})
     size = f"{source.get('width')} x {source.get('height')}, {source.get('pix_fmt')}"
-    rate = target.get("rate")
+    rate, target_size = target.get("rate"), _scaled_size(found)
     pairs: list[tuple[str, Cell]] = [
         ("Input", source.get("name")),
         ("Picture", size if source else None),
+        *([("Scaled to", target_size)] if target_size else []),
         ("Rate of the input", f"{source.get('rate')} fps" if source.get("rate") else "variable"),
         ("Output", target.get("name")),
         ("Rate of the output", f"{rate} fps" if rate else "every interval halved"),
@@ -124,6 +125,14 @@ def what(found: Found) -> Section:
     ]
     body = facts(pairs) + table(["What", "How many"], counted, "Frames", numeric=[1])
     return Section("what", "In and out", body + _streams(found.head.get("streams", ())))
+
+
+def _scaled_size(found: Found) -> str | None:
+    """Return the size that frames are scaled to; None where they keep theirs."""
+    if not found.head.get("options", {}).get("output", {}).get("scale"):
+        return None
+    target = found.head.get("output", {})
+    return f"{target.get('width')} x {target.get('height')}"
 
 
 def _streams(streams: Iterable[Mapping[str, Any]]) -> str:
@@ -171,6 +180,8 @@ def proof(found: Found) -> Section:
         "The comparison is made where frames are handed to the encoder. A lossless output (FFV1, "
         "or -qp 0) keeps them; what other encoders make of them is up to their settings."
     )
+    if target := _scaled_size(found):
+        note = f"The comparison is made before all frames are scaled to {target}, as --scale asks."
     return Section("proof", "Originals", body + paragraph(note, "soft"))
 
 

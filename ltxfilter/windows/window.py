@@ -72,12 +72,13 @@ class WindowShape:
     slots: int = 8  # most slots in one call of `draw`; 0: all slots of a window at once
     work_bytes: int = 0  # bytes held all the time, however many windows are in flight
     model_bytes: int = 0  # of work_bytes, what models take, whatever the size of frames
+    device_bytes: int = 0  # of a GPU's memory, what models take; no part of work_bytes
     draw_bytes: int = 0  # bytes held per window in flight, beyond its frames and pictures
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises ValueError."""
         rest = (self.before, self.after, self.slots, self.work_bytes, self.draw_bytes)
-        if self.keyframes < 2 or min(rest) < 0:
+        if self.keyframes < 2 or min(*rest, self.device_bytes) < 0:
             raise ValueError(f"{self}: two keyframes are the least, and nothing is below 0")
         if not 0 <= self.model_bytes <= self.work_bytes:
             raise ValueError(f"{self}: model_bytes are a part of work_bytes")

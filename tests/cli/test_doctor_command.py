@@ -86,3 +86,13 @@ def test_a_pipe_is_not_read(capsys: pytest.CaptureFixture[str]):
     done = run_pipe(ltxfilter("doctor", "--", "--fps", 60, "-f", "nut", "-"), stdin=b"no video")
     assert done.codes == [0]
     assert b"standard input, which is looked at when it runs" in done.out
+
+
+def test_what_several_parts_find_is_said_once(
+    names: dict[str, Path], capsys: pytest.CaptureFixture[str]
+):
+    line = "-i {clip} --engine onnx:batch=no --onnx-model x.onnx {new}".format(**names)
+    said = doctor(capsys, "--", *line.split())[1]
+    failures = [each.partition(": ")[2] for each in said.splitlines() if "will not work:" in each]
+    assert failures
+    assert len(set(failures)) == len(failures)

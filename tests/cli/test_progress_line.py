@@ -177,7 +177,9 @@ def test_the_summary_names_what_happened():
 
 def test_the_memory_line_names_every_part():
     parts = {"decode": 12 * MIB, "window": 75 * MIB, "encode": 0, "small": 1}
-    assert memory_line(parts) == "memory: decode 12 + window 75 + encode 0 + small 1 = ~87 MB"
+    line = "memory: decode 12 + window 75 + encode 0 + small 1 = ~87 MB"
+    assert memory_line(parts) == line
+    assert memory_line(parts, 1500 << 20) == f"{line}; models on the GPU: 1500 MB"
 
 
 def test_rates_are_shown_as_people_write_them():

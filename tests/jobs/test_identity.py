@@ -54,6 +54,7 @@ OPTIONS: dict[str, tuple[str, Sequence[object]]] = {
     "flow": ("mkv", ("--engine", "flow")),
     "slower": ("mkv", ("--speed", "0.5")),
     "faster": ("mkv", ("--speed", "1.5")),
+    "scaled": ("mkv", ("--scale", "1.5x")),
     "redraw over a border": ("mkv", ("--redraw", "9.9:10.3,15:15.4")),
     "redraw at the beginning": ("mkv", ("--redraw", "0:0.2")),
     "smooth": ("duplicates", ("--repeats", "smooth")),

@@ -176,6 +176,16 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
     )
 
 
+def with_smaller_upsampler(options: ModelOptions, folder: Path) -> ModelOptions:
+    """Write a spatial upsampler that makes latents 1.5 times as large; return its path too."""
+    config = SPATIAL | {"rational_resampler": True, "spatial_scale": 1.5}
+    generator = torch.Generator().manual_seed(4)
+    module = randomize(configured(LatentUpsamplerConfigurator, config), generator)
+    path = folder / "x1.5.safetensors"
+    write(path, dict(_named(module, "")), {"config": json.dumps(config)})
+    return replace(options, spatial_upsampler=str(path))
+
+
 def configured(configurator: Any, config: dict[str, Any]) -> torch.nn.Module:
     """Return a model of ltx_core 1.0 or of 1.2, whose configurators take a file's metadata."""
     if hasattr(configurator, "from_metadata"):

@@ -17,7 +17,7 @@ from ltxfilter.values import scheme_of
 if TYPE_CHECKING:
     from ltxfilter.engines.base import Engine
     from ltxfilter.media.base import Source
-    from ltxfilter.options import Options
+    from ltxfilter.options import ModelOptions, Options
 
 WAITS = "standard input, which is looked at when it runs"
 
@@ -35,8 +35,17 @@ def check_command(options: Options) -> Iterator[Answer]:
     """Yield what each part of a command line comes to: good ones, and those that would fail.
 
     Models are not loaded: their files and their need of memory are looked at. Each part is looked
-    at on its own, so that one call names all that is wrong.
+    at on its own, so that one call names all that is wrong, and each thing once.
     """
+    said: set[str] = set()
+    for answer in _answers(options):
+        if not (answer.code and answer.text in said):
+            yield answer
+        said.add(answer.text)
+
+
+def _answers(options: Options) -> Iterator[Answer]:
+    """Yield what each part of a command line comes to."""
     with ExitStack() as opened:
         source: Source | None = None
         for part, check in (
@@ -74,7 +83,7 @@ def _options(options: Options) -> str:
     from ltxfilter.engines import refuse_unused
     from ltxfilter.pipeline.run_files import check_files
 
-    refuse_unused(options.engine, options.models)
+    refuse_unused(options.engine, options.models, options.output.scale)
     check_files(options)
     return ""
 
@@ -84,7 +93,7 @@ def _engine(options: Options) -> str:
     engine = _built(options)
     if missing := type(engine).unavailable():
         raise EngineUnavailableError(f"engine {engine.name}: {missing}")
-    if lacking := _lacking(engine):
+    if lacking := _lacking(engine, options.models):
         raise EngineUnavailableError(f"engine {engine.name} lacks {lacking}")
     partners = ", ".join(partner.name for partner in engine.partners)
     return options.engine + (f" ({partners})" if partners else "")
@@ -93,17 +102,18 @@ def _engine(options: Options) -> str:
 def _built(options: Options) -> Engine:
     from ltxfilter.engines import build
 
-    return build(options.engine, options.models)
+    return build(options.engine, options.models, options.output.scale)
 
 
-def _lacking(engine: Engine) -> str:
+def _lacking(engine: Engine, models: ModelOptions) -> str:
     """Return the files that an engine and its partners need and that nobody names."""
     from ltxfilter.engines.ltx.weights.describe_files import wanted
+    from ltxfilter.engines.model_files import complete
 
     missing = [name for each in (engine, *engine.partners) for name in each.missing_files]
     if "onnx_model" in missing:
         return "--onnx-model: a network, or LTXFILTER_ONNX_MODEL"
-    return wanted(missing) if missing else ""
+    return wanted(missing, complete(models)) if missing else ""
 
 
 def _job(options: Options) -> str:
@@ -140,6 +150,7 @@ def _described(source: Source) -> str:
 def _output(options: Options, source: Source | None) -> str:
     """Open the output for a moment. Raises OutputError, OptionError."""
     from ltxfilter.media.opening import open_trial
+    from ltxfilter.media.scaling.scaled_source import as_written
     from ltxfilter.windows.timeline import output_rate
 
     target = options.target
@@ -151,7 +162,7 @@ def _output(options: Options, source: Source | None) -> str:
         rate = output_rate(options.fps, source.info.rate)
         named = target.path not in STDOUT_NAMES or target.format is not None
         if named:
-            open_trial(target, source, rate).close()
+            open_trial(target, as_written(source, target), rate).close()
     return "standard output" if target.path in STDOUT_NAMES else target.shown
 
 
@@ -174,6 +185,8 @@ def _memory(options: Options) -> str:
     from ltxfilter.cli.progress_line import memory_line
 
     engine = _built(options)
-    if any(each.needed_files for each in (engine, *engine.partners)) or _lacking(engine):
+    if any(each.needed_files for each in (engine, *engine.partners)) or _lacking(
+        engine, options.models
+    ):
         return ""
     return memory_line(plan(options).memory).removeprefix("memory: ")

@@ -198,24 +198,31 @@ def _engines(models: ModelOptions) -> Iterator[Finding]:
         elif kind.files:
             yield _with_files(name, completed, ready)
         else:
-            yield Finding(f"engine {name}", "ready" + _partners(name, completed))
+            yield _with_partners(name, completed)
     if ready:
         (_, first), *rest = sorted(ready)
         then = "".join(f", then {name}" for _, name in rest)
         yield Finding("try first", f"ltxfilter -i IN.mp4 --engine {first} OUT.mp4{then}")
 
 
-def _partners(name: str, models: ModelOptions) -> str:
+def _with_partners(name: str, models: ModelOptions) -> Finding:
+    """Return the engines that an engine uses, or why one of them cannot run."""
     from ltxfilter.engines import build
+    from ltxfilter.engines.ltx.weights.describe_files import unusable
 
-    partners = ", ".join(each.name for each in build(name, models).partners)
-    return f", with the files named: {partners}" if partners else ""
+    partners = build(name, models).partners
+    for partner in partners:
+        if partner.files and (wrong := unusable(models, partner.needed_files)):
+            why = f"{partner.name}: {wrong}"
+            return Finding(f"engine {name}", "", why, lacking="cannot run")
+    named = ", ".join(each.name for each in partners)
+    return Finding(f"engine {name}", f"ready, with the files named: {named}" if named else "ready")
 
 
 def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -> Finding:
     """Return what an engine still lacks, or the memory that its models take."""
     from ltxfilter.engines import build
-    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, wanted
+    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, unusable, wanted
 
     engine = build(name, models)
     if name == "onnx":
@@ -223,7 +230,10 @@ def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -
         lacks = bool(engine.missing_files)
         return Finding(f"engine {name}", "" if lacks else "ready", missing, lacking="lacks")
     if lacking := engine.missing_files:
-        return Finding(f"engine {name}", "", wanted(lacking), lacking="lacks")
+        others = [field for field in engine.needed_files if field not in lacking]
+        wrong = unusable(models, others)
+        text = wanted(lacking, models) + (f"; and {wrong}" if wrong else "")
+        return Finding(f"engine {name}", "", text, lacking="lacks")
     device, itemsize = ("the GPU", 2) if _cuda() else ("the CPU", 4)
     try:
         size = needed_bytes(models, engine.needed_files, itemsize)
@@ -235,13 +245,13 @@ def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -
 
 
 def _model_files(models: ModelOptions) -> Iterator[Finding]:
-    from ltxfilter.engines import ENGINES, engine_class, model_files
+    from ltxfilter.engines import ENGINES, engine_class, model_files, with_option
     from ltxfilter.engines.ltx.weights.describe_files import describe_files
 
     users: dict[str, list[str]] = {}
     for name in ENGINES:
         for field, option in engine_class(name).takes_files.items():
-            users.setdefault(field, []).append(f"{name}:{option}" if option else name)
+            users.setdefault(field, []).append(with_option(name, option))
     completed = model_files.complete(models)
     for line in describe_files(completed, users):
         name = line.field.replace("_", " ")

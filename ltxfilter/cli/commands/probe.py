@@ -45,6 +45,7 @@ class Plan:
 
     name: str  # of the input
     info: VideoInfo
+    written: VideoInfo  # what the output's frames have in common
     rate: Fraction | None  # output frames per second; None halves every interval
     duration: Fraction | None  # seconds of output; None when unknown before the end
     frames_in: int | None  # source frames; None when unknown before the end
@@ -52,6 +53,7 @@ class Plan:
     passed: int | None  # source frames that fall on an output time
     streams: tuple[StreamPlan, ...]
     memory: Mapping[str, int]  # bytes by part
+    on_device: int  # bytes of a GPU's memory that models take
     engine: str
     latency: Latency
 
@@ -73,6 +75,7 @@ def plan(options: Options) -> Plan:
         return Plan(
             name=assembly.source.name,
             info=assembly.info,
+            written=assembly.written,
             rate=rate,
             duration=None if duration is None else duration / speed,
             frames_in=len(times) if times else None,
@@ -80,6 +83,7 @@ def plan(options: Options) -> Plan:
             passed=passed,
             streams=assembly.sink.plan,
             memory=assembly.budget.parts,
+            on_device=assembly.runner.shape.device_bytes,
             engine=assembly.runner.engine,
             latency=assembly.engine.latency,
         )
@@ -126,6 +130,8 @@ def describe(found: Plan) -> Iterator[str]:
         + ("length unknown" if found.frames_in is None else f"{found.frames_in} frames")
     )
     rate = "every interval halved" if found.rate is None else rate_text(found.rate)
+    if found.written.layout != info.layout:
+        rate = f"{found.written.width}x{found.written.height}, {rate}"
     if found.frames_out is None or found.duration is None:
         yield f"output: {rate}"
     else:
@@ -141,7 +147,7 @@ def describe(found: Plan) -> Iterator[str]:
         reason = f": {stream.reason}" if stream.reason else ""
         action = ACTIONS[stream.action]
         yield f"stream {stream.index}: {stream.kind} {stream.codec}, {action}{reason}"
-    yield memory_line(found.memory)
+    yield memory_line(found.memory, found.on_device)
 
 
 def _instants(found: Plan) -> str:

@@ -56,7 +56,7 @@ def _refusal(word: Word, words: Sequence[Word]) -> Refusal | None:
     if isinstance(flag, RefusedFlag):
         reason = f"{text} is not supported: {flag.help}"
         refusal = Refusal(word, reason, flag.helper)
-        if flag.help == FILTERS and refusal.rate:
+        if flag.help == FILTERS and refusal.own:
             return Refusal(word, f"{text} {word.value}: that is what ltxfilter does", flag.helper)
         return refusal
     if word.is_file or word.is_flag("i"):
@@ -108,7 +108,11 @@ def _others(word: Word, words: Sequence[Word]) -> Iterator[Refusal]:
             advice = "the output has frames that are interpolated, so it has to be encoded"
             yield Refusal(word, f"{asked}: {advice}", Helper.NONE)
     if word.is_flag("s") and word.after_input and any(each.is_flag("i") for each in words):
-        yield Refusal(word, "-s after -i: ltxfilter does not scale", Helper.AFTER)
+        yield Refusal(
+            word,
+            "-s after -i: ltxfilter does not scale to a size, only by --scale 2x or 1.5x",
+            Helper.AFTER,
+        )
     if word.is_flag("map_metadata", "map_chapters") and not _is_whole(word):
         yield Refusal(word, f"{' '.join(word.written)}: 0 or -1 is understood", Helper.AFTER)
     if word.is_flag("metadata") and word.stream[:1] not in ("", "g", "s"):

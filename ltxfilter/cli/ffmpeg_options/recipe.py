@@ -14,6 +14,10 @@ from ltxfilter.cli.words import Word
 RATE_FILTER = re.compile(  # a filter that changes the rate, alone, with the rate that it asks for
     r"(?:minterpolate|framerate|fps)='?(?:[^,']*?\bfps=)?(?P<rate>\d[\d./]*|ntsc|pal|film)[^,]*"
 )
+SCALE_FILTER = re.compile(  # both sides, or one and -1 or -2, made 2 or 1.5 times as long; alone
+    r"scale='?(?:w(?:idth)?=)?(?P<w>iw\*(2|1\.5)|(2|1\.5)\*iw|-[12])'?"
+    r":'?(?:h(?:eight)?=)?(?P<h>ih\*(2|1\.5)|(2|1\.5)\*ih|-[12])'?(?::flags=[\w+]+)?"
+)
 OWN_TIMING = ("r", "threads")  # flags for either side that mean interpolation after -i
 
 
@@ -30,10 +34,16 @@ class Refusal:
     """Which ffmpeg takes it instead."""
 
     @property
-    def rate(self) -> str | None:
-        """The rate that the word asks for, if that is all it asks for."""
-        found = RATE_FILTER.fullmatch(self.word.value) if self.word.name in FILTER_NAMES else None
-        return found["rate"] if found else None
+    def own(self) -> list[str]:
+        """Options of ltxfilter's that do what the word asks for; none if it asks for more."""
+        if self.word.name not in FILTER_NAMES:
+            return []
+        if found := RATE_FILTER.fullmatch(self.word.value):
+            return ["--fps", found["rate"]]
+        found = SCALE_FILTER.fullmatch(self.word.value)
+        sides = {side.strip("iwh*") for side in found.group("w", "h")} if found else set()
+        factors = sides - {"-1", "-2"}
+        return ["--scale", f"{factors.pop()}x"] if len(factors) == 1 else []
 
 
 FILTER_NAMES = ("vf", "filter")
@@ -65,7 +75,7 @@ class Parts:
 def recipe(words: Sequence[Word], refusals: Sequence[Refusal]) -> str | None:
     """Write the command line that does what all words ask for; None where no ffmpeg helps."""
     by_place = {id(refusal.word): refusal for refusal in refusals}
-    helpers = {refusal.helper for refusal in refusals if refusal.rate is None}
+    helpers = {refusal.helper for refusal in refusals if not refusal.own}
     if Helper.NONE in helpers:
         return None
     feeds, follows = Helper.BEFORE in helpers, Helper.AFTER in helpers
@@ -79,8 +89,8 @@ def recipe(words: Sequence[Word], refusals: Sequence[Refusal]) -> str | None:
             parts.before += word.written
             if word.value == next(each for each in words if each.is_flag("i")).value:
                 parts.own += ["-i", "-"]
-        elif refusal is not None and refusal.rate is not None:
-            parts.own += ["--fps", refusal.rate]
+        elif refusal is not None and refusal.own:
+            parts.own += refusal.own
         elif refusal is not None:
             (parts.before if refusal.helper is Helper.BEFORE else parts.after).extend(word.written)
         elif feeds and (_is_for_demuxer(word) or (several and word.is_flag("map"))):

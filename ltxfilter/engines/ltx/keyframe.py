@@ -19,6 +19,7 @@ from ltxfilter.options import EngineOption, ModelOptions
 from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
+    from ltxfilter.engines.ltx.diffusion.canvas import Canvas
     from ltxfilter.engines.ltx.models.resident import Models
 
 MOST_DISTILLED_STEPS = 8  # that distilled models were trained on
@@ -38,6 +39,7 @@ class LtxKeyframe(LtxEngine):
         **{option.name: ("mode", ("guided",)) for option in shared.GUIDANCE_OPTIONS},
         "refine": ("stages", (2,)),
     }
+    enlarges: ClassVar[bool] = True
     takes_device_planes: ClassVar[bool] = True
     memory_advice: ClassVar[str] = (
         "try tile=512, fewer latents, a smaller batch or stages=1, make the transformer smaller "
@@ -49,7 +51,7 @@ class LtxKeyframe(LtxEngine):
             "stages",
             2,
             "2 stages denoise at half size, upsample and refine at full size; 1 stage denoises at "
-            "full size.",
+            "full size. With --scale the source's size is upsampled.",
             low=1,
             high=2,
         ),
@@ -140,7 +142,7 @@ class LtxKeyframe(LtxEngine):
     @property
     def needed_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it needs with its options."""
-        second = ("spatial_upsampler",) if self._options["stages"] == 2 else ()
+        second = ("spatial_upsampler",) if self._options["stages"] == 2 or self.scale > 1 else ()
         reference = ("loras",) if self._options["reference"] else ()
         return ("transformer", "vae", *second, "context", *reference)
 
@@ -153,7 +155,6 @@ class LtxKeyframe(LtxEngine):
 
     def open(self, video: VideoInfo, rate: Fraction | None, threads: int = 1) -> WindowShape:  # noqa: ARG002
         """Load the models; ask for windows that fill whole grids of latents."""
-        from ltxfilter.engines.ltx.diffusion.canvas import Canvas
         from ltxfilter.engines.ltx.diffusion.keyframe_cache import KeyframeCache
         from ltxfilter.engines.ltx.diffusion.samplers import UNGUIDED
         from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
@@ -163,21 +164,21 @@ class LtxKeyframe(LtxEngine):
         self.close()
         options = self._options
         self._check_files()
-        guided = options["mode"] == "guided"
         models = self._models = self._new_models()
         models.context()  # an error in its file is found before the large files are loaded
+        guided = options["mode"] == "guided"
         guidance = shared.choose_guidance(models, options) if guided else UNGUIDED
-        second_stage = ("spatial", models.refiner) if options["stages"] == 2 else ()
-        models.load("transformer", "encoder", "decoder", *second_stage)
+        second = self._second_stage(models)
+        models.load("transformer", "encoder", "decoder", *second)
         reference = reference_downscale(models.options) if options["reference"] else 0
         check_loras(models.loras, reference=bool(reference))
-        scale = models.spatial_scale if second_stage else Fraction(1)
-        multiple = SPATIAL_COMPRESSION * scale.numerator * max(reference, 1)
-        canvas = Canvas(video, models.device, multiple)
-        self._trial = partial(models.seconds_per_frame, canvas.width * canvas.height)
+        scale = models.spatial_scale if second else Fraction(1)
+        canvas = self._canvas(video, models, scale, max(reference, 1))
+        target = canvas.enlarged(self.scale)
+        self._trial = partial(models.seconds_per_frame, target.width * target.height)
         cache = KeyframeCache(models.encode)
         self._diffusion = TwoStageDiffusion(
-            models, canvas, options, guidance, cache, scale, reference
+            models, canvas, target, options, guidance, cache, scale, reference
         )
         self._planner = GridPlanner.choose(
             rate, video.interval, options["latents"], options["lead"], options["batch"]
@@ -185,13 +186,29 @@ class LtxKeyframe(LtxEngine):
         frames = frame_count(self._planner.latents + 1) * options["batch"]
         shape = replace(
             self._planner.shape(),
-            work_bytes=shared.decoding_bytes(canvas, frames, models.device) + models.host_bytes,
+            work_bytes=shared.decoding_bytes(target, frames, models.device) + models.host_bytes,
             model_bytes=models.host_bytes,
-            draw_bytes=frames * video.frame_bytes,
+            device_bytes=models.device_bytes,
+            draw_bytes=frames * target.video.frame_bytes,
         )
         if models.device.type != "cpu":
             self._check_device_memory(video, rate, shape)
         return shape
+
+    def _second_stage(self, models: Models) -> tuple[str, ...]:
+        """Return the models that work on the first stage's latents."""
+        refiner = (models.refiner,) if self._options["stages"] == 2 else ()
+        return ("spatial", *refiner) if refiner or self.scale > 1 else ()
+
+    def _canvas(self, video: VideoInfo, models: Models, scale: Fraction, reference: int) -> Canvas:
+        """Return the canvas of keyframes, whose sides every stage can divide.
+
+        scale: of the spatial upsampler. reference: how many times smaller a reference clip is.
+        """
+        from ltxfilter.engines.ltx.diffusion.canvas import Canvas
+
+        step = scale.numerator if self.scale == 1 else scale.denominator
+        return Canvas(video, models.device, SPATIAL_COMPRESSION * step * reference)
 
     def _new_models(self) -> Models:
         from ltxfilter.engines.ltx.models.resident import Models
@@ -231,7 +248,7 @@ class LtxKeyframe(LtxEngine):
         """Yield the picture of each slot. motion: the grids that `prepare` returned."""
         from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
-        with self._device_lock, explain_out_of_memory(self.name, self.memory_advice):
+        with self._device_lock, explain_out_of_memory(self.name, self.advice):
             drawn = self._diffusion.models.retry_without_text(
                 lambda: list(self._diffusion.draw(window, motion))
             )

@@ -157,6 +157,7 @@ class LtxMotion(LtxEngine):
             slots=0,
             work_bytes=source.host_bytes,
             model_bytes=source.host_bytes,
+            device_bytes=source.device_bytes,
             draw_bytes=self._warper.draw_bytes,
         )
         if source.device.type != "cpu":

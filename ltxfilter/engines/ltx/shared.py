@@ -16,6 +16,7 @@ from ltxfilter.engines.ltx.latent_shape import LEAST_TILE
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.frame import VideoInfo
 from ltxfilter.options import EngineOption, ModelOptions
+from ltxfilter.scaling import written
 from ltxfilter.windows.window import WindowShape
 
 if TYPE_CHECKING:
@@ -146,6 +147,9 @@ class LtxEngine(Engine):
     only_with: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
     """Options that do nothing unless another one has one of some values."""
 
+    enlarges: ClassVar[bool] = False
+    """True if the spatial upsampler can make its pictures larger."""
+
     memory_advice: ClassVar[str] = ""
     """Which options lower the use of device memory; the end of a message about too little of it."""
 
@@ -210,6 +214,17 @@ class LtxEngine(Engine):
             used.add("checkpoint")
         return frozenset(used)
 
+    def enlarge(self, factor: Fraction) -> None:
+        """Draw larger pictures through the spatial upsampler, if the engine makes pictures itself.
+
+        Raises EngineUnavailableError for an upsampler that is made for another factor.
+        """
+        if self.enlarges:
+            from ltxfilter.engines.ltx.weights.fits import fitting_upsampler
+
+            self.scale = factor
+            self._files = fitting_upsampler(self._files, factor)
+
     def _encoded(self) -> ModelOptions:
         """Return its models, their prompt encoded if there is one. Raises OptionError, EngineError.
 
@@ -234,7 +249,13 @@ class LtxEngine(Engine):
         from ltxfilter.engines.ltx.weights.parts import KINDS, ModelParts
 
         parts = ModelParts(self._files)
-        parts.check_found(KINDS[field] for field in self.needed_files if field in KINDS)
+        try:
+            parts.check_found(KINDS[field] for field in self.needed_files if field in KINDS)
+        except EngineUnavailableError as error:
+            if self.scale == 1 or "spatial_upsampler" not in self.missing_files:
+                raise
+            which = f"--scale {written(self.scale)} takes the one x{float(self.scale):g}"
+            raise EngineUnavailableError(f"{error}; {which}") from None
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -252,6 +273,12 @@ class LtxEngine(Engine):
             self._models.close()
             self._models = None
 
+    @property
+    def advice(self) -> str:
+        """What lowers the use of device memory, as this engine is used; the end of a message."""
+        larger = "" if self.scale == 1 else "; without --scale it takes a fraction"
+        return self.memory_advice + larger
+
     def _check_device_memory(
         self, video: VideoInfo, rate: Fraction | None, shape: WindowShape
     ) -> None:
@@ -263,7 +290,7 @@ class LtxEngine(Engine):
 
         models = self._models
         again = (lambda: models.captures_later) if models is not None else (lambda: False)
-        check_window_fits(self, video, rate, shape, self.memory_advice, again=again)
+        check_window_fits(self, video, rate, shape, self.advice, again=again)
 
 
 def decoding_bytes(canvas: Canvas, frames: int, device: torch.device) -> int:

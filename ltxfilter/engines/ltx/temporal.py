@@ -40,8 +40,10 @@ class LtxTemporal(LtxEngine):
         "checkpoint": "",
         "vae": "",
         "temporal_upsampler": "",
+        "spatial_upsampler": "--scale",
         **dict.fromkeys(("transformer", *shared.TEXT_FILES, "loras", "distilled_lora"), "refine=2"),
     }
+    enlarges: ClassVar[bool] = True
     only_with: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = dict.fromkeys(
         ("seed", "fp8", "graphs", "text_memory"), ("refine", (2, 1, 3, 4))
     )
@@ -105,7 +107,8 @@ class LtxTemporal(LtxEngine):
     def needed_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it needs with its options."""
         refined = ("transformer", "context") if self._options["refine"] else ()
-        return (*self.files, *refined)
+        larger = ("spatial_upsampler",) if self.scale > 1 else ()
+        return (*self.files, *larger, *refined)
 
     @property
     def further_files(self) -> tuple[str, ...]:
@@ -123,24 +126,26 @@ class LtxTemporal(LtxEngine):
         options = self._options
         rounds = options["rounds"] or choose_rounds(frames_per_interval(rate, video.interval))
         models = self._models = self._load_models()
-        canvas = Canvas(video, models.device, SPATIAL_COMPRESSION)
-        self._trial = partial(models.seconds_per_frame, canvas.width * canvas.height)
+        canvas = Canvas(video, models.device, SPATIAL_COMPRESSION * self.scale.denominator)
+        target = canvas.enlarged(self.scale)
+        self._trial = partial(models.seconds_per_frame, target.width * target.height)
         flow = Flow()
-        flow_shape = flow.open(video, rate, threads)
+        flow_shape = flow.open(target.video, rate, threads)
         cache = KeyframeCache(models.encode)
         self._doubler = ClipDoubler(
-            models, canvas, flow, options, cache, rounds=rounds, lead=self._lead
+            models, canvas, target, flow, options, cache, rounds=rounds, lead=self._lead
         )
         batch = options["batch"]
         frames = (TEMPORAL_COMPRESSION * self._latents * 2**rounds + 1) * batch
-        decoding = shared.decoding_bytes(canvas, frames, models.device)
+        decoding = shared.decoding_bytes(target, frames, models.device)
         shape = WindowShape(
             keyframes=batch * self._intervals + 1,
             before=self._lead,
             slots=0,
             work_bytes=flow_shape.work_bytes + decoding + models.host_bytes,
             model_bytes=models.host_bytes,
-            draw_bytes=flow_shape.draw_bytes + frames * video.frame_bytes,
+            device_bytes=models.device_bytes,
+            draw_bytes=flow_shape.draw_bytes + frames * target.video.frame_bytes,
         )
         if models.device.type != "cpu":
             self._check_device_memory(video, rate, shape)
@@ -157,6 +162,8 @@ class LtxTemporal(LtxEngine):
             files = few_step_options(files)
         models = Models(files, **{name: self._options[name] for name in names})
         needed = ["encoder", "decoder", "temporal"]
+        if self.scale > 1:
+            needed.append("spatial")
         if self._options["refine"]:
             models.context()  # an error in its file is found before the large files are loaded
             needed.append("transformer")
@@ -182,7 +189,7 @@ class LtxTemporal(LtxEngine):
         from ltxfilter.engines.ltx.memory_check import explain_out_of_memory
 
         models = self._doubler.models
-        with self._device_lock, explain_out_of_memory(self.name, self.memory_advice):
+        with self._device_lock, explain_out_of_memory(self.name, self.advice):
             drawn = models.retry_without_text(lambda: self._draw_clips(window, motion))
         yield from drawn
 

@@ -167,12 +167,12 @@ def _scale(source: VideoInfo, target: VideoInfo) -> list[Step]:
             continue
         options[f"{side}_range"] = "pc" if yuv[-1].color.full_range else "tv"
         options[f"{side}_color_matrix"] = MATRICES.get(matrix_of(yuv[-1]), MATRICES[BT709])
-        across, down = _chroma_place(video)
+        across, down = chroma_place(video)
         options[f"{side}_h_chr_pos"], options[f"{side}_v_chr_pos"] = str(across), str(down)
     return [("scale", options), ("format", {"pix_fmts": target.pix_fmt})]
 
 
-def _chroma_place(video: VideoInfo) -> tuple[int, int]:
+def chroma_place(video: VideoInfo) -> tuple[int, int]:
     """Return where chroma lies across and down, in 1/256 of a luma sample from the first one."""
     chroma = next((shape for shape in video.layout if shape.role == "u"), None)
     if chroma is None:

@@ -30,7 +30,8 @@ def tile_scores(
 
     pictures: left and right flow image, [H, W] uint8; one of its samples covers `scale` samples of
     luma, a power of two. tiles: rows and columns of tiles. block: samples of luma along its side.
-    Returns [rows, columns] int32: a sum over one sample per block.
+    Returns [rows, columns] int32: a sum over one sample in every second block, as on
+    a chessboard.
     """
     out = np.empty(tiles, np.int32)
     _kernels.tile_scores(*pictures, field, block, scale, out)
@@ -48,24 +49,25 @@ def tile_motions(field: Array, tiles: Array) -> Array:
 
 
 def tile_samples(
-    planes: tuple[Array, Array, Array],
+    planes: Sequence[tuple[Array, Array, Array]],
     motions: Array,
     tiles: Array,
     block: tuple[int, int],
     shifts: tuple[int, int],
-) -> Array:
-    """Return what the tiles show, [N, 13, 4 block, 4 block] in 1/16 codes.
+) -> list[Array]:
+    """Return what the tiles of up to three planes show, [N, 13, 4 block, 4 block] in 1/16 codes.
 
-    planes: drawn, left and right, [H, W] uint8 or uint16; rows may be padded; beyond their border
-    they repeat. block: its samples along x and y, powers of two up to 16. shifts: a sample covers
+    planes: drawn, left and right of each, [H, W] uint8 or uint16, all of one shape; rows may be
+    padded; beyond their border they repeat. block: its samples along x and y, powers of two up to 16. shifts: a sample covers
     2**shift samples of luma along x and y. Motions are read bilinearly between the blocks of a
     tile, samples by the cubic filter of `kernels.warp`. Returns int16, or int32 for uint16.
     """
-    deep = planes[0].dtype != np.uint8
+    deep = planes[0][0].dtype != np.uint8
     sizes = len(tiles), SAMPLES, 4 * block[1], 4 * block[0]
-    out = np.empty(sizes, np.int32 if deep else np.int16)
-    _kernels.tile_samples(planes, motions, tiles, CUBIC, *block, *shifts, int(deep), out)
-    return out
+    found = [np.empty(sizes, np.int32 if deep else np.int16) for _ in planes]
+    written = tuple((*plane, out) for plane, out in zip(planes, found, strict=True))
+    _kernels.tile_samples(written, motions, tiles, CUBIC, *block, *shifts, int(deep))
+    return found
 
 
 def tile_features(  # noqa: PLR0917
@@ -77,7 +79,7 @@ def tile_features(  # noqa: PLR0917
     depth: int,
     tau: int,
     shape: tuple[int, int],
-) -> Array:
+) -> tuple[Array, Array]:
     """Return what the network sees of every block, [N, 16, 49] int16, in 1/32.
 
     samples: of luma. static: [H, W] uint8 or None; what is not 0 does not move. depth: 8..16 bits.
@@ -85,10 +87,14 @@ def tile_features(  # noqa: PLR0917
     logarithms of differences between the samples, their means over 3x3 and 7x7 blocks of marked
     tiles, texture, signed differences, speeds, how the motion bends and changes, the share of the
     left end, the moment, and how much of a block is static.
+
+    Also returns the detail of what each tile shows, [N, 13, 16] int32: gradients inside each block,
+    summed in 1/16 codes.
     """
     out = np.empty((len(tiles), 16, FEATURES), np.int16)
-    _kernels.tile_features(samples, motions, field, tiles, *shape, static, depth, tau, out)
-    return out
+    detail = np.empty((len(tiles), SAMPLES, 16), np.int32)
+    _kernels.tile_features(samples, motions, field, tiles, *shape, static, depth, tau, out, detail)
+    return out, detail
 
 
 def tile_weights(features: Array, field: Array, tiles: Array, layers: Layers) -> Array:
@@ -109,6 +115,7 @@ def tile_mix(  # noqa: PLR0917
     picture: Array,
     samples: Array,
     weights: Array,
+    detail: Array | None,
     tiles: Array,
     index: Array,
     static: Array | None,
@@ -118,6 +125,8 @@ def tile_mix(  # noqa: PLR0917
 
     Weights are read bilinearly between blocks; they are 0 in tiles that are not marked. index:
     [rows, columns] int32, the number of each tile of the picture, less than 0 if it is not marked.
+    detail: of `tile_features`; where it is given, what mixing takes of it is given back: a block is
+    sharpened by twice the share that is lost, and at most to twice the difference to its 3x3 mean.
     static: [H, W] uint8 or None, rows may be padded: what is not 0 stays as it was drawn.
     """
-    _kernels.tile_mix(picture, samples, weights, tiles, index, static, depth)
+    _kernels.tile_mix(picture, samples, weights, detail, tiles, index, static, depth)

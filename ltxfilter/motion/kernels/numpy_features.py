@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ltxfilter.motion.grid import Array
-from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, FEATURES, PAIRS
+from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, FEATURES, PAIRS, SAMPLES
 from ltxfilter.motion.kernels.numpy_grids import share_of
 from ltxfilter.motion.kernels.numpy_tiles import block_share
 
@@ -22,7 +22,7 @@ def tile_features(  # noqa: PLR0917
     depth: int,
     tau: int,
     shape: tuple[int, int],
-) -> Array:
+) -> tuple[Array, Array]:
     """See c_fusion.tile_features."""
     block = samples.shape[-1] // BLOCKS
     drawn, left, right = (samples[:, k].astype(np.int32) for k in range(3))
@@ -38,14 +38,16 @@ def tile_features(  # noqa: PLR0917
     ]
     features = [*costs, *_boxes(costs, tiles, shape)]
     features += [_cost(a - b, depth) for a, b in ((left, right), (left, drawn), (right, drawn))]
-    features.append(_texture(drawn, depth))
+    detail = gradients(samples)
+    features.append(logarithm(detail[:, 0].astype(np.int64) >> (2 * (block.bit_length() - 1) + depth - 8)))
     features += [_offset(a - b, depth) for a, b in (*ends, (left, drawn), (right, drawn))]
     features += _of_motion(motions, field, tiles, tau)
     features.append((share - (32768 - tau)) >> 9)
     features.append(np.full_like(share, (2 * tau - 32768) >> 10))
     features.append(_static_share(static, tiles, block))
     shaped = np.stack(features, axis=-1).astype(np.int16)
-    return shaped.reshape(len(tiles), BLOCKS * BLOCKS, FEATURES)
+    flat = shaped.reshape(len(tiles), BLOCKS * BLOCKS, FEATURES)
+    return flat, detail.reshape(len(tiles), SAMPLES, BLOCKS * BLOCKS)
 
 
 def _blocks(values: Array) -> Array:
@@ -78,14 +80,13 @@ def _offset(difference: Array, depth: int) -> Array:
     return np.clip(_mean(difference, depth) >> 3, -MOST_OFFSET, MOST_OFFSET)
 
 
-def _texture(drawn: Array, depth: int) -> Array:
-    """Return the logarithm of the mean gradient inside each block."""
-    count, high, wide = drawn.shape
-    block = high // BLOCKS
-    parts = drawn.reshape(count, BLOCKS, block, BLOCKS, block).astype(np.int64)
-    total = np.abs(np.diff(parts, axis=2)).sum(axis=(2, 4))
-    total += np.abs(np.diff(parts, axis=4)).sum(axis=(2, 4))
-    return logarithm(total >> (2 * (block.bit_length() - 1) + depth - 8))
+def gradients(pictures: Array) -> Array:
+    """Return the sums of gradients inside each block of [..., H, W], [..., 4, 4] int32."""
+    block = pictures.shape[-1] // BLOCKS
+    parts = pictures.reshape(*pictures.shape[:-2], BLOCKS, block, BLOCKS, block).astype(np.int32)
+    total = np.abs(np.diff(parts, axis=-3)).sum(axis=(-3, -1))
+    total += np.abs(np.diff(parts, axis=-1)).sum(axis=(-3, -1))
+    return np.asarray(total, dtype=np.int32)
 
 
 def _boxes(costs: list[Array], tiles: Array, shape: tuple[int, int]) -> list[Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ltxfilter.motion.grid import Array
@@ -28,7 +30,9 @@ def tile_scores(
         _point(picture, x + moved[2 * end], y[:, None] + moved[2 * end + 1])
         for end, picture in enumerate(pictures)
     ]
-    apart = np.abs(seen[0] - seen[1]).reshape(tiles[0], BLOCKS, tiles[1], BLOCKS)
+    apart = np.abs(seen[0] - seen[1])
+    apart[::2, 1::2] = apart[1::2, ::2] = 0
+    apart = apart.reshape(tiles[0], BLOCKS, tiles[1], BLOCKS)
     return np.asarray(apart.sum(axis=(1, 3)), dtype=np.int32)
 
 
@@ -68,13 +72,21 @@ def tile_motions(field: Array, tiles: Array) -> Array:
 
 
 def tile_samples(
-    planes: tuple[Array, Array, Array],
+    planes: Sequence[tuple[Array, Array, Array]],
     motions: Array,
     tiles: Array,
     block: tuple[int, int],
     shifts: tuple[int, int],
-) -> Array:
+) -> list[Array]:
     """See c_fusion.tile_samples."""
+    offsets = _at_samples(motions.reshape(-1, PAIRS, 4, BLOCKS, BLOCKS), block, shifts)
+    return [_plane_samples(three, offsets, tiles, block) for three in planes]
+
+
+def _plane_samples(
+    planes: tuple[Array, Array, Array], offsets: Array, tiles: Array, block: tuple[int, int]
+) -> Array:
+    """Return what the tiles of one plane show. offsets: [N, PAIRS, 4, H, W] in 1/32 samples."""
     drawn, left, right = planes
     wide, high = BLOCKS * block[0], BLOCKS * block[1]
     x = (wide * tiles[:, 1, None, None] + np.arange(wide)).astype(np.int32)
@@ -83,7 +95,6 @@ def tile_samples(
     inside = np.minimum(y, drawn.shape[0] - 1), np.minimum(x, drawn.shape[1] - 1)
     for number, picture in enumerate(planes):
         found[:, number] = picture[inside].astype(np.int32) << 4
-    offsets = _at_samples(motions.reshape(-1, PAIRS, 4, BLOCKS, BLOCKS), block, shifts)
     for number in range(PAIRS):
         for end, picture in enumerate((left, right)):
             dx, dy = offsets[:, number, 2 * end], offsets[:, number, 2 * end + 1]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ltxfilter.frame import Frame, Made, VideoInfo
 from ltxfilter.media.stills.still import still_of, still_of_rgb
+from ltxfilter.pipeline.record.newest import info_of
 from ltxfilter.pipeline.window_runner import Prepared, WindowRunner
 from ltxfilter.windows.window import Slot
 
@@ -99,7 +100,7 @@ class UncertainFinder:
 
     def __init__(self, info: VideoInfo, runner: WindowRunner, most: int = MOST) -> None:
         """info: what the frames have in common. most: how many may be kept in the end."""
-        self._info, self._runner = info, runner
+        self._infos, self._runner = (info, runner.drawn), runner
         self._seen: WorstApart[None] = WorstApart(most)
         self._lock = Lock()
 
@@ -126,7 +127,9 @@ class UncertainFinder:
     def _pictured(self, item: Prepared, slot: Slot, frame: Frame, score: float) -> UncertainFrame:
         left, right = item.window.keyframes[slot.left : slot.left + 2]
         before, made, after = (
-            still_of(each.planes, self._info, LONGEST, "jpeg", most_bytes=MOST_BYTES)
+            still_of(
+                each.planes, info_of(each, self._infos), LONGEST, "jpeg", most_bytes=MOST_BYTES
+            )
             for each in (left, frame, right)
         )
         assert frame.credit is not None

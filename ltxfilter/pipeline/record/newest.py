@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
@@ -26,13 +26,18 @@ class FramePair:
     psnr_db: float | None  # the engine's estimate
 
 
+def info_of(frame: Frame, infos: Iterable[VideoInfo]) -> VideoInfo:
+    """Return the description that a frame's size fits; an engine's pictures may be larger."""
+    return next(info for info in infos if frame.planes[0].shape == (info.height, info.width))
+
+
 class NewestPair:
     """Keeps the newest pair of a run; any thread may ask."""
 
-    def __init__(self, info: VideoInfo) -> None:
-        """info: what the frames have in common."""
+    def __init__(self, info: VideoInfo, drawn: VideoInfo) -> None:
+        """info: what source frames have in common. drawn: what an engine's pictures have."""
         self.pair: FramePair | None = None
-        self._info = info
+        self._infos = info, drawn
         self._next = 0.0  # seconds of the clock: when the next pair may be made
         self._lock = Lock()
 
@@ -45,7 +50,10 @@ class NewestPair:
                 return
             self._next = now + EVERY
         frame, before = frames[made], item.window.keyframes[item.window.slots[made].left]
-        stills = [still_of(each.planes, self._info, LONGEST, "jpeg") for each in (before, frame)]
+        stills = [
+            still_of(each.planes, info_of(each, self._infos), LONGEST, "jpeg")
+            for each in (before, frame)
+        ]
         credit = frame.credit
         choice = None if credit is None else credit.choice
         self.pair = FramePair(

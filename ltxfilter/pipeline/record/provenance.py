@@ -41,6 +41,8 @@ def _details(options: Options) -> list[str]:
     ]
     if options.speed != 1:
         parts.append(f"speed {options.speed}")
+    if options.output.scale is not None:
+        parts.append(f"scale {options.output.scale}")
     if not options.cuts:
         parts.append("no cuts")
     if options.repeats != "report":

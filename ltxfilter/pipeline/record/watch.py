@@ -25,7 +25,7 @@ class Watch:
         """
         self._originals = None if record is None else Originals()
         self._signs = SignFinder(info)
-        self._newest = NewestPair(info) if live else None
+        self._newest = NewestPair(info, runner.drawn) if live else None
         self._doubts: UncertainFinder | None = None
         if record is not None and record.pictures:
             self._doubts = UncertainFinder(info, runner, record.pictures)

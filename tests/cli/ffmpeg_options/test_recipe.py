@@ -37,6 +37,18 @@ def typed(line: str) -> str:
             "ltxfilter -ss 1 -i - -metadata title=x b.mkv",
         ),
         (
+            "-i a.mkv -vf scale=iw*2:ih*2 b.mkv",
+            "ltxfilter -i a.mkv --scale 2x b.mkv",
+        ),
+        (
+            "-i a.mkv -vf scale=w=1.5*iw:h=-2:flags=lanczos -crf 18 b.mkv",
+            "ltxfilter -i a.mkv --scale 1.5x -crf 18 b.mkv",
+        ),
+        (
+            "-i a.mkv -vf scale=iw*2:ih*1.5 b.mkv",
+            "ltxfilter -i a.mkv -f nut - | ffmpeg -i - -vf 'scale=iw*2:ih*1.5' b.mkv",
+        ),
+        (
             "-i a.mkv -vf 'fps=50' -c:a copy b.mkv",
             "ltxfilter -i a.mkv --fps 50 -c:a copy b.mkv",
         ),

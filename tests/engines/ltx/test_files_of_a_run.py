@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from fractions import Fraction
@@ -163,15 +162,9 @@ def test_a_dev_checkpoint_takes_few_steps_with_its_lora(
 def test_the_smaller_spatial_upsampler_works(
     models: ModelOptions, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    from ltx_core.model.upsampler import LatentUpsamplerConfigurator
-
-    sizes = tiny_ltx.SPATIAL | {"rational_resampler": True, "spatial_scale": 1.5}
-    module = LatentUpsamplerConfigurator.from_config(sizes)
-    tiny_ltx.randomize(module, torch.Generator().manual_seed(4))
-    path = tmp_path / "x1.5.safetensors"
-    tiny_ltx.write(path, dict(tiny_ltx._named(module, "")), {"config": json.dumps(sizes)})
+    smaller = tiny_ltx.with_smaller_upsampler(models, tmp_path)
     spec = "ltx-keyframe:steps=1:refine=1"
-    words = ["--engine", spec, *flags(replace(models, spatial_upsampler=str(path)), spec)]
+    words = ["--engine", spec, *flags(smaller, spec)]
     code, said = run(words, clip, tmp_path, capsys)
     assert code == 0, said
     assert "NaN" not in said

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
 from math import floor
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
 from ltxfilter.color import Converter, DevicePlane
+from ltxfilter.colorimetry import read_as
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.blend import cross_fade
-from ltxfilter.frame import Frame, Plane, VideoInfo
+from ltxfilter.frame import Frame, Plane, PlaneShape, VideoInfo
+from ltxfilter.scaling import scaled_video
 
 log = logging.getLogger("ltxfilter.engines")
 
@@ -29,10 +34,24 @@ class Canvas:
 
         multiple: the models' pictures have sides that are multiples of it, in pixels.
         """
+        self.video = video
+        self._device, self._multiple = device, multiple
         self._converter = Converter(video, device, multiple)
         self.height, self.width = self._converter.height, self._converter.width  # padded, in pixels
         self._alpha = next((n for n, s in enumerate(video.layout) if s.role == "a"), None)
         self._warned = False
+
+    def enlarged(self, factor: Fraction) -> Canvas:
+        """Return a canvas for pictures that are `factor` times as large, in the same colours.
+
+        The sides of this one have to be multiples of the factor's denominator.
+        """
+        if factor == 1:
+            return self
+        video = self.video
+        color = replace(video.color, matrix=read_as(video.color, video.height))
+        larger = scaled_video(replace(video, color=color), factor)
+        return Canvas(larger, self._device, int(self._multiple * factor))
 
     def read(self, frame: Frame) -> Tensor:
         """Return a frame as [3, height, width] float32 in -1..1, padded by reflection."""
@@ -54,9 +73,18 @@ class Canvas:
         alpha: Plane | None = None
         if self._alpha is not None:
             left, right = (np.asarray(end.planes[self._alpha]) for end in ends)
-            alpha = cross_fade(left, right, tau)
+            alpha = self._fitted(cross_fade(left, right, tau), self.video.layout[self._alpha])
         on_device = isinstance(ends[0].planes[0], DevicePlane)
         return Drawn(self._converter.to_planes((picture + 1) / 2, alpha, resident=on_device))
+
+    @staticmethod
+    def _fitted(plane: Plane, shape: PlaneShape) -> Plane:
+        """Return a keyframe's plane at the canvas's size."""
+        size = shape.width, shape.height
+        if plane.shape == size[::-1]:
+            return plane
+        resized = cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC)
+        return np.minimum(resized, (1 << shape.depth) - 1).astype(plane.dtype)
 
 
 class ToneMatcher:

@@ -45,7 +45,8 @@ class ClipDoubler:
     """Doubles the frame rate of clips with resident models."""
 
     models: Models
-    canvas: Canvas
+    canvas: Canvas  # of keyframes
+    target: Canvas  # of interpolated pictures: the same one, or a larger one
     flow: Flow  # for slots that lie between doubled frames
     options: Mapping[str, Any]  # values of `LtxTemporal.options`
     cache: KeyframeCache  # for the keyframes that condition the refinement
@@ -72,11 +73,12 @@ class ClipDoubler:
         latents = self.models.encode(torch.stack(pictures))
         for _ in range(self.rounds):
             latents = self.models.upsample(latents, "temporal")
+        latents = self._enlarged(latents)
         if self.options["refine"]:
             latents = self._refine(latents, window, batch, keyframes)
         for clip, decoded in zip(own, self.models.decode(latents), strict=False):
             yield DoubledClip(
-                canvas=self.canvas,
+                canvas=self.target,
                 flow=self.flow,
                 window=window,
                 clip=clip,
@@ -86,6 +88,12 @@ class ClipDoubler:
                 pictures=decoded,
                 tone=ToneMatcher(decoded) if self.options["match"] else None,
             )
+
+    def _enlarged(self, latents: Tensor) -> Tensor:
+        """Return latents for pictures of the target's size."""
+        if self.target is self.canvas:
+            return latents
+        return self.models.upsample(latents, "spatial")
 
     def _refine(
         self,
@@ -130,7 +138,9 @@ class ClipDoubler:
         tokens = empty_grid((frames, rows, columns), rate, start=latents, device=latents.device)
         for number in range(0, len(clip.keyframes), max(KEYFRAME_DISTANCE >> self.rounds, 1)):
             key = clip.keyframes[number]
-            latent = self.cache.latent(window.keyframes[key], partial(keyframes.__getitem__, key))
+            latent = self._enlarged(
+                self.cache.latent(window.keyframes[key], partial(keyframes.__getitem__, key))
+            )
             if number:
                 at = float(number << self.rounds)
                 tokens = tokens.with_keyframe(latent, at, rate, KEYFRAME_STRENGTH)
@@ -149,7 +159,7 @@ class ClipDoubler:
 class DoubledClip:
     """A clip at a multiple of its frame rate, from which any slot of its part can be made."""
 
-    canvas: Canvas
+    canvas: Canvas  # of the pictures, which may be larger than keyframes
     flow: Flow
     window: Window
     clip: DoublingClip
@@ -171,13 +181,17 @@ class DoubledClip:
         return self._between(left, right, place - number) if right else Drawn(())
 
     def _frame(self, number: int) -> Planes:
-        """Return a doubled frame: a keyframe as it is, or the model's; empty if it has NaN."""
+        """Return a doubled frame: a keyframe as it is, or the model's; empty if it has NaN.
+
+        Where pictures are larger than keyframes, all of them are the model's.
+        """
         earlier, step = divmod(number, self.factor)
         left = self.window.keyframes[self.clip.keyframes[earlier]]
-        if not step:
+        shape = self.canvas.video.height, self.canvas.video.width
+        if not step and left.planes[0].shape == shape:
             return left.planes
         if number not in self._made:
-            right = self.window.keyframes[self.clip.keyframes[earlier + 1]]
+            right = self.window.keyframes[self.clip.keyframes[earlier + bool(step)]]
             tau = step / self.factor
             picture = self._matched(number, earlier, tau)
             self._made[number] = self.canvas.to_drawn(picture, (left, right), tau).planes
@@ -189,7 +203,7 @@ class DoubledClip:
             return picture
         ends = [
             (float(place * self.factor), self.keyframes[self.clip.keyframes[place]])
-            for place in (earlier, earlier + 1)
+            for place in (earlier, earlier + (tau > 0))
         ]
         return self.tone.match(picture, tau, ends)
 

@@ -33,11 +33,13 @@ class TwoStageDiffusion:
     """Interpolates grids with resident models, in one stage or two."""
 
     models: Models
-    canvas: Canvas
+    canvas: Canvas  # of keyframes
+    target: Canvas  # of interpolated pictures: the same one, or a larger one
     options: Mapping[str, Any]  # values of `LtxKeyframe.options`
     guidance: Guidance  # of the first stage
     cache: KeyframeCache
-    scale: Fraction = Fraction(2)  # of the spatial upsampler: full size over the first stage's
+    scale: Fraction = Fraction(2)  # of the spatial upsampler: the target's size over the first
+    # stage's, which is the keyframes' size where the target is larger than they are
     reference: int = 0  # how many times smaller an IC-LoRA's reference clip is; 0: there is none
 
     def draw(self, window: Window, grids: Sequence[LatentGrid]) -> Iterator[list[Drawn]]:
@@ -69,17 +71,26 @@ class TwoStageDiffusion:
         decoded = self.models.decode(self._latents(window, batch, keyframes))
         match = self.options["match"]
         for grid, pictures in zip(own, decoded, strict=False):
-            yield slot_pictures(self.canvas, window, grid, keyframes, pictures, match=match)
+            yield slot_pictures(self.target, window, grid, keyframes, pictures, match=match)
 
     def _latents(self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures) -> Tensor:
         """Return the denoised latents of grids, [B, 128, f, h, w]."""
-        if self.options["stages"] == 1:
+        one_stage = self.options["stages"] == 1
+        if one_stage and not self.enlarges:
             return self._first_stage(window, grids, keyframes, Fraction(1))
-        small = self._first_stage(window, grids, keyframes, self.scale)
+        shrink = Fraction(1) if self.enlarges else self.scale
+        small = self._first_stage(window, grids, keyframes, shrink)
         upsampled = self.models.upsample(small, "spatial")
+        if one_stage:
+            return upsampled
         tokens = self._tokens(window, grids, keyframes, Fraction(1), upsampled)
         sigmas = samplers.STAGE_2_SIGMAS[-self.options["refine"] - 1 :]
         return self._denoise(grids, tokens, sigmas, UNGUIDED, "euler", refining=True)
+
+    @property
+    def enlarges(self) -> bool:
+        """True if pictures are larger than keyframes."""
+        return self.target is not self.canvas
 
     def _first_stage(
         self, window: Window, grids: Sequence[LatentGrid], keyframes: Pictures, shrink: Fraction
@@ -104,7 +115,8 @@ class TwoStageDiffusion:
     ) -> Tokens:
         """Return the tokens of grids, conditioned on their keyframes.
 
-        shrink: how many times smaller than full size. start: latents to denoise from.
+        shrink: how many times smaller than keyframes. start: latents to denoise from; where they
+        are for larger pictures, so are the latents of keyframes, by the upsampler.
         """
         latents = {
             key: self.cache.latent(
@@ -112,6 +124,8 @@ class TwoStageDiffusion:
             )
             for key, picture in keyframes.items()
         }
+        if self.enlarges and start is not None:
+            latents = {key: self.models.upsample(each, "spatial") for key, each in latents.items()}
         begin = [None] * len(grids) if start is None else start.split(1)
         reference = keyframes if start is None else {}
         return as_batch(

@@ -58,6 +58,11 @@ class GuideSource(Protocol):
         """Bytes of host memory that the models and their work take."""
         ...
 
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of a GPU's memory that the models take; 0 on a CPU."""
+        ...
+
     def seconds_per_guide(self) -> float | None:
         """Return the seconds of work per guide, at least, by a small trial; None: not known."""
         ...

@@ -105,6 +105,11 @@ class LtxSource:
         pixels = grid.width * grid.height * grid.frames * grid.batch
         return self._models.host_bytes + (pixels * GUIDE_BYTES if self.device.type == "cpu" else 0)
 
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of a GPU's memory that the models take; 0 on a CPU."""
+        return self._models.device_bytes
+
     def seconds_per_guide(self) -> float | None:
         """Return the seconds of work per guide, at least, by a small trial; None: not known."""
         return self._models.seconds_per_frame(self._grid.width * self._grid.height)

@@ -31,7 +31,7 @@ from ltxfilter.engines.ltx.weights import files, fp8, load
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
 from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.lora import named_loras
-from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.engines.ltx.weights.parts import ModelParts, spatial_scale
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -131,6 +131,19 @@ class Models:
         on_host = sum(value.nbytes for value in values if value.device.type == "cpu")
         text = max(self.text_memory, 0) * 1e9 if self.device.type == "cpu" else 0
         return torch_bytes(self.device) + on_host + int(text)
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of device memory that the models that are loaded take; 0 on a CPU."""
+        total = 0
+        for name, module in self._loaded.items():
+            if not isinstance(module, torch.nn.Module) or self.device.type == "cpu":
+                continue
+            if self.offload and name in empty_models.TRANSFORMERS:
+                total += self.nbytes(name)
+            else:
+                total += sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
+        return total
 
     def adopt(self, name: str, module: torch.nn.Module) -> None:
         """Use a model that is in memory already, in place of one from a file.
@@ -271,8 +284,7 @@ class Models:
     @property
     def spatial_scale(self) -> Fraction:
         """How many times larger the spatial upsampler makes latents. Raises."""
-        scale = self.parts.find(FileKind.SPATIAL).config.get("spatial_scale", 2.0)
-        return Fraction(scale)
+        return spatial_scale(self.parts.find(FileKind.SPATIAL))
 
     @property
     def loras(self) -> list[ModelFile]:

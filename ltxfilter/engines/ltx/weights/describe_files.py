@@ -33,6 +33,7 @@ SHORT = {
     FileKind.VAE: "autoencoder",
     FileKind.TEXT: "text projection",
 }
+SECTIONS = {FileKind.TRANSFORMER: "transformer", FileKind.VAE: "vae"}  # of a configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,17 @@ def problem(file: ModelFile) -> str | None:
                 storages.of(name)
         except StorageError as error:
             return str(error)
-    for kind, section in ((FileKind.TRANSFORMER, "transformer"), (FileKind.VAE, "vae")):
-        if kind in file.holds and not file.config.get(section):
-            return (
-                f"no configuration in its metadata, and its {SHORT[kind]} is not built like a "
-                "published one; take the file that Lightricks published"
-            )
-    return None
+    return next(filter(None, (_unbuildable(file, kind) for kind in SECTIONS)), None)
+
+
+def _unbuildable(file: ModelFile, kind: FileKind) -> str | None:
+    """Return why a part that a file holds cannot be built; None if it can, or is not in it."""
+    if kind not in SECTIONS or kind not in file.holds or file.config.get(SECTIONS[kind]):
+        return None
+    return (
+        f"no configuration in its metadata, and its {SHORT[kind]} is not built like a published "
+        "one; take the file that Lightricks published"
+    )
 
 
 def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
@@ -190,6 +195,8 @@ def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> 
         if kind is None or kind in (FileKind.CONTEXT, FileKind.LORA):
             continue
         file = parts.find(kind)
+        if wrong := _unbuildable(file, kind):
+            raise EngineUnavailableError(f"{file.path}: {wrong}")
         try:
             storages = file.storages
             total += sum(prod(storages.of(name).shape) for name in part_names(file, kind))
@@ -198,10 +205,24 @@ def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> 
     return total * itemsize
 
 
-def wanted(fields: Iterable[str]) -> str:
-    """Return what a user is asked to add: flags, what they take and how large it is."""
-    words = []
+def wanted(fields: Iterable[str], models: ModelOptions) -> str:
+    """Return what a user is asked to add: flags, what they take and how large it is.
+
+    A file in the folder of models that has to be named is told by its name.
+    """
+    words, parts = [], ModelParts(models)
     for field in sorted(fields, key=lambda field: ORDER.index(field) if field in ORDER else 9):
+        found = parts.to_be_named(KINDS[field]) if field in KINDS else None
         size = f" ({SIZES[field]} GB)" if field in SIZES else ""
-        words.append(f"--{field.replace('_', '-')} FILE{size}")
+        file = "FILE" + size if found is None else f"{found.path} (found, and has to be named)"
+        words.append(f"--{field.replace('_', '-')} {file}")
     return ", ".join(words)
+
+
+def unusable(models: ModelOptions, fields: Iterable[str]) -> str:
+    """Return why one of the files for some fields cannot be used; "" if all of them can."""
+    try:
+        needed_bytes(models, fields, 1)
+    except EngineUnavailableError as error:
+        return str(error)
+    return ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations
 
 from ltxfilter.engines.ltx.weights.files import FLAGS, FileKind, ModelFile
@@ -14,9 +15,10 @@ from ltxfilter.engines.ltx.weights.generations import (
     is_ic_lora,
     takes_few_steps,
 )
-from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.engines.ltx.weights.parts import ModelParts, spatial_scale
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
+from ltxfilter.scaling import written
 
 log = logging.getLogger("ltxfilter.engines")
 
@@ -40,6 +42,47 @@ def check_generations(parts: ModelParts, kinds: Iterable[FileKind]) -> None:
                 f"{FLAGS[second_kind]} {other.path} is of LTX-{second}, and {kind.value} "
                 f"of LTX-{first} is used with it ({one.path}); take both of one generation"
             )
+
+
+def fitting_upsampler(options: ModelOptions, factor: Fraction) -> ModelOptions:
+    """Return the models with the spatial upsampler that makes latents `factor` times as large.
+
+    Where none is named, it is the one in the folder of models; where there is none at all, nothing
+    changes. Raises EngineUnavailableError if there are only others.
+    """
+    parts = ModelParts(options)
+    asked = f"--scale {written(factor)} needs a spatial upsampler x{float(factor):g}"
+    if options.spatial_upsampler is None:
+        found = parts.spatial_upsamplers()
+        fitting = [file for file in found if spatial_scale(file) == factor]
+        if found and not fitting:
+            raise EngineUnavailableError(f"{asked}; --models {options.models} {_holds(found)}")
+        if len(fitting) > 1:
+            both = " and ".join(file.path for file in fitting[:2])
+            raise EngineUnavailableError(
+                f"{asked}; {both} are such; name one of them by --spatial-upsampler"
+            )
+        return replace(options, spatial_upsampler=fitting[0].path) if fitting else options
+    if not parts.has(FileKind.SPATIAL):
+        return options
+    try:
+        file = parts.find(FileKind.SPATIAL)
+    except EngineUnavailableError:  # said with all else that is wrong, when the engine is opened
+        return options
+    own = spatial_scale(file)
+    if own != factor:
+        raise EngineUnavailableError(
+            f"--spatial-upsampler {file.path} is one x{float(own):g}, and {asked}; name that one, "
+            f"or use --scale {written(own)}"
+        )
+    return options
+
+
+def _holds(found: Sequence[ModelFile]) -> str:
+    """Say which spatial upsamplers a folder holds, and what they serve."""
+    scales = sorted({spatial_scale(file) for file in found})
+    named = " and ".join(f"x{float(scale):g}" for scale in scales)
+    return f"holds {named}, for --scale {' and '.join(map(written, scales))}"
 
 
 def few_step_options(options: ModelOptions) -> ModelOptions:

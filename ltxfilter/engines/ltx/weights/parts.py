@@ -7,6 +7,7 @@ before what lies in the folder.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from ltxfilter.engines.ltx.weights import files
@@ -99,6 +100,24 @@ class ModelParts:
             self._folder = () if told is None else tuple(readable(Path(told)))
         return self._folder
 
+    def spatial_upsamplers(self) -> list[ModelFile]:
+        """Return the spatial upsamplers in the folder of models, of the generation in use."""
+        found = [file for file in self.folder() if FileKind.SPATIAL in file.holds]
+        return self._of_one_generation(FileKind.SPATIAL, found)
+
+    def to_be_named(self, kind: FileKind) -> ModelFile | None:
+        """Return the file in the folder of models that holds what is only taken where it is named.
+
+        None if there is none, for a kind that is taken from there, and for a folder that is none.
+        """
+        if kind in FOUND:
+            return None
+        try:
+            found = [file for file in self.folder() if kind in (file.kind, *file.holds)]
+        except EngineUnavailableError:
+            return None
+        return found[0] if found else None
+
     def distilled_lora(self) -> ModelFile | None:
         """Return the distilled LoRA in the folder of models, of the transformer's generation."""
         own = generation(self.find(FileKind.TRANSFORMER))
@@ -134,7 +153,7 @@ class ModelParts:
         alone = [file for file in found if file.kind is kind]
         fitting = alone or found
         if kind is FileKind.SPATIAL:
-            doubling = [each for each in fitting if each.config.get("spatial_scale", 2.0) == 2.0]
+            doubling = [each for each in fitting if spatial_scale(each) == 2]
             fitting = doubling or fitting
         if len(fitting) > 1:
             both = " and ".join(file.path for file in fitting[:2])
@@ -164,8 +183,15 @@ class ModelParts:
         if kind in PARTS:
             text = f"{flag} FILE is needed, or a --checkpoint that holds it: {kind.value}"
         if options.models:
-            text += f"; --models {options.models} holds none"
+            named = self.to_be_named(kind)
+            where = f"--models {options.models}"
+            text += f"; name {named.path}, in {where}" if named else f"; {where} holds none"
         return text
+
+
+def spatial_scale(file: ModelFile) -> Fraction:
+    """Return how many times larger a spatial upsampler makes latents."""
+    return Fraction(file.config.get("spatial_scale", 2.0))
 
 
 def _bare(kind: FileKind) -> str:

@@ -117,7 +117,7 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     options = {option.name: option.default for option in LtxKeyframe.options}
     options |= {"mode": "guided", "steps": STEPS, "append": True, "seed": SEED}
     canvas = Canvas(video("gbrp", SIDE, SIDE), CPU, 64)
-    stages = Upstream(ours, canvas, options, GUIDANCE, KeyframeCache(ours.encode))
+    stages = Upstream(ours, canvas, canvas, options, GUIDANCE, KeyframeCache(ours.encode))
     object.__setattr__(stages, "generator", torch.Generator().manual_seed(SEED))
     keyframes = tuple(KeyframeToken(number, F(place)) for number, place in enumerate(PLACES))
     grid = LatentGrid(2, F(0), F(RATE), F(0), keyframes, ())

@@ -86,3 +86,13 @@ def test_a_result_that_the_host_must_see_is_noticed():
     with fake_cuda(), Copies() as copies:
         torch.ones(2, device=CUDA).to("cpu")
     assert copies.down
+
+
+def test_what_models_take_on_the_device_is_stated():
+    with fake_cuda():
+        models = models_of("off")
+        guides = gpu_motion.source_of(models, Case("latent", 4), tiny=False)
+        published = (319e6 + 407e6) + 498e6 + 131e6  # parameters: autoencoder, upsamplers
+        blocks = 13.1e9 - 46 / 48 * 12.9e9  # of the transformer, which has two here
+        assert guides.device_bytes == models.device_bytes
+        assert models.device_bytes == pytest.approx(2 * (published + blocks), rel=0.02)

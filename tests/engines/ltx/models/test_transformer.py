@@ -304,3 +304,10 @@ def test_memory_for_text_is_stated(tmp_path):
     options = tiny_ltx.build(tmp_path)
     plain, remembering = Models(options), Models(options, text_memory=0.5)
     assert remembering.host_bytes - plain.host_bytes == 500_000_000
+
+
+def test_models_on_a_cpu_take_no_memory_of_a_device(tmp_path):
+    models = Models(tiny_ltx.build(tmp_path))
+    models.load("encoder", "decoder")
+    assert models.device_bytes == 0
+    models.close()

@@ -227,3 +227,60 @@ def test_a_file_is_looked_at_once_per_flag(tmp_path: Path):
     models = replace(ModelOptions(), loras=((lora, 1.0), (lora, -1.0)))
     lines = [line.found for line in describe_files(models, USERS) if line.field == "lora"]
     assert [text.rpartition(" ")[2] for text in lines] == ["1", "-1"]
+
+
+def doctor_lines(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, str]:
+    """Return what doctor says of the engines."""
+    main.run(["doctor", *words])
+    lines = capsys.readouterr().out.splitlines()
+    words = [line.split(None, 2) for line in lines if line.startswith("engine ")]
+    return {name: rest for _, name, rest in words}
+
+
+def test_an_engine_that_lacks_a_file_says_that_another_one_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    page = tmp_path / "page.safetensors"
+    page.write_text("<!DOCTYPE html><html></html>")
+    said = doctor_lines(capsys, "--checkpoint", str(page))
+    assert said["ltx-motion"].startswith("lacks: --temporal-upsampler FILE (0.26 GB); and --check")
+    assert "it is a web page" in said["ltx-motion"]
+
+
+def test_auto_is_not_ready_where_its_partner_cannot_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    page = tmp_path / "page.safetensors"
+    page.write_text("<!DOCTYPE html><html></html>")
+    temporal = write(tmp_path / "temporal.safetensors", FileKind.TEMPORAL)
+    said = doctor_lines(capsys, "--checkpoint", str(page), "--temporal-upsampler", temporal)
+    assert said["auto"].startswith(f"cannot run: ltx-motion: --checkpoint {page}: it is a web page")
+
+
+def test_a_file_that_has_to_be_named_is_told_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    context = write(tmp_path / "context.safetensors", FileKind.CONTEXT)
+    checkpoint = write(tmp_path / "checkpoint.safetensors", FileKind.CHECKPOINT)
+    said = doctor_lines(capsys, "--models", str(tmp_path))
+    assert said["ltx-keyframe"].endswith(f"--context {context} (found, and has to be named)")
+    assert f"--checkpoint {checkpoint} (found, and has to be named)" in said["ltx-reference"]
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    with pytest.raises(EngineUnavailableError, match=f"name {context}, in --models {tmp_path}"):
+        parts.find(FileKind.CONTEXT)
+    with pytest.raises(EngineUnavailableError, match=f"--models {tmp_path} holds none"):
+        parts.find(FileKind.SPATIAL)
+
+
+def test_an_engine_is_not_ready_with_a_model_that_cannot_be_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    vae = write(tmp_path / "vae.safetensors", FileKind.VAE, config={"transformer": {}})
+    temporal = write(tmp_path / "temporal.safetensors", FileKind.TEMPORAL)
+    said = doctor_lines(capsys, "--vae", vae, "--temporal-upsampler", temporal)
+    for engine in ("ltx-motion", "ltx-temporal"):
+        assert said[engine].startswith(f"cannot run: {vae}: no configuration in its metadata")

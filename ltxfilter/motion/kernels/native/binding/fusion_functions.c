@@ -95,30 +95,37 @@ PyObject *py_tile_motions(PyObject *module, PyObject *args)
     return finish(&call, failed);
 }
 
-/* Take the planes of a tile: what was drawn, and both keyframes. */
-static int take_tile_plane(Call *call, PyObject *planes, TilePlane *p)
+/* Take planes: tuples of what was drawn, the left end, the right end and the output. */
+static int take_tile_planes(Call *call, PyObject *planes, TilePlanes *p)
 {
     const Type samples = p->deep ? UINT16 : UINT8;
-    const Argument three[] = {
+    const Argument wanted[] = {
         {"drawn", samples, "height, width", ROWS},
         {"left", samples, "height, width", ROWS},
         {"right", samples, "height, width", ROWS},
+        {"out", p->deep ? INT32 : INT16, "numbers, 13, vertical, lateral", WRITTEN},
         {NULL},
     };
-    const int at = call->count;
-    if (take_items(call, three, planes) < 0)
-        return -1;
-    for (int k = 0; k < 3; k++)
-        p->pictures[k] = call->at[at + k], p->stride[k] = call->stride[at + k];
+    p->count = (int)PyTuple_Size(planes);
+    for (int k = 0; k < p->count; k++) {
+        const int at = call->count;
+        if (take_items(call, wanted, PyTuple_GetItem(planes, k)) < 0)
+            return -1;
+        for (int n = 0; n < 3; n++) {
+            p->planes[k].pictures[n] = call->at[at + n];
+            p->planes[k].stride[n] = call->stride[at + n];
+        }
+        p->planes[k].out = call->at[at + 3];
+    }
     p->height = size_of(call, "height"), p->width = size_of(call, "width");
     return 0;
 }
 
 PyObject *py_tile_samples(PyObject *module, PyObject *args)
 {
-    enum { PLANES, MOTIONS, TILES, FILTER, BLOCK_X, BLOCK_Y, SHIFT_X, SHIFT_Y, DEEP, OUT };
-    Argument wanted[] = {
-        {"planes", TUPLE, .low = 3, .high = 3},
+    enum { PLANES, MOTIONS, TILES, FILTER, BLOCK_X, BLOCK_Y, SHIFT_X, SHIFT_Y, DEEP };
+    static const Argument wanted[] = {
+        {"planes", TUPLE, .low = 1, .high = 3},
         {"motions", INT16, "numbers, 20, 4, 4"},
         {"tiles", INT32, "numbers, 2"},
         {"taps", INT8, "16, 4"},
@@ -127,45 +134,42 @@ PyObject *py_tile_samples(PyObject *module, PyObject *args)
         {"shift_x", INTEGER, .low = 0, .high = 4},
         {"shift_y", INTEGER, .low = 0, .high = 4},
         {"deep", INTEGER, .low = 0, .high = 1},
-        {"out", INT16, "numbers, 13, vertical, lateral", WRITTEN},
         {NULL},
     };
     Call call;
     (void)module;
-    if (PyTuple_Size(args) > DEEP && PyObject_IsTrue(PyTuple_GetItem(args, DEEP)) == 1)
-        wanted[OUT].type = INT32;
     if (take(&call, "tile_samples", wanted, args) < 0)
         return NULL;
-    TilePlane plane = {
+    TilePlanes planes = {
         .deep = call.number[DEEP] > 0, .block_x = (int)call.number[BLOCK_X],
         .block_y = (int)call.number[BLOCK_Y], .shift_x = (int)call.number[SHIFT_X],
         .shift_y = (int)call.number[SHIFT_Y], .motions = call.at[MOTIONS],
-        .taps = call.at[FILTER], .out = call.at[OUT],
+        .taps = call.at[FILTER],
     };
     const Tiles tiles = {
         .tiles = call.at[TILES], .count = size_of(&call, "numbers"),
         .down = LARGEST_SIDE / BLOCKS, .across = LARGEST_SIDE / BLOCKS,
     };
-    if (take_tile_plane(&call, call.at[PLANES], &plane) < 0)
+    if (take_tile_planes(&call, call.at[PLANES], &planes) < 0)
         return NULL;
-    if (!is_power(plane.block_x) || !is_power(plane.block_y))
+    if (!is_power(planes.block_x) || !is_power(planes.block_y))
         return refuse(&call, "block_x", "must be, like block_y, a power of two");
-    if (size_of(&call, "lateral") != BLOCKS * plane.block_x ||
-        size_of(&call, "vertical") != BLOCKS * plane.block_y)
-        return refuse(&call, "out", "must have four blocks along each side");
+    if (size_of(&call, "lateral") != BLOCKS * planes.block_x ||
+        size_of(&call, "vertical") != BLOCKS * planes.block_y)
+        return refuse(&call, "planes", "must have four blocks along each side of an output's tile");
     if (!lie_inside(&tiles))
         return refuse(&call, "tiles", "must lie in the picture");
-    if (!is_filter(plane.taps))
+    if (!is_filter(planes.taps))
         return refuse(&call, "taps", FILTER_REASON);
     Py_BEGIN_ALLOW_THREADS
-    tile_samples(&tiles, &plane);
+    tile_samples(&tiles, &planes);
     Py_END_ALLOW_THREADS
     return finish(&call, 0);
 }
 
 PyObject *py_tile_features(PyObject *module, PyObject *args)
 {
-    enum { INPUT, MOTIONS, FIELD, TILES, DOWN, ACROSS, MASK, DEPTH, TAU, OUT };
+    enum { INPUT, MOTIONS, FIELD, TILES, DOWN, ACROSS, MASK, DEPTH, TAU, OUT, DETAIL };
     Argument wanted[] = {
         {"samples", INT16, "numbers, 13, side, side"},
         {"motions", INT16, "numbers, 20, 4, 4"},
@@ -177,6 +181,7 @@ PyObject *py_tile_features(PyObject *module, PyObject *args)
         {"depth", INTEGER, .low = 8, .high = 16},
         {"tau", INTEGER, .low = 0, .high = 32767},
         {"out", INT16, "numbers, 16, 49", WRITTEN},
+        {"detail", INT32, "numbers, 13, 16", WRITTEN},
         {NULL},
     };
     Call call;
@@ -197,6 +202,7 @@ PyObject *py_tile_features(PyObject *module, PyObject *args)
         .samples = call.at[INPUT], .deep = call.number[DEPTH] > 8,
         .depth = (int)call.number[DEPTH], .block = side / BLOCKS, .motions = call.at[MOTIONS],
         .static_mask = call.at[MASK], .tau = (int)call.number[TAU], .out = call.at[OUT],
+        .detail = call.at[DETAIL],
         .height = call.at[MASK] ? size_of(&call, "height") : 1,
         .width = call.at[MASK] ? size_of(&call, "width") : 1,
     };
@@ -260,11 +266,12 @@ PyObject *py_tile_weights(PyObject *module, PyObject *args)
 
 PyObject *py_tile_mix(PyObject *module, PyObject *args)
 {
-    enum { PICTURE, INPUT, WEIGHT, TILES, INDEX, MASK, DEPTH };
+    enum { PICTURE, INPUT, WEIGHT, DETAIL, TILES, INDEX, MASK, DEPTH };
     Argument wanted[] = {
         {"picture", UINT8, "height, width", WRITTEN},
         {"samples", INT16, "numbers, 13, vertical, lateral"},
         {"weights", INT16, "numbers, 12, 4, 4"},
+        {"detail", INT32, "numbers, 13, 16", OPTIONAL},
         {"tiles", INT32, "numbers, 2"},
         {"index", INT32, "down, across"},
         {"static_mask", UINT8, "height, width", OPTIONAL | ROWS},
@@ -272,6 +279,7 @@ PyObject *py_tile_mix(PyObject *module, PyObject *args)
         {NULL},
     };
     Call call;
+    int failed;
     (void)module;
     if (PyTuple_Size(args) > DEPTH && PyLong_AsLong(PyTuple_GetItem(args, DEPTH)) > 8)
         wanted[PICTURE].type = UINT16, wanted[INPUT].type = INT32;
@@ -288,18 +296,21 @@ PyObject *py_tile_mix(PyObject *module, PyObject *args)
         .width = size_of(&call, "width"), .height = size_of(&call, "height"),
         .deep = call.number[DEPTH] > 8, .depth = (int)call.number[DEPTH],
         .block_x = lateral / BLOCKS, .block_y = vertical / BLOCKS, .samples = call.at[INPUT],
-        .weights = call.at[WEIGHT], .index = call.at[INDEX], .static_mask = call.at[MASK],
+        .weights = call.at[WEIGHT], .detail = call.at[DETAIL], .index = call.at[INDEX], .static_mask = call.at[MASK],
         .stride_static = call.stride[MASK],
     };
     if (lateral % BLOCKS || vertical % BLOCKS || !is_power(mix.block_x) ||
         !is_power(mix.block_y) || mix.block_x > WIDEST_BLOCK || mix.block_y > WIDEST_BLOCK)
         return refuse(&call, "samples", "must have blocks of a power of two up to 16");
+    if (mix.detail && lateral != vertical)
+        return refuse(&call, "samples", "must have square blocks where there is detail");
     if (!lie_inside(&tiles))
         return refuse(&call, "tiles", "must lie in the picture");
     if (!is_index(mix.index, (size_t)tiles.down * (size_t)tiles.across, tiles.count))
         return refuse(&call, "index", "must hold numbers of tiles");
     Py_BEGIN_ALLOW_THREADS
-    tile_mix(&tiles, &mix);
+    { extern int STRENGTH; const char *e = getenv("GAIN"); STRENGTH = e ? atoi(e) : 128; }
+    failed = tile_mix(&tiles, &mix);
     Py_END_ALLOW_THREADS
-    return finish(&call, 0);
+    return finish(&call, failed);
 }

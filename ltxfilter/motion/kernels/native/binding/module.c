@@ -19,13 +19,13 @@ static PyMethodDef methods[] = {
      "static_mask(pictures, seen or None, out) -> how many samples are static"},
     {"tile_features", py_tile_features, METH_VARARGS,
      "tile_features(samples, motions, field, tiles, down, across, static_mask or None, depth, tau, "
-     "out)"},
+     "out, detail)"},
     {"tile_mix", py_tile_mix, METH_VARARGS,
-     "tile_mix(picture, samples, weights, tiles, index, static_mask or None, depth)"},
+     "tile_mix(picture, samples, weights, detail or None, tiles, index, static_mask or None, depth)"},
     {"tile_motions", py_tile_motions, METH_VARARGS, "tile_motions(field, tiles, out)"},
     {"tile_samples", py_tile_samples, METH_VARARGS,
-     "tile_samples((drawn, left, right), motions, tiles, taps, block_x, block_y, shift_x, shift_y, "
-     "deep, out)"},
+     "tile_samples(((drawn, left, right, out), ...), motions, tiles, taps, block_x, block_y, shift_x, "
+     "shift_y, deep)"},
     {"tile_scores", py_tile_scores, METH_VARARGS,
      "tile_scores(left, right, field, block, scale, out)"},
     {"tile_weights", py_tile_weights, METH_VARARGS,

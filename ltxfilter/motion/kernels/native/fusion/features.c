@@ -1,5 +1,5 @@
 /* What the network sees of every block of the marked tiles. */
-#include "fusion.h"
+#include "fusion/features.h"
 
 enum {
     COSTS = 2 * PAIRS - 1, /* of each motion, and of each other motion's picture */
@@ -27,12 +27,17 @@ typedef struct {
     int32_t share[CELLS];      /* of the left end, 1/32768 */
 } Tile;
 
-static int exponent_of(uint32_t value)
+/* The place of the highest bit; value: not 0. */
+static inline int exponent_of(uint32_t value)
 {
+#if defined(__GNUC__)
+    return 31 - __builtin_clz(value);
+#else
     int exponent = 0;
     while (value >>= 1)
         exponent++;
     return exponent;
+#endif
 }
 
 /* log2(1 + value / 16) in 1/32, linear between powers of two. */
@@ -52,8 +57,8 @@ static int32_t root_logarithm(uint32_t square)
 }
 
 /* Sum the sizes, and the values, of a difference over each block. */
-CLONES static void sum_blocks(const int32_t *restrict a, const int32_t *restrict b, int side,
-                              int64_t *restrict sizes, int64_t *restrict values)
+CLONES static void compare(const int32_t *restrict a, const int32_t *restrict b, int side,
+                           BlockSums *restrict sums)
 {
     const int block = side / BLOCKS;
     for (int row = 0; row < BLOCKS; row++) {
@@ -65,80 +70,81 @@ CLONES static void sum_blocks(const int32_t *restrict a, const int32_t *restrict
                 value[x] += a[at] - b[at];
             }
         for (int column = 0; column < BLOCKS; column++) {
-            int64_t both[2] = {0, 0};
+            int32_t both[2] = {0, 0};
             for (int x = 0; x < block; x++) {
                 both[0] += size[column * block + x];
                 both[1] += value[column * block + x];
             }
-            sizes[row * BLOCKS + column] = both[0], values[row * BLOCKS + column] = both[1];
+            sums->sizes[row * BLOCKS + column] = both[0];
+            sums->values[row * BLOCKS + column] = both[1];
         }
-    }
-}
-
-/* Write the logarithm of a difference's mean size, and its mean, into features `cost` and `offset`
- * of every block; a place below 0 is left out. */
-static void compare(const Tile *t, const int32_t *a, const int32_t *b, int cost, int offset,
-                    int16_t *out)
-{
-    int64_t sizes[CELLS], values[CELLS];
-    sum_blocks(a, b, t->side, sizes, values);
-    for (int cell = 0; cell < CELLS; cell++, out += FEATURES) {
-        if (cost >= 0)
-            out[cost] = (int16_t)logarithm((uint32_t)(sizes[cell] >> t->shift));
-        if (offset >= 0)
-            out[offset] = (int16_t)clamp((int32_t)(values[cell] >> t->shift) >> 3, -96, 96);
     }
 }
 
 /* Mix both ends of a motion by each block's share. */
-CLONES static void mix_ends(const Tile *t, const int32_t *restrict left,
-                            const int32_t *restrict right, int wide, int32_t *restrict out)
+static void mix_ends(const Tile *t, const int32_t *left, const int32_t *right, int32_t *out)
 {
     for (int y = 0; y < t->side; y++)
-        for (int column = 0; column < BLOCKS; column++) {
-            const int32_t share = t->share[y / t->block * BLOCKS + column];
-            const int at = y * t->side + column * t->block;
-            for (int x = at; x < at + t->block; x++)
-                out[x] = right[x] + (wide ? share_of(left[x] - right[x], share)
-                                          : ((left[x] - right[x]) * share + 0x4000) >> 15);
+        for (int x = 0; x < t->side; x++) {
+            const int32_t share = t->share[y / t->block * BLOCKS + x / t->block];
+            const int at = y * t->side + x;
+            out[at] = right[at] + share_of(left[at] - right[at], share);
         }
 }
 
-/* Write the logarithm of the mean gradient inside each block. */
-static void texture(const Tile *t, int16_t *out)
+/* Sum the gradients of a picture inside each block. */
+static void gradients(const Tile *t, const int32_t *picture, int32_t *sums)
 {
-    const int32_t *drawn = t->picture[0];
     for (int cell = 0; cell < CELLS; cell++) {
         const int top = cell / BLOCKS * t->block, left = cell % BLOCKS * t->block;
-        int64_t total = 0;
+        int32_t total = 0;
         for (int y = top; y < top + t->block; y++)
             for (int x = left; x < left + t->block; x++) {
-                const int32_t *at = drawn + y * t->side + x;
+                const int32_t *at = picture + y * t->side + x;
                 if (x + 1 < left + t->block)
                     total += abs(at[1] - at[0]);
                 if (y + 1 < top + t->block)
                     total += abs(at[t->side] - at[0]);
             }
-        out[cell * FEATURES + TEXTURE] = (int16_t)logarithm((uint32_t)(total >> t->shift));
+        sums[cell] = total;
     }
 }
 
-/* Everything that the samples of one tile tell. */
-static void of_samples(const Tile *t, int wide, int32_t *mixed, int16_t *out)
+/* Compare the samples of one tile: see fast_comparisons. mixed: room for a picture. */
+static void comparisons(const Tile *t, int32_t *mixed, BlockSums sums[COMPARED], int32_t *detail)
 {
     const int32_t *const *picture = t->picture;
     for (int pair = 0; pair < PAIRS; pair++) {
         const int32_t *left = picture[3 + 2 * pair], *right = picture[4 + 2 * pair];
-        compare(t, left, right, pair, OFFSETS + pair, out);
+        compare(left, right, t->side, &sums[pair]);
         if (pair > 0) {
-            mix_ends(t, left, right, wide, mixed);
-            compare(t, mixed, picture[0], PAIRS + pair - 1, -1, out);
+            mix_ends(t, left, right, mixed);
+            compare(mixed, picture[0], t->side, &sums[PAIRS + pair - 1]);
         }
     }
-    compare(t, picture[1], picture[2], IN_PLACE, -1, out);
-    compare(t, picture[1], picture[0], IN_PLACE + 1, OFFSETS + PAIRS, out);
-    compare(t, picture[2], picture[0], IN_PLACE + 2, OFFSETS + PAIRS + 1, out);
-    texture(t, out);
+    compare(picture[1], picture[2], t->side, &sums[COSTS]);
+    compare(picture[1], picture[0], t->side, &sums[COSTS + 1]);
+    compare(picture[2], picture[0], t->side, &sums[COSTS + 2]);
+    for (int k = 0; k < SAMPLES; k++)
+        gradients(t, picture[k], detail + k * CELLS);
+}
+
+/* Write what the samples of one tile tell. shift: from a block's sum to 1/16 codes of 8 bits. */
+static void of_samples(const BlockSums sums[COMPARED], const int32_t *detail, int shift,
+                       int16_t *out)
+{
+    static const int cost_of[COMPARED] = {
+        0, 1, 2, 3, 4, 5, 6, 7, 8, IN_PLACE, IN_PLACE + 1, IN_PLACE + 2};
+    static const int offset_of[PAIRS + 2] = {0, 1, 2, 3, 4, COSTS + 1, COSTS + 2};
+    for (int cell = 0; cell < CELLS; cell++, out += FEATURES) {
+        for (int k = 0; k < COMPARED; k++)
+            out[cost_of[k]] = (int16_t)logarithm((uint32_t)(sums[k].sizes[cell] >> shift));
+        out[TEXTURE] = (int16_t)logarithm((uint32_t)(detail[cell] >> shift));
+        for (int k = 0; k < PAIRS + 2; k++) {
+            const int32_t mean = (int32_t)(sums[offset_of[k]].values[cell] >> shift);
+            out[OFFSETS + k] = (int16_t)clamp(mean >> 3, -96, 96);
+        }
+    }
 }
 
 static uint32_t square_of(int32_t x, int32_t y)
@@ -196,10 +202,22 @@ static int16_t static_share(const TileFeatures *f, int row, int column)
     return (int16_t)((count << 5) >> (2 * shift));
 }
 
-/* Everything about one tile but the boxes. */
-static void of_tile(const Tiles *t, const TileFeatures *f, int n, Tile *tile, int32_t *mixed,
+/* Widen the samples of a tile. */
+static void widen(const TileFeatures *f, int n, int32_t *to)
+{
+    const size_t size = (size_t)(CELLS * f->block * f->block) * SAMPLES;
+    if (f->deep)
+        memcpy(to, (const int32_t *)f->samples + size * (size_t)n, size * sizeof *to);
+    else
+        for (size_t i = 0; i < size; i++)
+            to[i] = ((const int16_t *)f->samples)[size * (size_t)n + i];
+}
+
+/* Everything about one tile but the boxes. samples: room for it, or NULL for the fast way. */
+static void of_tile(const Tiles *t, const TileFeatures *f, int n, Tile *tile, int32_t *samples,
                     int16_t *out)
 {
+    const size_t size = (size_t)(CELLS * f->block * f->block);
     const int16_t *motions = f->motions + (size_t)n * 4 * PAIRS * CELLS;
     const size_t plane = (size_t)t->rows * (size_t)t->columns;
     for (int cell = 0; cell < CELLS; cell++) {
@@ -214,18 +232,15 @@ static void of_tile(const Tiles *t, const TileFeatures *f, int n, Tile *tile, in
         block[MOMENT] = (int16_t)((2 * f->tau - 32768) >> 10);
         block[STATIC] = static_share(f, row, column);
     }
-    of_samples(tile, f->deep, mixed, out);
-}
-
-/* Widen the samples of a tile. */
-static void widen(const TileFeatures *f, int n, int32_t *to)
-{
-    const size_t size = (size_t)(CELLS * f->block * f->block) * SAMPLES;
-    if (f->deep)
-        memcpy(to, (const int32_t *)f->samples + size * (size_t)n, size * sizeof *to);
-    else
-        for (size_t i = 0; i < size; i++)
-            to[i] = ((const int16_t *)f->samples)[size * (size_t)n + i];
+    BlockSums sums[COMPARED];
+    int32_t *detail = f->detail + (size_t)n * SAMPLES * CELLS;
+    if (samples) {
+        widen(f, n, samples);
+        comparisons(tile, samples + SAMPLES * size, sums, detail);
+    } else
+        fast_comparisons((const int16_t *)f->samples + (size_t)n * SAMPLES * size, f->block,
+                         tile->share, sums, detail);
+    of_samples(sums, detail, tile->shift, out);
 }
 
 /* Sum costs over SPAN rows of boxes, then over columns: the means go into features from `to` on. */
@@ -281,18 +296,17 @@ static int box_features(const Tiles *t, int16_t *out)
 int tile_features(const Tiles *t, const TileFeatures *f)
 {
     const size_t size = (size_t)(CELLS * f->block * f->block);
-    int32_t *samples = malloc((SAMPLES + 1) * size * sizeof *samples);
-    if (!samples)
+    const int fast = !f->deep && can_compare_fast(f->block);
+    int32_t *samples = fast ? NULL : malloc((SAMPLES + 1) * size * sizeof *samples);
+    if (!samples && !fast)
         return -1;
     Tile tile = {.side = BLOCKS * f->block, .block = f->block, .shift = f->depth - 8};
     for (int side = 1; side < f->block; side *= 2)
         tile.shift += 2;
-    for (int k = 0; k < SAMPLES; k++)
+    for (int k = 0; samples && k < SAMPLES; k++)
         tile.picture[k] = samples + (size_t)k * size;
-    for (int n = 0; n < t->count; n++) {
-        widen(f, n, samples);
-        of_tile(t, f, n, &tile, samples + SAMPLES * size, f->out + (size_t)n * CELLS * FEATURES);
-    }
+    for (int n = 0; n < t->count; n++)
+        of_tile(t, f, n, &tile, samples, f->out + (size_t)n * CELLS * FEATURES);
     free(samples);
     return box_features(t, f->out);
 }

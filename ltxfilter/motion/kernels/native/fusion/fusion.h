@@ -33,17 +33,22 @@ typedef struct {
     int down, across;     /* tiles of the picture */
 } Tiles;
 
-/* One plane of the picture that was drawn and of both keyframes. */
+/* Planes of one shape, each of the picture that was drawn and of both keyframes. */
 typedef struct {
     const void *pictures[3];   /* drawn, left, right */
     ptrdiff_t stride[3];       /* bytes from row to row */
-    int width, height, deep;   /* deep: samples have 16 bits */
-    int block_x, block_y;      /* samples */
-    int shift_x, shift_y;      /* of luma's samples to those of this plane */
-    const int16_t *motions;    /* [count, 4 PAIRS, BLOCKS, BLOCKS] */
-    const int8_t *taps;
     void *out;                 /* [count, SAMPLES, 4 block_y, 4 block_x] int16, or int32 if deep */
 } TilePlane;
+
+typedef struct {
+    TilePlane planes[MOST_PLANES];
+    int count;
+    int width, height, deep;   /* deep: samples have 16 bits */
+    int block_x, block_y;      /* samples */
+    int shift_x, shift_y;      /* of luma's samples to those of these planes */
+    const int16_t *motions;    /* [count, 4 PAIRS, BLOCKS, BLOCKS] */
+    const int8_t *taps;
+} TilePlanes;
 
 typedef struct {
     const void *samples;       /* as TilePlane.out, of luma */
@@ -53,6 +58,7 @@ typedef struct {
     int width, height;
     int tau;                   /* 1/32768 */
     int16_t *out;              /* [count, CELLS, FEATURES] */
+    int32_t *detail;           /* [count, SAMPLES, CELLS] */
 } TileFeatures;
 
 typedef struct {
@@ -68,6 +74,7 @@ typedef struct {
     int block_x, block_y;
     const void *samples;
     const int16_t *weights;    /* [count, WEIGHTS, CELLS] */
+    const int32_t *detail;     /* [count, SAMPLES, CELLS] of square blocks, or NULL */
     const int32_t *index;      /* [down, across]: the number of the tile there, or -1 */
     const uint8_t *static_mask;
     ptrdiff_t stride_static;
@@ -76,10 +83,10 @@ typedef struct {
 void tile_scores(const Tiles *t, const uint8_t *left, const uint8_t *right, int height, int width,
                  int block, int scale, int32_t *out);
 int tile_motions(const Tiles *t, int16_t *out);
-void tile_samples(const Tiles *t, const TilePlane *p);
+void tile_samples(const Tiles *t, const TilePlanes *p);
 int tile_features(const Tiles *t, const TileFeatures *f);
 void tile_weights(const Tiles *t, const int16_t *features, const Network *n, int16_t *out);
-void tile_mix(const Tiles *t, const TileMix *m);
+int tile_mix(const Tiles *t, const TileMix *m);
 
 /* The place of a block in a field's plane; beyond the picture the last one repeats. */
 static inline size_t block_at(const Tiles *t, int row, int column)

@@ -2,7 +2,7 @@
 #ifndef LTXFILTER_MIX_H
 #define LTXFILTER_MIX_H
 
-#include "fusion.h"
+#include "fusion/fusion.h"
 
 typedef int16_t PaddedWeights[WEIGHTS][PADDED][LANES];
 
@@ -10,7 +10,7 @@ typedef struct FastMix FastMix;
 FastMix *open_fast_mix(const TileMix *m, const Between *along, const Between *down);
 int fast_mix_rows(const FastMix *f); /* how many rows are mixed at once */
 void fast_mix(const FastMix *f, PaddedWeights weights, int y, const int16_t *samples, size_t size,
-              int32_t *out);
+             int32_t *out);
 void close_fast_mix(FastMix *f);
 
 #endif

@@ -1,40 +1,52 @@
 /* What each marked tile shows: as drawn, in both keyframes, and along each of its motions. */
-#include "fusion.h"
+#include "fusion/fusion.h"
 #include "fusion/samples.h"
 
+CLONES static void copy8(const uint8_t *restrict from, int count, int16_t *restrict to)
+{
+    for (int x = 0; x < count; x++)
+        to[x] = (int16_t)(from[x] << 4);
+}
+
 /* Copy a tile of a picture in 1/16 codes; beyond the border it repeats. */
-static void copy_tile(const TilePlane *p, int number, int row, int column, void *out)
+static void copy_tile(const TilePlanes *p, const TilePlane *plane, int number, int row, int column,
+                      size_t at)
 {
     const int high = BLOCKS * p->block_y, wide = BLOCKS * p->block_x;
-    for (int y = 0; y < high; y++) {
-        const char *line = (const char *)p->pictures[number] +
-                           p->stride[number] * clamp(high * row + y, 0, p->height - 1);
-        for (int x = 0; x < wide; x++) {
-            const int at = clamp(wide * column + x, 0, p->width - 1);
+    const int inside = clamp(p->width - wide * column, 0, wide);
+    for (int y = 0; y < high; y++, at += (size_t)wide) {
+        const char *line = (const char *)plane->pictures[number] +
+                           plane->stride[number] * clamp(high * row + y, 0, p->height - 1);
+        if (!p->deep)
+            copy8((const uint8_t *)line + wide * column, inside, (int16_t *)plane->out + at);
+        for (int x = p->deep ? 0 : inside; x < wide; x++) {
+            const int from = clamp(wide * column + x, 0, p->width - 1);
             if (p->deep)
-                ((int32_t *)out)[y * wide + x] = ((const uint16_t *)line)[at] << 4;
+                ((int32_t *)plane->out)[at + (size_t)x] = ((const uint16_t *)line)[from] << 4;
             else
-                ((int16_t *)out)[y * wide + x] = (int16_t)(((const uint8_t *)line)[at] << 4);
+                ((int16_t *)plane->out)[at + (size_t)x] =
+                    (int16_t)(((const uint8_t *)line)[from] << 4);
         }
     }
 }
 
-static int32_t sample_at(const TilePlane *p, const char *line, int x)
+static int32_t sample_at(const TilePlanes *p, const char *line, int x)
 {
     x = clamp(x, 0, p->width - 1);
     return p->deep ? ((const uint16_t *)line)[x] : ((const uint8_t *)line)[x];
 }
 
 /* Fetch one sample of a keyframe at (x, y), displaced by (dx, dy) in 1/32. */
-static int32_t fetch(const TilePlane *p, int end, int x, int y, int dx, int dy)
+static int32_t fetch(const TilePlanes *p, const TilePlane *plane, int end, int x, int y, int dx,
+                     int dy)
 {
     dx = (dx + 1) >> 1, dy = (dy + 1) >> 1;
     const int8_t *across = p->taps + TAPS * (dx & 15), *down = p->taps + TAPS * (dy & 15);
     int32_t total = 0;
     x += dx >> 4, y += dy >> 4;
     for (int k = 0; k < TAPS; k++) {
-        const char *line = (const char *)p->pictures[1 + end] +
-                           p->stride[1 + end] * clamp(y + k - 1, 0, p->height - 1);
+        const char *line = (const char *)plane->pictures[1 + end] +
+                           plane->stride[1 + end] * clamp(y + k - 1, 0, p->height - 1);
         int32_t sum = 0;
         for (int i = 0; i < TAPS; i++)
             sum += sample_at(p, line, x + i - 1) * across[i];
@@ -43,67 +55,91 @@ static int32_t fetch(const TilePlane *p, int end, int x, int y, int dx, int dy)
     return p->deep ? (total + 128) >> 8 : total;
 }
 
-void pad_motion(const TilePlane *p, const int16_t *blocks, int axis, PaddedMotion out)
+/* Pad the motion of a tile's blocks along one axis. */
+static void pad_motion(const TilePlanes *p, const int16_t *blocks, int axis, PaddedMotion out)
 {
     const int shift = axis ? p->shift_y : p->shift_x;
-    for (int row = 0; row < PADDED; row++)
-        for (int column = 0; column < LANES; column++) {
-            const int from = BLOCKS * clamp(row - 1, 0, BLOCKS - 1) + clamp(column - 1, 0, BLOCKS - 1);
-            out[row][column] = (int16_t)((blocks[from] + ((1 << shift) >> 1)) >> shift);
+    for (int row = 0; row < BLOCKS; row++) {
+        int16_t *line = out[row + 1];
+        for (int column = 0; column < BLOCKS; column++)
+            line[column + 1] =
+                (int16_t)((blocks[row * BLOCKS + column] + ((1 << shift) >> 1)) >> shift);
+        line[0] = line[1];
+        for (int column = BLOCKS + 1; column < LANES; column++)
+            line[column] = line[BLOCKS];
+    }
+    memcpy(out[0], out[1], sizeof out[0]);
+    memcpy(out[PADDED - 1], out[BLOCKS], sizeof out[0]);
+}
+
+/* Fetch a row of every plane's tile. moved: along both axes, per sample. */
+static void fetch_row(const TilePlanes *p, int end, int16_t moved[2][WIDEST_TILE], int x, int y,
+                      size_t at)
+{
+    for (int k = 0; k < p->count; k++)
+        for (int i = 0; i < BLOCKS * p->block_x; i++) {
+            const int32_t value =
+                fetch(p, &p->planes[k], end, x + i, y, moved[0][i], moved[1][i]);
+            if (p->deep)
+                ((int32_t *)p->planes[k].out)[at + (size_t)i] = value;
+            else
+                ((int16_t *)p->planes[k].out)[at + (size_t)i] = (int16_t)value;
         }
 }
 
 /* Fetch a tile from one end along one motion, sample by sample. */
-static void fetch_tile(const TilePlane *p, const Between *along, const Between *down, int end,
-                       const PaddedMotion *motion, int row, int column, void *out)
+static void fetch_tile(const TilePlanes *p, const Between *along, const Between *down, int end,
+                       const PaddedMotion *motion, int row, int column, size_t at)
 {
     const int high = BLOCKS * p->block_y, wide = BLOCKS * p->block_x;
-    for (int y = 0; y < high; y++) {
-        int16_t line[2][LANES];
-        for (int axis = 0; axis < 2; axis++)
+    for (int y = 0; y < high; y++, at += (size_t)wide) {
+        int16_t moved[2][WIDEST_TILE];
+        for (int axis = 0; axis < 2; axis++) {
+            int16_t line[LANES];
             between_lines(motion[axis][down->before[y]], motion[axis][down->after[y]],
-                          down->past[y], line[axis]);
-        for (int x = 0; x < wide; x++) {
-            int32_t moved[2];
-            for (int axis = 0; axis < 2; axis++) {
-                const int32_t first = line[axis][along->before[x]];
-                moved[axis] =
-                    first + share_of(line[axis][along->after[x]] - first, along->past[x]);
+                          down->past[y], line);
+            for (int x = 0; x < wide; x++) {
+                const int32_t first = line[along->before[x]];
+                moved[axis][x] = (int16_t)(
+                    first + share_of(line[along->after[x]] - first, along->past[x]));
             }
-            const int32_t value =
-                fetch(p, end, wide * column + x, high * row + y, moved[0], moved[1]);
-            if (p->deep)
-                ((int32_t *)out)[y * wide + x] = value;
-            else
-                ((int16_t *)out)[y * wide + x] = (int16_t)value;
         }
+        fetch_row(p, end, moved, wide * column, high * row + y, at);
     }
 }
 
-void tile_samples(const Tiles *t, const TilePlane *p)
+/* Fetch a tile from both ends along one motion. blocks: it, [4, CELLS]. */
+static void fetch_pair(const TilePlanes *p, FastTiles *fast, const Between *along,
+                       const Between *down, const int16_t *blocks, int row, int column, size_t at)
 {
-    const size_t size = (size_t)(CELLS * p->block_x * p->block_y) * (p->deep ? 4 : 2);
+    const size_t size = (size_t)(CELLS * p->block_x * p->block_y);
+    for (int end = 0; end < 2; end++, at += size) {
+        PaddedMotion motion[2];
+        for (int axis = 0; axis < 2; axis++)
+            pad_motion(p, blocks + (2 * end + axis) * CELLS, axis, motion[axis]);
+        if (fast)
+            fast_fetch_tile(fast, end, motion, row, column, at);
+        else
+            fetch_tile(p, along, down, end, motion, row, column, at);
+    }
+}
+
+void tile_samples(const Tiles *t, const TilePlanes *p)
+{
+    const size_t size = (size_t)(CELLS * p->block_x * p->block_y);
+    const int16_t *blocks = p->motions;
+    size_t at = 0;
     Between along, down;
     fill_between(&along, p->block_x);
     fill_between(&down, p->block_y);
     FastTiles *fast = open_fast_tiles(p, &along, &down);
-    char *out = p->out;
     for (int n = 0; n < t->count; n++) {
         const int row = t->tiles[2 * n], column = t->tiles[2 * n + 1];
-        for (int number = 0; number < 3; number++, out += size)
-            copy_tile(p, number, row, column, out);
-        for (int pair = 0; pair < PAIRS; pair++)
-            for (int end = 0; end < 2; end++, out += size) {
-                PaddedMotion motion[2];
-                for (int axis = 0; axis < 2; axis++)
-                    pad_motion(p, p->motions + ((size_t)n * 4 * PAIRS + 4 * (size_t)pair +
-                                                2 * (size_t)end + (size_t)axis) * CELLS,
-                               axis, motion[axis]);
-                if (fast)
-                    fast_fetch_tile(fast, end, motion, row, column, (int16_t *)out);
-                else
-                    fetch_tile(p, &along, &down, end, motion, row, column, out);
-            }
+        for (int number = 0; number < 3; number++, at += size)
+            for (int k = 0; k < p->count; k++)
+                copy_tile(p, &p->planes[k], number, row, column, at);
+        for (int pair = 0; pair < PAIRS; pair++, at += 2 * size, blocks += 4 * CELLS)
+            fetch_pair(p, fast, &along, &down, blocks, row, column, at);
     }
     close_fast_tiles(fast);
 }

@@ -2,18 +2,15 @@
 #ifndef LTXFILTER_SAMPLES_H
 #define LTXFILTER_SAMPLES_H
 
-#include "fusion.h"
+#include "fusion/fusion.h"
 
 typedef int16_t PaddedMotion[PADDED][LANES]; /* along one axis, 1/32 samples; borders repeat */
 
-/* Tiles of 8-bit planes whose rows, or pairs of rows, fill 16 samples. */
+/* Tiles of 8-bit planes, written into each plane's output from sample `at` on, whose rows, or pairs of rows, fill 16 samples. */
 typedef struct FastTiles FastTiles;
-FastTiles *open_fast_tiles(const TilePlane *p, const Between *along, const Between *down);
+FastTiles *open_fast_tiles(const TilePlanes *p, const Between *along, const Between *down);
 void fast_fetch_tile(FastTiles *f, int end, const PaddedMotion *motion, int row, int column,
-                     int16_t *out);
+                     size_t at);
 void close_fast_tiles(FastTiles *f);
-
-/* Pad the motion of a tile's blocks along one axis. */
-void pad_motion(const TilePlane *p, const int16_t *blocks, int axis, PaddedMotion out);
 
 #endif

@@ -7,12 +7,12 @@
 
 struct FastTiles {
     Source source;
-    const TilePlane *p;
+    const TilePlanes *p;
     Spread along;
     const Between *down;
 };
 
-FastTiles *open_fast_tiles(const TilePlane *p, const Between *along, const Between *down)
+FastTiles *open_fast_tiles(const TilePlanes *p, const Between *along, const Between *down)
 {
     if (p->deep || p->width < RUN || !can_spread(p->block_x, p->block_y))
         return NULL;
@@ -30,41 +30,55 @@ void close_fast_tiles(FastTiles *f)
     free(f);
 }
 
-/* Fetch one run whose halves begin at (x, y). */
-AVX2 static inline __m256i fetch_halves(const FastTiles *f, int end, __m256i moved[2],
-                                        const int x[2], const int y[2])
+/* Fetch 16 samples one by one. */
+AVX2 static __m256i fetch_scattered(const FastTiles *f, const uint8_t *plane, ptrdiff_t stride,
+                                    int16_t flow[2][RUN], const int x[2], const int y[2])
 {
-    const uint8_t *plane = f->p->pictures[1 + end];
-    const ptrdiff_t stride = f->p->stride[1 + end];
+    int16_t out[RUN];
+    for (int i = 0; i < RUN; i++)
+        out[i] = fetch_one(&f->source, plane, stride, x[i / 8] + i % 8, y[i / 8], flow[0][i],
+                           flow[1][i]);
+    return load(out);
+}
+
+/* Fetch one run of every plane, its halves from (x, y) on. moved: along both axes, 1/32. */
+AVX2 static inline void fetch_halves(const FastTiles *f, int end, const __m256i moved[2],
+                                     const int x[2], const int y[2], size_t at)
+{
     const __m256i one = _mm256_set1_epi16(1);
-    int16_t flow[2][RUN], out[RUN];
+    int16_t flow[2][RUN];
     for (int axis = 0; axis < 2; axis++)
         _mm256_storeu_si256((__m256i *)flow[axis],
                             _mm256_srai_epi16(_mm256_add_epi16(moved[axis], one), 1));
     Run run = {.kind = SCATTERED};
+    Filter filter;
     if (x[1] + 8 <= f->source.width && y[1] < f->source.height)
         plan_run(&f->source, &run, flow[0], flow[1], x, y);
-    if (run.kind == IN_PLACE)
-        return _mm256_slli_epi16(
-            _mm256_cvtepu8_epi16(_mm_set_epi64x(eight_bytes(plane + stride * y[1] + x[1]),
-                                                eight_bytes(plane + stride * y[0] + x[0]))), 4);
-    if (run.kind == SCATTERED) {
-        for (int i = 0; i < RUN; i++)
-            out[i] = fetch_one(&f->source, plane, stride, x[i / 8] + i % 8, y[i / 8], flow[0][i],
-                               flow[1][i]);
-        return load(out);
+    if (run.kind != IN_PLACE && run.kind != SCATTERED)
+        filter = make_filter(&f->source, flow[0], flow[1]);
+    for (int k = 0; k < f->p->count; k++) {
+        const uint8_t *plane = f->p->planes[k].pictures[1 + end];
+        const ptrdiff_t stride = f->p->planes[k].stride[1 + end];
+        __m256i value;
+        if (run.kind == SCATTERED)
+            value = fetch_scattered(f, plane, stride, flow, x, y);
+        else if (run.kind == IN_PLACE)
+            value = _mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_set_epi64x(
+                        eight_bytes(plane + stride * y[1] + x[1]),
+                        eight_bytes(plane + stride * y[0] + x[0]))), 4);
+        else
+            value = fetch_run(&f->source, &run, &filter, plane, stride);
+        _mm256_storeu_si256((__m256i *)((int16_t *)f->p->planes[k].out + at), value);
     }
-    const Filter filter = make_filter(&f->source, flow[0], flow[1]);
-    return fetch_run(&f->source, &run, &filter, plane, stride);
 }
 
 AVX2 void fast_fetch_tile(FastTiles *f, int end, const PaddedMotion *motion, int row, int column,
-                          int16_t *out)
+                          size_t at)
 {
     const int high = BLOCKS * f->p->block_y, wide = BLOCKS * f->p->block_x;
     const int rows = wide < RUN ? 2 : 1; /* that a run covers */
     for (int y = 0; y < high; y += rows)
-        for (int x = 0; x < wide; x += RUN, out += RUN) {
+        for (int x = 0; x < wide; x += RUN, at += RUN) {
             __m256i moved[2];
             for (int axis = 0; axis < 2; axis++)
                 moved[axis] = spread(&f->along, x,
@@ -73,11 +87,11 @@ AVX2 void fast_fetch_tile(FastTiles *f, int end, const PaddedMotion *motion, int
             const int left = wide * column + x, top = high * row + y;
             const int begins[2] = {left, rows == 2 ? left : left + 8};
             const int lines[2] = {top, top + rows - 1};
-            _mm256_storeu_si256((__m256i *)out, fetch_halves(f, end, moved, begins, lines));
+            fetch_halves(f, end, moved, begins, lines, at);
         }
 }
 #else
-FastTiles *open_fast_tiles(const TilePlane *p, const Between *along, const Between *down)
+FastTiles *open_fast_tiles(const TilePlanes *p, const Between *along, const Between *down)
 {
     (void)p, (void)along, (void)down;
     return NULL;
@@ -89,8 +103,8 @@ void close_fast_tiles(FastTiles *f)
 }
 
 void fast_fetch_tile(FastTiles *f, int end, const PaddedMotion *motion, int row, int column,
-                     int16_t *out)
+                     size_t at)
 {
-    (void)f, (void)end, (void)motion, (void)row, (void)column, (void)out;
+    (void)f, (void)end, (void)motion, (void)row, (void)column, (void)at;
 }
 #endif

@@ -2,7 +2,7 @@
 #ifndef LTXFILTER_SPREAD_AVX2_H
 #define LTXFILTER_SPREAD_AVX2_H
 
-#include "fusion.h"
+#include "fusion/fusion.h"
 
 #ifndef AVX2
 #define AVX2 __attribute__((target("avx2")))

@@ -1,5 +1,5 @@
 /* The network: from features of a block to the weights of what may be mixed there. */
-#include "fusion.h"
+#include "fusion/fusion.h"
 
 #if HAVE_AVX2
 #define AVX2 __attribute__((target("avx2")))
@@ -88,8 +88,9 @@ static void softmax(const int32_t *logits, const int32_t *halvings, int32_t *par
         parts[k] = halvings[below & 255] >> (below >> 8);
         total += (uint32_t)parts[k];
     }
+    const uint32_t unit = (1u << 30) / total; /* total: from 2^15 to 17 times that */
     for (int k = 0; k < CHOICES; k++)
-        parts[k] = (int32_t)(((uint32_t)parts[k] << 15) / total);
+        parts[k] = (int32_t)(((uint32_t)parts[k] * unit) >> 15);
 }
 
 /* From shares of choices to weights: a mix of both ends is that much of each. */
