@@ -132,8 +132,9 @@ class Scene:
         marked, drawer = self.marked, fusion.Fusion(self.video.layout, self.bright, self.grid)
         found = ours._motions[:count].cpu().reshape(marked.motions.shape)
         np.testing.assert_array_equal(found, marked.motions)
-        luma = drawer.samples(marked, self.bright, self.drawn, self.ends)
-        features = drawer.features(marked, luma, self.static, TAU)
+        [luma] = drawer.samples(marked, [self.bright], self.drawn, self.ends)
+        features, detail = drawer.features(marked, luma, self.static, TAU)
+        np.testing.assert_array_equal(ours._detail[:count].cpu(), detail)
         np.testing.assert_array_equal(ours._features[:count].cpu(), features)
         weights = kernels.tile_weights(features, marked.field, marked.tiles, fusion.load_layers())
         np.testing.assert_array_equal(ours._weights[:count].cpu().reshape(weights.shape), weights)
@@ -171,7 +172,7 @@ def test_a_picture_without_uncertain_tiles_stays_as_it_is():
         np.testing.assert_array_equal(plane, drawn)
 
 
-scores = st.lists(st.sampled_from([0, 512, 513, 600, 601, MOST_SCORE]), min_size=1, max_size=60)
+scores = st.lists(st.sampled_from([0, 256, 257, 600, 601, MOST_SCORE]), min_size=1, max_size=60)
 
 
 @settings(max_examples=25)
@@ -179,7 +180,7 @@ scores = st.lists(st.sampled_from([0, 512, 513, 600, 601, MOST_SCORE]), min_size
 def test_tiles_are_chosen_as_on_the_cpu(scores, most):
     """Many have equal scores: where the last place would be shared, none of them is marked."""
     scores = np.array(scores, np.int32).reshape(1, -1)
-    count, agreed = scores.size, fusion.AGREED * fusion_sizes.BLOCKS**2
+    count, agreed = scores.size, fusion.AGREED * fusion_sizes.BLOCKS**2 // 2
     counts = up(np.bincount(scores[scores > agreed], minlength=MOST_SCORE + 1).astype(np.int32))
     marks, index = empty(count, dtype=torch.int32), empty(count, dtype=torch.int32)
     tiles = empty(most, dtype=torch.int32)

@@ -73,10 +73,23 @@ def _sample(samples, at, used):
 
 
 @triton.jit
-def _first_sample(slot, cell, side: tl.constexpr):
-    """Return where the first samples of blocks lie, in the first of their tile's pictures."""
-    line = BLOCKS * side
-    return slot * (SAMPLES * line * line) + (cell // BLOCKS * line + cell % BLOCKS) * side
+def first_sample(cell, side: tl.constexpr):
+    """Return where the first samples of blocks lie in a picture of their tile."""
+    return (cell // BLOCKS * BLOCKS * side + cell % BLOCKS) * side
+
+
+@triton.jit
+def gradients(picture, used, side: tl.constexpr):
+    """Return the sums of gradients inside blocks, whose first samples `picture` points to."""
+    total = tl.zeros(used.shape, tl.int32)
+    for k in range(side * side):
+        step = k // side * (BLOCKS * side) + k % side
+        here = _sample(picture, step, used)
+        if k % side < side - 1:
+            total += tl.abs(_sample(picture, step + 1, used) - here)
+        if k // side < side - 1:
+            total += tl.abs(_sample(picture, step + BLOCKS * side, used) - here)
+    return total
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -98,7 +111,7 @@ def pair_kernel(
     row, column = place_of(tile, cell, across)
     place = 4 * rows * columns + block_at(row, column, rows, columns)
     share = tl.load(field + place).to(tl.int32)
-    drawn = samples + _first_sample(slot, cell, side)
+    drawn = samples + slot * (SAMPLES * size) + first_sample(cell, side)
     left = drawn + (3 + 2 * pair) * size
     apart, ahead, off = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     for k in range(side * side):
@@ -118,16 +131,16 @@ def pair_kernel(
 def place_kernel(
     samples, tiles, out, most, side: tl.constexpr, shift: tl.constexpr, block: tl.constexpr
 ):  # fmt: skip
-    """Write by how much the pictures differ in place, and the texture; as `pair_kernel`."""
+    """Write by how much the pictures differ in place; as `pair_kernel`."""
     at = tl.program_id(0) * block + tl.arange(0, block)
     slot, cell = at // CELLS, at % CELLS
     tile = tl.load(tiles + slot, mask=slot < most, other=-1)
     if tl.max(tile, axis=0) < 0:
         return
     used, size = tile >= 0, CELLS * side * side
-    drawn = samples + _first_sample(slot, cell, side)
+    drawn = samples + slot * (SAMPLES * size) + first_sample(cell, side)
     ends, from_left, from_right = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
-    left_off, right_off, slopes = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
+    left_off, right_off = tl.zeros_like(at), tl.zeros_like(at)
     for k in range(side * side):
         step = k // side * (BLOCKS * side) + k % side
         base = _sample(drawn, step, used)
@@ -135,17 +148,34 @@ def place_kernel(
         ends += tl.abs(a - b)
         from_left, left_off = from_left + tl.abs(a - base), left_off + a - base
         from_right, right_off = from_right + tl.abs(b - base), right_off + b - base
-        if k % side < side - 1:
-            slopes += tl.abs(_sample(drawn, step + 1, used) - base)
-        if k // side < side - 1:
-            slopes += tl.abs(_sample(drawn, step + BLOCKS * side, used) - base)
     out += at * FEATURES
     _write(out, IN_PLACE, _logarithm(ends >> shift), used)
     _write(out, IN_PLACE + 1, _logarithm(from_left >> shift), used)
     _write(out, IN_PLACE + 2, _logarithm(from_right >> shift), used)
-    _write(out, TEXTURE, _logarithm(slopes >> shift), used)
     _write(out, OFFSETS + PAIRS, _offset(left_off, shift), used)
     _write(out, OFFSETS + PAIRS + 1, _offset(right_off, shift), used)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def detail_kernel(
+    samples, tiles, out, detail, most, side: tl.constexpr, shift: tl.constexpr, block: tl.constexpr
+):  # fmt: skip
+    """Write the gradients of all that a tile shows, and the texture of what was drawn.
+
+    The program's second number says of what. detail: [most, 13, 16] int32. Others: as
+    `pair_kernel`.
+    """
+    at = tl.program_id(0) * block + tl.arange(0, block)
+    slot, cell, number = at // CELLS, at % CELLS, tl.program_id(1)
+    tile = tl.load(tiles + slot, mask=slot < most, other=-1)
+    if tl.max(tile, axis=0) < 0:
+        return
+    used, size = tile >= 0, CELLS * side * side
+    picture = samples + (slot * SAMPLES + number) * size + first_sample(cell, side)
+    total = gradients(picture, used, side)
+    tl.store(detail + (slot * SAMPLES + number) * CELLS + cell, total, mask=used)
+    if number == 0:
+        _write(out + at * FEATURES, TEXTURE, _logarithm(total >> shift), used)
 
 
 @triton.jit

@@ -21,6 +21,7 @@ from ltxfilter.motion.cuda.fusion import (
     feature_kernels,
     network_kernels,
     sample_kernels,
+    sharpen_kernels,
     tile_kernels,
 )
 from ltxfilter.motion.cuda.upload import ByteLayout
@@ -37,7 +38,8 @@ from ltxfilter.motion.kernels.fusion_sizes import (
 )
 
 CELLS = BLOCKS**2  # blocks of a tile
-MOST_SCORE = CELLS * 16 * 255  # of a tile
+SCORED = CELLS // 2  # blocks of a tile that its score looks at
+MOST_SCORE = SCORED * 16 * 255
 SHIFTS = 8, 10, 10, 9  # of the sums of each layer: see kernels.tile_weights
 PLACES = int(feature_kernels.PLACES)
 
@@ -90,6 +92,9 @@ class CudaFusion:
         self._units = [empty(*cells, UNITS, dtype=torch.int32) for _ in range(2)]
         self._logits = empty(*cells, CHOICES, dtype=torch.int32)
         self._weights = empty(most, WEIGHTS, CELLS, dtype=torch.int16)
+        self._detail = empty(most, SAMPLES, CELLS, dtype=torch.int32)
+        self._mixed = empty(most, CELLS * self._side**2, dtype=torch.int32)
+        self._gains = empty(most, CELLS, dtype=torch.int32)
 
     def _thinned_field(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return buffers for the motion on blocks: to both ends, its share, and the field."""
@@ -131,13 +136,13 @@ class CudaFusion:
     def _mark(self, drawing: Drawing, field: Tensor) -> None:
         """Do what `fusion.mark` does."""
         fine, (across, most) = self._layout.levels[0], (self._shape[1], self._most)
-        count, agreed = self._scores.numel(), fusion.AGREED * CELLS
+        count, agreed = self._scores.numel(), fusion.AGREED * SCORED
         self._counts.zero_()
         inputs = *(fine.of(end) for end in drawing.ends), field, self._scores, self._counts
         sizes = fine.rows, fine.columns, *field.shape[1:], across, count, agreed
         scale = self._grid.scale
         apart = {"shift": scale.bit_length() - 1, "apart": self._side // scale}
-        device.launch(tile_kernels.score_kernel, CELLS * count, *inputs, *sizes, **apart)
+        device.launch(tile_kernels.score_kernel, SCORED * count, *inputs, *sizes, **apart)
         torch.cumsum(self._counts, 0, dtype=torch.int32, out=self._sums)
         inputs = self._scores, self._counts, self._sums, self._marks, count, agreed, most
         device.launch(tile_kernels.mark_kernel, count, *inputs, known=MOST_SCORE + 1)
@@ -178,6 +183,8 @@ class CudaFusion:
         kernel, inputs = feature_kernels.pair_kernel, (samples, field, tiles, out, *sizes)
         device.launch(kernel, count, *inputs, beside=PAIRS, deep=deep, **sums)
         device.launch(feature_kernels.place_kernel, count, samples, tiles, out, most, **sums)
+        kernel, inputs = feature_kernels.detail_kernel, (samples, tiles, out, self._detail, most)
+        device.launch(kernel, count, *inputs, beside=SAMPLES, **sums)
         inputs = self._motions, field, tiles, drawing.static, drawing.tau, out, *sizes
         picture = self._layout.luma.columns, self._layout.luma.rows
         constants = {"side": side, "log_side": log_side, "protect": self._protect}
@@ -200,10 +207,13 @@ class CudaFusion:
         device.launch(network_kernels.weight_kernel, count, *inputs, *sizes)
 
     def _mix(self, drawing: Drawing, index: int) -> None:
-        """Do what `kernels.tile_mix` does for one plane."""
+        """Do what `kernels.tile_mix` does for one plane, with detail for the bright one."""
         shape, place = self._layout.shapes[index], self._layout.planes[index]
-        inputs = place.of(drawing.picture), self._samples_of(shape), self._weights, self._tiles
+        bright = index == self._layout.bright
+        picture = place.of(drawing.picture)
+        inputs = picture, self._mixed, self._samples_of(shape), self._weights, self._tiles
         sizes = shape.width, shape.height, *self._shape, self._most, self._layout.luma.columns
+        written = {"largest": (1 << shape.depth) - 1, "protect": self._protect}
         device.launch(
             sample_kernels.mix_kernel,
             self._most * self._tile_size(shape),
@@ -212,6 +222,21 @@ class CudaFusion:
             drawing.static,
             *sizes,
             **self._plane_constants(shape),
-            largest=(1 << shape.depth) - 1,
-            protect=self._protect,
+            **written,
+            sharpen=bright,
         )
+        if bright:
+            self._sharpen(drawing, picture, shape, written)
+
+    def _sharpen(
+        self, drawing: Drawing, picture: Tensor, shape: PlaneShape, written: dict[str, Any]
+    ) -> None:
+        """Give back the detail that mixing took of the bright plane."""
+        mixed, tiles, most, side = self._mixed, self._tiles, self._most, self._side
+        inputs = mixed, self._weights, self._detail, tiles, self._gains, most
+        device.launch(sharpen_kernels.gain_kernel, CELLS * most, *inputs, side=side)
+        inputs = picture, mixed, self._gains, tiles, drawing.static
+        sizes = shape.width, shape.height, self._shape[1], most, self._layout.luma.columns
+        shifts = {"shift_x": shape.shift_x, "shift_y": shape.shift_y}
+        kernel = sharpen_kernels.sharpen_kernel
+        device.launch(kernel, mixed.numel(), *inputs, *sizes, side=side, **shifts, **written)

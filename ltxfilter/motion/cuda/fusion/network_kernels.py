@@ -45,7 +45,7 @@ def layer_kernel(
 
 @triton.jit
 def _part(logits, k, most, halvings, used):
-    """Return the softmax of a choice before it is divided by the sum of all, up to 32768.
+    """Return the softmax of a choice, up to 32768, before it is divided by the sum of all.
 
     most: the largest logit, in 1/256 of factors two.
     """
@@ -81,16 +81,17 @@ def weight_kernel(
     total = tl.zeros_like(at)
     for k in range(CHOICES):
         total += _part(logits, k, largest, halvings, used)
+    unit = (1 << 30) // total  # total: from 2**15 to 17 times that
     for k in range(4):
-        part = (_part(logits, 1 + k, largest, halvings, used) << 15) // total
-        _store(out, k, part, used)
+        part = _part(logits, 1 + k, largest, halvings, used)
+        _store(out, k, (part * unit) >> 15, used)
     row, column = place_of(tile, cell, across)
     place = 4 * rows * columns + block_at(row, column, rows, columns)
     share = tl.load(field + place).to(tl.int32)
     for k in range(PAIRS - 1):
-        mixed = (_part(logits, 5 + 3 * k, largest, halvings, used) << 15) // total
-        left = (_part(logits, 6 + 3 * k, largest, halvings, used) << 15) // total
-        right = (_part(logits, 7 + 3 * k, largest, halvings, used) << 15) // total
+        mixed = (_part(logits, 5 + 3 * k, largest, halvings, used) * unit) >> 15
+        left = (_part(logits, 6 + 3 * k, largest, halvings, used) * unit) >> 15
+        right = (_part(logits, 7 + 3 * k, largest, halvings, used) * unit) >> 15
         of_left = share_of(mixed, share, False)
         _store(out, 4 + 2 * k, left + of_left, used)
         _store(out, 5 + 2 * k, right + mixed - of_left, used)

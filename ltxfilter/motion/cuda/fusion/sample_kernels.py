@@ -109,17 +109,36 @@ def _weight_of(weights, block_number, k):
     return tl.load(weights + at, mask=block_number >= 0, other=0).to(tl.int32)
 
 
+@triton.jit
+def write_codes(
+    picture, x, y, mixed, used, static, width, height, static_width, shift_x: tl.constexpr,
+    shift_y: tl.constexpr, largest: tl.constexpr, protect: tl.constexpr,
+):  # fmt: skip
+    """Write samples in 1/16 codes, but for those that are static or beyond the border.
+
+    static: as `warp_kernel` has it. largest: the largest code.
+    """
+    mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
+    mixed = tl.minimum(tl.maximum(mixed, 0), largest)
+    used = used & (x < width) & (y < height)
+    if protect:
+        still = tl.load(static + (y << shift_y) * static_width + (x << shift_x), mask=used, other=1)
+        used = used & (still == 0)
+    tl.store(picture + y * width + x, mixed.to(picture.dtype.element_ty), mask=used)
+
+
 @triton.jit(do_not_specialize=SIZES)
 def mix_kernel(
-    picture, samples, weights, tiles, index, static, width, height, down, across, most,
+    picture, unrounded, samples, weights, tiles, index, static, width, height, down, across, most,
     static_width, cell_x: tl.constexpr, cell_y: tl.constexpr, shift_x: tl.constexpr,
     shift_y: tl.constexpr, largest: tl.constexpr, deep: tl.constexpr, protect: tl.constexpr,
-    block: tl.constexpr,
+    sharpen: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Write the mix over the marked tiles of one plane: `kernels.tile_mix`.
 
-    picture: [height, width]. samples: of `sample_kernel`. weights: [most, 12, 4, 4] int16. static:
-    as `warp_kernel` has it. largest: the largest code.
+    picture: [height, width]. samples: of `sample_kernel`. weights: [most, 12, 4, 4] int16. static,
+    largest: as `write_codes`. sharpen: write 1/16 codes to `unrounded` instead, [most, 4 cell_y,
+    4 cell_x] int32.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     wide, size = BLOCKS * cell_x, CELLS * cell_x * cell_y
@@ -128,7 +147,6 @@ def mix_kernel(
     if tl.max(tile, axis=0) < 0:
         return
     used, in_x, in_y = tile >= 0, place % wide, place // wide
-    x, y = tile % across * wide + in_x, tile // across * (BLOCKS * cell_y) + in_y
     column, past_x = past(in_x, cell_x)
     row, past_y = past(in_y, cell_y)
     row += BLOCKS * (tile // across) - 1
@@ -147,10 +165,11 @@ def mix_kernel(
         )  # fmt: skip
         value = tl.load(samples + (k + 1) * size, mask=used, other=0).to(tl.int32)
         mixed += share_of(value - base, weight, deep)
-    mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
-    mixed = tl.minimum(tl.maximum(mixed, 0), largest)
-    used = used & (x < width) & (y < height)
-    if protect:
-        moves = tl.load(static + (y << shift_y) * static_width + (x << shift_x), mask=used, other=1)
-        used = used & (moves == 0)
-    tl.store(picture + y * width + x, mixed.to(picture.dtype.element_ty), mask=used)
+    if sharpen:
+        tl.store(unrounded + at, mixed, mask=used)
+    else:
+        x, y = tile % across * wide + in_x, tile // across * (BLOCKS * cell_y) + in_y
+        write_codes(
+            picture, x, y, mixed, used, static, width, height, static_width,
+            shift_x, shift_y, largest, protect,
+        )  # fmt: skip

@@ -14,6 +14,7 @@ from ltxfilter.motion.kernels import fusion_sizes
 
 BLOCKS = tl.constexpr(fusion_sizes.BLOCKS)
 CELLS = tl.constexpr(fusion_sizes.BLOCKS**2)  # blocks of a tile
+SCORED = tl.constexpr(fusion_sizes.BLOCKS**2 // 2)  # blocks of a tile that its score looks at
 PAIRS = tl.constexpr(fusion_sizes.PAIRS)
 
 
@@ -64,17 +65,18 @@ def score_kernel(
 
     left, right: flow images, [height, width] uint8; a sample covers 2**shift samples of luma, and
     blocks are `apart` samples apart. field: [5, rows, columns] int16. count: tiles, `across` in a
-    row. counts: an int32 per possible score, set to 0.
+    row. counts: an int32 per possible score, set to 0. Lanes have every second block of each row.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
-    tile, cell = at // CELLS, at % CELLS
+    tile, row = at // SCORED, at % SCORED // (BLOCKS // 2)
+    cell = BLOCKS * row + 2 * (at % (BLOCKS // 2)) + row % 2
     row, column = place_of(tile, cell, across)
     x, y = apart * (32 * column + 16) - 16, apart * (32 * row + 16) - 16
     place, plane = block_at(row, column, rows, columns), rows * columns
     a = _seen(left, field, place, plane, x, y, height, width, shift)
     b = _seen(right, field + 2 * plane, place, plane, x, y, height, width, shift)
-    score = tl.sum(tl.reshape(tl.abs(a - b), (block // CELLS, CELLS)), axis=1)
-    tile = tl.program_id(0) * (block // CELLS) + tl.arange(0, block // CELLS)
+    score = tl.sum(tl.reshape(tl.abs(a - b), (block // SCORED, SCORED)), axis=1)
+    tile = tl.program_id(0) * (block // SCORED) + tl.arange(0, block // SCORED)
     tl.store(scores + tile, score, mask=tile < count)
     tl.atomic_add(counts + score, 1, mask=(tile < count) & (score > agreed))
 
