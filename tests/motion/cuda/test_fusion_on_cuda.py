@@ -47,8 +47,10 @@ def any_network(monkeypatch):
     sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
     layers = []
     for inputs, outputs in pairwise(sizes):
-        weights = rng.integers(-300, 300, (inputs, outputs)).astype(np.int16)
-        layers.append((weights, rng.integers(-20000, 20000, outputs).astype(np.int32)))
+        weights = rng.integers(-400, 400, (inputs, outputs))
+        weights -= weights.mean(axis=0).astype(int)  # what blocks have in common chooses nothing
+        bias = rng.integers(-9000, 9000, outputs)
+        layers.append((weights.astype(np.int16), bias.astype(np.int32)))
     monkeypatch.setattr(fusion, "load_layers", lambda: tuple(layers))
 
 
@@ -76,10 +78,14 @@ class Scene:
         self.static = (self._rng.random(size) < 0.1).astype(np.uint8) if static else None
 
     def _picture(self):
+        """Return planes of noise, in parts weak and in parts strong."""
         planes = []
         for shape in self.video.layout:
-            rough = self._rng.integers(0, 1 << shape.depth, (shape.height, shape.width))
-            planes.append(rough.astype(shape.dtype))
+            size = shape.height, shape.width
+            strength = self._rng.random((1 + size[0] // 8, 1 + size[1] // 8)) ** 2
+            strong = strength.repeat(8, axis=0).repeat(8, axis=1)[: size[0], : size[1]]
+            rough = (0.5 + strong * self._rng.uniform(-0.5, 0.5, size)) * ((1 << shape.depth) - 1)
+            planes.append(np.rint(rough).astype(shape.dtype))
         return tuple(planes)
 
     def on_cpu(self):
