@@ -157,7 +157,7 @@ def place_kernel(
 
 
 @triton.jit(do_not_specialize=SIZES)
-def detail_kernel(
+def gradient_kernel(
     samples, tiles, out, detail, most, side: tl.constexpr, shift: tl.constexpr, block: tl.constexpr
 ):  # fmt: skip
     """Write the gradients of all that a tile shows, and the texture of what was drawn.

@@ -183,7 +183,7 @@ class CudaFusion:
         kernel, inputs = feature_kernels.pair_kernel, (samples, field, tiles, out, *sizes)
         device.launch(kernel, count, *inputs, beside=PAIRS, deep=deep, **sums)
         device.launch(feature_kernels.place_kernel, count, samples, tiles, out, most, **sums)
-        kernel, inputs = feature_kernels.detail_kernel, (samples, tiles, out, self._detail, most)
+        kernel, inputs = feature_kernels.gradient_kernel, (samples, tiles, out, self._detail, most)
         device.launch(kernel, count, *inputs, beside=SAMPLES, **sums)
         inputs = self._motions, field, tiles, drawing.static, drawing.tau, out, *sizes
         picture = self._layout.luma.columns, self._layout.luma.rows

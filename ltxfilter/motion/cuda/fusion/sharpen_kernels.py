@@ -21,7 +21,7 @@ def gain_kernel(
 ):  # fmt: skip
     """Write by how much blocks are to differ more from their 3x3 mean, in 1/64.
 
-    mixed: of `mix_kernel`. weights: [most, 12, 16] int16. detail: of `detail_kernel`. out:
+    mixed: of `mix_kernel`. weights: [most, 12, 16] int16. detail: of `gradient_kernel`. out:
     [most, 16] int32.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
