@@ -114,8 +114,7 @@ class Flow(Engine):
         search = SearchSettings(
             efforts, finest, chosen["neighbours"], bool(chosen["near"]), chosen["polish"]
         )
-        fuse = bool(chosen["fuse"])
-        return FlowSettings(search, chosen["align"], chosen["still"], fuse)
+        return FlowSettings(search, chosen["align"], chosen["still"], chosen["fuse"] / 100)
 
     def _make_backend(self, video: VideoInfo, settings: FlowSettings) -> FlowBackend:
         """Get what finds motion and draws ready. Raises EngineUnavailableError."""

@@ -20,7 +20,7 @@ PRESET_VALUES = {  # option: its value in each of the presets
     "near": (0, 1, 0),
     "polish": (0, 1, 1),
     "align": (0, 1, 1),
-    "fuse": (0, 1, 1),
+    "fuse": (0, 7, 10),
 }
 ALLOWED = {"scale": (0, 1, 2, 4, 8), "step": (4, 8), "coarse_step": (4, 8)}
 PRESET = -1  # the value of an option that leaves it to the preset
@@ -99,7 +99,12 @@ OPTIONS = (
     _expert("near", "If 1, adjacent cells are among those; if 0, only cells 4 cells away.", 1),
     _expert("polish", "A second search of level 0 takes this many Gauss-Newton steps.", 8),
     _expert("align", "Both frames are aligned where they meet, in this many steps.", 8),
-    _expert("fuse", "If 1, uncertain parts are mixed by a learned fusion of several motions.", 1),
+    _expert(
+        "fuse",
+        "Up to this percentage of a picture, where motion is most uncertain, is mixed from several "
+        "motions by a small network.",
+        100,
+    ),
     EngineOption(
         "prior",
         True,

@@ -12,7 +12,7 @@ from ltxfilter.motion.estimate import Estimator, PairFlow, SearchResult
 from ltxfilter.motion.flow import FlowMotion, FlowSettings
 from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.fusion import Fusion
-from ltxfilter.motion.grid import Luma, MotionGrid, bright_plane
+from ltxfilter.motion.grid import Luma, MotionGrid
 from ltxfilter.motion.plane_drawer import PlaneDrawer, warp_tau
 from ltxfilter.motion.pyramid import LumaPyramid, luma_pyramid
 from ltxfilter.motion.trajectory import FlowContext, Moment, aligned, moment
@@ -29,8 +29,7 @@ class CpuFlow:
         self._settings = settings
         self._estimator = Estimator(grid, settings.search)
         self._drawer = PlaneDrawer(video, grid)
-        bright = bright_plane(video.layout)
-        self._fusion = Fusion(video.layout, bright, grid) if settings.fuse else None
+        self._fusion = Fusion(video.layout, grid, settings.fused) if settings.fused else None
         luma = self._drawer.luma_shape
         self._static_pairs = np.zeros((luma.height, luma.width), np.uint8)  # see static_mask
 

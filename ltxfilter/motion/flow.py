@@ -49,7 +49,7 @@ class FlowSettings:
     search: SearchSettings
     align_steps: int = 1  # Gauss-Newton steps that align both keyframes; 0: they are not aligned
     protect_static: bool = True  # whether static samples, as of burned-in text, are cross-faded
-    fuse: bool = False  # whether uncertain tiles are drawn again: see `fusion`
+    fused: float = 0.0  # share of a picture that `fusion` may draw again, 0..1
 
 
 class PairMotion:

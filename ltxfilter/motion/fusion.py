@@ -18,14 +18,13 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Array, Luma, MotionGrid
+from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
 from ltxfilter.motion.kernels import fusion_sizes
 from ltxfilter.motion.pyramid import LumaPyramid
 from ltxfilter.motion.trajectory import Moment
 
 LEAST_BLOCK = 4  # samples of luma along a block's side
 AGREED = 2 * 16  # 1/16 codes: tiles whose keyframes differ by no more are left as they are
-MOST_MARKED = 0.1  # of all tiles of a picture
 LARGEST = 1 << 28, (1 << 16) - 1  # elements of an array and tiles that kernels take
 WEIGHTS = "fusion_weights.npz"
 
@@ -53,22 +52,26 @@ class MarkedTiles:
 class Fusion:
     """Draws the uncertain tiles of one stream's pictures again; pure, any number of threads."""
 
-    def __init__(self, layout: tuple[PlaneShape, ...], bright: int, grid: MotionGrid) -> None:
-        """Get ready for pictures of that layout. bright: the plane that motion is found in."""
-        self._layout, self._bright, self._grid = layout, bright, grid
+    def __init__(self, layout: tuple[PlaneShape, ...], grid: MotionGrid, most: float) -> None:
+        """Get ready for pictures of that layout. most: share of the tiles to draw again, 0..1."""
+        self._layout, self._grid = layout, grid
+        self._bright = bright_plane(layout)
+        self._most = most_tiles(grid, most)
         self._layers = load_layers()
 
     @property
     def draw_bytes(self) -> int:
         """Bytes that one picture takes at most, beside what drawing takes anyway."""
         grid = self._grid
-        block = block_side(grid)
-        deep = self._layout[self._bright].depth > 8
-        blocks = -(-grid.width // block) * -(-grid.height // block)
-        per_block = 2 * fusion_sizes.SAMPLES * block * block * (2 if deep else 1)  # luma, chroma
-        per_block += 2 * (fusion_sizes.FEATURES + fusion_sizes.WEIGHTS + 4 * fusion_sizes.PAIRS)
-        per_picture = 10 + 4 + 32  # its field, its speeds, the costs that boxes are summed from
-        return int(blocks * (per_block * MOST_MARKED + per_picture)) + (1 << 16)
+        block, cells = block_side(grid), fusion_sizes.BLOCKS**2
+        planes = 3 if all(shape.shift_x == 0 for shape in self._layout) else 2
+        wide = 4 if self._layout[self._bright].depth > 8 else 2
+        per_cell = planes * wide * fusion_sizes.SAMPLES * block * block
+        per_cell += 2 * (fusion_sizes.FEATURES + fusion_sizes.WEIGHTS + 4 * fusion_sizes.PAIRS)
+        per_cell += 4 * fusion_sizes.SAMPLES  # the detail
+        rows, columns = tile_counts(grid)
+        everywhere = 26 + 4 + 32  # field, twice, speeds, the costs that boxes are summed from
+        return cells * (self._most * per_cell + rows * columns * everywhere) + (1 << 16)
 
     def improve(  # noqa: PLR0917
         self,
@@ -84,7 +87,7 @@ class Fusion:
         at: what it was drawn from. pictures: of both ends. static: [H, W] of luma or None; samples
         that do not move stay as they are, and so does transparency. tau: 0..32767 in 1/32768.
         """
-        marked = mark(at, pictures, self._grid)
+        marked = mark(at, pictures, self._grid, self._most)
         if not len(marked.tiles):
             return
         [luma] = self.samples(marked, [self._bright], drawn, ends)
@@ -147,13 +150,15 @@ def block_side(grid: MotionGrid) -> int:
     return max(LEAST_BLOCK, grid.cell)
 
 
-def mark(at: Moment, pictures: tuple[LumaPyramid, LumaPyramid], grid: MotionGrid) -> MarkedTiles:
-    """Return the tiles in which both keyframes differ most along the motion."""
+def mark(
+    at: Moment, pictures: tuple[LumaPyramid, LumaPyramid], grid: MotionGrid, most: int
+) -> MarkedTiles:
+    """Return up to `most` tiles in which both keyframes differ most along the motion."""
     field, shape = block_field(at, grid), tile_counts(grid)
     block = block_side(grid)
     fine = pictures[0].levels[0], pictures[1].levels[0]
     scores = kernels.tile_scores(fine, field, shape, block, grid.scale)
-    tiles = uncertain(scores, most_tiles(grid))
+    tiles = uncertain(scores, most)
     count = 4 * fusion_sizes.PAIRS, fusion_sizes.BLOCKS, fusion_sizes.BLOCKS
     motions = kernels.tile_motions(field, tiles) if len(tiles) else np.empty((0, *count), np.int16)
     return MarkedTiles(tiles, field, motions, shape, block)
@@ -173,13 +178,13 @@ def tile_counts(grid: MotionGrid) -> tuple[int, int]:
     return -(-grid.height // side), -(-grid.width // side)
 
 
-def most_tiles(grid: MotionGrid) -> int:
-    """Return how many tiles of a picture are marked at most."""
+def most_tiles(grid: MotionGrid, share: float) -> int:
+    """Return how many tiles of a picture may be marked. share: of all of them, 0..1."""
     rows, columns = tile_counts(grid)
     side = fusion_sizes.BLOCKS * block_side(grid)
     elements, tiles = LARGEST
     allowed = min(elements // (fusion_sizes.SAMPLES * side * side), tiles)
-    return min(max(int(MOST_MARKED * rows * columns), 1), allowed)
+    return min(max(int(share * rows * columns), 1), allowed)
 
 
 def uncertain(scores: Array, most: int) -> Array:

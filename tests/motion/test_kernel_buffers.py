@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltxfilter.motion import kernels
+from ltxfilter.motion.kernels.fusion_sizes import HALVINGS
 
 ROWS, COLUMNS = 13, 21
 HIGH, WIDE = 2 * ROWS, 2 * COLUMNS
@@ -40,6 +42,28 @@ def plane() -> tuple[np.ndarray, ...]:
     return codes(HIGH, WIDE), codes(HIGH, WIDE), codes(HIGH, WIDE)
 
 
+def blocks() -> np.ndarray:
+    return np.full((5, 9, 13), 40, np.int16)
+
+
+def motions() -> np.ndarray:
+    return np.full((2, 20, 4, 4), 40, np.int16)
+
+
+def shown() -> np.ndarray:
+    return np.full((2, 13, 16, 16), 900, np.int16)
+
+
+def network() -> list[np.ndarray]:
+    sizes = 49, 32, 32, 32, 17
+    return [
+        array
+        for inputs, outputs in pairwise(sizes)
+        for array in (np.ones((inputs, outputs), np.int16), np.ones(outputs, np.int32))
+    ]
+
+
+TILES = np.array([[0, 0], [1, 2]], np.int32)
 SHIFTS = np.array([[3, 0], [0, -6], [-16, 16]], np.int32)
 CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function takes
     "agree": lambda: [flow(), flow(), floats(ROWS, COLUMNS)],
@@ -65,13 +89,47 @@ CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function ta
     ],
     "splat": lambda: [flow(), floats(ROWS, COLUMNS), floats(3, ROWS, COLUMNS)],
     "static_mask": lambda: [plane(), codes(HIGH, WIDE), codes(HIGH, WIDE)],
+    "tile_features": lambda: [
+        shown(), motions(), blocks(), TILES.copy(), 2, 3, codes(HIGH, WIDE), 8, 9000,
+        np.zeros((2, 16, 49), np.int16), np.zeros((2, 13, 16), np.int32),
+    ],
+    "tile_mix": lambda: [
+        codes(HIGH, WIDE), shown(), np.full((2, 12, 4, 4), 2000, np.int16),
+        np.ones((2, 13, 16), np.int32), TILES.copy(), np.array([[0, -1, -1], [-1, -1, 1]], np.int32),
+        codes(HIGH, WIDE), 8,
+    ],
+    "tile_motions": lambda: [blocks(), TILES.copy(), motions()],
+    "tile_samples": lambda: [
+        ((*plane(), shown()), (*plane(), shown())), motions(), TILES.copy(), kernels.CUBIC.copy(),
+        4, 4, 0, 0, 0,
+    ],
+    "tile_scores": lambda: [
+        codes(ROWS, COLUMNS), codes(ROWS, COLUMNS), blocks(), 4, 2, np.zeros((2, 3), np.int32)
+    ],
+    "tile_weights": lambda: [
+        np.ones((2, 16, 49), np.int16), blocks(), TILES.copy(), *network(),
+        HALVINGS.copy(), np.zeros((2, 12, 4, 4), np.int16),
+    ],
     "travel": lambda: [flow(), flow(), floats(ROWS, COLUMNS), 0.3, 1.0, -0.1, flow()],
     "warp": lambda: [
         (plane(), plane()), np.zeros((5, ROWS + 2, COLUMNS + 2), np.int16), kernels.CUBIC.copy(),
         2, 2, 8, codes(HIGH, WIDE), 16000,
     ],
 }  # fmt: skip
-OPTIONAL = {("propagate", 3), ("static_mask", 1), ("warp", 6)}  # may be None
+OPTIONAL = {  # may be None
+    ("propagate", 3), ("static_mask", 1), ("tile_features", 6), ("tile_mix", 3), ("tile_mix", 6),
+    ("warp", 6),
+}  # fmt: skip
+FREE = {  # sizes that nothing else has to match
+    ("propagate", (4,), 0), ("search", (2,), 0),
+    *[(name, (at,), axis) for name, at in (("tile_motions", 0), ("tile_scores", 2),
+      ("tile_features", 2), ("tile_weights", 1)) for axis in (1, 2)],
+    *[(name, (at,), axis) for name, at in (("tile_scores", 5), ("tile_features", 6))
+      for axis in (0, 1)],
+}  # fmt: skip
+LARGER = {  # what may reach further than it must
+    ("warp", (1,)), ("tile_mix", (5,)),
+}
 OUTPUTS = {  # where each function writes
     "agree": [(2,)],
     "align_ends": [(7,), (8,)],
@@ -83,10 +141,18 @@ OUTPUTS = {  # where each function writes
     "share_of_left": [(4,)],
     "splat": [(2,)],
     "static_mask": [(1,), (2,)],
+    "tile_features": [(9,), (10,)],
+    "tile_mix": [(0,)],
+    "tile_motions": [(2,)],
+    "tile_samples": [(0, 0, 3), (0, 1, 3)],
+    "tile_scores": [(5,)],
+    "tile_weights": [(12,)],
     "travel": [(6,)],
     "warp": [(0, 0, 2), (0, 1, 2)],
 }
-PADDED = {("static_mask", 0), ("warp", 0)}  # arguments whose rows may lie apart
+PADDED = {  # arguments whose rows may lie apart
+    ("static_mask", 0), ("tile_mix", 6), ("tile_samples", 0), ("warp", 0),
+}  # fmt: skip
 Path = tuple[int, ...]
 
 
@@ -97,6 +163,10 @@ def leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(value, (*path, k))
         else:
             yield (*path, k), value
+
+
+def rows_may_lie_apart(name: str, path: Path) -> bool:
+    return (name, path[0]) in PADDED and (name, *path[2:]) != ("tile_samples", 3)
 
 
 def get(values: Any, path: Path) -> Any:
@@ -145,8 +215,10 @@ def test_every_function_is_tested() -> None:
 @pytest.mark.parametrize(("name", "path"), BUFFERS)
 def test_transposed(name: str, path: Path) -> None:
     array = own(name, path)
+    if array.ndim == 1:
+        return  # it has only one axis
     refused(name, path, array.T, ValueError)
-    reason = "row that are not adjacent" if (name, path[0]) in PADDED else "not C-contiguous"
+    reason = "row that are not adjacent" if rows_may_lie_apart(name, path) else "not C-contiguous"
     refused(name, path, np.asfortranarray(array), ValueError, reason)
 
 
@@ -156,7 +228,7 @@ def test_strided(name: str, path: Path) -> None:
     refused(name, path, np.repeat(array, 2, axis=-1)[..., ::2], ValueError)
     refused(name, path, array[..., ::-1], ValueError)
     padded = np.repeat(array, 2, axis=0)[::2]
-    if (name, path[0]) in PADDED:
+    if rows_may_lie_apart(name, path):
         getattr(compiled, name)(*put(CALLS[name](), path, padded))
         getattr(compiled, name)(*put(CALLS[name](), path, array[::-1]))
     else:
@@ -168,13 +240,14 @@ def test_strided(name: str, path: Path) -> None:
 def test_too_short_too_long_and_of_other_dimensions(name: str, path: Path) -> None:
     array = own(name, path)
     for axis in range(array.ndim):
-        if (name, path, axis) in {("propagate", (4,), 0), ("search", (2,), 0)}:
-            continue  # any number of shifts, and of guesses, will do
+        if (name, path, axis) in FREE:
+            continue
         less = np.ascontiguousarray(np.delete(array, 0, axis))
         refused(name, path, less, ValueError)
-        if (name, path) != ("warp", (1,)) or axis == 0:  # a field may reach beyond its planes
+        if (name, path) not in LARGER or (name == "warp" and axis == 0):
             refused(name, path, np.concatenate([array, less], axis), ValueError)
-    refused(name, path, array.ravel(), ValueError, "has shape")
+    if array.ndim > 1:
+        refused(name, path, array.ravel(), ValueError, "has shape")
     refused(name, path, array[None], ValueError, "has shape")
     refused(name, path, np.zeros((), array.dtype), ValueError, "has shape")
 
@@ -309,10 +382,44 @@ def test_taps_that_are_no_filter() -> None:
     refused("warp", (2,), np.zeros((16, 4), np.int8), ValueError, "taps")
 
 
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("tile_features", 3), ("tile_mix", 4), ("tile_motions", 1), ("tile_samples", 2),
+     ("tile_weights", 2)],
+)  # fmt: skip
+def test_tiles_beyond_the_picture(name: str, at: int) -> None:
+    for value in (-1, 1 << 20):
+        refused(name, (at,), np.array([[0, 0], [0, value]], np.int32), ValueError, "lie in")
+
+
+def test_numbers_of_the_fusion() -> None:
+    refused("tile_mix", (5,), np.full((2, 3), 2, np.int32), ValueError, "must hold numbers")
+    refused("tile_weights", (11,), np.ones(256, np.int32), ValueError, "between 16384 and 32768")
+    refused("tile_samples", (3,), np.ones((16, 4), np.int8), ValueError, "must sum to 64")
+    refused("tile_samples", (4,), 3, ValueError, "power of two")
+    refused("tile_samples", (4,), 8, ValueError, "four blocks along each side")
+    refused("tile_scores", (4,), 3, ValueError, "power of two")
+    odd = np.zeros((2, 13, 12, 12), np.int16)
+    refused("tile_mix", (1,), odd, ValueError, "power of two")
+    refused("tile_features", (0,), odd, ValueError, "power of two")
+    thin = np.zeros((5, 2, 5), np.int16)
+    for name, at in (("tile_motions", 0), ("tile_scores", 2), ("tile_features", 2),
+                     ("tile_weights", 1)):  # fmt: skip
+        refused(name, (at,), thin, ValueError, "inside its border")
+
+
 def test_deep_planes_need_deep_samples() -> None:
+    refused("tile_mix", (7,), 10, TypeError, "must be uint16")
+    refused("tile_samples", (8,), 1, TypeError, "must be uint16")
+    refused("tile_features", (7,), 10, TypeError, "must be int32")
     refused("warp", (5,), 10, TypeError, "must be uint16")
 
 
+CHECKED = {  # arguments whose values the functions check
+    ("propagate", (4,)), ("tile_features", (3,)), ("tile_mix", (4,)), ("tile_mix", (5,)),
+    ("tile_motions", (1,)), ("tile_samples", (2,)), ("tile_samples", (3,)), ("tile_weights", (2,)),
+    ("tile_weights", (11,)), ("warp", (2,)),
+}  # fmt: skip
 WILD = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e9, -1e9, 0.0, -0.5]
 
 
@@ -323,10 +430,7 @@ def test_samples_and_flow_of_any_value_stay_within_bounds(name: str, seed: int) 
     rng = np.random.default_rng(seed)
     arguments = CALLS[name]()
     for path, value in leaves(arguments):
-        if not isinstance(value, np.ndarray) or (name, path) in {
-            ("propagate", (4,)),
-            ("warp", (2,)),
-        }:
+        if not isinstance(value, np.ndarray) or (name, path) in CHECKED:
             continue
         if value.dtype == np.float32:
             value[:] = rng.choice(WILD, value.shape)

@@ -309,7 +309,6 @@ PyObject *py_tile_mix(PyObject *module, PyObject *args)
     if (!is_index(mix.index, (size_t)tiles.down * (size_t)tiles.across, tiles.count))
         return refuse(&call, "index", "must hold numbers of tiles");
     Py_BEGIN_ALLOW_THREADS
-    { extern int STRENGTH; const char *e = getenv("GAIN"); STRENGTH = e ? atoi(e) : 128; }
     failed = tile_mix(&tiles, &mix);
     Py_END_ALLOW_THREADS
     return finish(&call, failed);

@@ -149,7 +149,7 @@ static void of_samples(const BlockSums sums[COMPARED], const int32_t *detail, in
 
 static uint32_t square_of(int32_t x, int32_t y)
 {
-    return (uint32_t)(x * x) + (uint32_t)(y * y);
+    return (uint32_t)x * (uint32_t)x + (uint32_t)y * (uint32_t)y;
 }
 
 /* Everything that the motions of one block tell. motions: of the tile, at this block. */
@@ -207,7 +207,8 @@ static void widen(const TileFeatures *f, int n, int32_t *to)
 {
     const size_t size = (size_t)(CELLS * f->block * f->block) * SAMPLES;
     if (f->deep)
-        memcpy(to, (const int32_t *)f->samples + size * (size_t)n, size * sizeof *to);
+        for (size_t i = 0; i < size; i++)
+            to[i] = clamp(((const int32_t *)f->samples)[size * (size_t)n + i], -LARGEST, LARGEST);
     else
         for (size_t i = 0; i < size; i++)
             to[i] = ((const int16_t *)f->samples)[size * (size_t)n + i];

@@ -22,6 +22,7 @@ enum {
     LAYERS = 4,
     WIDEST_BLOCK = 16,       /* samples */
     WIDEST_TILE = BLOCKS * WIDEST_BLOCK,
+    LARGEST = 1 << 22,       /* of a sample in 1/16 codes, however deep: no sum of them overflows */
 };
 
 /* The marked tiles of a picture, and the motion around them. */

@@ -1,8 +1,11 @@
 /* Mix what the marked tiles show, and write it over what was drawn. */
 #include "fusion/fusion.h"
 #include "fusion/mix.h"
-int STRENGTH = 128;
-enum { MOST_GAIN = 128 };
+
+enum {
+    STRENGTH = 256,  /* by which a lost share of detail is multiplied, in 1/64 */
+    MOST_GAIN = 128, /* of the difference to the 3x3 mean, in 1/64 */
+};
 
 /* Copy the weights of a tile's blocks and of those around it, which are 0 in unmarked tiles. */
 static void pad_weights(const Tiles *t, const TileMix *m, int n, PaddedWeights out)
@@ -27,7 +30,8 @@ static void pad_weights(const Tiles *t, const TileMix *m, int n, PaddedWeights o
 
 static int32_t sample_of(const TileMix *m, size_t at)
 {
-    return m->deep ? ((const int32_t *)m->samples)[at] : ((const int16_t *)m->samples)[at];
+    return m->deep ? clamp(((const int32_t *)m->samples)[at], -LARGEST, LARGEST)
+                   : ((const int16_t *)m->samples)[at];
 }
 
 /* Mix one row of a tile, in 1/16 codes. at: its first sample in the picture that was drawn. */

@@ -92,9 +92,9 @@ CLONES static void look_inside(const int32_t *restrict speed, int columns, int32
 CLONES static void speeds(const int16_t *restrict field, size_t plane, int32_t *restrict out)
 {
     for (size_t i = 0; i < plane; i++) {
-        const int32_t x = field[2 * plane + i] - field[i];
-        const int32_t y = field[3 * plane + i] - field[plane + i];
-        out[i] = (int32_t)((uint32_t)(x * x) + (uint32_t)(y * y)); /* fits: flow is cut off */
+        const uint32_t x = (uint32_t)(field[2 * plane + i] - field[i]);
+        const uint32_t y = (uint32_t)(field[3 * plane + i] - field[plane + i]);
+        out[i] = (int32_t)(x * x + y * y); /* fits: flow is cut off at 511 samples */
     }
 }
 

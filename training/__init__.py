@@ -1,0 +1,1 @@
+"""How what ltxfilter has learned was learned: the footage, and what trains on it."""
