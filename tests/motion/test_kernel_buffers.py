@@ -128,7 +128,8 @@ FREE = {  # sizes that nothing else has to match
       for axis in (0, 1)],
 }  # fmt: skip
 LARGER = {  # what may reach further than it must
-    ("warp", (1,)), ("tile_mix", (5,)),
+    ("warp", (1,)),
+    ("tile_mix", (5,)),
 }
 OUTPUTS = {  # where each function writes
     "agree": [(2,)],

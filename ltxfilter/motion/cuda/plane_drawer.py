@@ -79,8 +79,8 @@ class Workspace:
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
         self._squares, self._light = self._out[layout.plane_bytes :][:16].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
-        protect = self._settings.protect_static
-        self._fusion = CudaFusion(layout, grid, protect=protect) if self._settings.fuse else None
+        protect, most = self._settings.protect_static, self._settings.fused
+        self._fusion = CudaFusion(layout, grid, most, protect=protect) if most else None
 
     def load(self, motion: FlowMotion) -> None:
         """Copy what pictures are drawn from into the buffers."""

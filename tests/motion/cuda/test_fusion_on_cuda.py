@@ -55,17 +55,16 @@ def any_network(monkeypatch):
 
 
 @pytest.fixture
-def every_tile(monkeypatch):
-    """Let all tiles of a picture be marked."""
-    monkeypatch.setattr(fusion, "MOST_MARKED", 1.0)
+def doubt(monkeypatch):
+    """Let tiles be uncertain even where keyframes agree."""
     monkeypatch.setattr(fusion, "AGREED", -1)
 
 
 class Scene:
     """A drawn picture between two keyframes along random motion, on the CPU and on the device."""
 
-    def __init__(self, video, scale, *, reach=3.0, static=True, alike=False):
-        self.video, self.grid = video, MotionGrid(video.width, video.height, scale)
+    def __init__(self, video, scale, *, most=0.3, reach=3.0, static=True, alike=False):
+        self.video, self.grid, self.most = video, MotionGrid(video.width, video.height, scale), most
         self.layout, self.bright = ByteLayout(video, self.grid), bright_plane(video.layout)
         self._rng = np.random.default_rng(video.width + scale)
         self.drawn, left, right = (self._picture() for _ in range(3))
@@ -93,8 +92,9 @@ class Scene:
         planes = tuple(plane.copy() for plane in self.drawn)
         depth = self.video.layout[self.bright].depth
         pictures = [luma_pyramid(end[self.bright], depth, self.grid) for end in self.ends]
-        self.marked = fusion.mark(self.at, tuple(pictures), self.grid)
-        ours = fusion.Fusion(self.video.layout, self.bright, self.grid)
+        count = fusion.most_tiles(self.grid, self.most)
+        self.marked = fusion.mark(self.at, tuple(pictures), self.grid, count)
+        ours = fusion.Fusion(self.video.layout, self.grid, self.most)
         ours.improve(planes, self.ends, self.at, tuple(pictures), self.static, TAU)
         return planes
 
@@ -102,7 +102,7 @@ class Scene:
         """Return the improved planes, and what improved them."""
         upload = Uploader(self.layout, self.grid)
         left, right = (upload(end) for end in self.ends)
-        ours = CudaFusion(self.layout, self.grid, protect=self.static is not None)
+        ours = CudaFusion(self.layout, self.grid, self.most, protect=self.static is not None)
         still = np.zeros((1, 1), np.uint8) if self.static is None else self.static
         picture = upload(self.drawn)
         ours.improve(
@@ -135,7 +135,7 @@ class Scene:
         return count
 
     def _check_blocks(self, ours, count):
-        marked, drawer = self.marked, fusion.Fusion(self.video.layout, self.bright, self.grid)
+        marked, drawer = self.marked, fusion.Fusion(self.video.layout, self.grid, self.most)
         found = ours._motions[:count].cpu().reshape(marked.motions.shape)
         np.testing.assert_array_equal(found, marked.motions)
         [luma] = drawer.samples(marked, [self.bright], self.drawn, self.ends)
@@ -157,16 +157,15 @@ class Scene:
     ],
 )
 @pytest.mark.usefixtures("any_network")
-def test_uncertain_tiles_are_drawn_as_on_the_cpu(monkeypatch, video, scale, options):
-    monkeypatch.setattr(fusion, "MOST_MARKED", 0.3)
+def test_uncertain_tiles_are_drawn_as_on_the_cpu(video, scale, options):
     scene = Scene(video, scale, **options)
     assert 0 < scene.check() < np.prod(scene.marked.shape)
 
 
-@pytest.mark.usefixtures("any_network", "every_tile")
+@pytest.mark.usefixtures("any_network", "doubt")
 @pytest.mark.parametrize(("depth", "shift"), [(8, 1), slow(10, 0)])
 def test_all_tiles_may_be_marked(depth, shift):
-    scene = Scene(info(depth, shift, shift, width=45, height=38), 1)
+    scene = Scene(info(depth, shift, shift, width=45, height=38), 1, most=1.0)
     assert scene.check() == np.prod(scene.marked.shape)
 
 
@@ -208,7 +207,7 @@ def test_the_engine_draws_the_same_samples(still):
     video = info(width=102, height=70)
     made = windows(sequence(video, [0, 9]))
     options = {"preset": "fast", "still": still}
-    fused = draw(video, made, **options, fuse=1)
-    assert_equal_drawings(draw(video, made, **options, fuse=1, device="cuda"), fused)
+    fused = draw(video, made, **options, fuse=10)
+    assert_equal_drawings(draw(video, made, **options, fuse=10, device="cuda"), fused)
     plain = draw(video, made, **options, fuse=0)
     assert any((a != b).any() for a, b in zip(fused[0][0].planes, plain[0][0].planes, strict=True))

@@ -61,12 +61,15 @@ class Drawing:
 class CudaFusion:
     """Draws the uncertain tiles of pictures again: what `motion.fusion.Fusion` does."""
 
-    def __init__(self, layout: ByteLayout, grid: MotionGrid, *, protect: bool) -> None:
-        """Get ready, on this thread's stream. protect: static samples stay as they are."""
+    def __init__(self, layout: ByteLayout, grid: MotionGrid, most: float, *, protect: bool) -> None:
+        """Get ready, on this thread's stream.
+
+        most: share of the tiles to draw again, 0..1. protect: static samples stay as they are.
+        """
         self._layout, self._grid, self._protect = layout, grid, protect
         self._side = fusion.block_side(grid)
         self._shape = fusion.tile_counts(grid)
-        self._most = fusion.most_tiles(grid)
+        self._most = fusion.most_tiles(grid, most)
         self._allocate_tiles()
         self._allocate_blocks()
         layers = [*fusion.load_layers(), (HALVINGS,)]
