@@ -236,8 +236,8 @@ class CudaFusion:
     ) -> None:
         """Give back the detail that mixing took of the bright plane."""
         mixed, tiles, most, side = self._mixed, self._tiles, self._most, self._side
-        inputs = mixed, self._weights, self._detail, tiles, self._gains, most
-        device.launch(sharpen_kernels.gain_kernel, CELLS * most, *inputs, side=side)
+        buffers = mixed, self._weights, self._detail, tiles, self._gains
+        device.launch(sharpen_kernels.gain_kernel, CELLS * most, *buffers, most, side=side)
         inputs = picture, mixed, self._gains, tiles, drawing.static
         sizes = shape.width, shape.height, self._shape[1], most, self._layout.luma.columns
         shifts = {"shift_x": shape.shift_x, "shift_y": shape.shift_y}
