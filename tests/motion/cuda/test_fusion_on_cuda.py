@@ -47,7 +47,7 @@ def any_network(monkeypatch):
     sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
     layers = []
     for inputs, outputs in pairwise(sizes):
-        weights = rng.integers(-400, 400, (inputs, outputs))
+        weights = rng.integers(-900, 900, (inputs, outputs))
         weights -= weights.mean(axis=0).astype(int)  # what blocks have in common chooses nothing
         bias = rng.integers(-9000, 9000, outputs)
         layers.append((weights.astype(np.int16), bias.astype(np.int32)))
@@ -71,6 +71,8 @@ class Scene:
         self.ends = left, left if alike else right
         grid, reach = self.grid, 0.0 if alike else reach
         ways = [smooth(self._rng, grid.rows, grid.columns, reach) for _ in "ab"]
+        for way in ways:
+            way[::3] = np.round(way[::3])  # so that some are equally fast
         share = self._rng.random((grid.rows, grid.columns), np.float32)
         self.at = Moment(ways[0], ways[1], share)
         size = video.layout[self.bright].height, video.layout[self.bright].width
@@ -150,8 +152,8 @@ class Scene:
     ("video", "scale", "options"),
     [
         (info(width=102, height=70), 1, {}),
-        (info(10, 0, 0, width=75, height=43), 2, {"static": False}),
-        slow(info(16, 1, 0, "yuva", width=70, height=66), 4, {"reach": 60.0}),
+        (info(10, 0, 0, width=100, height=43), 4, {"static": False}),
+        slow(info(16, 1, 0, "yuva", width=70, height=66), 2, {"reach": 60.0}),
         slow(info(8, 0, 0, "gbr", width=140, height=70), 8, {"static": False, "reach": 0.2}),
         slow(info(8, 2, 2, width=90, height=61), 2, {"reach": 400.0}),
     ],
