@@ -208,6 +208,22 @@ def test_light_commands_import_nothing_heavy(code: str, argv: tuple[str, ...]):
     assert "numpy" not in loaded or code != CLI or argv == ("engines",)
 
 
+def test_a_pipe_of_raw_video_starts_without_what_containers_need(tmp_path: Path):
+    source = tmp_path / "in.y4m"
+    source.write_bytes(b"YUV4MPEG2 W16 H16 F25:1 C420\n" + 3 * (b"FRAME\n" + bytes(384)))
+    loaded = loaded_by(CLI, "-i", str(source), "--fps", "50", str(tmp_path / "out.y4m"))
+    assert (tmp_path / "out.y4m").exists()
+    assert "ltxfilter.media.raw.y4m" in loaded
+    assert not loaded & {
+        "importlib.metadata",
+        "ltxfilter.jobs.driver",
+        "ltxfilter.media.container",
+        "ltxfilter.media.encoding.settings",
+        "ltxfilter.media.network.address_output",
+        "ltxfilter.media.segments.segment_file",
+    }
+
+
 POSIX = ["fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"]
 POSIX_NAMES = "sched_getaffinity sched_getscheduler getuid geteuid mkfifo fork sysconf set_blocking"
 IMPORTS = """

@@ -104,6 +104,7 @@ def _convert(arguments: Arguments, console: Console, signals: StopSignals) -> in
         _progress_file(arguments) as blocks,
         watched(arguments.options, _reporter(console, blocks)) as shown,
     ):
+        gc.freeze()  # what is loaded by now stays, and need not be looked through
         signals.run = run = open_run(arguments.options, open_record)
         gc.enable()
         try:

@@ -7,7 +7,6 @@ from dataclasses import fields
 from fractions import Fraction
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from ltxfilter.engines.base import Drawn, Engine
@@ -38,6 +37,8 @@ ENGINES = {  # name -> module:class
 @cache
 def registered() -> dict[str, str]:
     """Return the engines of other packages, name -> module:class; a name of ours stays ours."""
+    from importlib.metadata import entry_points  # 10 ms that an engine of ours does not need
+
     found: dict[str, str] = {}
     for point in entry_points(group=GROUP):
         if point.name in ENGINES or point.name in found:

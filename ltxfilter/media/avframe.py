@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import av
@@ -131,6 +131,7 @@ def side_data_graph(
     and makes a reference cycle, so that the samples wait for the garbage collector.
     """
     graph = av.filter.Graph()
+    graph.threads = 1  # more take longer to start than there is to do
     nodes = [
         graph.add("sidedata", mode="delete", type=str(number))
         for number in SIDE_DATA_TYPES
@@ -142,6 +143,33 @@ def side_data_graph(
     return graph
 
 
+def types_of(frame: av.VideoFrame, numbers: Iterable[int]) -> list[int]:
+    """Return which types of side data a frame has, of those asked for, by FFmpeg's numbers."""
+    wanted = list(numbers)
+    graph = av.filter.Graph()
+    graph.threads = 1  # to start more takes longer than all the rest
+    source, split = buffer_filter(graph, frame, "1/1"), graph.add("split", str(len(wanted)))
+    source.link_to(split)
+    sinks = {}
+    for output, number in enumerate(wanted):
+        select = graph.add("sidedata", mode="select", type=str(number))
+        split.link_to(select, output)
+        sinks[number] = graph.add("buffersink")
+        select.link_to(sinks[number])
+    graph.configure()
+    source.push(frame)
+    return [number for number in wanted if _arrived(sinks[number])]
+
+
+def _arrived(sink: FilterContext) -> bool:
+    """Return True if a frame has come to the end of a graph."""
+    try:
+        sink.pull()
+    except (BlockingIOError, EOFError):
+        return False
+    return True
+
+
 def side_data_of(frame: av.VideoFrame, kind: str) -> bytes | None:
     """Return the side data of a frame that has the name `kind` in PyAV; None if it has none.
 
@@ -149,6 +177,8 @@ def side_data_of(frame: av.VideoFrame, kind: str) -> bytes | None:
     of types that it does not know, which is why only the wanted type is left to it.
     """
     number: Any = SideDataType[kind].value
+    if not types_of(frame, [number]):
+        return None
     graph = side_data_graph(frame, {number})
     graph.vpush(frame)
     return pyav_compat.side_data_of(graph.vpull(), kind)
@@ -188,6 +218,7 @@ class FrameCopier:
         key = (frame.width, frame.height, frame.format.name, "own")
         if key not in self._graphs:
             graph = av.filter.Graph()
+            graph.threads = 1
             graph.link_nodes(
                 buffer_filter(graph, frame, "1/1"), graph.add("buffersink")
             ).configure()

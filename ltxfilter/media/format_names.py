@@ -15,6 +15,19 @@ IMAGE_SUFFIXES = frozenset(  # of numbered pictures
         ".tga", ".sgi", ".qoi", ".ppm", ".pgm", ".pam", ".pnm",
     }
 )  # fmt: skip
+# Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
+# sequences, devices, network protocols, and `tty`, which takes any text for video.
+DEMUXERS = frozenset(
+    {
+        "mov", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "nut", "yuv4mpegpipe",
+        "ivf", "ogg", "asf", "wtv", "mxf", "gxf", "dv", "rm", "nsv", "h264", "hevc", "vvc",
+        "av1", "obu", "evc", "m4v", "mpegvideo", "mjpeg", "mjpeg_2000", "h263", "h261",
+        "vc1", "vc1test", "dirac", "dnxhd", "cavsvideo", "avs2", "avs3", "rawvideo", "gif",
+        "apng", "swf", "roq", "bink", "smk", "flic", "nuv", "pmp", "pva", "thp", "mp3",
+        "wav", "w64", "flac", "aac", "ac3", "eac3", "dts", "dtshd", "truehd", "aiff", "caf",
+        "au", "amr", "ape", "tta", "wv", "opus",
+    }
+)  # fmt: skip
 RAW_FORMATS = (Y4M, RAW)  # in which nothing is encoded
 
 ALIASES = {"y4m": Y4M, "raw": RAW}  # what -f takes beside FFmpeg's names

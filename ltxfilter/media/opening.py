@@ -18,9 +18,9 @@ from ltxfilter.media.base import Sink, Source
 from ltxfilter.media.carried.edits import Edits
 from ltxfilter.media.carried.items import RULES, Kind, OutputFormat, name_losses
 from ltxfilter.media.color_tags import warn_of_lost_tags
-from ltxfilter.media.container.demux import DEMUXERS
 from ltxfilter.media.encoding.encoded_video import tagged
 from ltxfilter.media.format_names import (
+    DEMUXERS,
     RAW,
     RAW_SUFFIXES,
     STDIN_NAMES,

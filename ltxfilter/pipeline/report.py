@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -237,6 +236,8 @@ def summarized(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of what draws, those of packages that are missing left out."""
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms, for reports only
+
     found = {"ltxfilter": __version__, "python": platform.python_version()}
     found["platform"] = platform.platform()
     for name in PACKAGES:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class CutDetector:
         changed = before.mean_difference(after)
         if self._repeated(left, right, before, after, changed):
             return Join.DUPLICATE
-        sudden = len(self._recent) > 2 and changed > SUDDEN * float(np.median(self._recent))
+        sudden = len(self._recent) > 2 and changed > SUDDEN * median(self._recent)
         if before.is_cut(after, AFTER_REST if sudden else USUAL):
             return Join.CUT
         self._recent.append(changed)
@@ -138,7 +139,7 @@ class CutDetector:
             return False
         if changed == 0 and same(left, right):
             return True
-        usual = float(np.median(self._recent)) if self._recent else 0.0
+        usual = median(self._recent) if self._recent else 0.0
         if changed > DUPLICATE_SHARE * usual or before.largest_difference(after) > DUPLICATE_MOST:
             return False
         import cv2
@@ -204,7 +205,9 @@ class Thumbnail:
     @cached_property
     def mean(self) -> float:
         """Mean luma in codes."""
-        return float(self.luma.mean())
+        import cv2
+
+        return float(cv2.sumElems(self.luma)[0]) / self.luma.size
 
     @cached_property
     def deviation(self) -> float:
@@ -271,11 +274,13 @@ def is_mixture(first: Thumbnail, middle: Thumbnail, last: Thumbnail) -> bool:
     A pan is none, for a moved picture is no mixture; nor is a change of brightness, whose ends
     are alike but for a factor, unless one end is empty.
     """
-    a, b = first.luma.astype(np.float32), last.luma.astype(np.float32)
-    apart = b - a
-    size = float(np.square(apart).mean())
+    import cv2
+
+    size = float(cv2.norm(first.luma, last.luma, cv2.NORM_L2SQR)) / first.luma.size
     if size < 100:
         return False
+    a, b = first.luma.astype(np.float32), last.luma.astype(np.float32)
+    apart = b - a
     moved = middle.luma - a
     share = float((moved * apart).mean()) / size
     misfit = float(np.square(moved - share * apart).mean())
@@ -287,6 +292,7 @@ def is_mixture(first: Thumbnail, middle: Thumbnail, last: Thumbnail) -> bool:
     return alike < 0.9 * first.deviation * last.deviation
 
 
+@cache
 def _block_offsets() -> NDArray[np.int64]:
     """Return for each sample of half a thumbnail where its block's bins begin."""
     y = np.arange(HEIGHT // 2) * BLOCKS // (HEIGHT // 2)

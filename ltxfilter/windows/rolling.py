@@ -167,7 +167,9 @@ class RollingWindow:
 
     def _is_over(self) -> bool:
         """Return True if what follows belongs to the next segment."""
-        if self._ends is not None and self._first < len(self._keyframes):
+        if self._ends is None:
+            return False
+        if self._first < len(self._keyframes):
             self.has_ended = self._keyframes[self._first].time >= self._ends
         return self.has_ended
 
@@ -180,18 +182,18 @@ class RollingWindow:
             self._reset_time = self._next_reset(frame.time)
             return Fraction(0)
         step = frame.time - latest.time
+        if 0 < step.numerator <= LONGEST_PAUSE * step.denominator:  # faster than fractions compare
+            return step
         if step <= 0:
             raise InputError(
                 f"a frame at {float(frame.time):.3f} s follows one at {float(latest.time):.3f} s; "
                 "the times of frames have to ascend"
             )
-        if step > LONGEST_PAUSE:
-            raise InputError(
-                f"the time jumps by {float(step):.0f} s at {float(latest.time):.3f} s, and no "
-                f"frame is shown for over {LONGEST_PAUSE} s: the timestamps are damaged; "
-                "-r RATE before -i stamps the frames anew"
-            )
-        return step
+        raise InputError(
+            f"the time jumps by {float(step):.0f} s at {float(latest.time):.3f} s, and no "
+            f"frame is shown for over {LONGEST_PAUSE} s: the timestamps are damaged; "
+            "-r RATE before -i stamps the frames anew"
+        )
 
     def _good(self) -> Frame | None:
         """Return the latest frame that is not missing."""

@@ -35,7 +35,7 @@ from support.scenes import crowd
 
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame
-from ltxfilter.motion import kernels
+from ltxfilter.motion import cpu_flow, kernels
 from ltxfilter.motion.cuda import align_ends, candidates, device, grid_kernels, picture_kernels
 from ltxfilter.motion.cuda.area_averages import Area
 from ltxfilter.motion.cuda.estimate import Fill, Level
@@ -316,6 +316,23 @@ def test_threads_draw_at_once_and_out_of_order():
     abandoned.close()
     engine.close()
     assert_equal_drawings([first, second], draw(SMALL, made, preset="fast", curved=False))
+
+
+def test_the_host_does_not_shrink_keyframes_that_the_device_has(monkeypatch):
+    (window, *_) = windows(sequence(SMALL, [0, 2, 5]))
+    frames = window.keyframes[window.first : window.last + 1]
+    on_cpu = Flow(preset="fast")
+    on_cpu.open(SMALL, Fraction(50))
+    expected = [on_cpu.luma_pyramid(frame.planes).levels for frame in frames]
+    engine = Flow(preset="fast", device="cuda")
+    engine.open(SMALL, Fraction(50))
+    motion = engine.prepare(window)
+    monkeypatch.setattr(cpu_flow, "luma_pyramid", None)
+    estimate = engine.estimate(motion, 0.5)
+    for end, levels in zip((estimate.left, estimate.right), expected, strict=True):
+        for ours, theirs in zip(end.levels, levels, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    engine.close()
 
 
 @pytest.mark.slow

@@ -84,6 +84,7 @@ class Compiler:
         options = {"enable_fp_fusion": False, "num_warps": warps}
         made = triton.compile(source, target=self.target, options=options)
         assert not re.search(r"fma\.rn\.f", made.asm["ptx"]), "a fused multiply and add"
+        assert not re.search(r"\.f64\b", made.asm["ptx"]), f"{kernel.__name__}: double precision"
         registers, stack = resources(made.asm["cubin"])
         print(f"sm_{self.target.arch} {kernel.__name__}: registers {registers}, stack {stack}")
 

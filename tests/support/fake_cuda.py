@@ -35,12 +35,13 @@ def fake_cuda() -> Iterator[None]:
 
 
 class Copies(TorchDispatchMode):
-    """Counts the operations between the host's memory and the device's."""
+    """Counts the operations between the host's memory and the device's, and those in 64 bits."""
 
     def __init__(self) -> None:
         super().__init__()
         self.up: Counter[str] = Counter()
         self.down: Counter[str] = Counter()
+        self.doubles: Counter[str] = Counter()  # with a result in double precision on the device
         self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -51,11 +52,17 @@ class Copies(TorchDispatchMode):
             self.up[func.__name__] += 1
         if "cuda" in given and "cpu" in made - given:
             self.down[func.__name__] += 1
+        if any(each.is_cuda and each.dtype is torch.float64 for each in _tensors(result)):
+            self.doubles[func.__name__] += 1
         return result
 
 
 def _devices(values: Any) -> set[str]:
-    return {value.device.type for value in tree_leaves(values) if isinstance(value, torch.Tensor)}
+    return {value.device.type for value in _tensors(values)}
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
 
 
 class _Guarded(TorchFunctionMode):

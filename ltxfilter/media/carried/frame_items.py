@@ -2,7 +2,7 @@
 
 PyAV's list of a frame's side data fails at a type that PyAV does not know, and ties the frame into
 a reference cycle. Libav's `sidedata` filter can do all that is needed: say whether a frame has a
-type, and take types away.
+type, and take types away; see `avframe`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import av
 import av.filter
 
 from ltxfilter.media import pyav_compat
-from ltxfilter.media.avframe import buffer_filter, side_data_graph, side_data_of
+from ltxfilter.media.avframe import side_data_graph, side_data_of, types_of
 from ltxfilter.media.carried.captions import MARKS
 from ltxfilter.media.carried.items import Item, Kind
 
@@ -62,25 +62,6 @@ def _says_time(frame: av.VideoFrame) -> bool:
     """Return False if the time code of a GOP is 0, as encoders write it that are given none."""
     (code,) = struct.unpack("q", side_data_of(frame, "GOP_TIMECODE") or bytes(8))
     return bool(code & ~NO_TIME)
-
-
-def types_of(frame: av.VideoFrame, numbers: Iterable[int]) -> list[int]:
-    """Return which types of side data a frame has, of those asked for, by FFmpeg's numbers."""
-    found = []
-    for number in numbers:
-        graph = av.filter.Graph()
-        source = buffer_filter(graph, frame, "1/1")
-        select = graph.add("sidedata", mode="select", type=str(number))
-        source.link_to(select)
-        select.link_to(graph.add("buffersink"))
-        graph.configure()
-        graph.vpush(frame)
-        try:
-            graph.vpull()
-        except (BlockingIOError, EOFError):
-            continue
-        found.append(number)
-    return found
 
 
 class CaptionReader:

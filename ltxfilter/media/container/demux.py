@@ -20,7 +20,7 @@ import av.stream
 from ltxfilter.errors import InputError, OptionError
 from ltxfilter.media.container.timing.clock_jumps import JUMPING_FORMATS, ClockJumps
 from ltxfilter.media.container.timing.stamps import shown_at
-from ltxfilter.media.format_names import IMAGES
+from ltxfilter.media.format_names import DEMUXERS, IMAGES
 from ltxfilter.media.many_files.names import input_files, no_pictures
 from ltxfilter.media.network.interrupts import NEVER
 from ltxfilter.media.network.protocols import (
@@ -47,18 +47,6 @@ READ_SIZE = 1 << 20  # bytes that a pipe is asked for at a time
 FILE_READ_SIZE = 32768  # bytes; FFmpeg's own default
 EMPTY_WAV = bytes.fromhex(  # a whole file, to try options on
     "524946462400000057415645666d7420100000000100010044ac000088580100020010006461746100000000"
-)
-
-# Demuxers that read one file and nothing else. Missing on purpose: playlists, concat, image
-# sequences, devices, network protocols, and `tty`, which takes any text for video.
-DEMUXERS = frozenset(
-    re.findall(
-        r"\w+",
-        "mov,matroska,webm,avi,mpegts,mpeg,flv,nut,yuv4mpegpipe,ivf,ogg,asf,wtv,mxf,gxf,dv,rm,nsv,"
-        "h264,hevc,vvc,av1,obu,evc,m4v,mpegvideo,mjpeg,mjpeg_2000,h263,h261,vc1,vc1test,dirac,dnxhd,"
-        "cavsvideo,avs2,avs3,rawvideo,gif,apng,swf,roq,bink,smk,flic,nuv,pmp,pva,thp,"
-        "mp3,wav,w64,flac,aac,ac3,eac3,dts,dtshd,truehd,aiff,caf,au,amr,ape,tta,wv,opus",
-    )
 )
 
 PLAYLIST_ADVICE = (

@@ -25,7 +25,7 @@ def check_header(plan: MuxPlan, name: str, content: str) -> None:
     buffer = io.BytesIO()
     small = tuple(stream for stream in plan.streams if stream.kind != "attachment")  # any size fits
     try:
-        Muxer(replace(plan, streams=small), buffer, None)
+        Muxer(replace(plan, streams=small), buffer, None, header_only=True)
     except OptionError:  # what is asked of the tags and dispositions
         raise
     except (av.FFmpegError, ValueError, OSError) as error:
@@ -57,7 +57,7 @@ def _is_written(plan: MuxPlan) -> bool:
     """Return True if the header of a plan can be written."""
     buffer = io.BytesIO()
     try:
-        Muxer(plan, buffer, None)
+        Muxer(plan, buffer, None, header_only=True)
     except (av.FFmpegError, ValueError, OSError):
         return False
     finally:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import ceil, inf, lcm
 from threading import RLock
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.codec.codec
@@ -25,7 +25,9 @@ from ltxfilter.media.carried.turning import display_matrix_of
 from ltxfilter.media.encoding.process_state import BlankHeap, ordinary_priority
 from ltxfilter.media.encoding.settings import EncoderSettings, configure
 from ltxfilter.media.pyav_compat import open_output
-from ltxfilter.media.segments.segment_file import StoredPacket
+
+if TYPE_CHECKING:
+    from ltxfilter.media.segments.segment_file import StoredPacket
 
 LEAST_CLOCK = Fraction(1, 90000)  # seconds per tick; an output without a rate is at least as fine
 # What can say that pixels are not square. nut: see pipe/nut_aspect.py.
@@ -179,13 +181,15 @@ class Muxer:
         captions: CaptionWriter | None = None,
         marks: FrameMarks | None = None,
         opener: Opener | None = None,
+        header_only: bool = False,
     ) -> None:
         """Create the streams and write the header.
 
         target: URL or writable file. decoded: the first decoded frame, whose lasting side data goes
         into the header. start: seconds of output at which the encoder's tick 0 is shown. captions:
         puts captions into encoded packets. marks: puts into them what each frame is. opener: opens
-        each file of a muxer that writes many; see `OutputFiles.opener`.
+        each file of a muxer that writes many; see `OutputFiles.opener`. header_only: nothing is
+        encoded, so that the encoder's memory need not be blank, which takes 50 ms at 1080p.
         """
         self._captions, self._marks = captions, marks
         self.start = start
@@ -211,7 +215,7 @@ class Muxer:
         else:
             self._add_all(plan.others, matrix, chapters=decoded is not None)
         plan.edits.apply(self._out, self._video)
-        self._heap = BlankHeap(settings.codec)
+        self._heap = BlankHeap("" if header_only else settings.codec)
         with ordinary_priority():
             self._out.start_encoding()
 

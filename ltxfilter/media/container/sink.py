@@ -31,17 +31,18 @@ from ltxfilter.media.many_files.muxers import content_format, muxer_name
 from ltxfilter.media.many_files.names import MANY_FILES
 from ltxfilter.media.many_files.output_files import OutputFiles
 from ltxfilter.media.many_files.picture_formats import warn_of_pace
-from ltxfilter.media.network.address_output import AddressOutput
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.libav_io import Writer
 from ltxfilter.media.pipe.nut_aspect import telling_aspect
-from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket, add_captions
 from ltxfilter.options import OutputOptions
 from ltxfilter.refusals import check_threads, encoder_threads
 from ltxfilter.values import MIB, scheme_of
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from ltxfilter.media.network.address_output import AddressOutput
+    from ltxfilter.media.segments.segment_file import SegmentReader
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -139,11 +140,10 @@ class ContainerSink:
                     f"{segment.path}: was encoded with other parameters than {self.name} needs"
                 )
             if self._captions is not None:
-                add_captions(self._captions, segment, shift)
-            for stored in segment:
-                if isinstance(stored, StoredPacket):
-                    muxer.join(stored, shift)
-                    self._stamps.pass_over(stored.pts + shift)
+                segment.give_captions(self._captions, shift)
+            for packet in segment.packets():
+                muxer.join(packet, shift)
+                self._stamps.pass_over(packet.pts + shift)
             if self._part is not None and self._part.failure is not None:
                 raise self._part.failure
         except (av.FFmpegError, OSError, LtxFilterError, Stopped) as error:
@@ -359,6 +359,8 @@ class ContainerSink:
 def _output(options: OutputOptions, muxer: str) -> OutputFile | OutputFiles | AddressOutput:
     """Return the file that a muxer writes, the address, or what opens the files that it writes."""
     if scheme_of(options.path) is not None:
+        from ltxfilter.media.network.address_output import AddressOutput
+
         return AddressOutput(options, muxer)
     if muxer in MANY_FILES:
         return OutputFiles(options, muxer)

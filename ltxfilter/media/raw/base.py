@@ -26,7 +26,6 @@ from ltxfilter.media.format_names import STDOUT_NAMES, Y4M
 from ltxfilter.media.output_file import OutputFile
 from ltxfilter.media.pipe.stdio import PipeInput, PipeOutput, open_stdout
 from ltxfilter.media.raw.packing import SampleLayout
-from ltxfilter.media.segments.segment_file import SegmentReader, StoredPacket
 from ltxfilter.options import InputOptions, OutputOptions
 from ltxfilter.values import round_half_up, scheme_of
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import av
 
     from ltxfilter.media.network.address_output import AddressOutput
+    from ltxfilter.media.segments.segment_file import SegmentReader
 
 log = logging.getLogger("ltxfilter.media")
 
@@ -223,9 +223,8 @@ class RawSink:
     def join(self, segment: SegmentReader, first: Frame) -> None:
         """Write the frames of a stored segment. Raises OutputError, BrokenPipeError, Stopped."""
         del first
-        for stored in segment:
-            if isinstance(stored, StoredPacket):
-                self._write([stored.data])
+        for packet in segment.packets():
+            self._write([packet.data])
 
     def _write(self, samples: list[Any]) -> None:
         start = self._marker if self._frames else self._start

@@ -140,6 +140,24 @@ class SegmentReader:
                 body = file.read(size)
                 yield _packet(body) if kind == PACKET else _captions(body)
 
+    def packets(self) -> Iterator[StoredPacket]:
+        """Yield the packets alone, in order. Raises OutputError."""
+        return (stored for stored in self if isinstance(stored, StoredPacket))
+
+    def give_captions(self, writer: CaptionWriter, shift: int) -> None:
+        """Give a writer of captions the frames of the segment. shift: ticks to add to theirs."""
+        ticks: list[int] = []
+        arrived: dict[int, bytes] = {}
+        for stored in self:
+            if isinstance(stored, StoredPacket):
+                ticks.append(stored.pts + shift)
+            else:
+                arrived[stored.tick + shift] = stored.triplets
+        for tick in sorted(ticks):
+            writer.add(tick, arrived.pop(tick, b""))
+        for triplets in arrived.values():
+            writer.keep(triplets)
+
     def _read_end(self, file: IO[bytes]) -> int:
         """Find the last record and compare the checksum; return where that record begins."""
         size = os.fstat(file.fileno()).st_size
@@ -162,21 +180,6 @@ class SegmentReader:
         if CHECK.unpack(body[-CHECK.size :])[0] != _checksum(file, size - CHECK.size):
             raise OutputError(f"{self.path}: is damaged")
         return position
-
-
-def add_captions(writer: CaptionWriter, segment: SegmentReader, shift: int) -> None:
-    """Give a writer of captions the frames of a segment. shift: ticks to add to theirs."""
-    ticks: list[int] = []
-    arrived: dict[int, bytes] = {}
-    for stored in segment:
-        if isinstance(stored, StoredPacket):
-            ticks.append(stored.pts + shift)
-        else:
-            arrived[stored.tick + shift] = stored.triplets
-    for tick in sorted(ticks):
-        writer.add(tick, arrived.pop(tick, b""))
-    for triplets in arrived.values():
-        writer.keep(triplets)
 
 
 def _checksum(file: IO[bytes], size: int) -> int:

@@ -35,7 +35,7 @@ class CudaFlow:
         self._on_host = CpuFlow(video, grid, settings)
         self._frame_bytes = video.frame_bytes
         self._protect_static = settings.protect_static
-        layout = ByteLayout(video, grid)
+        self._layout = layout = ByteLayout(video, grid)
         self._stream = device.Stream()
         with device.enough_memory(), self._stream.used():
             self._uploader = Uploader(layout, grid)
@@ -85,14 +85,13 @@ class CudaFlow:
         return self._drawer.pictures(motion, taus)
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
-        """See FlowBackend: of motion that comes down, worked out on the host."""
-        before, after = motion.before, motion.after
-        there = FlowMotion(
-            self._downloaded(motion.pair),
-            self._downloaded(before) if before else None,
-            self._downloaded(after) if after else None,
-        )
-        return self._on_host.estimate(there, tau)
+        """See FlowBackend: of motion and keyframes that come down, worked out on the host."""
+        pair = motion.pair
+        flows = download(pair.flows)  # waits for it, and so for the keyframes that it was found in
+        left, right = map(self._layout.pyramid, pair.pictures)
+        there = PairMotion(pair.left, pair.right, (left, right), flows, lambda found, *_: found)
+        around = _downloaded(motion.before), _downloaded(motion.after)
+        return self._on_host.estimate(FlowMotion(there, *around), tau)
 
     def luma_pyramid(self, planes: Planes) -> LumaPyramid:
         """See FlowBackend."""
@@ -102,10 +101,12 @@ class CudaFlow:
         """See FlowBackend: no graph goes before the work that was queued is done."""
         self._stream.finish()
 
-    def _downloaded(self, pair: PairMotion) -> PairMotion:
-        """Return motion in host memory, as `CpuFlow` would have found it."""
-        pictures = self._on_host.prepare(pair.left.planes), self._on_host.prepare(pair.right.planes)
-        return PairMotion(pair.left, pair.right, pictures, pair.flows, download)
+
+def _downloaded(pair: PairMotion | None) -> PairMotion | None:
+    """Return a neighbour whose motion comes to host memory once it is asked for."""
+    if pair is None:
+        return None
+    return PairMotion(pair.left, pair.right, pair.pictures, pair.flows, download)
 
 
 def download(flow: CudaPairFlow, *_: object) -> PairFlow:

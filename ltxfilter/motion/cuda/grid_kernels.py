@@ -16,8 +16,8 @@ def _scatter(sums, flow_x, flow_y, weight, x, y, rows, columns, inside):
     cells = rows * columns
     to_x = (x + 1).to(tl.float32) + flow_x
     to_y = (y + 1).to(tl.float32) + flow_y
-    to_x = tl.minimum(tl.maximum(to_x, 0.0), (columns.to(tl.float64) + 0.999).to(tl.float32))
-    to_y = tl.minimum(tl.maximum(to_y, 0.0), (rows.to(tl.float64) + 0.999).to(tl.float32))
+    to_x = tl.minimum(tl.maximum(to_x, 0.0), columns.to(tl.float32) + 0.999)
+    to_y = tl.minimum(tl.maximum(to_y, 0.0), rows.to(tl.float32) + 0.999)
     flow_x = tl.minimum(tl.maximum(flow_x, -4000.0), 4000.0) * -UNIT
     flow_y = tl.minimum(tl.maximum(flow_y, -4000.0), 4000.0) * -UNIT
     left, top = to_x.to(tl.int32), to_y.to(tl.int32)
@@ -100,12 +100,12 @@ def _above_left(table, row, column, columns, mask):
 
 @triton.jit
 def _box(table, top, bottom, left, right, columns, mask):
-    """Return the sum over rows top..bottom and columns left..right, as float64."""
+    """Return the sum over rows top..bottom and columns left..right, in 1/1024, int64."""
     total = _above_left(table, bottom, right, columns, mask)
     total -= _above_left(table, top, right, columns, mask)
     total -= _above_left(table, bottom, left, columns, mask)
     total += _above_left(table, top, left, columns, mask)
-    return total.to(tl.float64) * (1.0 / UNIT)
+    return total
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -134,13 +134,13 @@ def fill_kernel(sums, table, out, rows, columns, tries, block: tl.constexpr):
             left, right = tl.maximum(x - reach, 0), tl.minimum(x + reach + 1, columns)
             size = (bottom - top) * (right - left)
             held = _box(table + splat + 2 * cells, top, bottom, left, right, columns, hole)
-            enough = (held > 0.02 * size.to(tl.float64)) | ((size == cells) & (held > 1e-6))
+            enough = (50 * held > 1024 * size.to(tl.int64)) | ((size == cells) & (held > 0))
             filled = hole & enough
-            held = tl.where(filled, held, 1.0)
-            mean_x = _box(table + splat, top, bottom, left, right, columns, filled) / held
-            mean_y = _box(table + splat + cells, top, bottom, left, right, columns, filled) / held
-            flow_x = tl.where(filled, mean_x.to(tl.float32), flow_x)
-            flow_y = tl.where(filled, mean_y.to(tl.float32), flow_y)
+            held = tl.where(filled, held, 1).to(tl.float32)
+            sum_x = _box(table + splat, top, bottom, left, right, columns, filled)
+            sum_y = _box(table + splat + cells, top, bottom, left, right, columns, filled)
+            flow_x = tl.where(filled, tl.div_rn(sum_x.to(tl.float32), held), flow_x)
+            flow_y = tl.where(filled, tl.div_rn(sum_y.to(tl.float32), held), flow_y)
             hole = hole & (enough == 0)
         reach = 3 * reach + 1
     target = out + tl.program_id(1) * 2 * cells + at

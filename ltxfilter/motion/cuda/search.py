@@ -64,8 +64,10 @@ def match(other, seen, slope_x, slope_y, x, y, left, top, flow_x, flow_y, rows, 
 
 
 @triton.jit
-def _limited(move):
-    return tl.minimum(tl.maximum(move, -2.0), 2.0).to(tl.float32)
+def _step(numerator, determinant):
+    """Return a step along one axis in samples; numerator: int64, determinant: float32."""
+    move = 0.125 * tl.div_rn(numerator.to(tl.float32), determinant)
+    return tl.minimum(tl.maximum(move, -2.0), 2.0)
 
 
 @triton.jit
@@ -83,17 +85,15 @@ def descend(
 ):  # fmt: skip
     """Take Gauss-Newton steps where `active`, as long as they improve more than `enough`."""
     sum_x, sum_y = tl.sum(slope_x, 1).to(tl.int64), tl.sum(slope_y, 1).to(tl.int64)
-    xx = (_product(slope_x, slope_x) + 4096).to(tl.float64)
-    yy = (_product(slope_y, slope_y) + 4096).to(tl.float64)
-    xy = _product(slope_x, slope_y).to(tl.float64)
-    factor = 0.125 / (xx * yy - xy * xy)
+    xx, yy = _product(slope_x, slope_x) + 4096, _product(slope_y, slope_y) + 4096
+    xy = _product(slope_x, slope_y)
+    determinant = (xx * yy - xy * xy).to(tl.float32)
     for _ in range(steps):
-        bx = (64 * by_x.to(tl.int64) - sum_x * total).to(tl.float64)
-        by = (64 * by_y.to(tl.int64) - sum_y * total).to(tl.float64)
+        bx, by = 64 * by_x.to(tl.int64) - sum_x * total, 64 * by_y.to(tl.int64) - sum_y * total
         at_x = fine(flow_x, left, columns).to(tl.float32) * 0.0625
         at_y = fine(flow_y, top, rows).to(tl.float32) * 0.0625
-        to_x = at_x - _limited((yy * bx - xy * by) * factor)
-        to_y = at_y - _limited((xx * by - xy * bx) * factor)
+        to_x = at_x - _step(yy * bx - xy * by, determinant)
+        to_y = at_y - _step(xx * by - xy * bx, determinant)
         error_1, total_1, by_x1, by_y1 = match(
             other, seen, slope_x, slope_y, x, y, left, top, to_x, to_y, rows, columns
         )

@@ -15,7 +15,7 @@ from ltxfilter.motion.cuda import device
 from ltxfilter.motion.cuda.area_averages import Area
 from ltxfilter.motion.cuda.picture_kernels import mean_kernel
 from ltxfilter.motion.grid import MotionGrid, bright_plane
-from ltxfilter.motion.pyramid import SMALLEST
+from ltxfilter.motion.pyramid import SMALLEST, LumaPyramid
 
 ALIGNED = 256  # bytes, of which the places of planes and levels are multiples
 
@@ -73,6 +73,16 @@ class ByteLayout:
             flat = host.numpy()[place.begin : place.end]
             planes.append(flat.view(shape.dtype).reshape(place.rows, place.columns))
         return tuple(planes)
+
+    def pyramid(self, picture: Tensor) -> LumaPyramid:
+        """Return the levels in a picture's bytes, copied to host memory; wait for them."""
+        host, first = picture[self.first_level :].cpu().numpy(), self.first_level
+        return LumaPyramid(
+            [
+                host[level.begin - first : level.end - first].reshape(level.rows, level.columns)
+                for level in self.levels
+            ]
+        )
 
 
 def level_sizes(grid: MotionGrid) -> list[tuple[int, int]]:

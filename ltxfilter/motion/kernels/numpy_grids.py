@@ -79,8 +79,8 @@ def splat(flow: Array, weight: Array) -> Array:
     rows, columns = weight.shape
     x = (np.arange(1, columns + 1, dtype=np.float32) + flow[..., 0]).ravel()
     y = (np.arange(1, rows + 1, dtype=np.float32)[:, None] + flow[..., 1]).ravel()
-    x = np.minimum(np.maximum(x, np.float32(0)), np.float32(columns + 0.999))
-    y = np.minimum(np.maximum(y, np.float32(0)), np.float32(rows + 0.999))
+    x = np.minimum(np.maximum(x, np.float32(0)), np.float32(columns) + np.float32(0.999))
+    y = np.minimum(np.maximum(y, np.float32(0)), np.float32(rows) + np.float32(0.999))
     left, top = x.astype(np.int32), y.astype(np.int32)
     x, y = x - left.astype(np.float32), y - top.astype(np.float32)
     below = y * weight.ravel()
@@ -227,9 +227,10 @@ def fill(sums: Array) -> Array:
         whole = cells == rows * columns
         enough = (box[:, 2] > 0.02 * cells) | (whole & (box[:, 2] > 1e-6))
         done = enough | whole
-        mean = box[:, :2] / np.where(enough, box[:, 2], 1)[:, None]
+        mean = box[:, :2].astype(np.float32)
+        mean /= np.where(enough, box[:, 2], 1).astype(np.float32)[:, None]
         mean[~enough] = 0
-        out[down[done], across[done]] = mean[done].astype(np.float32)
+        out[down[done], across[done]] = mean[done]
         down, across = down[~done], across[~done]
         reach = 3 * reach + 1
     return out

@@ -69,10 +69,15 @@ class _Level:
         def product(a: Array, b: Array) -> Array:
             return 64 * (a * b).sum((2, 3)) - a.sum((2, 3)) * b.sum((2, 3))
 
-        xx = (product(self.slope_x, self.slope_x) + 4096).astype(np.float64)
-        yy = (product(self.slope_y, self.slope_y) + 4096).astype(np.float64)
-        xy = product(self.slope_x, self.slope_y).astype(np.float64)
-        self.xx, self.xy, self.yy, self.factor = xx, xy, yy, 0.125 / (xx * yy - xy * xy)
+        self.xx = product(self.slope_x, self.slope_x) + 4096
+        self.yy = product(self.slope_y, self.slope_y) + 4096
+        self.xy = product(self.slope_x, self.slope_y)
+        self.determinant = (self.xx * self.yy - self.xy * self.xy).astype(np.float32)
+
+    def _step(self, numerator: Array) -> Array:
+        """Return a step along one axis in samples, float32; numerator: int64."""
+        move = np.float32(0.125) * (numerator.astype(np.float32) / self.determinant)
+        return np.clip(move, np.float32(-2), np.float32(2))
 
     def fine(self, flow: Array) -> tuple[Array, Array]:
         """Return a flow per patch in 1/16 samples, kept near the picture."""
@@ -112,13 +117,12 @@ class _Level:
         sum_x, sum_y = self.slope_x.sum((2, 3)), self.slope_y.sum((2, 3))
         flow, best = flow.copy(), best.copy()
         for _ in range(steps):
-            bx = (64 * best[..., 2] - sum_x * best[..., 1]).astype(np.float64)
-            by = (64 * best[..., 3] - sum_y * best[..., 1]).astype(np.float64)
-            dx = (self.yy * bx - self.xy * by) * self.factor
-            dy = (self.xx * by - self.xy * bx) * self.factor
-            at = [(axis / 16).astype(np.float32) for axis in self.fine(flow)]
-            moves = [np.clip(move, -2, 2).astype(np.float32) for move in (dx, dy)]
-            target = np.stack([at[0] - moves[0], at[1] - moves[1]], axis=2)
+            bx = 64 * best[..., 2] - sum_x * best[..., 1]
+            by = 64 * best[..., 3] - sum_y * best[..., 1]
+            at_x, at_y = ((axis / 16).astype(np.float32) for axis in self.fine(flow))
+            to_x = at_x - self._step(self.yy * bx - self.xy * by)
+            to_y = at_y - self._step(self.xx * by - self.xy * bx)
+            target = np.stack([to_x, to_y], axis=2)
             match = self.match(target)
             accepted = active & (best[..., 0] > enough) & (match[..., 0] <= best[..., 0])
             flow[accepted] = target[accepted]

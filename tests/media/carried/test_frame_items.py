@@ -8,11 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.filter
 import pytest
 from support.tools import TIMEOUT, ffmpeg
 
 import ltxfilter
-from ltxfilter.media.carried.frame_items import _is_profile_5, frame_items, types_of
+from ltxfilter.media.avframe import types_of
+from ltxfilter.media.carried.frame_items import _is_profile_5, frame_items
 
 
 def exif_clip(folder: Path) -> Path:
@@ -46,6 +48,20 @@ def test_side_data_that_is_new_to_pyav_does_no_harm(tmp_path: Path):
     assert [item.what for item in frame_items(frame)] == ["Exif data"]
     progress = ltxfilter.convert(clip, tmp_path / "out.mp4", engine="blend")
     assert progress.frames_out == 10
+
+
+def test_one_graph_asks_for_all_types(monkeypatch: pytest.MonkeyPatch):
+    made: list[av.filter.Graph] = []
+    real = av.filter.Graph
+
+    def graph() -> av.filter.Graph:
+        made.append(real())
+        return made[-1]
+
+    frame = av.VideoFrame(64, 48, "yuv420p")
+    monkeypatch.setattr(av.filter, "Graph", graph)
+    assert types_of(frame, range(1, 33)) == []
+    assert [graph.threads for graph in made] == [1]
 
 
 def test_dolby_visions_own_colours_are_told_by_its_header():

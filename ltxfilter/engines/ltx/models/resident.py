@@ -327,8 +327,8 @@ class Models:
 
         def make() -> Transformer:
             module = self._module(name)
-            if self.compiled:
-                return Transformer(module, None)  # torch compiles the layers as they are
+            if self.compiled and not self.offload:  # torch compiles the layers as they are
+                return Transformer(module, None, choose_graphs(self.graphs, self.device))
             if self.offload:
                 return Transformer(module)  # without a cache or graphs, for which memory is short
             text = text_bytes(self.text_memory, self.device)

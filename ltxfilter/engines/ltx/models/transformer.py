@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 
@@ -26,7 +27,8 @@ class Transformer:
         """Take over a module with its weights.
 
         text_bytes: of device memory for the text's keys and values; None leaves the layers that
-        make them alone. graphs: replays steps that run repeatedly; None replays nothing.
+        make them alone, which are computed in each step then. graphs: replays steps that run
+        repeatedly; None replays nothing.
         """
         self.text = None if text_bytes is None else TextCache(module, text_bytes)
         self._module = module
@@ -51,6 +53,8 @@ class Transformer:
         given = latent, _per_window(sigma, latent), timesteps
         with self._lock:
             self._small = self._small or self._is_small(latent)
+            if self.text is None and self._may_replay(latent):
+                return self._replay(given, positions, context, None, skipped)
             if self.text is None or len(context) > 1 or not isinstance(sigma, float):
                 return self._step(given, positions, context, skipped)
             level = sigma if self._text_has_sigma else None
@@ -105,13 +109,13 @@ class Transformer:
     ) -> Tensor:
         """Return what `_step` returns, computed on the fixed buffers of a graph."""
         text, graphs = self.text, self._graphs
-        assert text is not None
         assert graphs is not None
         self._perturbation(skipped, given[0])  # made here, since a capture must not allocate it
 
         def function(inputs: Sequence[Tensor], constants: Sequence[Tensor]) -> Tensor:
             *fixed, text_input, cosines, sines = inputs
-            with self._embeddings.using((cosines, sines)), text.using(constants or None):
+            using = nullcontext() if text is None else text.using(constants or None)
+            with self._embeddings.using((cosines, sines)), using:
                 return self._step(fixed, positions, text_input, skipped)
 
         inputs = *given, _text_input(context, cached), *self._embeddings.embed(positions)

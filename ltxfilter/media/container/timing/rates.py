@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
+from math import floor, lcm
 
 from ltxfilter.values import MAX_RATE, NTSC, round_half_up
 from ltxfilter.windows.timeline import DECIMALS, Snap
@@ -118,12 +119,16 @@ def _explained(
 
 def _fits(ticks: Sequence[int], step: Fraction, slack: Fraction, drift: Fraction) -> bool:
     """Return True if every time lies within `slack` ticks of the grid that its run started."""
+    scale = lcm(step.denominator, slack.denominator, drift.denominator)
+    whole_step, whole_slack, whole_drift = (int(part * scale) for part in (step, slack, drift))
+    longest = floor(PAUSE * step)
     first = previous = ticks[0]  # `first` of the run of frames
     for tick in ticks:
-        if tick - previous > PAUSE * step:
+        if tick - previous > longest:
             first = tick
-        off = (tick - first) - round_half_up((tick - first) / step) * step
-        if abs(off) > slack + drift * (tick - first):
+        past = tick - first
+        off = (past * scale + whole_step // 2) % whole_step - whole_step // 2
+        if abs(off) > whole_slack + whole_drift * past:
             return False
         previous = tick
     return True

@@ -98,8 +98,8 @@ static int fill_hole(Sums *s, int row, int column, float *out)
         const Box box = (s->table ? box_in_table : box_added)(s, top, bottom, left, right);
         const int whole = area == (size_t)s->rows * s->columns;
         if (box.weight > ENOUGH * (double)area || (whole && box.weight > NOTHING)) {
-            out[0] = (float)(box.x / box.weight);
-            out[1] = (float)(box.y / box.weight);
+            out[0] = (float)box.x / (float)box.weight;
+            out[1] = (float)box.y / (float)box.weight;
             return 0;
         }
         if (whole) {

@@ -68,7 +68,7 @@ CLONES static void aim_row(const float *restrict flow, const float *restrict wei
                            int rows, int columns, int32_t *restrict target, float *restrict back_x,
                            float *restrict back_y, float *restrict shares)
 {
-    const float far_x = (float)(columns + 0.999), far_y = (float)(rows + 0.999);
+    const float far_x = (float)columns + 0.999f, far_y = (float)rows + 0.999f;
     for (int i = 0; i < columns; i++) {
         float x = within((float)(i + 1) + flow[2 * i], 0.0f, far_x);
         float y = within((float)(row + 1) + flow[2 * i + 1], 0.0f, far_y);

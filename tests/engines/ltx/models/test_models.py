@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +19,10 @@ from ltx_core.model.upsampler import LatentUpsamplerConfigurator, upsample_video
 from ltx_core.model.video_vae import VAE_ENCODER_COMFY_KEYS_FILTER, VideoEncoderConfigurator
 from support import tiny_ltx
 
-from ltxfilter import engines
 from ltxfilter.engines.ltx.device import check_memory
 from ltxfilter.engines.ltx.models.offload import BUFFERS, OffloadedBlocks
 from ltxfilter.engines.ltx.models.resident import Models
-from ltxfilter.errors import EngineUnavailableError, OptionError, Stopped
+from ltxfilter.errors import EngineUnavailableError, Stopped
 from ltxfilter.options import ModelOptions
 
 CPU = torch.device("cpu")
@@ -306,26 +304,6 @@ def test_blocks_take_turns_on_the_device(count: int):
     places = {place.data_ptr() for slot in stream._buffers for place in slot}
     assert len(places) == 2 * BUFFERS  # weights and biases
     assert places.isdisjoint(homes)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("c++"), reason="torch compiles for CPUs with a C++ compiler")
-@pytest.mark.timeout(600)
-@pytest.mark.filterwarnings("ignore")  # of the compiler's own making
-def test_a_compiled_transformer_computes_the_same(
-    options: ModelOptions, models: Models, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # its thread would outlive the test
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # likewise
-    compiled = Models(options, compiled=True)
-    for skipped in ((), (1,)):
-        found = step(compiled, skipped=skipped)
-        assert torch.allclose(found, step(models, skipped=skipped), atol=1e-5)
-
-
-def test_offloaded_blocks_are_not_compiled():
-    with pytest.raises(OptionError, match="exclude each other"):
-        engines.build("ltx-keyframe:offload=1:compile=1", ModelOptions())
 
 
 def test_the_first_generation(tmp_path: Path):

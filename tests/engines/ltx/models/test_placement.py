@@ -56,6 +56,7 @@ def test_a_window_stays_on_the_device(source, mode):
         assert tuple(drawn.shape) == (1, 3, 17, 256, 448)
         assert copies.operations > 1000
         assert sum(copies.down.values()) == 0
+        assert not copies.doubles  # GPUs for games take 64 times as long for them
         assert sum(copies.up.values()) == UPLOADS[source]
 
 
@@ -71,11 +72,18 @@ def test_large_pictures_stay_on_the_device(model):
         assert found.device == CUDA
         assert not copies.down
         assert not copies.up
+        assert not copies.doubles
 
 
 def test_devices_that_are_mixed_are_noticed():
     with fake_cuda(), pytest.raises(RuntimeError, match="device"):
         torch.ones(2, device=CUDA) + torch.ones(2)
+
+
+def test_double_precision_is_noticed():
+    with fake_cuda(), Copies() as copies:
+        torch.ones(2, device=CUDA).double()
+    assert sum(copies.doubles.values()) == 1
 
 
 def test_a_result_that_the_host_must_see_is_noticed():

@@ -5,15 +5,23 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import av
 import pytest
 from support.media import make_video, ramp
 
 from ltxfilter.media.container import ContainerSource
-from ltxfilter.media.container.timing.rates import Clock, constant_rate, simplest_between
+from ltxfilter.media.container.timing.rates import (
+    GUESSWORK,
+    Clock,
+    _fits,
+    constant_rate,
+    simplest_between,
+)
 from ltxfilter.options import InputOptions
 from ltxfilter.values import round_half_up
+from ltxfilter.windows.timeline import DECIMALS
 
 F = Fraction
 NTSC = F(1000, 1001)
@@ -36,6 +44,24 @@ def test_a_rate_is_found_on_any_clock(rate: F, clock: int, first: int) -> None:
     placed = [snap(time * tick) for time in ticks]
     assert {b - a for a, b in pairwise(placed)} == {1 / snap.rate}
     assert all(abs(a - b * tick) <= tick for a, b in zip(placed, ticks, strict=True))
+
+
+def test_whole_numbers_decide_as_fractions_would() -> None:
+    def fits(ticks: list[int], step: F, slack: F, drift: F) -> bool:
+        off = (tick - round_half_up(tick / step) * step for tick in ticks)
+        return all(abs(gap) <= slack + drift * tick for gap, tick in zip(off, ticks, strict=True))
+
+    random = Random(7)
+    found = set()
+    for _ in range(500):
+        step = F(random.randint(30, 9000), random.choice((1, 2, 7, 1001))) + 5
+        slack, drift = random.choice((F(1), step / GUESSWORK)), random.choice((F(0), DECIMALS))
+        errors = random.choice(((0,), (0, F(1, 2), 1), (0, 1, F(3, 2))))
+        ticks = [max(int(n * step + random.choice(errors)), 0) for n in range(30)]
+        ticks = [tick - ticks[0] for tick in ticks]
+        found.add(expected := fits(ticks, step, slack, drift))
+        assert _fits(ticks, step, slack, drift) is expected
+    assert found == {True, False}
 
 
 @pytest.mark.parametrize("clock", [60, 100, 1000])

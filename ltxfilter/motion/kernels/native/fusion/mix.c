@@ -3,8 +3,8 @@
 #include "fusion/mix.h"
 
 enum {
-    STRENGTH = 256,  /* by which a lost share of detail is multiplied, in 1/64 */
-    MOST_GAIN = 128, /* of the difference to the 3x3 mean, in 1/64 */
+    STRENGTH = 512, /* by which a lost share of detail is multiplied, in 1/64 */
+    MOST_GAIN = 24, /* of the difference to the 3x3 mean, in 1/64 */
 };
 
 /* Copy the weights of a tile's blocks and of those around it, which are 0 in unmarked tiles. */

@@ -1,7 +1,7 @@
 /* Inverse search of one level (Kroeger et al., ECCV 2016): patches look for where they went. */
 #include "patches.h"
 
-#define LONGEST_STEP 2.0 /* samples that one Gauss-Newton step moves a patch by */
+#define LONGEST_STEP 2.0f /* samples that one Gauss-Newton step moves a patch by */
 
 Match match(const Place *p, Displacement to, uint16_t *differences)
 {
@@ -27,10 +27,12 @@ static inline int try_guess(const Place *p, const float *guess, Match *best, flo
     return 1;
 }
 
-/* The normal equations of a patch, its mean taken out, and their solution's common factor. */
+/* The normal equations of a patch, its mean taken out, and their determinant. Sums over 64 products
+ * of slopes, or of a slope and a difference, are under 2^28 and 2^32, so that all is exact. */
 typedef struct {
     int32_t sum_x, sum_y;
-    double xx, xy, yy, factor;
+    int64_t xx, xy, yy;
+    float determinant;
 } Normal;
 
 /* Added to the diagonal: half a code of gradient, which keeps flat patches from running away. */
@@ -43,17 +45,19 @@ static Normal normal_equations(const Patch *own)
         int32_t gx = own->slope_x[i], gy = own->slope_y[i];
         xx += gx * gx, xy += gx * gy, yy += gy * gy, sum_x += gx, sum_y += gy;
     }
-    Normal n = {sum_x, sum_y, (double)((int64_t)64 * xx - (int64_t)sum_x * sum_x + DAMPING),
-                (double)((int64_t)64 * xy - (int64_t)sum_x * sum_y),
-                (double)((int64_t)64 * yy - (int64_t)sum_y * sum_y + DAMPING), 0.0};
-    double across = n.xx * n.yy, along = n.xy * n.xy;
-    n.factor = 0.125 / (across - along);
+    Normal n = {sum_x, sum_y, (int64_t)64 * xx - (int64_t)sum_x * sum_x + DAMPING,
+                (int64_t)64 * xy - (int64_t)sum_x * sum_y,
+                (int64_t)64 * yy - (int64_t)sum_y * sum_y + DAMPING, 0.0f};
+    n.determinant = (float)(n.xx * n.yy - n.xy * n.xy);
     return n;
 }
 
-static inline float limited(double move)
+/* Return a step along one axis in samples. Single precision is a millionth of a sample, and GPUs for
+ * games take 64 times as long for double. */
+static inline float step_of(int64_t numerator, float determinant)
 {
-    return (float)(move < -LONGEST_STEP ? -LONGEST_STEP : move > LONGEST_STEP ? LONGEST_STEP : move);
+    float move = 0.125f * ((float)numerator / determinant);
+    return move < -LONGEST_STEP ? -LONGEST_STEP : move > LONGEST_STEP ? LONGEST_STEP : move;
 }
 
 Match descend(const Place *p, Match best, int steps, int64_t enough, float flow[2],
@@ -63,12 +67,10 @@ Match descend(const Place *p, Match best, int steps, int64_t enough, float flow[
         return best;
     const Normal n = normal_equations(&p->own);
     while (steps-- && best.error > enough) {
-        double bx = (double)((int64_t)64 * best.x - (int64_t)n.sum_x * best.sum);
-        double by = (double)((int64_t)64 * best.y - (int64_t)n.sum_y * best.sum);
-        double dx = n.yy * bx, dy = n.xx * by;
-        double cross_x = n.xy * by, cross_y = n.xy * bx;
-        float to_x = best.at_x - limited((dx - cross_x) * n.factor);
-        float to_y = best.at_y - limited((dy - cross_y) * n.factor);
+        int64_t bx = (int64_t)64 * best.x - (int64_t)n.sum_x * best.sum;
+        int64_t by = (int64_t)64 * best.y - (int64_t)n.sum_y * best.sum;
+        float to_x = best.at_x - step_of(n.yy * bx - n.xy * by, n.determinant);
+        float to_y = best.at_y - step_of(n.xx * by - n.xy * bx, n.determinant);
         Match next = match(p, displacement_of(p, to_x, to_y),
                            differences ? differences->of[!differences->best] : NULL);
         if (next.error > best.error)
