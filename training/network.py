@@ -26,7 +26,7 @@ SWAPPED_FEATURES = ((28, 29), (36, 37))  # under time reversal
 NEGATED_FEATURES = (31, 32, 33, 34, 35, 45, 46, 47)
 
 
-class Network(nn.Module):
+class Network(nn.Module):  # type: ignore[misc]  # torch is not typed
     """Features of blocks, [N, 49], to logits of choices, [N, 17]."""
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ def _planes(frame: av.VideoFrame, name: str) -> Planes:
     dtype = np.uint8 if name == "yuv420p" else np.uint16
     return tuple(
         np.ascontiguousarray(
-            np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, : plane.width]
+            np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)[:, : plane.width]
         )
         for plane in frame.planes
     )
@@ -134,9 +134,7 @@ def _stands(frames: list[Planes]) -> bool:
     """Whether a frame equals the one before it."""
     lumas = [frame[0].astype(np.float32) for frame in frames]
     scale = 4.0 if frames[0][0].dtype == np.uint16 else 1.0
-    return any(
-        np.abs(b - a).mean() < STANDING * scale for a, b in pairwise(lumas)
-    )
+    return any(np.abs(b - a).mean() < STANDING * scale for a, b in pairwise(lumas))
 
 
 def _of_piece(  # noqa: PLR0917
@@ -234,4 +232,4 @@ def _products(values: Array, block: int) -> Array:
     """Return the upper triangle of the products of [N, 13, K], per sample of a block."""
     products = np.matmul(values, values.transpose(0, 2, 1)) / block**2
     rows, columns = np.triu_indices(SAMPLES)
-    return np.minimum(products[:, rows, columns], 60000).astype(np.float16)
+    return np.asarray(np.minimum(products[:, rows, columns], 60000), dtype=np.float16)

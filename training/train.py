@@ -62,7 +62,7 @@ class Blocks:
     def drawn(self, rng: np.random.Generator) -> Array:
         """Return the numbers of one batch's blocks."""
         places = rng.random(BATCH) * self._upto[-1]
-        return np.minimum(np.searchsorted(self._upto, places), len(self.share) - 1)
+        return np.asarray(np.minimum(np.searchsorted(self._upto, places), len(self.share) - 1))
 
 
 def trained(known: list[Example], steps: int = STEPS) -> Network:
@@ -161,7 +161,8 @@ def _one(known: list[Example], left_out: set[str], args: Any, number: int) -> di
     torch.set_num_threads(1)
     network = trained([example for example in known if example.clip not in left_out])
     out = args.out.with_stem(f"{args.out.stem}{number}") if args.folds else args.out
-    np.savez(out, **network.exported())
+    layers: dict[str, Any] = network.exported()
+    np.savez(out, **layers)
     print(f"{out}: written", flush=True)
     return gains(network, [example for example in known if example.clip in left_out])
 

@@ -10,8 +10,8 @@ from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, SearchResult
 from ltxfilter.motion.flow import FlowMotion, FlowSettings
-from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.fusion import Fusion
+from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import Luma, MotionGrid
 from ltxfilter.motion.plane_drawer import PlaneDrawer, warp_tau
 from ltxfilter.motion.pyramid import LumaPyramid, luma_pyramid

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ltxfilter.frame import Plane, Planes, PlaneShape
 from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
 from ltxfilter.motion.kernels import fusion_sizes
+from ltxfilter.motion.kernels.fusion_sizes import Layers
 from ltxfilter.motion.pyramid import LumaPyramid
 from ltxfilter.motion.trajectory import Moment
 
@@ -27,8 +29,6 @@ LEAST_BLOCK = 4  # samples of luma along a block's side
 AGREED = 2 * 16  # 1/16 codes: tiles whose keyframes differ by no more are left as they are
 LARGEST = 1 << 28, (1 << 16) - 1  # elements of an array and tiles that kernels take
 WEIGHTS = "fusion_weights.npz"
-
-Layers = tuple[tuple[Array, Array], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +217,7 @@ def checked_layers(stored: Any) -> Layers:
     """
     sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
     layers = []
-    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
         weights, bias = (stored[f"{name}_{number + 1}"] for name in ("weights", "bias"))
         if weights.shape != (inputs, outputs) or bias.shape != (outputs,):
             raise ValueError(f"layer {number + 1} of the fusion has another shape")

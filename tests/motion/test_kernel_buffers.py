@@ -95,7 +95,8 @@ CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function ta
     ],
     "tile_mix": lambda: [
         codes(HIGH, WIDE), shown(), np.full((2, 12, 4, 4), 2000, np.int16),
-        np.ones((2, 13, 16), np.int32), TILES.copy(), np.array([[0, -1, -1], [-1, -1, 1]], np.int32),
+        np.ones((2, 13, 16), np.int32), TILES.copy(),
+        np.array([[0, -1, -1], [-1, -1, 1]], np.int32),
         codes(HIGH, WIDE), 8,
     ],
     "tile_motions": lambda: [blocks(), TILES.copy(), motions()],

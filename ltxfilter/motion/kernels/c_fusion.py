@@ -5,8 +5,8 @@ row and the column of each. A field is what `kernels.make_field` returns, its ce
 its unit 1/32 samples of luma.
 
 What is mixed in a tile is listed in this order: the picture as it was drawn, the left keyframe in
-place, the right one, then the left and the right end along each of five motions of a block: its own,
-the slowest and the fastest within 2 blocks, and the slowest and the fastest within 5.
+place, the right one, then the left and the right end along each of five motions of a block: its
+own, the slowest and the fastest within 2 blocks, and the slowest and the fastest within 5.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ import numpy as np
 from ltxfilter.motion.grid import Array
 from ltxfilter.motion.kernels import _kernels  # type: ignore[attr-defined]
 from ltxfilter.motion.kernels.cubic import CUBIC
-from ltxfilter.motion.kernels.fusion_sizes import FEATURES, HALVINGS, PAIRS, SAMPLES, WEIGHTS
-
-Layers = Sequence[tuple[Array, Array]]  # weights [inputs, outputs] int16 and bias [outputs] int32
+from ltxfilter.motion.kernels.fusion_sizes import (
+    FEATURES,
+    HALVINGS,
+    PAIRS,
+    SAMPLES,
+    WEIGHTS,
+    Layers,
+)
 
 
 def tile_scores(
@@ -58,9 +63,10 @@ def tile_samples(
     """Return what the tiles of up to three planes show, [N, 13, 4 block, 4 block] in 1/16 codes.
 
     planes: drawn, left and right of each, [H, W] uint8 or uint16, all of one shape; rows may be
-    padded; beyond their border they repeat. block: its samples along x and y, powers of two up to 16. shifts: a sample covers
-    2**shift samples of luma along x and y. Motions are read bilinearly between the blocks of a
-    tile, samples by the cubic filter of `kernels.warp`. Returns int16, or int32 for uint16.
+    padded; beyond their border they repeat. block: its samples along x and y, powers of two up to
+    16. shifts: a sample covers 2**shift samples of luma along x and y. Motions are read bilinearly
+    between the blocks of a tile, samples by the cubic filter of `kernels.warp`. Returns int16, or
+    int32 for uint16.
     """
     deep = planes[0][0].dtype != np.uint8
     sizes = len(tiles), SAMPLES, 4 * block[1], 4 * block[0]

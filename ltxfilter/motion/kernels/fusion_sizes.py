@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from ltxfilter.motion.grid import Array
+
+Layers = Sequence[tuple[Array, Array]]  # weights [inputs, outputs] int16, bias [outputs] int32
 
 BLOCKS = 4  # along each side of a tile
 PAIRS = 5  # motions of a block: its own, the slowest and the fastest nearby for both radii

@@ -39,7 +39,8 @@ def tile_features(  # noqa: PLR0917
     features = [*costs, *_boxes(costs, tiles, shape)]
     features += [_cost(a - b, depth) for a, b in ((left, right), (left, drawn), (right, drawn))]
     detail = gradients(samples)
-    features.append(logarithm(detail[:, 0].astype(np.int64) >> (2 * (block.bit_length() - 1) + depth - 8)))
+    shift = 2 * (block.bit_length() - 1) + depth - 8
+    features.append(logarithm(detail[:, 0].astype(np.int64) >> shift))
     features += [_offset(a - b, depth) for a, b in (*ends, (left, drawn), (right, drawn))]
     features += _of_motion(motions, field, tiles, tau)
     features.append((share - (32768 - tau)) >> 9)

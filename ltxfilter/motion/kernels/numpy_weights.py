@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ltxfilter.motion.grid import Array
@@ -16,15 +14,14 @@ from ltxfilter.motion.kernels.fusion_sizes import (
     PAIRS,
     STRENGTH,
     WEIGHTS,
+    Layers,
 )
 from ltxfilter.motion.kernels.numpy_features import gradients
 from ltxfilter.motion.kernels.numpy_grids import between, share_of
 from ltxfilter.motion.kernels.numpy_tiles import block_share
 
 
-def tile_weights(
-    features: Array, field: Array, tiles: Array, layers: Sequence[tuple[Array, Array]]
-) -> Array:
+def tile_weights(features: Array, field: Array, tiles: Array, layers: Layers) -> Array:
     """See c_fusion.tile_weights."""
     active = features.reshape(-1, FEATURES).astype(np.int32)
     for number, (weights, bias) in enumerate(layers):
@@ -33,8 +30,7 @@ def tile_weights(
             active = np.clip(total >> (8 if number == 0 else 10), 0, MOST_ACTIVE)
     parts = softmax(total >> 9)
     share = block_share(field, tiles).reshape(-1)
-    picture, rest = parts[:, 0], parts[:, 1:]
-    del picture
+    rest = parts[:, 1:]
     out = np.empty((len(rest), WEIGHTS), np.int32)
     out[:, :4] = rest[:, :4]
     for k in range(PAIRS - 1):
@@ -50,7 +46,8 @@ def softmax(logits: Array) -> Array:
     """Return the weights, in 1/32768, that logits in 1/256 of factors two stand for."""
     below = np.minimum(logits.max(axis=1, keepdims=True) - logits, 4095)
     parts = HALVINGS[below & 255] >> (below >> 8)
-    return np.asarray((parts.astype(np.int64) * ((1 << 30) // parts.sum(axis=1, keepdims=True))) >> 15)
+    unit = (1 << 30) // parts.sum(axis=1, keepdims=True).astype(np.int64)
+    return np.asarray((parts * unit) >> 15)
 
 
 def tile_mix(  # noqa: PLR0917
@@ -73,8 +70,10 @@ def tile_mix(  # noqa: PLR0917
     if detail is not None:
         total = sharpened(total, gains(total, weights, detail))
     codes = np.clip((total + 7 + ((total >> 4) & 1)) >> 4, 0, (1 << depth) - 1)
-    y = (high * tiles[:, 0, None, None] + np.arange(high)[:, None]) + 0 * np.arange(wide)
-    x = (wide * tiles[:, 1, None, None] + np.arange(wide)) + 0 * np.arange(high)[:, None]
+    y, x = np.broadcast_arrays(
+        high * tiles[:, 0, None, None] + np.arange(high)[:, None],
+        wide * tiles[:, 1, None, None] + np.arange(wide),
+    )
     inside = (y < picture.shape[0]) & (x < picture.shape[1])
     if static is not None:
         inside &= static[np.minimum(y, len(static) - 1), np.minimum(x, static.shape[1] - 1)] == 0
