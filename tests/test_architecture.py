@@ -52,6 +52,7 @@ LONGEST = 40  # lines of a function; a longer one says why: "# long, since ..."
 KERNELS = (  # Triton's kernels: their language has no functions of Python to call
     "motion/cuda/align_ends.py", "motion/cuda/candidates.py", "motion/cuda/grid_kernels.py",
     "motion/cuda/picture_kernels.py", "motion/cuda/search.py",
+    "motion/cuda/fusion/feature_kernels.py", "motion/cuda/fusion/sample_kernels.py",
 )  # fmt: skip
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 

@@ -108,7 +108,7 @@ def racecheck(rehearse: bool) -> Found:
         return {"skipped": "compute-sanitizer is not installed (it comes with the CUDA toolkit)"}
     command = [
         tool, "--tool", "racecheck", "--error-exitcode", "99", sys.executable, "-m", "pytest", "-q",
-        "-m", "gpu", "-k", "warp or still_mask or aligned", "tests/motion/test_flow_cuda.py",
+        "-m", "gpu", "-k", "warp or still_mask or aligned or all_tiles", *FLOW,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     summary = re.findall(r"RACECHECK SUMMARY.*", done.stdout + done.stderr)
@@ -232,7 +232,7 @@ def profile(rehearse: bool) -> Found:
     out.parent.mkdir(exist_ok=True)
     command = [
         tool, "profile", "--force-overwrite", "true", "-o", str(out), sys.executable, "-m",
-        "pytest", "-q", "-m", "gpu", "-k", "engine_draws", "tests/motion/test_flow_cuda.py",
+        "pytest", "-q", "-m", "gpu", "-k", "engine_draws", *FLOW,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return (
@@ -240,12 +240,12 @@ def profile(rehearse: bool) -> Found:
     )
 
 
-FLOW = "tests/motion/test_flow_cuda.py"
+FLOW = ("tests/motion/test_flow_cuda.py", "tests/motion/cuda/test_fusion_on_cuda.py")
 LTX = ("tests/engines/ltx/test_gpu.py", "tests/engines/ltx/weights/test_fp8_triton.py")
 CHECKS = (
     Check("versions", "what is installed, what the device can do", 60, versions),
     Check("products", "products in 8 bits, by rows and sizes", 60, products),
-    Check("flow tests", "every kernel of flow against the CPU", 150, tests(FLOW)),
+    Check("flow tests", "every kernel of flow against the CPU", 150, tests(*FLOW)),
     Check("ltx tests", "the LTX engines against the CPU", 120, tests(*LTX)),
     Check("racecheck", "compute-sanitizer on flow's kernels", 60, racecheck),
     Check("flow speed", "flow at 1080p, preset balanced", 60, flow_speed),

@@ -20,68 +20,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="device=cuda needs torch, which is not installed")
-from support import interpreted
-
-GPU = torch.cuda.is_available()
-REQUIRED = os.environ.get("LTXFILTER_REQUIRE_CUDA") == "1"
-pytestmark = [pytest.mark.gpu] if GPU or REQUIRED else []
-if not GPU and "triton" in sys.modules and not interpreted.works():
-    pytest.skip("triton was loaded before it could be asked to interpret", allow_module_level=True)
-with pytest.MonkeyPatch.context() as patch:
-    if not GPU:
-        patch.setenv("TRITON_INTERPRET", "1")
-    pytest.importorskip("triton", reason="device=cuda needs triton, which is not installed")
-    from ltxfilter.motion.cuda import align_ends, candidates, device, grid_kernels, picture_kernels
-    from ltxfilter.motion.cuda.area_averages import Area
-    from ltxfilter.motion.cuda.estimate import Fill, Level
-    from ltxfilter.motion.cuda.plane_drawer import packed_taps
-    from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
-
+from support.cuda_kernels import (
+    GPU,
+    MARKS,
+    any_device,  # noqa: F401  (a fixture)
+    assert_equal_drawings,
+    empty,
+    interleaved,
+    planar,
+    up,
+)
 from support.flow import draw, info, sequence, smooth, windows
 from support.scenes import crowd
 
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame
 from ltxfilter.motion import cpu_flow, kernels
+from ltxfilter.motion.cuda import align_ends, candidates, device, grid_kernels, picture_kernels
+from ltxfilter.motion.cuda.area_averages import Area
+from ltxfilter.motion.cuda.estimate import Fill, Level
+from ltxfilter.motion.cuda.plane_drawer import packed_taps
+from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
 from ltxfilter.motion.estimate import BIAS, FAR, NEAR
 from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.plane_drawer import PlaneDrawer
 from ltxfilter.motion.pyramid import Effort, luma_pyramid
 
+pytestmark = MARKS
 few = settings(max_examples=6)
 grids = st.tuples(st.integers(8, 30), st.integers(8, 50))
 seeds = st.integers(0, 2**31)
 reaches = st.sampled_from([0.0, 0.7, 8.0, 1e4])
-
-
-@pytest.fixture(autouse=True)
-def _device(monkeypatch):
-    if REQUIRED and not GPU:
-        pytest.fail("no CUDA device")
-    if not GPU:
-        monkeypatch.setenv("TRITON_INTERPRET", "1")
-        # Other tests may have imported the module before, without the variable.
-        for name, value in {"NAME": "cpu", "INTERPRETED": True, "STREAMS": False}.items():
-            monkeypatch.setattr(device, name, value)
-    torch.set_num_threads(1)
-
-
-def up(array):
-    """Return an array on the device."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device.NAME)
-
-
-def planar(flow):
-    """Return flow [H, W, 2] as the device has it, [2, H, W]."""
-    return up(flow.transpose(2, 0, 1))
-
-
-def interleaved(flow):
-    return flow.cpu().numpy().transpose(1, 2, 0)
-
-
-def empty(*shape, dtype=torch.float32):
-    return torch.full(shape, 77, dtype=dtype, device=device.NAME)
 
 
 @pytest.mark.parametrize(
@@ -309,15 +278,6 @@ def test_warp(depth, cell, shift, reach):
 SMALL = info(width=64, height=48)
 DEEP = info(10, 1, 0, "yuva", width=70, height=50)
 LARGER = info(width=140, height=136)  # three levels below the flow image
-
-
-def assert_equal_drawings(ours, theirs):
-    for one, other in zip(ours, theirs, strict=True):
-        for a, b in zip(one, other, strict=True):
-            for plane, expected in zip(a.planes, b.planes, strict=True):
-                assert plane.dtype == expected.dtype
-                np.testing.assert_array_equal(plane, expected)
-            assert a.psnr_db == pytest.approx(b.psnr_db, abs=1e-3)
 
 
 def test_the_engine_draws_the_same_samples():

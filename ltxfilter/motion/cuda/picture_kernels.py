@@ -9,7 +9,7 @@ from ltxfilter.motion.cuda.search import SIZES, sample, to_even
 
 
 @triton.jit
-def _code(plane, x, y, width, height):
+def code(plane, x, y, width, height):
     """Return the samples of any depth at (x, y) as int32; beyond the border they repeat."""
     x = tl.minimum(tl.maximum(x, 0), width - 1)
     y = tl.minimum(tl.maximum(y, 0), height - 1)
@@ -30,7 +30,7 @@ def mean_kernel(
     x, y = (at % columns) * scale, (at // columns) * scale
     total = tl.zeros_like(at)
     for k in tl.static_range(scale * scale):
-        total += _code(plane, x + k % scale, y + k // scale, width, height)
+        total += code(plane, x + k % scale, y + k // scale, width, height)
     if scale == 2:
         total = (total + 2) >> 2
     elif scale > 2:
@@ -115,7 +115,7 @@ def company_kernel(detail, seen, out, width, height, block: tl.constexpr):
 
 
 @triton.jit
-def _share(value, share, deep: tl.constexpr):
+def share_of(value, share, deep: tl.constexpr):
     """Return `value * share / 32768`, rounded half up."""
     if deep:
         return ((value.to(tl.int64) * share + 0x4000) >> 15).to(tl.int32)
@@ -123,7 +123,7 @@ def _share(value, share, deep: tl.constexpr):
 
 
 @triton.jit
-def _past(at, cell: tl.constexpr):
+def past(at, cell: tl.constexpr):
     """Return the padded cell whose centre lies before each sample, and how far past, 1/32768."""
     if cell == 1:
         return at + 1, tl.zeros_like(at)
@@ -137,13 +137,13 @@ def _field_at(field, at, wide, past_x, past_y):
     northwest, northeast = tl.load(field + at).to(tl.int32), tl.load(field + at + 1).to(tl.int32)
     southwest = tl.load(field + at + wide).to(tl.int32)
     southeast = tl.load(field + at + wide + 1).to(tl.int32)
-    left = northwest + _share(southwest - northwest, past_y, False)
-    right = northeast + _share(southeast - northeast, past_y, False)
-    return left + _share(right - left, past_x, False)
+    left = northwest + share_of(southwest - northwest, past_y, False)
+    right = northeast + share_of(southeast - northeast, past_y, False)
+    return left + share_of(right - left, past_x, False)
 
 
 @triton.jit
-def _fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
+def fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
     """Filter a plane at samples displaced by (dx, dy) in 1/32; return 1/16 codes.
 
     taps: [16] int32, four signed bytes in 1/64 per 1/16 sample.
@@ -156,9 +156,9 @@ def _fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
         line = tl.zeros_like(x)
         for k in tl.static_range(4):
             tap = (across << (24 - 8 * k)) >> 24
-            line += _code(plane, x + (k - 1), y + (row - 1), width, height) * tap
+            line += code(plane, x + (k - 1), y + (row - 1), width, height) * tap
         tap = (down << (24 - 8 * row)) >> 24
-        total += line * tap if deep else _share(line, tap * 128, False)
+        total += line * tap if deep else share_of(line, tap * 128, False)
     return (total + 128) >> 8 if deep else total
 
 
@@ -178,23 +178,23 @@ def warp_kernel(
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < width * height
     x, y = at % width, tl.minimum(at // width, height - 1)
-    cell, past_x = _past(x, cell_x)
-    row, past_y = _past(y, cell_y)
+    cell, past_x = past(x, cell_x)
+    row, past_y = past(y, cell_y)
     cell, plane = cell + row * wide, rows * wide
-    from_a = _fetch(
+    from_a = fetch(
         left, x, y, _field_at(field, cell, wide, past_x, past_y),
         _field_at(field + plane, cell, wide, past_x, past_y), taps, width, height, deep,
     )  # fmt: skip
-    from_b = _fetch(
+    from_b = fetch(
         right, x, y, _field_at(field + 2 * plane, cell, wide, past_x, past_y),
         _field_at(field + 3 * plane, cell, wide, past_x, past_y), taps, width, height, deep,
     )  # fmt: skip
     of_left = _field_at(field + 4 * plane, cell, wide, past_x, past_y)
-    mixed = from_b + _share(from_a - from_b, of_left, deep)
+    mixed = from_b + share_of(from_a - from_b, of_left, deep)
     if protect:
         keep = tl.load(static + (y << shift_y) * static_width + (x << shift_x)) != 0
-        a, b = 16 * _code(left, x, y, width, height), 16 * _code(right, x, y, width, height)
-        mixed = tl.where(keep, a + _share(b - a, tl.load(tau), deep), mixed)
+        a, b = 16 * code(left, x, y, width, height), 16 * code(right, x, y, width, height)
+        mixed = tl.where(keep, a + share_of(b - a, tl.load(tau), deep), mixed)
     mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
     mixed = tl.minimum(tl.maximum(mixed, 0), most)
     tl.store(out + at, mixed.to(out.dtype.element_ty), mask=inside)

@@ -15,6 +15,7 @@ from ltxfilter.frame import Planes
 from ltxfilter.motion import kernels
 from ltxfilter.motion.cuda import align_ends, device, grid_kernels, picture_kernels
 from ltxfilter.motion.cuda.estimate import CudaPairFlow, Fill, empty
+from ltxfilter.motion.cuda.fusion.launches import CudaFusion, Drawing
 from ltxfilter.motion.cuda.upload import ALIGNED, ByteLayout
 from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
 from ltxfilter.motion.grid import Array, MotionGrid
@@ -78,6 +79,8 @@ class Workspace:
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
         self._squares, self._light = self._out[layout.plane_bytes :][:16].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
+        protect, most = self._settings.protect_static, self._settings.fused
+        self._fusion = CudaFusion(layout, grid, most, protect=protect) if most else None
 
     def load(self, motion: FlowMotion) -> None:
         """Copy what pictures are drawn from into the buffers."""
@@ -135,6 +138,19 @@ class Workspace:
             device.launch(grid_kernels.field_kernel, field[0].numel(), *inputs)
         for index in range(len(self._layout.shapes)):
             self._warp(index)
+        if self._fusion is not None:
+            self._fusion.improve(self._drawing())
+
+    def _drawing(self) -> Drawing:
+        """Return what the fusion reads, and the picture that it draws again."""
+        (left, right), field = self._ends, self._fields[0, 0]
+        found = self._to_ends, self._share, field
+        return Drawing(self._out, (left, right), *found, self._static, self._tau, self._taps)
+
+    @property
+    def _tau(self) -> Tensor:
+        """Return the moment, one int32 in 1/32768."""
+        return self._steps.view(torch.int32)[6:]
 
     def _find_moment(self) -> None:
         """Do what `motion.trajectory.moment` does."""
@@ -170,8 +186,7 @@ class Workspace:
         shape, place = self._layout.shapes[index], self._layout.planes[index]
         field = self._fields[shape.shift_x, shape.shift_y]
         ends, out = [place.of(end) for end in self._ends], place.of(self._out)
-        tau = self._steps.view(torch.int32)[6:]
-        inputs = *ends, field, self._taps, self._static, tau, out
+        inputs = *ends, field, self._taps, self._static, self._tau, out
         sizes = shape.width, shape.height, field.shape[2], field.shape[1], (1 << shape.depth) - 1
         device.launch(
             picture_kernels.warp_kernel,

@@ -1,0 +1,215 @@
+"""The fusion on CUDA: the tiles, features, weights and samples of the CPU, bit for bit."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="device=cuda needs torch, which is not installed")
+from support.cuda_kernels import (
+    MARKS,
+    any_device,  # noqa: F401  (a fixture)
+    assert_equal_drawings,
+    empty,
+    planar,
+    up,
+)
+from support.flow import draw, info, sequence, smooth, windows
+
+from ltxfilter.motion import fusion, kernels
+from ltxfilter.motion.cuda import device
+from ltxfilter.motion.cuda.fusion import tile_kernels
+from ltxfilter.motion.cuda.fusion.launches import MOST_SCORE, CudaFusion, Drawing
+from ltxfilter.motion.cuda.plane_drawer import packed_taps
+from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
+from ltxfilter.motion.grid import MotionGrid, bright_plane
+from ltxfilter.motion.kernels import fusion_sizes
+from ltxfilter.motion.pyramid import luma_pyramid
+from ltxfilter.motion.trajectory import Moment, warp_field
+
+pytestmark = MARKS
+TAU = 12345  # 1/32768
+
+
+def slow(*values):
+    """Return a test's values, marked slow."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.fixture
+def any_network(monkeypatch):
+    """Put a network in the place of the package's that chooses a little of everything."""
+    rng = np.random.default_rng(5)
+    sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
+    layers = []
+    for inputs, outputs in pairwise(sizes):
+        weights = rng.integers(-900, 900, (inputs, outputs))
+        weights -= weights.mean(axis=0).astype(int)  # what blocks have in common chooses nothing
+        bias = rng.integers(-9000, 9000, outputs)
+        layers.append((weights.astype(np.int16), bias.astype(np.int32)))
+    monkeypatch.setattr(fusion, "load_layers", lambda: tuple(layers))
+
+
+@pytest.fixture
+def doubt(monkeypatch):
+    """Let tiles be uncertain even where keyframes agree."""
+    monkeypatch.setattr(fusion, "AGREED", -1)
+
+
+class Scene:
+    """A drawn picture between two keyframes along random motion, on the CPU and on the device."""
+
+    def __init__(self, video, scale, *, most=0.3, reach=3.0, static=True, alike=False):
+        self.video, self.grid, self.most = video, MotionGrid(video.width, video.height, scale), most
+        self.layout, self.bright = ByteLayout(video, self.grid), bright_plane(video.layout)
+        self._rng = np.random.default_rng(video.width + scale)
+        self.drawn, left, right = (self._picture() for _ in range(3))
+        self.ends = left, left if alike else right
+        grid, reach = self.grid, 0.0 if alike else reach
+        ways = [smooth(self._rng, grid.rows, grid.columns, reach) for _ in "ab"]
+        for way in ways:
+            way[::3] = np.round(way[::3])  # so that some are equally fast
+        share = self._rng.random((grid.rows, grid.columns), np.float32)
+        self.at = Moment(ways[0], ways[1], share)
+        size = video.layout[self.bright].height, video.layout[self.bright].width
+        self.static = (self._rng.random(size) < 0.1).astype(np.uint8) if static else None
+
+    def _picture(self):
+        """Return planes of noise, in parts weak and in parts strong."""
+        planes = []
+        for shape in self.video.layout:
+            size = shape.height, shape.width
+            strength = self._rng.random((1 + size[0] // 8, 1 + size[1] // 8)) ** 2
+            strong = strength.repeat(8, axis=0).repeat(8, axis=1)[: size[0], : size[1]]
+            rough = (0.5 + strong * self._rng.uniform(-0.5, 0.5, size)) * ((1 << shape.depth) - 1)
+            planes.append(np.rint(rough).astype(shape.dtype))
+        return tuple(planes)
+
+    def on_cpu(self):
+        """Return the improved planes."""
+        planes = tuple(plane.copy() for plane in self.drawn)
+        depth = self.video.layout[self.bright].depth
+        pictures = [luma_pyramid(end[self.bright], depth, self.grid) for end in self.ends]
+        count = fusion.most_tiles(self.grid, self.most)
+        self.marked = fusion.mark(self.at, tuple(pictures), self.grid, count)
+        ours = fusion.Fusion(self.video.layout, self.grid, self.most)
+        ours.improve(planes, self.ends, self.at, tuple(pictures), self.static, TAU)
+        return planes
+
+    def on_device(self):
+        """Return the improved planes, and what improved them."""
+        upload = Uploader(self.layout, self.grid)
+        left, right = (upload(end) for end in self.ends)
+        ours = CudaFusion(self.layout, self.grid, self.most, protect=self.static is not None)
+        still = np.zeros((1, 1), np.uint8) if self.static is None else self.static
+        picture = upload(self.drawn)
+        ours.improve(
+            Drawing(
+                picture,
+                (left, right),
+                torch.stack([planar(self.at.to_left), planar(self.at.to_right)]),
+                up(self.at.share),
+                up(warp_field(self.at, self.grid, 0, 0)),
+                up(still),
+                up(np.array([TAU], np.int32)),
+                up(packed_taps()),
+            )
+        )
+        return self.layout.split(picture.cpu()), ours
+
+    def check(self):
+        """Compare planes, motions, features and weights; return how many tiles are marked."""
+        expected, (planes, ours) = self.on_cpu(), self.on_device()
+        marked, count = self.marked, len(self.marked.tiles)
+        numbers = ours._tiles.cpu().numpy()
+        np.testing.assert_array_equal(numbers[count:], -1)
+        rows_columns = np.stack(np.divmod(numbers[:count], marked.shape[1]), axis=-1)
+        np.testing.assert_array_equal(rows_columns, marked.tiles)
+        np.testing.assert_array_equal(ours._index.cpu().reshape(marked.shape), marked.index)
+        if count:
+            self._check_blocks(ours, count)
+        for plane, other in zip(planes, expected, strict=True):
+            np.testing.assert_array_equal(plane, other)
+        return count
+
+    def _check_blocks(self, ours, count):
+        marked, drawer = self.marked, fusion.Fusion(self.video.layout, self.grid, self.most)
+        found = ours._motions[:count].cpu().reshape(marked.motions.shape)
+        np.testing.assert_array_equal(found, marked.motions)
+        [luma] = drawer.samples(marked, [self.bright], self.drawn, self.ends)
+        features, detail = drawer.features(marked, luma, self.static, TAU)
+        np.testing.assert_array_equal(ours._detail[:count].cpu(), detail)
+        np.testing.assert_array_equal(ours._features[:count].cpu(), features)
+        weights = kernels.tile_weights(features, marked.field, marked.tiles, fusion.load_layers())
+        np.testing.assert_array_equal(ours._weights[:count].cpu().reshape(weights.shape), weights)
+
+
+@pytest.mark.parametrize(
+    ("video", "scale", "options"),
+    [
+        (info(width=102, height=70), 1, {}),
+        (info(10, 0, 0, width=100, height=43), 4, {"static": False}),
+        slow(info(16, 1, 0, "yuva", width=70, height=66), 2, {"reach": 60.0}),
+        slow(info(8, 0, 0, "gbr", width=140, height=70), 8, {"static": False, "reach": 0.2}),
+        slow(info(8, 2, 2, width=90, height=61), 2, {"reach": 400.0}),
+    ],
+)
+@pytest.mark.usefixtures("any_network")
+def test_uncertain_tiles_are_drawn_as_on_the_cpu(video, scale, options):
+    scene = Scene(video, scale, **options)
+    assert 0 < scene.check() < np.prod(scene.marked.shape)
+
+
+@pytest.mark.usefixtures("any_network", "doubt")
+@pytest.mark.parametrize(("depth", "shift"), [(8, 1), slow(10, 0)])
+def test_all_tiles_may_be_marked(depth, shift):
+    scene = Scene(info(depth, shift, shift, width=45, height=38), 1, most=1.0)
+    assert scene.check() == np.prod(scene.marked.shape)
+
+
+@pytest.mark.usefixtures("any_network")
+def test_a_picture_without_uncertain_tiles_stays_as_it_is():
+    scene = Scene(info(width=70, height=50), 1, alike=True)
+    assert scene.check() == 0
+    for plane, drawn in zip(scene.on_device()[0], scene.drawn, strict=True):
+        np.testing.assert_array_equal(plane, drawn)
+
+
+scores = st.lists(st.sampled_from([0, 256, 257, 600, 601, MOST_SCORE]), min_size=1, max_size=60)
+
+
+@settings(max_examples=25)
+@given(scores, st.integers(1, 60))
+def test_tiles_are_chosen_as_on_the_cpu(scores, most):
+    """Many have equal scores: where the last place would be shared, none of them is marked."""
+    scores = np.array(scores, np.int32).reshape(1, -1)
+    count, agreed = scores.size, fusion.AGREED * fusion_sizes.BLOCKS**2 // 2
+    counts = up(np.bincount(scores[scores > agreed], minlength=MOST_SCORE + 1).astype(np.int32))
+    marks, index = empty(count, dtype=torch.int32), empty(count, dtype=torch.int32)
+    tiles = empty(most, dtype=torch.int32)
+    sums = counts.cumsum(0, dtype=torch.int32)
+    inputs = up(scores), counts, sums, marks, count, agreed, most
+    device.launch(tile_kernels.mark_kernel, count, *inputs, known=MOST_SCORE + 1)
+    inputs = marks, marks.cumsum(0, dtype=torch.int32), tiles, index, count, most
+    device.launch(tile_kernels.list_kernel, max(count, most), *inputs)
+    expected = fusion.uncertain(scores, most)[:, 1]
+    np.testing.assert_array_equal(tiles.cpu()[: len(expected)], expected)
+    np.testing.assert_array_equal(tiles.cpu()[len(expected) :], -1)
+    assert {int(at): k for k, at in enumerate(expected)} == {
+        at: int(k) for at, k in enumerate(index.cpu()) if k >= 0
+    }
+
+
+@pytest.mark.parametrize("still", [True, slow(False)])
+def test_the_engine_draws_the_same_samples(still):
+    video = info(width=102, height=70)
+    made = windows(sequence(video, [0, 9]))
+    options = {"preset": "fast", "still": still}
+    fused = draw(video, made, **options, fuse=10)
+    assert_equal_drawings(draw(video, made, **options, fuse=10, device="cuda"), fused)
+    plain = draw(video, made, **options, fuse=0)
+    assert any((a != b).any() for a, b in zip(fused[0][0].planes, plain[0][0].planes, strict=True))
