@@ -35,7 +35,8 @@ KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".avi")
 STEPS, BATCH = 4000, 2048  # of training; blocks in each
 RATE, LEAST_RATE, WARM_UP = 4e-3, 0.02, 100  # learning rate, its last share, steps until it is full
 ROBUST = 30.0  # squared error, of a picture's own, beyond which it counts less than fully
-LOST_DETAIL = 0.1  # weight of gradient energy that is lost
+LOST_DETAIL = 2.0  # weight of the share of gradients that is lost, squared
+LEAST_DETAIL = 4.0  # gradient energy, squared codes, that is added to the truth's
 FLOOR = 0.5  # squared codes that are added to a picture's own error
 
 
@@ -96,10 +97,10 @@ def _loss(network: Network, blocks: Blocks, at: Array, *, backwards: bool) -> to
         errors, details = errors[:, order], details[:, order]
     weights = network.weights(torch.from_numpy(features), torch.from_numpy(share))
     own = torch.from_numpy(blocks.own[at])
-    loss = _robust(quadratic(errors, weights) / own)
     kept = (quadratic(details, weights) + 1e-3).sqrt()
-    lost = (torch.from_numpy(blocks.detail[at]).sqrt() - kept).clamp(min=0)
-    return loss + LOST_DETAIL * _robust(lost.square() / own)
+    detail = torch.from_numpy(blocks.detail[at])
+    lost = (detail.sqrt() - kept).clamp(min=0).square() / (detail + LEAST_DETAIL)
+    return _robust(quadratic(errors, weights) / own) + LOST_DETAIL * lost.mean()
 
 
 def _robust(squares: torch.Tensor) -> torch.Tensor:

@@ -132,8 +132,8 @@ def tile_mix(  # noqa: PLR0917
     Weights are read bilinearly between blocks; they are 0 in tiles that are not marked. index:
     [rows, columns] int32, the number of each tile of the picture, less than 0 if it is not marked.
     detail: of `tile_features`; where it is given, what mixing takes of it is given back: a block is
-    sharpened by eight times the share that is lost, and by 3/8 of the difference to its 3x3 mean at
-    most.
+    sharpened by eight times the share that is lost, and by 5/16 of the difference to its 3x3 mean
+    at most.
     static: [H, W] uint8 or None, rows may be padded: what is not 0 stays as it was drawn.
     """
     _kernels.tile_mix(picture, samples, weights, detail, tiles, index, static, depth)

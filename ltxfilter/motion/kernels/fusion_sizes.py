@@ -20,6 +20,6 @@ MOST_FEATURE = 511  # the size of a feature, in 1/32
 UNITS = 32  # of each of its hidden layers
 MOST_ACTIVE = 4095  # a unit's output, in 1/128
 STRENGTH = 512  # by which a lost share of detail is multiplied, in 1/64
-MOST_GAIN = 24  # of the difference to the 3x3 mean, in 1/64
+MOST_GAIN = 20  # of the difference to the 3x3 mean, in 1/64
 
 HALVINGS = np.rint(32768 * 2.0 ** (-np.arange(256) / 256)).astype(np.int32)

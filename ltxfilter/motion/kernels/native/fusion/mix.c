@@ -4,7 +4,7 @@
 
 enum {
     STRENGTH = 512, /* by which a lost share of detail is multiplied, in 1/64 */
-    MOST_GAIN = 24, /* of the difference to the 3x3 mean, in 1/64 */
+    MOST_GAIN = 20, /* of the difference to the 3x3 mean, in 1/64 */
 };
 
 /* Copy the weights of a tile's blocks and of those around it, which are 0 in unmarked tiles. */
