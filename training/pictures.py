@@ -33,9 +33,9 @@ from ltxfilter.windows.window import Join, Window
 Array = NDArray[Any]
 
 RATE = Fraction(25)  # nominal, of the kept frames
-PIECES = 8  # runs of frames that are taken of a clip
+PIECES = 12  # runs of frames that are taken of a clip
 PAIRS = 4  # of kept frames in each
-TILES = 60  # of a picture
+TILES = 80  # of a picture
 MARKED = 0.15  # of a picture's tiles: more than are marked later, so that all kinds are seen
 MOST_PIXELS = 921_600  # larger clips are shrunk
 BIG_RATE = 45  # frames per second from which more are dropped

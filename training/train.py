@@ -2,8 +2,8 @@
 
 Every video below the folders is decoded, frames are dropped and drawn back, and a network learns
 to weigh what may be mixed. The same clips make the same network, bit for bit, on one machine.
-With --folds, the clips of --judge are left out in K parts, a network each, and FILE is the name of
-those networks with their number in it; what each part gains is printed.
+With --folds, the clips of --judge are left out in K parts, a network each, which are written beside
+FILE with a number in their name; what each part gains is printed.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("ltxfilter/motion/fusion_weights.npz"))
     parser.add_argument("--judge", type=Path, help="the folder whose clips are left out in parts")
-    parser.add_argument("--folds", type=int, default=0, help="how many parts; 0 trains on all")
+    parser.add_argument("--folds", type=int, default=0, help="how many parts")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -152,16 +152,20 @@ def main() -> None:
             print(f"{path.name}: {len(part)} pictures", flush=True)
         known = [example for part in parts for example in part]
         judged = sorted(path.stem for path in videos([args.judge])) if args.judge else []
-        left_out = [set(judged[k :: args.folds]) for k in range(args.folds)] or [set[str]()]
-        rows = pool.starmap(_one, [(known, out, args, k) for k, out in enumerate(left_out)])
+        parts_out = [set(judged[k :: args.folds]) for k in range(args.folds)]
+        named = [
+            (out, args.out.with_stem(f"{args.out.stem}{k}")) for k, out in enumerate(parts_out)
+        ]
+        rows = pool.starmap(
+            _one, [(known, *pair) for pair in [(set[str](), args.out), *named]], chunksize=1
+        )
     print(json.dumps({key: value for row in rows for key, value in row.items()}, indent=1))
 
 
-def _one(known: list[Example], left_out: set[str], args: Any, number: int) -> dict[str, Any]:
+def _one(known: list[Example], left_out: set[str], out: Path) -> dict[str, Any]:
     """Train one network, write it, and return what it gains on what was left out."""
     torch.set_num_threads(1)
     network = trained([example for example in known if example.clip not in left_out])
-    out = args.out.with_stem(f"{args.out.stem}{number}") if args.folds else args.out
     layers: dict[str, Any] = network.exported()
     np.savez(out, **layers)
     print(f"{out}: written", flush=True)
