@@ -105,7 +105,8 @@ sanitize: $(VENV)/.dev ## run the tests of the C kernels under AddressSanitizer 
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONPATH="$$build/lib" LTXFILTER_SANITIZED="$$build/lib" \
 		$(BIN)/pytest -q -s --noconftest -o pythonpath=tests -p no:cacheprovider \
-		tests/motion/test_kernel_buffers.py tests/motion/test_kernels.py $(ARGS)
+		tests/motion/test_kernel_buffers.py tests/motion/test_kernels.py \
+		tests/motion/test_fusion_kernels.py $(ARGS)
 
 # With the system's Python: valgrind does not know all instructions of PyPI's OpenCV.
 # Debian: apt install valgrind python3-opencv python3-pytest python3-hypothesis
@@ -113,7 +114,8 @@ valgrind: $(VENV)/.dev ## run the tests of the C kernels under valgrind
 	PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 PYTHONPATH=.:tests \
 		valgrind --quiet --leak-check=no --error-exitcode=9 $(SYSTEM) -m pytest -q --noconftest \
 		-o addopts= -o filterwarnings= -p no:cacheprovider -p support.no_deadline \
-		tests/motion/test_kernels.py tests/motion/test_kernel_buffers.py $(ARGS)
+		tests/motion/test_kernels.py tests/motion/test_kernel_buffers.py \
+		tests/motion/test_fusion_kernels.py $(ARGS)
 
 smoke: $(VENV)/.dev ## try an installed ltxfilter, of another Python if INSTALLED names one
 	LTXFILTER_INSTALLED=$(INSTALLED) $(PYTEST) -n 0 tests/smoke $(ARGS)
