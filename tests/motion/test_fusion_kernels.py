@@ -64,7 +64,7 @@ def same(name: str, *arguments: Any) -> Any:
 
 
 @needs_compiled
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     seeds,
     st.sampled_from([4, 4, 8, 16]),
