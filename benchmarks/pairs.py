@@ -1,10 +1,11 @@
 """Speed and memory of two checkouts: whole commands, run in alternating pairs.
 
-    python -m benchmarks.pairs --before DIR --clips DIR [--pairs 5]
+    python -m benchmarks.pairs --before DIR --clips DIR [--pairs 5] [--engine SPEC]
 
 The checkout that this is run in is compared with the one in --before. Both need their kernels
-built in place. Prints for each job the medians of the ratios after/before of wall time, CPU time
-and peak memory.
+built in place. With --engine, jobs that name none use it here, as `flow:fuse=0` to leave out what
+is new. Prints for each job the medians of the ratios after/before of wall time, CPU time and peak
+memory.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--names", default="", help="parts of the names of jobs, with commas")
+    parser.add_argument("--engine", help="of this checkout, where a job names none")
     asked = parser.parse_args()
     for checkout in (asked.before, HERE):
         compileall.compile_dir(checkout / "ltxfilter", quiet=1)  # as an installation does
@@ -53,7 +55,9 @@ def main() -> None:
             for number in range(asked.pairs):
                 turns = list(costs) if number % 2 else list(reversed(costs))
                 for checkout in turns:
-                    costs[checkout].append(measure(checkout.resolve(), words))
+                    own = checkout == HERE and asked.engine and needs_engine(words)
+                    more = ["--engine", asked.engine] if own else []
+                    costs[checkout].append(measure(checkout.resolve(), [*more, *words]))
             ratios = [
                 f"{kind} {median(getattr(a, kind) / getattr(b, kind) for a, b in pairs(costs)):.3f}"
                 for kind in ("wall", "cpu", "peak")
@@ -90,6 +94,11 @@ def jobs(clips: Path, folder: Path) -> dict[str, list[str]]:
         "start: one frame, x264": [*quiet, "-t", "0.02", "-i", sd, *coded],
         "start: --version": ["--version"],
     }
+
+
+def needs_engine(words: list[str]) -> bool:
+    """Return True if a job interpolates and names no engine."""
+    return "--fps" in words and "--engine" not in words
 
 
 def lengthened(clip: Path, folder: Path) -> str:
