@@ -4,7 +4,7 @@ After the fusion network of RDVFI (its phi_s), in small. A picture is divided in
 blocks. In the tiles in which the keyframes differ most along flow's motion, every block is drawn
 again, as a mix of the picture as it is, of both keyframes in place, and of both keyframes along
 five motions that occur near the block. A network weighs them by what can be seen of each without
-the truth. docs/decisions/0035 has the reasons, the card beside the weights their origin.
+the truth. docs/decisions/0034 has the reasons, the card beside the weights their origin.
 """
 
 from __future__ import annotations

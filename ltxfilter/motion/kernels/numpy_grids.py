@@ -118,7 +118,9 @@ def _warp_plane(  # noqa: PLR0917
 ) -> Array:
     """Draw one plane; field: [5, H, W], read at its samples."""
     wide: Any = np.int32 if left.dtype == np.uint8 else np.int64
-    from_left, from_right = _fetch(left, field[0], field[1]), _fetch(right, field[2], field[3])
+    height, width = left.shape
+    at = np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32)[:, None]
+    from_left, from_right = fetch(left, at, *field[:2]), fetch(right, at, *field[2:4])
     mixed = from_right + share_of((from_left - from_right).astype(wide), field[4])
     if static is not None:
         left, right = 16 * left.astype(wide), 16 * right.astype(wide)
@@ -151,25 +153,21 @@ def between(samples: int, cell: int) -> tuple[Array, Array]:
     return before, past * (0x8000 // (2 * cell))
 
 
-def _fetch(plane: Array, dx: Array, dy: Array) -> Array:
-    """Filter `plane` at every sample displaced by (dx, dy) in 1/32; return 1/16 codes."""
+def fetch(plane: Array, at: tuple[Array, Array], dx: Array, dy: Array) -> Array:
+    """Filter `plane` at samples (x, y) displaced by (dx, dy) in 1/32; return 1/16 codes."""
     height, width = plane.shape
     dx, dy = (dx + 1) >> 1, (dy + 1) >> 1
-    x = np.arange(width, dtype=np.int32) + (dx >> 4)
-    y = np.arange(height, dtype=np.int32)[:, None] + (dy >> 4)
+    x, y = at[0] + (dx >> 4), at[1] + (dy >> 4)
     across, down = CUBIC[dx & 15].astype(np.int32), CUBIC[dy & 15].astype(np.int32)
     columns = [np.clip(x + k - 1, 0, width - 1) for k in range(4)]
-    total = np.zeros((height, width), np.int32)
+    total = np.zeros(x.shape, np.int32)
     for row in range(4):
         start = np.clip(y + row - 1, 0, height - 1) * width
-        line = np.zeros((height, width), np.int32)
+        line = np.zeros(x.shape, np.int32)
         for k in range(4):
             line += plane.take(start + columns[k]) * across[..., k]
-        total += (
-            share_of(line, down[..., row] << 7)
-            if plane.dtype == np.uint8
-            else line * down[..., row]
-        )
+        tap = down[..., row]
+        total += share_of(line, tap << 7) if plane.dtype == np.uint8 else line * tap
     return total if plane.dtype == np.uint8 else (total + 128) >> 8
 
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ltxfilter.motion.grid import Array
-from ltxfilter.motion.kernels.cubic import CUBIC
 from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, PAIRS, SAMPLES
-from ltxfilter.motion.kernels.numpy_grids import between, share_of
+from ltxfilter.motion.kernels.numpy_grids import between, fetch, share_of
 
 SPREADS = (range(-2, 3), range(-5, 6, 2))  # where other motions come from, in blocks
 
@@ -98,7 +97,7 @@ def _plane_samples(
     for number in range(PAIRS):
         for end, picture in enumerate((left, right)):
             dx, dy = offsets[:, number, 2 * end], offsets[:, number, 2 * end + 1]
-            found[:, 3 + 2 * number + end] = _fetch(picture, x, y, dx, dy)
+            found[:, 3 + 2 * number + end] = fetch(picture, (x, y), dx, dy)
     return found.astype(np.int16 if drawn.dtype == np.uint8 else np.int32)
 
 
@@ -115,27 +114,6 @@ def _at_samples(motions: Array, block: tuple[int, int], shifts: tuple[int, int])
     before, past = between(BLOCKS * block[0], block[0])
     after = np.minimum(before + 1, BLOCKS + 1)
     return np.asarray(wide[..., before] + share_of(wide[..., after] - wide[..., before], past))
-
-
-def _fetch(plane: Array, x: Array, y: Array, dx: Array, dy: Array) -> Array:
-    """Filter `plane` at (x, y) displaced by (dx, dy) in 1/32; return 1/16 codes."""
-    height, width = plane.shape
-    dx, dy = (dx + 1) >> 1, (dy + 1) >> 1
-    x, y = x + (dx >> 4), y + (dy >> 4)
-    across, down = CUBIC[dx & 15].astype(np.int32), CUBIC[dy & 15].astype(np.int32)
-    columns = [np.clip(x + k - 1, 0, width - 1) for k in range(4)]
-    total = np.zeros(x.shape, np.int32)
-    for row in range(4):
-        start = np.clip(y + row - 1, 0, height - 1) * width
-        line = np.zeros(x.shape, np.int32)
-        for k in range(4):
-            line += plane.take(start + columns[k]) * across[..., k]
-        total += (
-            share_of(line, down[..., row] << 7)
-            if plane.dtype == np.uint8
-            else line * down[..., row]
-        )
-    return total if plane.dtype == np.uint8 else (total + 128) >> 8
 
 
 def block_share(field: Array, tiles: Array) -> Array:
