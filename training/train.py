@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ltxfilter.motion.kernels.fusion_sizes import SAMPLES
 from training.network import (
     FEATURE_UNIT,
     Network,
@@ -92,8 +93,8 @@ def _loss(network: Network, blocks: Blocks, at: Array, *, backwards: bool) -> to
     share = blocks.share[at]
     if backwards:
         features, share = reversed_features(features), 1 - share
-        places = whole_matrices().reshape(13, 13)[reversed_order()][:, reversed_order()]
-        order = places[np.triu_indices(13)]
+        places = whole_matrices().reshape(SAMPLES, SAMPLES)[reversed_order()][:, reversed_order()]
+        order = places[np.triu_indices(SAMPLES)]
         errors, details = errors[:, order], details[:, order]
     weights = network.weights(torch.from_numpy(features), torch.from_numpy(share))
     own = torch.from_numpy(blocks.own[at])

@@ -102,18 +102,25 @@ def _plane_samples(
 
 
 def _at_samples(motions: Array, block: tuple[int, int], shifts: tuple[int, int]) -> Array:
-    """Read motions bilinearly at every sample of a plane; a tile's border repeats."""
+    """Read motions at every sample of a plane; a tile's border repeats."""
     shift = np.array([shifts[0], shifts[1]] * 2)[:, None, None]
     wide = (motions.astype(np.int32) + ((1 << shift) >> 1)) >> shift
-    wide = np.pad(wide, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    return spread(np.pad(wide, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), mode="edge"), block)
+
+
+def spread(padded: Array, block: tuple[int, int]) -> Array:
+    """Read [..., 6, 6] bilinearly at the samples of the inner 4x4 blocks, [..., H, W].
+
+    block: its samples along x and y.
+    """
     before, past = between(BLOCKS * block[1], block[1])
     after = np.minimum(before + 1, BLOCKS + 1)
-    wide = wide[..., before, :] + share_of(
-        wide[..., after, :] - wide[..., before, :], past[:, None]
-    )
+    top, bottom = padded[..., before, :], padded[..., after, :]
+    rows = top + share_of(bottom - top, past[:, None])
     before, past = between(BLOCKS * block[0], block[0])
     after = np.minimum(before + 1, BLOCKS + 1)
-    return np.asarray(wide[..., before] + share_of(wide[..., after] - wide[..., before], past))
+    left, right = rows[..., before], rows[..., after]
+    return np.asarray(left + share_of(right - left, past))
 
 
 def block_share(field: Array, tiles: Array) -> Array:

@@ -17,8 +17,8 @@ from ltxfilter.motion.kernels.fusion_sizes import (
     Layers,
 )
 from ltxfilter.motion.kernels.numpy_features import gradients
-from ltxfilter.motion.kernels.numpy_grids import between, share_of
-from ltxfilter.motion.kernels.numpy_tiles import block_share
+from ltxfilter.motion.kernels.numpy_grids import share_of
+from ltxfilter.motion.kernels.numpy_tiles import block_share, spread
 
 
 def tile_weights(features: Array, field: Array, tiles: Array, layers: Layers) -> Array:
@@ -62,7 +62,7 @@ def tile_mix(  # noqa: PLR0917
 ) -> None:
     """See c_fusion.tile_mix."""
     high, wide = samples.shape[2:]
-    fine = _at_samples(_with_neighbours(weights, tiles, index), (high, wide))
+    fine = spread(_with_neighbours(weights, tiles, index), (wide // BLOCKS, high // BLOCKS))
     base = samples[:, 0].astype(np.int64)
     total = base.copy()
     for k in range(WEIGHTS):
@@ -113,16 +113,3 @@ def _with_neighbours(weights: Array, tiles: Array, index: Array) -> Array:
         BLOCKS * tiles[:, 1, None, None] + inner,
     )
     return np.asarray(whole[:, y, x].transpose(1, 0, 2, 3))
-
-
-def _at_samples(weights: Array, shape: tuple[int, int]) -> Array:
-    """Read [N, 12, 6, 6] bilinearly at the samples of the inner 4x4."""
-    before, past = between(shape[0], shape[0] // BLOCKS)
-    after = np.minimum(before + 1, BLOCKS + 1)
-    step = weights[:, :, after] - weights[:, :, before]
-    weights = weights[:, :, before] + share_of(step, past[:, None])
-    before, past = between(shape[1], shape[1] // BLOCKS)
-    after = np.minimum(before + 1, BLOCKS + 1)
-    return np.asarray(
-        weights[..., before] + share_of(weights[..., after] - weights[..., before], past)
-    )
