@@ -40,7 +40,9 @@ def test_http_takes_what_a_file_would_hold(
 ):
     ended = run("-i", net_clips / "a.ts", clip_server.address(f"/plain/{name}?key=1"))
     assert ended.code == 0, ended.said
-    (tmp_path / name).write_bytes(clip_server.received[f"/plain/{name}?key=1"])
+    path = f"/plain/{name}?key=1"
+    wait_until(lambda: path in clip_server.received, "the server never got the whole file")
+    (tmp_path / name).write_bytes(clip_server.received[path])
     assert len(list(decoded(tmp_path / name))) == 200
     assert packets(tmp_path / name)[1][0] == "audio"
 
