@@ -177,12 +177,37 @@ def fill_transformer(
     mode: "off", or "rowwise" or "cast" to quantize its large layers. loras: added to the weights
     before they are quantized. Raises EngineUnavailableError.
     """
+    quantized = quantized_layers(module, mode, loras)
+    weights = dict(transformer_tensors(file, device, dtype, quantized=quantized, loras=loras))
+    fill(module, weights, file.path)
+
+
+def quantized_layers(module: torch.nn.Module, mode: str, loras: Sequence[Lora]) -> frozenset[str]:
+    """Replace the large layers of a transformer by quantized ones; return their names.
+
+    mode: "off", or "rowwise" or "cast". loras: they are checked against the layers. Raises
+    EngineUnavailableError.
+    """
     linears = (name for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear))
     known = frozenset(linears)
     for lora in loras:
         check_layers(lora, known)
-    quantized = frozenset() if mode == "off" else fp8.replace_linears(module, mode)
-    weights: dict[str, torch.Tensor] = {}
+    return frozenset() if mode == "off" else fp8.replace_linears(module, mode)
+
+
+def transformer_tensors(
+    file: ModelFile,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    quantized: frozenset[str],
+    loras: Sequence[Lora],
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a transformer's tensors by name, one at a time; nothing is held of the one before.
+
+    quantized: layers whose weights come in 8 bits, each with its scales. loras: added to the
+    weights before they are quantized. Raises EngineUnavailableError.
+    """
     stored = list(stored_tensors(file, transformer_name))
     with closing(WeightReader(device)) as reader:
         for name, storage in stored:
@@ -190,13 +215,19 @@ def fill_transformer(
             own = [lora for lora in loras if layer in lora.layers]
             try:
                 if layer in quantized:
-                    both = _quantized_weight(reader, storage, layer, own)
-                    weights[name], weights[layer + SCALE] = both
+                    yield from _with_scales(name, _quantized_weight(reader, storage, layer, own))
                 else:
-                    weights[name] = _weight(reader, storage, layer, own, dtype)
+                    yield name, _weight(reader, storage, layer, own, dtype)
             except StorageError as error:
                 raise EngineUnavailableError(f"{file.path}: {error}") from None
-    fill(module, weights, file.path)
+
+
+def _with_scales(
+    name: str, both: tuple[torch.Tensor, torch.Tensor]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a weight in 8 bits and its scales by name."""
+    yield name, both[0]
+    yield name.removesuffix(".weight") + SCALE, both[1]
 
 
 def _weight(
