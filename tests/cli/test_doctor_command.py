@@ -8,6 +8,8 @@ import pytest
 from support.tools import ltxfilter, run_pipe
 
 from ltxfilter.cli.main import run
+from ltxfilter.media.container import hardware
+from ltxfilter.media.encoding import ffmpeg_build
 
 FAILING = {  # a command line, and what doctor says of which part
     "--fps fast -i {clip} {new}": "",
@@ -96,3 +98,24 @@ def test_what_several_parts_find_is_said_once(
     failures = [each.partition(": ")[2] for each in said.splitlines() if "will not work:" in each]
     assert failures
     assert len(set(failures)) == len(failures)
+
+
+def test_hardware_for_video_is_listed_as_what_to_type(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hardware, "working_devices", lambda: ["cuda", "vaapi"])
+    monkeypatch.setattr(ffmpeg_build, "on_hardware", lambda _: ["hevc_nvenc"])
+    lines = doctor(capsys)[1].splitlines()
+    assert "hardware decoders   -hwaccel cuda, -hwaccel vaapi" in lines
+    assert "hardware encoders   -c:v hevc_nvenc" in lines
+
+
+def test_hardware_that_is_not_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hardware, "missing", lambda _: "no such device")
+    monkeypatch.setattr(ffmpeg_build, "_why_not", lambda _: "no such device")
+    told = {line[:20].strip(): line[20:] for line in doctor(capsys)[1].splitlines()}
+    assert told["hardware decoders"].startswith("none: no device of ")
+    assert told["hardware decoders"].endswith("; -hwaccel auto decodes on the CPU")
+    assert told["hardware encoders"].endswith("; the default encoders need none")

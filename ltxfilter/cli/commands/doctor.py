@@ -24,9 +24,10 @@ The exit code is 5 if a file that is named cannot be used. With a whole command 
 doctor -- -i in.mkv --fps 60 out.mkv, say whether that command will work, and why not; the exit code
 is then the one that the command would end with.
 """
-ENCODERS = (
-    "libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1",
-    "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_amf",
+ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1")
+HARDWARE_ENCODERS = (
+    "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "av1_qsv", "h264_amf",
+    "hevc_amf", "av1_amf", "h264_videotoolbox", "hevc_videotoolbox", "h264_v4l2m2m",
 )  # fmt: skip
 LTX = 'pip install "ltxfilter[ltx]"'
 PACKAGES = {  # import name -> distributions that bring it, what lacks without it, how to get it
@@ -121,6 +122,7 @@ def examine(models: ModelOptions | None = None) -> Iterator[Finding]:
     yield Finding("cores", str(available_threads()))
     yield Finding("memory", _memory(), "this system does not say")
     yield _libraries()
+    yield from _video_hardware()
     for name, (distributions, lacks, install) in PACKAGES.items():
         yield Finding(name, _version(name, distributions), f"needed for {lacks}; {install}")
     yield _kernels()
@@ -134,6 +136,27 @@ def _libraries() -> Finding:
     from ltxfilter.media.encoding.ffmpeg_build import encoders, library_versions
 
     return Finding("av", f"{library_versions()}; encoders {', '.join(encoders(ENCODERS))}")
+
+
+def _video_hardware() -> Iterator[Finding]:
+    """Yield which hardware decodes and encodes video here."""
+    from ltxfilter.media.container.hardware import built_devices, working_devices
+    from ltxfilter.media.encoding.ffmpeg_build import encoders, on_hardware
+
+    found = working_devices()
+    yield Finding(
+        "hardware decoders",
+        ", ".join(f"-hwaccel {kind}" for kind in found),
+        f"no device of {', '.join(built_devices())}; -hwaccel auto decodes on the CPU",
+        lacking="none",
+    )
+    built = encoders(HARDWARE_ENCODERS)
+    yield Finding(
+        "hardware encoders",
+        ", ".join(f"-c:v {name}" for name in on_hardware(built)),
+        f"no device for {', '.join(built)}; the default encoders need none",
+        lacking="none",
+    )
 
 
 def _kernels() -> Finding:

@@ -72,6 +72,11 @@ class VideoDecoder:
         self._shaper = Shaper(name)
 
     @property
+    def context(self) -> av.VideoCodecContext:
+        """What decodes."""
+        return self._context
+
+    @property
     def held_frames(self) -> float:
         """Frames that it holds at most."""
         context = self._context

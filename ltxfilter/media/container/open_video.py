@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ from math import ceil
 import av
 import av.container
 
-from ltxfilter.errors import InputError, OptionError
+from ltxfilter.errors import OptionError
 from ltxfilter.media.container.copied_streams.oversized import oversized_attachments
-from ltxfilter.media.container.demux import display_name, open_container
+from ltxfilter.media.container.demux import display_name
+from ltxfilter.media.container.hardware import DecodingDevice, open_for_decoding
 from ltxfilter.media.container.stream_choice.video_choice import VideoChoice, choose_video
 from ltxfilter.media.container.stream_header import StreamHeader, read_header
 from ltxfilter.media.container.timing.stamps import keep_stamps
@@ -23,8 +23,6 @@ from ltxfilter.media.pipe.libav_io import Readable
 from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, time_base_of
 from ltxfilter.options import InputOptions
 from ltxfilter.values import parse_time
-
-log = logging.getLogger("ltxfilter.media")
 
 LENGTH_TAG = re.compile(r"(\d+:\d\d:\d\d\.\d+?)0*")  # of a stream in Matroska
 SAMPLE_BYTES = 64  # of libav's tables for each packet that the header of an mp4 lists
@@ -100,13 +98,16 @@ class OpenVideo:
     declared: tuple[Fraction, Fraction] | None
     """Seconds on the container's clock at which the video starts and ends, if they are stated."""
 
+    device: DecodingDevice
+    """On what it was opened for decoding."""
+
     @classmethod
     def open(
         cls, options: InputOptions, file: Readable | None, format_name: str | None
     ) -> OpenVideo:
         """Open `options.path`, or `file` in its place. Raises InputError, Stopped."""
         with oversized_attachments(display_name(options)):
-            container = _open_for_decoding(options, file, format_name)
+            container, device = open_for_decoding(options, file, format_name)
         try:
             keep_stamps(container)
             choice = choose_video(container, options, once=file is not None or read_once(options))
@@ -119,7 +120,7 @@ class OpenVideo:
                     "the next ffmpeg with -itsoffset"
                 )
             declared = _declared_span(container, stream, trim.clock)
-            return cls(container, choice, read_header(stream), trim, declared)
+            return cls(container, choice, read_header(stream), trim, declared, device)
         except BaseException:
             container.close()
             raise
@@ -197,54 +198,6 @@ def _told_length(tags: Mapping[str, str]) -> Fraction | None:
         if found:
             return parse_time(found[1])
     return None
-
-
-def _open_for_decoding(
-    options: InputOptions, file: Readable | None, format_name: str | None
-) -> av.container.InputContainer:
-    """Open for decoding, on hardware if that is asked for and works."""
-    if options.hwaccel == "auto":
-        return _open_on_any(options, file, format_name)
-    if options.hwaccel and options.hwaccel != "none":
-        from av.codec.hwaccel import HWAccel
-
-        try:
-            accel = HWAccel(options.hwaccel, options.hwaccel_device, allow_software_fallback=True)
-            return open_container(options, file, format_name, accel)
-        except (InputError, ValueError, av.FFmpegError, RuntimeError) as error:
-            if file is not None or read_once(options):
-                raise
-            log.warning(
-                "-hwaccel %s does not work here, so the CPU decodes: %s", options.hwaccel, error
-            )
-    return open_container(options, file, format_name)
-
-
-def _open_on_any(
-    options: InputOptions, file: Readable | None, format_name: str | None
-) -> av.container.InputContainer:
-    """Open for decoding on the first kind of hardware that can, else on the CPU.
-
-    A pipe is left to the CPU, for it cannot be opened once more where hardware fails.
-    """
-    from av.codec.hwaccel import HWAccel, hwdevices_available
-
-    for kind in () if file is not None or read_once(options) else hwdevices_available():
-        try:
-            accel = HWAccel(kind, options.hwaccel_device, allow_software_fallback=True)
-            container = open_container(options, file, format_name, accel)
-        except (InputError, ValueError, av.FFmpegError, RuntimeError):
-            continue
-        if any(_on_hardware(stream) for stream in container.streams.video):
-            log.info("-hwaccel auto: %s decodes", kind)
-            return container
-        container.close()
-    return open_container(options, file, format_name)
-
-
-def _on_hardware(stream: av.VideoStream) -> bool:
-    context = stream.codec_context
-    return context is not None and context.is_hwaccel
 
 
 def _declared_span(

@@ -90,6 +90,7 @@ class ContainerSource:
             first = self._begin_decoding()
             if first is None:
                 raise InputError(f"{self.name}: no video frames{self._why_none()}")
+            self._open.device.say(options.hwaccel, self._decoder.context)
             self.first_picture = first.picture
             self.info = _video_info(first, self._open, self._timing, self._decoder.turner)
             self.carries = source_items(first.picture, self._open.container, self._open.stream)

@@ -16,6 +16,7 @@ from math import ceil
 import av.codec.codec
 
 from ltxfilter.frame import VideoInfo
+from ltxfilter.media.encoding.ffmpeg_build import is_on_hardware
 from ltxfilter.media.encoding.reported_options import REPORTING, reported_options
 from ltxfilter.media.encoding.settings import EncoderSettings
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
@@ -31,7 +32,8 @@ class EncoderShare:
     """Bytes, an upper bound."""
 
     measured: bool
-    """False for an encoder that was never measured: the bound is that of the largest known."""
+    """False for an encoder that was never measured: the bound is that of the largest known, or for
+    one on hardware what FFmpeg sets up for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class CodedPictures:
 
 
 GAP_BYTES = MIB / 2
+LOOKAHEAD = 32  # pictures, which encoders on hardware look ahead at most unless they are told to
+DRIVER = 256 * MIB  # of a GPU's driver in this process
 
 Options = Mapping[str, str]
 Model = Callable[[CodedPictures, Options], float]  # what an encoder was asked -> bytes
@@ -104,6 +108,8 @@ def encoder_share(settings: EncoderSettings, rate: Fraction) -> EncoderShare:
     if codec in NATIVE or av.codec.codec.Codec(codec, "w").intra_only:
         nbytes = native(NATIVE.get(codec, LARGEST_NATIVE), pictures, asked)
         return EncoderShare(ceil(nbytes), measured=codec in NATIVE)
+    if is_on_hardware(codec):
+        return EncoderShare(ceil(hardware(pictures, asked)), measured=False)
     worst = max(x265(pictures, SLOWEST_X265), svtav1(pictures, {"preset": "0"}))
     return EncoderShare(ceil(worst), measured=False)
 
@@ -184,6 +190,25 @@ def vp8(pictures: CodedPictures, options: Options) -> float:
     bordered = pictures.padded(16, 64, 64) * pictures.per_pixel
     held = (31.5 + max(_int(options, "lag-in-frames") - 25, 0)) * bordered + 2 * MIB
     return 2 * held if pictures.alpha else held
+
+
+def hardware(pictures: CodedPictures, options: Options) -> float:
+    """Host memory of an encoder on a device, whose own memory is not counted; never measured.
+
+    Every surface that FFmpeg sets up is taken to have a picture and half a picture's worth of
+    packets in host memory. NVENC has 4 for each picture from one P to the next, or, with lookahead,
+    as many as that looks ahead and 9 more (libavcodec/nvenc.c); p6, p7 and other encoders may look
+    ahead by themselves.
+    """
+    ahead = max(_int(options, "rc-lookahead"), _int(options, "look_ahead_depth"))
+    count = max(
+        ahead + 9 + _int(options, "bf"),
+        4 * (_int(options, "bf") + 1),
+        _int(options, "surfaces"),
+        _int(options, "async_depth"),
+        LOOKAHEAD + 9,
+    )
+    return count * 1.5 * pictures.nbytes + DRIVER
 
 
 @dataclass(frozen=True, slots=True)

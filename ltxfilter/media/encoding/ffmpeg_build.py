@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import av
@@ -54,13 +54,24 @@ def encoders(names: Iterable[str]) -> list[str]:
     return built
 
 
-def missing_device(codec: str, cause: str) -> str | None:
+def on_hardware(names: Iterable[str]) -> list[str]:
+    """Return those of the encoders `names`, on hardware, that find their device here."""
+    return [name for name in encoders(names) if _why_not(name) is None]
+
+
+def is_on_hardware(codec: str) -> bool:
+    """Return True for an encoder that works on a device, by its name."""
+    return NAME.fullmatch(codec) is not None
+
+
+def missing_device(codec: str) -> str | None:
     """Say what an encoder needs and does not find here; None if it opens without any option.
 
-    codec: FFmpeg's name of an encoder that did not open. cause: what it said about that.
+    codec: FFmpeg's name of an encoder that did not open.
     """
     found = NAME.fullmatch(codec)
-    if found is None or _opens(codec):
+    cause = None if found is None else _why_not(codec)
+    if found is None or cause is None:
         return None
     needs = DEVICES[found["kind"]]
     return f"{codec} needs {needs}, which is not found here ({cause}){software_way(codec)}"
@@ -73,17 +84,33 @@ def software_way(codec: str) -> str:
     return f"; use -c:v {software}" if software else ""
 
 
-def _opens(codec: str) -> bool:
-    """Return True if an encoder opens for plain video."""
+def _why_not(codec: str) -> str | None:
+    """Return why an encoder does not open for plain video; None if it does."""
     context = av.CodecContext.create(codec, "w")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height = TRIAL
     formats = [each.name for each in context.codec.video_formats or ()]
-    context.pix_fmt = next((name for name in ("yuv420p", "nv12") if name in formats), formats[0])
+    usual = ("yuv420p", "nv12")
+    context.pix_fmt = next((name for name in usual if name in formats), [*formats, usual[0]][0])
     context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
+    return why_not(context.open)
+
+
+def why_not(opens: Callable[[], object]) -> str | None:
+    """Return why what opens a device or an encoder fails, as FFmpeg logs it; None if it does not.
+
+    Raises what is no error of FFmpeg's.
+    """
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # or a second try is told nothing
     try:
-        with av.logging.Capture():
-            context.open()
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
+        with av.logging.Capture() as said:
+            opens()
+    except (av.FFmpegError, ValueError) as error:
+        causes = [text.strip() for _, _, text in said]
+        return (causes or [getattr(error, "strerror", None) or str(error)])[0]
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
+    return None

@@ -243,7 +243,7 @@ def _try_open(
     except (av.FFmpegError, ValueError, OverflowError) as error:
         what = getattr(error, "strerror", None) or str(error)
         reasons = [text.strip() for _, _, text in said]
-        if missing := missing_device(settings.codec, (reasons or [what])[0]):
+        if missing := missing_device(settings.codec):
             raise OutputError(f"{options.shown}: {missing}") from error
         what = "; ".join([what, *reasons])
         if written:

@@ -11,7 +11,7 @@ from ltxfilter.frame import VideoInfo
 from ltxfilter.media.encoding import encoder_memory
 from ltxfilter.media.encoding.encoder_memory import CodedPictures, EncoderShare, encoder_share
 from ltxfilter.media.encoding.reported_options import reported_options
-from ltxfilter.media.encoding.settings import encoder_settings
+from ltxfilter.media.encoding.settings import EncoderSettings, encoder_settings
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.options import OutputOptions
 
@@ -126,6 +126,28 @@ def test_an_encoder_that_was_not_measured_is_taken_for_a_large_one(
     monkeypatch.setattr(encoder_memory, "NATIVE", {})
     assert share("ffv1").nbytes >= share("prores_ks", pix_fmt="yuv422p10le").nbytes / 4
     assert not share("ffv1").measured
+
+
+def on_a_gpu(codec: str, size: tuple[int, int], **options: str) -> EncoderShare:
+    video = VideoInfo(*size, "yuv420p", plane_shapes("yuv420p", *size), F(25))
+    return encoder_share(EncoderSettings(codec, video, options), F(50))
+
+
+@pytest.mark.parametrize("codec", ["h264_nvenc", "av1_nvenc", "hevc_qsv", "h264_amf"])
+def test_an_encoder_on_a_device_is_counted_by_its_surfaces(codec: str) -> None:
+    """Not by what the largest encoder on a CPU would take: 12 GB at 4K."""
+    hd, uhd = on_a_gpu(codec, (1920, 1080)), on_a_gpu(codec, (3840, 2160))
+    assert not hd.measured
+    assert hd.nbytes < 512 << 20
+    assert uhd.nbytes < 1200 << 20
+    assert hd.nbytes > 41 * 3_110_400  # 32 pictures of lookahead, and those on their way
+
+
+@pytest.mark.parametrize("more", [{"surfaces": "64"}, {"rc-lookahead": "60"}, {"bf": "15"}])
+def test_more_surfaces_of_a_device_count(more: dict[str, str]) -> None:
+    size = (1920, 1080)
+    usual = on_a_gpu("hevc_nvenc", size)
+    assert on_a_gpu("hevc_nvenc", size, **more).nbytes > usual.nbytes
 
 
 @pytest.mark.parametrize(
