@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from ltxfilter.color import Converter, load_codes, lower_twofold, raise_twofold  # noqa: E402
+from ltxfilter.color import Converter, lower_twofold, raise_twofold  # noqa: E402
+from ltxfilter.device_plane import load_codes  # noqa: E402
 from ltxfilter.frame import ColorInfo, VideoInfo  # noqa: E402
 from ltxfilter.media.pixfmt import plane_shapes  # noqa: E402
 from ltxfilter.media.python_pictures import arrays  # noqa: E402

@@ -91,8 +91,9 @@ class Engine(ABC):
     takes_files: ClassVar[Mapping[str, str]] = {}
     """Fields of `ModelOptions` that it can use -> with which option; "" where it always does."""
 
-    takes_device_planes: ClassVar[bool] = False
-    """True if keyframes may lie on a device (`color.DevicePlane`); else they come to the host."""
+    takes_device_planes: bool = False
+    """True if keyframes may lie on a device (`device_plane.DevicePlane`); else they come to the
+    host. Its pictures may then lie there, too."""
 
     can_be_wrong: ClassVar[bool] = True
     """False if no picture of it can be implausible, so that none has to be checked."""

@@ -37,6 +37,7 @@ class Flow(Engine):
 
     def __init__(self, **options: Any) -> None:
         self._options = resolved(options)
+        self.takes_device_planes = self._options["device"] == "cuda"
         self._backend: FlowBackend | None = None  # None: not open
         self._prepared: dict[Frame, Picture] = {}  # what the backend made of keyframes
         self._last: PairMotion | None = None  # of the window before, in the same shot

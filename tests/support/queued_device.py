@@ -230,6 +230,7 @@ class QueuedDevice:
     @contextmanager
     def installed(self, monkeypatch: Any) -> Iterator[QueuedDevice]:
         """Stand where torch.cuda, flow's launches and pinned memory are."""
+        from ltxfilter import device_plane
         from ltxfilter.engines.ltx.models import offload
         from ltxfilter.motion.cuda import device
         from ltxfilter.motion.cuda.graphs import capture
@@ -244,6 +245,7 @@ class QueuedDevice:
             "stream": used,
             "set_stream": self.set_current,
             "current_stream": lambda *_: self.current,
+            "default_stream": lambda *_: FakeStream(self, number=0),
             "current_device": lambda: 0,
             "device": lambda *_: nullcontext(),
             "synchronize": self.synchronize,
@@ -255,6 +257,8 @@ class QueuedDevice:
         monkeypatch.setattr(torch.Tensor, "record_stream", record)
         monkeypatch.setattr(capture, "_streams", {})
         monkeypatch.setattr(offload, "has_streams", lambda _: True)
+        on_device = lambda tensor: not self.memory(tensor).host  # noqa: E731
+        monkeypatch.setattr(device_plane, "has_streams", on_device)
         for name, value in {
             "NAME": "cpu", "INTERPRETED": False, "STREAMS": True, "missing": lambda: None,
             "launch": self.launch, "launch_patches": self.launch, "pinned": self.pinned,

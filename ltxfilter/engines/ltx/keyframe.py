@@ -40,7 +40,7 @@ class LtxKeyframe(LtxEngine):
         "refine": ("stages", (2,)),
     }
     enlarges: ClassVar[bool] = True
-    takes_device_planes: ClassVar[bool] = True
+    takes_device_planes = True
     memory_advice: ClassVar[str] = (
         "try tile=512, fewer latents, a smaller batch or stages=1, make the transformer smaller "
         "with fp8=rowwise or keep it in host memory with offload=1, or cache less of the prompt "

@@ -34,7 +34,7 @@ class LtxReference(LtxEngine):
     takes_files: ClassVar[Mapping[str, str]] = dict.fromkeys(
         (*files, *shared.TEXT_FILES, "loras", "distilled_lora"), ""
     )
-    takes_device_planes: ClassVar[bool] = True
+    takes_device_planes = True
     options: ClassVar[tuple[EngineOption, ...]] = (
         EngineOption(
             "steps", 30, "The first stage takes this many denoising steps.", low=1, high=100

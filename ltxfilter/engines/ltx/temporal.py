@@ -47,7 +47,7 @@ class LtxTemporal(LtxEngine):
     only_with: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = dict.fromkeys(
         ("seed", "fp8", "graphs", "text_memory"), ("refine", (2, 1, 3, 4))
     )
-    takes_device_planes: ClassVar[bool] = True
+    takes_device_planes = True
     memory_advice: ClassVar[str] = (
         "try tile=512, fewer latents or rounds, or a smaller lead or batch"
     )

@@ -146,7 +146,7 @@ def _tensor_planes(picture: Any) -> Any:
     """Return the channels of a torch tensor as planes on its device. Raises InputError."""
     import torch
 
-    from ltxfilter.color import DevicePlane, to_default_stream
+    from ltxfilter.device_plane import DevicePlane, to_default_stream
 
     codes = picture.detach()
     if codes.is_floating_point():
@@ -168,7 +168,7 @@ def _as_tensor(planes: Planes, axis: int | None, like: Any) -> Any:
     """
     import torch
 
-    from ltxfilter.color import load_codes
+    from ltxfilter.device_plane import load_codes
 
     channels = [load_codes(plane, like.device) for plane in planes]
     codes = channels[0] if axis is None else torch.stack(channels, axis)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltxfilter.device_plane import DevicePlane
 from ltxfilter.frame import Planes
 from ltxfilter.motion import kernels
 from ltxfilter.motion.cuda import align_ends, device, grid_kernels, picture_kernels
@@ -32,7 +33,10 @@ class CudaDrawer:
         self._lock = Lock()
 
     def pictures(self, motion: FlowMotion, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
-        """Yield the planes at each tau, in host memory, and the PSNR to expect of them in dB."""
+        """Yield the planes at each tau, and the PSNR to expect of them in dB.
+
+        The planes lie where those of the keyframes do: on the device, or in host memory.
+        """
         with self._lock:
             workspace = self._free.pop() if self._free else None
         with device.enough_memory():
@@ -98,20 +102,23 @@ class Workspace:
                 self._static.copy_(motion.static_mask.mask)
 
     def draw(self, motion: FlowMotion, tau: float) -> tuple[Planes, float]:
-        """Return the planes at `tau` in host memory, and the PSNR to expect of them in dB."""
+        """Return the planes at `tau`, where the keyframes' are, and the PSNR to expect in dB."""
         self._set_steps(motion, tau)
-        host = device.pinned(*self._out.shape, dtype=torch.uint8)
+        layout, stays = self._layout, isinstance(motion.pair.left.planes[0], DevicePlane)
+        down = self._out[layout.plane_bytes if stays else 0 :]
+        host = device.pinned(*down.shape, dtype=torch.uint8)
         with self._stream.used():
             self._steps.copy_(self._host_steps, non_blocking=True)
             self._draw()
-            host.copy_(self._out, non_blocking=True)
+            host.copy_(down, non_blocking=True)
+            kept = layout.device_planes(self._out) if stays else None
             self._stream.finish()
-        total, light = host[self._layout.plane_bytes :][:16].view(torch.int64).tolist()
+        total, light = host[-ALIGNED:][:16].view(torch.int64).tolist()
         rows, columns = self._shape
         step = sampling_step(rows * columns)
         rms = sqrt(total / (-(-rows // step) * -(-columns // step)))
         luma = light / self._smallest(self._ends[0]).numel()
-        return self._layout.split(host), estimate_psnr(np.array([rms]), luma)
+        return kept or layout.split(host), estimate_psnr(np.array([rms]), luma)
 
     def _smallest(self, picture: Tensor) -> Tensor:
         """Return the smallest level of a picture."""

@@ -1,4 +1,7 @@
-"""Pictures on the device: planes as they are, luma at 8 bits, and the sizes motion is found at."""
+"""Pictures on the device: planes as they are, luma at 8 bits, and the sizes motion is found at.
+
+Planes come from host memory in one copy, or from the device itself (`DevicePlane`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltxfilter.device_plane import DevicePlane, load_codes, to_default_stream
 from ltxfilter.frame import Planes, PlaneShape, VideoInfo
 from ltxfilter.motion.cuda import device
 from ltxfilter.motion.cuda.area_averages import Area
@@ -38,6 +42,11 @@ class ByteRange:
         """Return it, [rows, columns] uint8 or uint16."""
         flat = picture[self.begin : self.end]
         return (flat.view(torch.uint16) if self.deep else flat).view(self.rows, self.columns)
+
+    def codes(self, picture: Tensor) -> Tensor:
+        """Return it as uint8, or as int16 whose bits stand for uint16, which torch converts."""
+        found = self.of(picture)
+        return found.view(torch.int16) if self.deep else found
 
 
 class ByteLayout:
@@ -74,6 +83,15 @@ class ByteLayout:
             planes.append(flat.view(shape.dtype).reshape(place.rows, place.columns))
         return tuple(planes)
 
+    def device_planes(self, picture: Tensor) -> Planes:
+        """Return copies of the planes in a picture's bytes on the device, to be read anywhere."""
+        planes: list[Any] = []
+        for place in self.planes:
+            codes = place.codes(picture)
+            codes = codes.to(torch.int32) & 0xFFFF if place.deep else codes.clone()
+            planes.append(DevicePlane(to_default_stream(codes)))
+        return tuple(planes)
+
     def pyramid(self, picture: Tensor) -> LumaPyramid:
         """Return the levels in a picture's bytes, copied to host memory; wait for them."""
         host, first = picture[self.first_level :].cpu().numpy(), self.first_level
@@ -107,13 +125,23 @@ class Uploader:
 
     def __call__(self, planes: Planes) -> Tensor:
         """Return a picture's bytes on the device, [layout.bytes] uint8; the copy may still run."""
+        if any(isinstance(plane, DevicePlane) for plane in planes):
+            self._copy(planes)
+        else:
+            self._upload(planes)
+        self._run()
+        return self._picture.clone()
+
+    def _upload(self, planes: Planes) -> None:
         layout = self._layout
         host = device.pinned(layout.plane_bytes, dtype=torch.uint8)
         for target, plane in zip(layout.split(host), planes, strict=True):
             np.copyto(target, plane)
         self._picture[: layout.plane_bytes].copy_(host, non_blocking=True)
-        self._run()
-        return self._picture.clone()
+
+    def _copy(self, planes: Planes) -> None:
+        for place, plane in zip(self._layout.planes, planes, strict=True):
+            place.codes(self._picture).copy_(load_codes(plane, device.NAME))
 
     def _shrink(self) -> None:
         layout, picture = self._layout, self._picture

@@ -15,7 +15,7 @@ from support import tiny_ltx
 
 import ltxfilter
 from examples import after_generation
-from ltxfilter import color
+from ltxfilter.device_plane import DevicePlane
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,13 +92,13 @@ def test_tensors_stay_where_they_are(
     ]
     expected = list(ltxfilter.interpolate(arrays, 24, 48, engine=engine, models=models))
     copied = []
-    array = color.DevicePlane.__array__
+    array = DevicePlane.__array__
 
     def watched(self, dtype=None, copy=None):
         copied.append(self.shape)
         return array(self, dtype, copy)
 
-    monkeypatch.setattr(color.DevicePlane, "__array__", watched)
+    monkeypatch.setattr(DevicePlane, "__array__", watched)
     found = list(ltxfilter.interpolate(given, 24, 48, engine=engine, models=models))
     assert len(found) == 12
     for one, other in zip(found, expected, strict=True):
@@ -109,7 +109,7 @@ def test_tensors_stay_where_they_are(
 
 def test_a_plane_on_a_device_behaves_like_an_array():
     codes = torch.arange(24, dtype=torch.int32).reshape(4, 6) * 2500
-    plane, array = color.DevicePlane(codes), codes.numpy().astype(np.uint16)
+    plane, array = DevicePlane(codes), codes.numpy().astype(np.uint16)
     assert (plane.shape, plane.dtype, plane.size) == (array.shape, array.dtype, array.size)
     assert plane.nbytes == codes.nbytes
     assert np.array_equal(plane[::2, 1::3], array[::2, 1::3])

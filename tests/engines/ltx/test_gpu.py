@@ -23,7 +23,8 @@ from support.ltx import drawings, equal
 from support.pictures import moving, video
 
 import ltxfilter
-from ltxfilter.color import Converter, DevicePlane
+from ltxfilter.color import Converter
+from ltxfilter.device_plane import DevicePlane
 from ltxfilter.engines.ltx.guides.contract import GuideClip
 from ltxfilter.engines.ltx.guides.ltx_source import GuideGrid, LtxSource
 from ltxfilter.engines.ltx.models.offload import OffloadedBlocks

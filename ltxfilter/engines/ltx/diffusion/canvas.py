@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
-from ltxfilter.color import Converter, DevicePlane
+from ltxfilter.color import Converter
 from ltxfilter.colorimetry import read_as
+from ltxfilter.device_plane import DevicePlane
 from ltxfilter.engines.base import Drawn
 from ltxfilter.engines.blend import cross_fade
 from ltxfilter.frame import Frame, Plane, PlaneShape, VideoInfo
