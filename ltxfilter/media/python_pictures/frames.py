@@ -8,18 +8,24 @@ from typing import Any
 import av
 
 from ltxfilter.errors import InputError
-from ltxfilter.frame import Frame, Made, VideoInfo
+from ltxfilter.frame import Frame, Made, Planes, VideoInfo
 from ltxfilter.media.avframe import FrameCopier, color_of, reshape, view
 from ltxfilter.media.pixfmt import planar_name, plane_shapes
 from ltxfilter.media.pyav_compat import time_base_of
+from ltxfilter.media.python_pictures import cuda_frames
 
 
 class FramePictures:
-    """Pictures as `av.VideoFrame`s of any format that has a planar twin."""
+    """Pictures as `av.VideoFrame`s of any format that has a planar twin.
+
+    Those in a GPU's memory stay there; see `cuda_frames`.
+    """
 
     def __init__(self) -> None:
         self._copier = FrameCopier()
-        self._format = ""  # of the pictures that are pushed, by FFmpeg's name
+        self._maker = cuda_frames.CudaFrameMaker()
+        self._first = ""  # size and format of the pictures that are pushed
+        self._format = ""  # of their samples, by FFmpeg's name
         self._planar = ""  # the planar format of the same samples
 
     def info(self, picture: Any, rate: Fraction | None) -> VideoInfo:
@@ -29,7 +35,7 @@ class FramePictures:
         that cannot be held, and for what is no `av.VideoFrame`.
         """
         _check_video_frame(picture)
-        self._format = picture.format.name
+        self._first, self._format = _described(picture), cuda_frames.samples_format(picture)
         self._planar = planar_name(self._format)
         if rate is None and (picture.duration or 0) > 0 and picture.time_base:
             rate = 1 / (picture.duration * time_base_of(picture))
@@ -59,22 +65,25 @@ class FramePictures:
         Raises InputError if it is unlike the first one.
         """
         _check_video_frame(picture)
-        shape = picture.width, picture.height, picture.format.name
-        if shape != (info.width, info.height, self._format):
+        if (described := _described(picture)) != self._first:
             raise InputError(
-                f"a frame of {shape[0]}x{shape[1]} {shape[2]} follows others of "
-                f"{info.width}x{info.height} {self._format}; all must be alike"
+                f"a frame of {described} follows others of {self._first}; all must be alike"
             )
         return Frame(
             time=time,
-            planes=view(self._as_planar(picture), info.layout),
+            planes=self._planes(picture, info),
             origin=picture,
             duration=picture.duration * time_base_of(picture) if picture.duration else None,
             corrupt=bool(picture.is_corrupt),
         )
 
     def picture(self, frame: Frame, info: VideoInfo) -> Any:
-        """Return an output frame as a new `av.VideoFrame`; a source frame shares its samples."""
+        """Return an output frame as a new `av.VideoFrame`; a source frame shares its samples.
+
+        On a device every one is a copy, laid out as NVENC takes it.
+        """
+        if cuda_frames.lies_there(frame.origin):
+            return self._maker.made(frame.planes, info, self._format, frame.origin)
         if frame.made is not Made.INTERPOLATED:
             return self._copier.share(frame.origin)
         decoded = self._as_planar(frame.origin)
@@ -99,11 +108,23 @@ class FramePictures:
         picture.pts, picture.time_base = round(frame.time / time_base), time_base
         return picture
 
+    def _planes(self, picture: Any, info: VideoInfo) -> Planes:
+        """Return the samples of a picture, where they are."""
+        if cuda_frames.lies_there(picture):
+            return cuda_frames.planes_of(picture, self._format, info.layout)
+        return view(self._as_planar(picture), info.layout)
+
     def _as_planar(self, picture: Any) -> Any:
         """Return `picture` itself where its samples are planar; "yuvj" only names a range."""
         if self._format == self._planar or self._format.startswith("yuvj"):
             return picture
         return reshape(picture, picture.width, picture.height, self._planar)
+
+
+def _described(picture: av.VideoFrame) -> str:
+    """Return a frame's size and format. Raises InputError for samples that cannot be reached."""
+    name, inner = picture.format.name, cuda_frames.samples_format(picture)
+    return f"{picture.width}x{picture.height} {name if name == inner else f'{name} of {inner}'}"
 
 
 def _check_video_frame(picture: Any) -> None:

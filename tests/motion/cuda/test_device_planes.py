@@ -20,6 +20,8 @@ import ltxfilter
 from ltxfilter.device_plane import DevicePlane
 from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame, Planes
+from ltxfilter.media.avframe import from_planes
+from ltxfilter.media.python_pictures import cuda_frames
 from ltxfilter.motion.cuda import device
 
 pytestmark = MARKS
@@ -96,3 +98,20 @@ def test_tensors_of_a_program_come_back_on_their_device():
     for one, other in zip(found, expected, strict=True):
         assert (one.dtype, one.device) == (torch.uint16, placed_there[0].device)
         assert np.array_equal(one.cpu().numpy(), other)
+
+
+def test_frames_of_pyav_are_shared_with_the_device(monkeypatch: pytest.MonkeyPatch):
+    """From a decoder's frames to those that an encoder takes; host memory stands for a GPU's."""
+
+    def through(engine: str) -> list[bytes]:
+        with ltxfilter.Interpolator(fps=50, fps_in=25, engine=engine) as interpolator:
+            for place in (0, 1.5):
+                picture = from_planes(pan(video, place), video)
+                interpolator.push(picture.reformat(format="nv12"))
+            interpolator.push(None)
+            return [frame.to_ndarray().tobytes() for frame in interpolator.frames()]
+
+    video = replace(info(width=64, height=48), pix_fmt="yuv420p")
+    expected = through("flow:preset=fast")
+    monkeypatch.setattr(cuda_frames, "lies_there", lambda picture: picture.format.name == "nv12")
+    assert through("flow:preset=fast:device=cuda") == expected
