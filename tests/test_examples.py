@@ -44,6 +44,13 @@ def test_push_frames(clip: Path):
     assert example("push_frames.py", clip) == "50 frames at 50 per second\n"
 
 
+def test_cuda_frames(clip: Path, tmp_path: Path):
+    out = tmp_path / "out.mp4"
+    assert example("cuda_frames.py", clip, out, "libx264").startswith("50 frames, on the ")
+    with av.open(str(out)) as container:
+        assert len(list(container.decode(video=0))) == 50
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the pipe's writer in /proc")
 def test_pipe(clip: Path, tmp_path: Path, ffmpeg: str):
     (tmp_path / "ffmpeg").symlink_to(ffmpeg)

@@ -9,6 +9,7 @@ Each difference is probed by feature, never by version number:
   that.
 - Iterating over side data yields the side data in PyAV 18 and its types in PyAV 19. The lookup by
   name, which `side_data_of` uses, is the same in both.
+- A CUDA context that is in use already can be shared from PyAV 18.1 on; `cuda_context` asks for it.
 - How many frames a decoder reorders is a truth value before PyAV 18.1; `reorder_depth` asks.
 """
 
@@ -139,3 +140,16 @@ def set_reorder_depth(context: av.VideoCodecContext, depth: int) -> None:
     """Tell a decoder how many frames it has to hold to put them in order, where PyAV can."""
     if hasattr(context, "reorder_depth"):
         context.reorder_depth = depth
+
+
+def cuda_context(number: int) -> Any:
+    """Return PyAV's context for frames that are made on a device, which is torch's as well.
+
+    number: of the device, whose context is the current one of this thread. PyAV 18.0 can only be
+    told to take the primary one, which fails where torch was first to use the device.
+    """
+    from av.video.frame import CudaContext
+
+    if hasattr(CudaContext, "current_ctx"):
+        return CudaContext(number, primary_ctx=False, current_ctx=True)
+    return CudaContext(number)

@@ -9,7 +9,13 @@ import av
 import pytest
 from support.media import convert_repeating, make_video
 
-from ltxfilter.media.pyav_compat import LIBAV_TICK, fraction, open_input, time_base_of
+from ltxfilter.media.pyav_compat import (
+    LIBAV_TICK,
+    cuda_context,
+    fraction,
+    open_input,
+    time_base_of,
+)
 
 try:
     from av.rational import AVRational
@@ -45,3 +51,24 @@ def test_tags_that_are_not_utf_8_keep_their_bytes(tmp_path: Path):
     assert b"Caf\xe9" in (tmp_path / "out.mkv").read_bytes()
     with open_input(str(tmp_path / "out.mkv")) as container:
         assert container.metadata["title"].encode("utf-8", "surrogateescape") == b"Caf\xe9"
+
+
+def test_a_context_of_torch_is_shared_where_pyav_can(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    class Newer:
+        current_ctx = False
+
+        def __init__(self, number: int, *, primary_ctx: bool, current_ctx: bool) -> None:
+            asked.append((number, primary_ctx, current_ctx))
+
+    class Older:
+        def __init__(self, number: int, primary_ctx: bool = True) -> None:
+            asked.append((number, primary_ctx, None))
+
+    for kind in (Newer, Older):
+        monkeypatch.setattr(av.video.frame, "CudaContext", kind)
+        assert isinstance(cuda_context(1), kind)
+    assert asked == [(1, False, True), (1, True, None)]
+    monkeypatch.undo()
+    assert cuda_context(0).device_id == 0

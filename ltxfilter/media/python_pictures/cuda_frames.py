@@ -1,8 +1,8 @@
 """Frames of PyAV in a GPU's memory: their planes without a way through the host, and new frames.
 
 A decoder hands them out where it is told `HWAccel("cuda", is_hw_owned=True)`; NVENC takes them.
-PyAV shares samples by DLPack, in the formats of `SHIFTS`. FFmpeg works on CUDA's default stream of
-the device's primary context, as torch does.
+PyAV shares samples by DLPack, in the formats of `SHIFTS`. FFmpeg works on CUDA's default stream, as
+engines do, and in the device's primary context, which is torch's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import av
-import av.video.frame
 
 from ltxfilter.errors import InputError
 from ltxfilter.frame import Planes, PlaneShape, VideoInfo
+from ltxfilter.media.pyav_compat import cuda_context
 
 CUDA = "cuda"  # FFmpeg's name of the pixel format of such frames
 DL_CUDA = 2  # DLPack's number of CUDA
@@ -73,7 +73,8 @@ class CudaFrameMaker:
     """Makes frames on a device; they have the tags of their stream, and no side data."""
 
     def __init__(self) -> None:
-        self._contexts: dict[int, Any] = {}  # PyAV's, by the device's number
+        # By the device's number: frames of one context are what an encoder takes.
+        self._contexts: dict[int, Any] = {}
 
     def made(
         self, planes: Planes, info: VideoInfo, name: str, like: av.VideoFrame
@@ -100,14 +101,12 @@ class CudaFrameMaker:
         rows = to_default_stream(rows)
         if deep:
             luma, below = luma.view(torch.uint16), below.view(torch.uint16)
-        context = self._context(number) if kind == DL_CUDA else {}
-        frame = av.VideoFrame.from_dlpack((luma, below), name, **context)
+        if kind == DL_CUDA:
+            with torch.cuda.device(place):  # whose context PyAV takes for its own
+                context = self._contexts.setdefault(number, cuda_context(number))
+                frame = av.VideoFrame.from_dlpack((luma, below), name, cuda_context=context)
+        else:
+            frame = av.VideoFrame.from_dlpack((luma, below), name)
         frame.colorspace, frame.color_range = info.color.matrix, info.color.range
         frame.color_primaries, frame.color_trc = info.color.primaries, info.color.transfer
         return frame
-
-    def _context(self, number: int) -> dict[str, Any]:
-        """Return what makes PyAV take all frames of a device for those of one context."""
-        if number not in self._contexts:
-            self._contexts[number] = av.video.frame.CudaContext(device_id=number)
-        return {"cuda_context": self._contexts[number]}
