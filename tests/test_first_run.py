@@ -113,3 +113,26 @@ def test_a_run_with_a_failure_ends_with_an_error(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "failed   broken" in said
     assert "products" in said
+
+
+def test_frames_that_stay_are_compared_with_those_of_host_memory(monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed")
+    from benchmarks.first_run import video
+
+    found = video.video_hardware(True)
+    assert "failed" not in found
+    assert "stand-in stays frames/s" in found["libx264"]
+
+    def brighter(clip):
+        for frame in video._decoded(clip, None):
+            yield frame.reformat(format="nv12", dst_color_range="JPEG")
+
+    monkeypatch.setattr(video, "_stand_ins", brighter)
+    assert "libx264: stand-in stays: the samples" in video.video_hardware(True)["failed"]
+
+
+def test_without_nvdec_its_check_fails_with_the_reason(monkeypatch):
+    from benchmarks.first_run import video
+
+    monkeypatch.setattr(video, "missing", lambda kind: f"no {kind}")
+    assert video.video_hardware(False)["failed"] == "-hwaccel cuda: no cuda"

@@ -223,6 +223,13 @@ def alternatives(rehearse: bool) -> Found:
     return found
 
 
+def video_hardware(rehearse: bool) -> Found:
+    """Return whether NVDEC gives the CPU's samples, and frames that stay on the GPU flow's."""
+    from benchmarks.first_run import video
+
+    return video.video_hardware(rehearse)
+
+
 def profile(rehearse: bool) -> Found:
     """Leave a profile of nsys of a few windows of flow, where nsys is."""
     tool = shutil.which("nsys")
@@ -250,6 +257,7 @@ CHECKS = (
     Check("racecheck", "compute-sanitizer on flow's kernels", 60, racecheck),
     Check("flow speed", "flow at 1080p, preset balanced", 60, flow_speed),
     Check("flow memory", "memory over a thousand windows", 40, flow_memory),
+    Check("video hardware", "NVDEC, NVENC, and frames that stay on the GPU", 60, video_hardware),
     Check("motion speed", "ltx-motion in bf16", 120, motion_speed("off")),
     Check("motion speed fp8", "ltx-motion in 8 bits", 90, motion_speed("rowwise")),
     Check("alternatives", "what is off by default, since it rounds otherwise", 60, alternatives),
