@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
@@ -24,6 +25,8 @@ from ltxfilter.windows.window import Window, WindowShape
 
 if TYPE_CHECKING:
     from ltxfilter.engines.onnx.network import Network
+
+log = logging.getLogger("ltxfilter.engines")
 
 Middle = Callable[[Rgb, Rgb], Rgb]
 
@@ -118,6 +121,7 @@ class Onnx(Engine):
         self._models = models or ModelOptions()
         self._network: Network | None = None  # None: not open
         self._seconds: float | None = None  # that one picture takes; None: not known
+        self._warned = False  # of values that are not finite
 
     @property
     def needed_files(self) -> tuple[str, ...]:
@@ -251,12 +255,25 @@ class Onnx(Engine):
 
     def _drawn(self, ends: tuple[Frame, Frame], tau: Fraction, picture: Rgb) -> Drawn:
         if not np.isfinite(picture).all():
+            self._warn_of_nan(ends[0].time)
             return Drawn(())
         number = self._converter.alpha
         alpha = None
         if number is not None:
             alpha = cross_fade(ends[0].planes[number], ends[1].planes[number], float(tau))
         return Drawn(self._converter.to_planes(picture, alpha))
+
+    def _warn_of_nan(self, time: Fraction) -> None:
+        """Say once that a picture cannot be shown. time: seconds, of the keyframe before it."""
+        if not self._warned:
+            self._warned = True
+            name = Path(self._options["model"] or self._models.onnx_model or "").name
+            log.warning(
+                "engine onnx: %s makes NaN or infinite values after %.3f s; such pictures are "
+                "not used",
+                name,
+                float(time),
+            )
 
     @property
     def _opened(self) -> Network:
@@ -271,7 +288,7 @@ class Onnx(Engine):
 
     def close(self) -> None:
         """Release the network."""
-        self._network = None
+        self._network, self._warned = None, False
 
 
 class Halving:

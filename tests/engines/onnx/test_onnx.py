@@ -201,7 +201,7 @@ def test_tiles_and_batches_make_the_same_picture(network, form, options):
                 assert np.abs(p.astype(int) - q).max() <= 1
 
 
-def test_what_is_not_finite_is_drawn_by_flow_and_counted(network):
+def test_what_is_not_finite_is_drawn_by_flow_and_counted(network, caplog):
     info = video()
     frames = moving(info, 3)
     runner = WindowRunner(network(nan=True), info, F(50))
@@ -210,6 +210,9 @@ def test_what_is_not_finite_is_drawn_by_flow_and_counted(network):
     made = [f for f in drawn_path(path, runner) if f.made is Made.INTERPOLATED]
     assert len(made) == runner.fallbacks == 2
     assert {frame.credit.engine for frame in made} == {"flow"}
+    (said,) = caplog.messages  # once
+    assert said.startswith("engine onnx: ")
+    assert said.endswith("makes NaN or infinite values after 0.000 s; such pictures are not used")
     runner.close()
 
 
