@@ -119,3 +119,14 @@ def test_hardware_that_is_not_there_is_none(
     assert told["hardware decoders"].startswith("none: no device of ")
     assert told["hardware decoders"].endswith("; -hwaccel auto decodes on the CPU")
     assert told["hardware encoders"].endswith("; the default encoders need none")
+
+
+def test_what_the_command_would_warn_of_is_said_once(
+    names: dict[str, Path], capfd: pytest.CaptureFixture[str]
+):
+    words = f"-hwaccel nonsense -i {names['clip']} --engine hold {names['new']}".split()
+    assert run(["doctor", "--", *words]) == 0
+    said = capfd.readouterr()
+    (line,) = [line for line in said.out.splitlines() if "nonsense" in line]
+    assert line.startswith("warning             -hwaccel nonsense: FFmpeg knows no such device")
+    assert not said.err

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -88,14 +90,31 @@ def _will_work(arguments: Arguments) -> int:
     for finding in _model_files(arguments.options.models):
         click.echo(finding.line())
         unusable = EngineUnavailableError.exit_code if finding.unusable else unusable
-    for answer in check_command(arguments.options):
-        lead = "will not work: " if answer.code else ""
-        click.echo(f"{answer.part:19} {lead}{answer.text}")
-        codes += [answer.code] if answer.code else []
+    with _warnings() as warnings:
+        for answer in check_command(arguments.options):
+            lead = "will not work: " if answer.code else ""
+            click.echo(f"{answer.part:19} {lead}{answer.text}")
+            codes += [answer.code] if answer.code else []
+    for text in warnings:
+        click.echo(f"{'warning':19} {text}")
     code = codes[0] if codes else unusable
     verdict = "will not work" if code else "will work, as far as can be told before it runs"
     click.echo(f"{'this command':19} {verdict}")
     return code
+
+
+@contextmanager
+def _warnings() -> Iterator[dict[str, None]]:
+    """Collect what the command would warn of, each line once."""
+    said: dict[str, None] = {}
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.setdefault(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("ltxfilter")
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
 
 
 @dataclass(frozen=True, slots=True)
