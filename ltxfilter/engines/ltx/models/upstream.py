@@ -37,21 +37,45 @@ CONFIGURATORS = {
 
 
 def meta_module(
-    kind: str, config: Mapping[str, Any], metadata: Mapping[str, str], gemma: str = ""
+    kind: str, config: Mapping[str, Any], metadata: Mapping[str, str], gemma: Any = None
 ) -> torch.nn.Module:
     """Return a model without weights, on torch's meta device.
 
-    kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder in folder
-    `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError, TypeError or
+    kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder, whose
+    configuration is `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError, TypeError or
     NotImplementedError for a configuration that this ltx_core cannot build.
     """
     configurator = _text_configurator(gemma) if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
-        if hasattr(configurator, "from_metadata"):  # ltx_core 1.2
-            model = configurator.from_metadata({**metadata, "config": config})
-        else:
-            model = configurator.from_config(config)
+        model = configured(configurator, config, metadata)
     return model.eval().requires_grad_(False)
+
+
+def configured(
+    configurator: Any, config: Mapping[str, Any], metadata: Mapping[str, str]
+) -> torch.nn.Module:
+    """Return what one of ltx_core's configurators makes of a file's configuration and metadata."""
+    if not hasattr(configurator, "from_metadata"):  # ltx_core 1.0
+        model: torch.nn.Module = configurator.from_config(dict(config))
+        return model
+    taken = signature(configurator.from_metadata).parameters
+    operations = _operations() if "ops" in taken else {}
+    newer: torch.nn.Module = configurator.from_metadata(
+        {**metadata, "config": config}, **operations
+    )
+    return newer
+
+
+def _operations() -> dict[str, Any]:
+    """Return what makes a transformer of ltx_core 1.2 use torch's own attention.
+
+    Left to itself it takes the fastest package that it finds. In 1.0 the configuration says it.
+    """
+    from ltx_core.model.transformer.attention import AttentionFunction, MaskedAttentionFunction
+    from ltx_core.model.transformer.transformer import TransformerOpsConfig
+
+    attention = AttentionFunction.PYTORCH, MaskedAttentionFunction.PYTORCH
+    return {"ops": TransformerOpsConfig.from_functions(*attention)}
 
 
 def velocity(
@@ -62,14 +86,22 @@ def velocity(
     timesteps: torch.Tensor,
     positions: torch.Tensor,
     context: torch.Tensor,
+    marks: torch.Tensor | None = None,
     perturbations: Any = None,
 ) -> torch.Tensor:
     """Run the transformer once without audio; shapes are those of `Models.velocity`.
 
+    marks: [B, T, 1], 1 for the tokens of the first latent frame, of a model that marks them.
     perturbations: what `skip_attention` returned.
     """
+    marked = {} if marks is None else {"keyframes_mask": marks}
     video = Modality(
-        latent=latent, sigma=sigma, timesteps=timesteps, positions=positions, context=context
+        latent=latent,
+        sigma=sigma,
+        timesteps=timesteps,
+        positions=positions,
+        context=context,
+        **marked,
     )
     result: torch.Tensor = model(video=video, audio=None, perturbations=perturbations)[0]
     return result
@@ -100,6 +132,11 @@ def skip_attention(
 def text_has_sigma(model: torch.nn.Module) -> bool:
     """Return True for a transformer that modulates the text by sigma (LTX-2.3)."""
     return getattr(model, "prompt_adaln_single", None) is not None
+
+
+def marks_first_frame(model: torch.nn.Module) -> bool:
+    """Return True for a transformer that marks latent frames that last one frame (LTX-2.5)."""
+    return getattr(model, "keyframes_abs_pos_embedding", None) is not None
 
 
 class PositionalEmbeddings:
@@ -157,22 +194,35 @@ def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
     return model(latents, generator=generator)
 
 
-def _text_configurator(gemma: str) -> Any:
+def _text_configurator(gemma: Any) -> Any:
     """Import what needs transformers only when it is asked for."""
     stub_torchaudio()
     from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator as Configurator
 
-    if hasattr(Configurator, "with_gemma_model_path"):  # ltx_core 1.2
-        return Configurator.with_gemma_model_path(gemma)
-    return Configurator
+    return _Layers(gemma) if hasattr(Configurator, "with_gemma_model_path") else Configurator
 
 
-def gemma_settings() -> dict[str, Any]:
-    """Return the configuration of the Gemma that the published checkpoints were trained with."""
-    stub_torchaudio()
-    from ltx_core.text_encoders.gemma import config
+class _Layers:
+    """Makes the text layers of ltx_core 1.2, whose own configurator reads a folder of Gemma's."""
 
-    return dict(config.GEMMA3_CONFIG_FOR_LTX.to_dict())
+    def __init__(self, gemma: Any) -> None:
+        self._gemma = gemma
+
+    def from_metadata(self, metadata: Mapping[str, Any]) -> torch.nn.Module:
+        from ltx_core.text_encoders.gemma import embeddings_connector as connectors
+        from ltx_core.text_encoders.gemma.embeddings_processor import EmbeddingsProcessor
+        from ltx_core.text_encoders.gemma.encoders.encoder_configurator import (
+            _create_feature_extractor,
+        )
+
+        settings = metadata["config"].get("transformer", {})
+        return EmbeddingsProcessor(
+            video_connector=connectors.Embeddings1DConnectorConfigurator.from_metadata(metadata),
+            audio_connector=connectors.AudioEmbeddings1DConnectorConfigurator.from_metadata(
+                metadata
+            ),
+            feature_extractor=_create_feature_extractor(settings, self._gemma),
+        )
 
 
 def stub_torchaudio() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FLAGS, PARTS, FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.formats.shards import INDEX, SUFFIXES
@@ -41,10 +42,10 @@ class ModelParts:
         Raises EngineUnavailableError if none does, if it cannot be used, or if two could be meant.
         """
         file = self._find(kind)
-        if kind is FileKind.TRANSFORMER and generation(file) == "2.5":
+        if kind is FileKind.TRANSFORMER and needs_newer(file):
             raise EngineUnavailableError(
-                f"{file.path}: its transformer is made for LTX-2.5; ltxfilter reads those of LTX-2 "
-                "and LTX-2.3"
+                f"{file.path}: its transformer is made for LTX-2.5, which needs ltx-core 1.2; "
+                f"{installed.NEWER}"
             )
         return file
 
@@ -187,6 +188,12 @@ class ModelParts:
             where = f"--models {options.models}"
             text += f"; name {named.path}, in {where}" if named else f"; {where} holds none"
         return text
+
+
+def needs_newer(file: ModelFile) -> bool:
+    """Return True for a file whose transformer the installed ltx_core is too old for."""
+    is_2_5 = FileKind.TRANSFORMER in file.holds and generation(file) == "2.5"
+    return is_2_5 and not installed.builds_2_5()
 
 
 def spatial_scale(file: ModelFile) -> Fraction:
