@@ -283,7 +283,7 @@ def with_text(options: ModelOptions, folder: Path) -> ModelOptions:
     randomize(model, generator)
     model.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(settings))
-    _write_tokenizer(folder)
+    write_tokenizer(folder)
     tensors = read(str(options.checkpoint))
     size = SimpleNamespace(**settings["text_config"])
     layers = randomize(upstream.meta_module("text", CONFIG, {}, size), generator)
@@ -325,7 +325,7 @@ def _shrunk_gemma() -> dict[str, Any]:
     return own
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     """Write a tokenizer of 300 words: w3, w4, ..."""
     words = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3}
     words |= {f"w{number}": number for number in range(4, 300)}

@@ -42,8 +42,8 @@ def meta_module(
     """Return a model without weights, on torch's meta device.
 
     kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder, whose
-    configuration is `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError, TypeError or
-    NotImplementedError for a configuration that this ltx_core cannot build.
+    configuration is `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError,
+    TypeError or NotImplementedError for a configuration that this ltx_core cannot build.
     """
     configurator = _text_configurator(gemma) if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
@@ -223,6 +223,41 @@ class _Layers:
             ),
             feature_extractor=_create_feature_extractor(settings, self._gemma),
         )
+
+
+def gemma_kind(path: str) -> str:
+    """Return the model_type of the text encoder in a file or folder, as ltx_core 1.2 tells it."""
+    from ltx_core.text_encoders.gemma import gemma_model_type
+
+    return str(gemma_model_type(path))
+
+
+def newer_text_models(
+    gemma: str, weights: tuple[str, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Any, torch.nn.Module]:
+    """Return the text encoder of ltx_core 1.2 in a file or folder, and the layers after it.
+
+    weights: the files of those layers; the first one has the configuration.
+    """
+    from ltx_core.loader.single_gpu_model_builder import SingleGPUModelBuilder
+    from ltx_core.text_encoders import gemma as source
+
+    names, changes = source.get_gemma_ops(gemma)
+    encoder = SingleGPUModelBuilder(
+        model_path=source.resolve_gemma_weight_paths(gemma),
+        model_class_configurator=source.GemmaTextEncoderConfigurator.with_gemma_model_path(gemma),
+        model_sd_ops=names,
+        # What loads the processor of pictures and sound asks for files that nothing here needs.
+        module_ops=tuple(each for each in changes if each.name != "ProcessorLoad"),
+    ).build(device=device, dtype=dtype)
+    layers = SingleGPUModelBuilder(
+        model_path=weights,
+        model_class_configurator=source.EmbeddingsProcessorConfigurator.with_gemma_model_path(
+            gemma
+        ),
+        model_sd_ops=source.EMBEDDINGS_PROCESSOR_KEY_OPS,
+    ).build(device=device, dtype=dtype)
+    return encoder.eval(), layers.eval()
 
 
 def stub_torchaudio() -> None:

@@ -118,6 +118,7 @@ def describe(file: ModelFile) -> str:
     parts = [kind for kind in PARTS if kind in file.holds]
     if parts:
         words += [_part(file, kind) for kind in parts]
+        words += [file.kind.value] if file.kind is FileKind.GEMMA else []
     elif file.kind is FileKind.LORA:
         words.append("an IC-LoRA" if is_ic_lora(file) else file.kind.value)
     elif file.kind is FileKind.SPATIAL:
