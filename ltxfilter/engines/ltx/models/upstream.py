@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from inspect import signature
@@ -48,6 +48,8 @@ def meta_module(
     configurator = _text_configurator(gemma) if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
         model = configured(configurator, config, metadata)
+    if kind == "decoder" and hasattr(model, "diff_blocks"):
+        _set_up_diffusion(model)
     return model.eval().requires_grad_(False)
 
 
@@ -186,12 +188,45 @@ class PositionalEmbeddings:
             self._used = None
 
 
+def _set_up_diffusion(decoder: torch.nn.Module) -> None:
+    """Let LTX-2.5's diffusion decoder work as upstream's does by default: eagerly, in parts.
+
+    Without the package natten it uses upstream's Triton kernel, or on a CPU torch's attention.
+    """
+    from ltx_core.model.video_vae.transformer.apply import apply_diffvae_mode
+    from ltx_core.model.video_vae.transformer.config import DiffVAEMode
+
+    apply_diffvae_mode(decoder, DiffVAEMode.CHUNKED_EAGER)
+
+
+def diffusion_decoder_change(
+    path: str,
+) -> Callable[[str, torch.Tensor], Iterable[tuple[str, torch.Tensor]]]:
+    """Return how the tensors of LTX-2.5's diffusion decoder become those of its module.
+
+    path: of the file, which is safetensors. Some layers are one in the file, others have a factor.
+    """
+    from ltx_core.model.video_vae.model_configurator import video_decoder_sd_ops_for_checkpoint
+
+    changes = video_decoder_sd_ops_for_checkpoint(path, diffusion_vae=True)
+
+    def change(name: str, value: torch.Tensor) -> Iterable[tuple[str, torch.Tensor]]:
+        prefix = "vae." if name.startswith("per_channel_statistics.") else "vae.decoder."
+        key = changes.apply_to_key(prefix + name)
+        # type_emb is in the published file, and no decoder reads it.
+        return [] if key in (None, "type_emb") else changes.apply_to_key_value(key, value)
+
+    return change
+
+
 def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
     """Run the decoder; one that adds noise gets the same noise at every call."""
     if not getattr(model, "timestep_conditioning", False):
         return model(latents)
-    generator = torch.Generator(latents.device).manual_seed(0)
-    return model(latents, generator=generator)
+    parts = latents.split(1) if hasattr(model, "diff_blocks") else [latents]  # it takes no batch
+    generators = [torch.Generator(latents.device).manual_seed(0) for _ in parts]
+    decoded = [model(part, generator=own) for part, own in zip(parts, generators, strict=True)]
+    return torch.cat(decoded) if len(decoded) > 1 else decoded[0]
 
 
 def _text_configurator(gemma: Any) -> Any:

@@ -20,6 +20,7 @@ from ltxfilter.engines.ltx.weights.parts import (
     ModelParts,
     model_paths,
     needs_newer,
+    needs_newer_decoder,
 )
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
@@ -113,8 +114,10 @@ def describe(file: ModelFile) -> str:
     if FileKind.TRANSFORMER in file.holds:
         steps = takes_few_steps(file)
         words += [] if steps is None else ["distilled" if steps else DEV]
-        if needs_newer(file):
-            words.append(f"whose transformer needs ltx-core 1.2 ({installed.NEWER})")
+    lacking = ["transformer"] if needs_newer(file) else []
+    lacking += ["decoder"] if needs_newer_decoder(file) else []
+    if lacking:
+        words.append(f"whose {' and '.join(lacking)} needs ltx-core 1.2 ({installed.NEWER})")
     parts = [kind for kind in PARTS if kind in file.holds]
     if parts:
         words += [_part(file, kind) for kind in parts]
@@ -188,6 +191,8 @@ def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
     kinds = [kind for kind in FileKind if kind in file.holds]
     if needs_newer(file):
         kinds.remove(FileKind.TRANSFORMER)
+    if needs_newer_decoder(file):
+        kinds.remove(FileKind.VAE)
     found = [name for kind in kinds for name in users.get(USED_AS.get(kind, ""), ())]
     return f"; for {', '.join(dict.fromkeys(found))}" if found else "; no engine uses it"
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FLAGS, PARTS, FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.formats.names import DECODER
 from ltxfilter.engines.ltx.weights.formats.shards import INDEX, SUFFIXES
 from ltxfilter.engines.ltx.weights.generations import generation, is_distilled_lora
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
+CONVOLUTIONAL = "ltx-2.5-video-vae-conv-bf16.safetensors"  # the other one of the same generation
 MOST_FILES = 2000  # of a folder that is searched; more is no folder of models
 FIELDS = {kind: flag.removeprefix("--").replace("-", "_") for kind, flag in FLAGS.items()}
 KINDS = {field: kind for kind, field in FIELDS.items()}
@@ -46,6 +48,11 @@ class ModelParts:
             raise EngineUnavailableError(
                 f"{file.path}: its transformer is made for LTX-2.5, which needs ltx-core 1.2; "
                 f"{installed.NEWER}"
+            )
+        if kind is FileKind.VAE and needs_newer_decoder(file):
+            raise EngineUnavailableError(
+                f"{file.path}: its decoder is LTX-2.5's diffusion decoder, which needs ltx-core "
+                f"1.2; take {CONVOLUTIONAL}, or {installed.NEWER}"
             )
         return file
 
@@ -194,6 +201,16 @@ def needs_newer(file: ModelFile) -> bool:
     """Return True for a file whose transformer the installed ltx_core is too old for."""
     is_2_5 = FileKind.TRANSFORMER in file.holds and generation(file) == "2.5"
     return is_2_5 and not installed.builds_2_5()
+
+
+def decodes_by_diffusion(file: ModelFile) -> bool:
+    """Return True for an autoencoder whose decoder is LTX-2.5's diffusion decoder."""
+    return DECODER + "conv_in_x_t.weight" in file.tensors
+
+
+def needs_newer_decoder(file: ModelFile) -> bool:
+    """Return True for a file whose decoder the installed ltx_core is too old for."""
+    return decodes_by_diffusion(file) and not installed.decodes_by_diffusion()
 
 
 def spatial_scale(file: ModelFile) -> Fraction:

@@ -187,6 +187,8 @@ def vae_config(tensors: Tensors) -> dict[str, Any] | None:
 
     Either half may be missing; the other one then tells which it is.
     """
+    if DECODER + "conv_in_x_t.weight" in tensors:  # a diffusion decoder, whose shapes do not tell
+        return None
     encoder = _blocks(tensors, ENCODER, "down_blocks", down=True)
     decoder = _blocks(tensors, DECODER, "up_blocks", down=False)
     kinds = _signature(encoder), _signature(decoder)
