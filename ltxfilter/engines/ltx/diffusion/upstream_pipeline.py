@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from ltxfilter.engines.ltx.diffusion.samplers import Guidance
 from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 T = TypeVar("T")
@@ -43,17 +46,15 @@ class UpstreamPipeline:
     ) -> None:
         """Keep the files' paths; each call loads the models.
 
-        check: called before each step; what it raises ends the call.
+        check: called before each step; what it raises ends the call. Raises EngineUnavailableError
+        if ltx_pipelines does not go with what is installed.
         """
-        upstream.stub_torchaudio()
-        from ltx_pipelines import keyframe_interpolation
-
-        self._module = keyframe_interpolation
+        self._module: Any = _interpolation()
         self._device = device
         self._check = check
         self._texts: Sequence[Any] = ()  # of the running call
-        with _replaced(keyframe_interpolation, self._left_out()):
-            self._pipeline = keyframe_interpolation.KeyframeInterpolationPipeline(
+        with _replaced(self._module, self._left_out()):
+            self._pipeline = self._module.KeyframeInterpolationPipeline(
                 **_checkpoint(str(models.checkpoint)),
                 distilled_lora=_loras([models.distilled_lora] if models.distilled_lora else []),
                 spatial_upsampler_path=models.spatial_upsampler,
@@ -145,6 +146,17 @@ class UpstreamPipeline:
         for step in steps:
             self._check()
             yield step
+
+
+def _interpolation() -> ModuleType:
+    upstream.stub_torchaudio()
+    try:
+        return import_module("ltx_pipelines.keyframe_interpolation")
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"ltx-reference: ltx_pipelines cannot be imported: {error}; install ltx-pipelines of "
+            "the same version as ltx-core, with what it depends on"
+        ) from None
 
 
 def _checkpoint(path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from fractions import Fraction as F
 from importlib.util import find_spec
@@ -32,6 +33,7 @@ from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
 from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamKeyframe, UpstreamPipeline
 from ltxfilter.engines.ltx.keyframe import LtxKeyframe
 from ltxfilter.engines.ltx.models.resident import Models
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Frame, Made
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.stages import windows as window_path
@@ -138,6 +140,12 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     other = ((seen.flip(1) - theirs).norm() / theirs.norm()).item()
     assert error < 0.02
     assert other > 0.1  # frames in the wrong order are far off
+
+
+def test_pipelines_of_another_version_are_told(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ltx_pipelines.keyframe_interpolation", None)
+    with pytest.raises(EngineUnavailableError, match="of the same version as ltx-core"):
+        UpstreamPipeline(models, CPU, lambda: None)
 
 
 def test_the_engine_calls_the_pipeline_for_each_window(models):
