@@ -44,16 +44,8 @@ class ModelParts:
         Raises EngineUnavailableError if none does, if it cannot be used, or if two could be meant.
         """
         file = self._find(kind)
-        if kind is FileKind.TRANSFORMER and needs_newer(file):
-            raise EngineUnavailableError(
-                f"{file.path}: its transformer is made for LTX-2.5, which needs ltx-core 1.2; "
-                f"{installed.NEWER}"
-            )
-        if kind is FileKind.VAE and needs_newer_decoder(file):
-            raise EngineUnavailableError(
-                f"{file.path}: its decoder is LTX-2.5's diffusion decoder, which needs ltx-core "
-                f"1.2; take {CONVOLUTIONAL}, or {installed.NEWER}"
-            )
+        if why := _too_new(file, kind):
+            raise EngineUnavailableError(f"{file.path}: {why}")
         return file
 
     def _find(self, kind: FileKind) -> ModelFile:
@@ -157,6 +149,7 @@ class ModelParts:
         if kind not in FOUND:
             return None
         found = [file for file in self.folder() if kind in file.holds]
+        found = [file for file in found if _too_new(file, kind) is None] or found
         found = self._of_one_generation(kind, found)
         alone = [file for file in found if file.kind is kind]
         fitting = alone or found
@@ -216,6 +209,18 @@ def needs_newer_decoder(file: ModelFile) -> bool:
 def spatial_scale(file: ModelFile) -> Fraction:
     """Return how many times larger a spatial upsampler makes latents."""
     return Fraction(file.config.get("spatial_scale", 2.0))
+
+
+def _too_new(file: ModelFile, kind: FileKind) -> str | None:
+    """Return why the installed ltx_core cannot use a file for a part; None if it can."""
+    if kind is FileKind.TRANSFORMER and needs_newer(file):
+        return f"its transformer is made for LTX-2.5, which needs ltx-core 1.2; {installed.NEWER}"
+    if kind is FileKind.VAE and needs_newer_decoder(file):
+        return (
+            "its decoder is LTX-2.5's diffusion decoder, which needs ltx-core 1.2; "
+            f"take {CONVOLUTIONAL}, or {installed.NEWER}"
+        )
+    return None
 
 
 def _bare(kind: FileKind) -> str:

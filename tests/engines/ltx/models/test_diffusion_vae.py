@@ -131,5 +131,19 @@ def test_an_older_core_is_told_what_to_take(
     assert "no engine uses it" in said
 
 
+def test_an_older_core_takes_the_other_one_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    header_only(tmp_path)
+    own = {"vae.encoder.conv_in.conv.weight": torch.zeros(1, 1, 1, 1, 1)}
+    other = write(tmp_path / "conv.safetensors", own, {"vae": {"latent_channels": 128}})
+    monkeypatch.setattr(installed, "decodes_by_diffusion", lambda: False)
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    assert parts.find(FileKind.VAE).path == str(other)
+    monkeypatch.setattr(installed, "decodes_by_diffusion", lambda: True)
+    with pytest.raises(EngineUnavailableError, match="name one of them by --vae"):
+        ModelParts(ModelOptions(models=str(tmp_path))).find(FileKind.VAE)
+
+
 def test_without_metadata_nothing_is_guessed(tmp_path: Path):
     assert vae_config(files.read_header(str(header_only(tmp_path))).tensors) is None
