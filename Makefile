@@ -28,11 +28,13 @@ QUICK := tests/windows tests/motion tests/engines/test_contract.py tests/engines
 LTX := tests/engines/ltx tests/engines/test_auto.py tests/engines/test_flow_device.py \
 	tests/motion/test_flow_cuda.py tests/motion/cuda tests/motion/test_renderer.py tests/test_api.py tests/test_api_kinds.py \
 	tests/adapters tests/test_color.py
+# A checkout of github.com/Lightricks/LTX-2, whose packages are newer than those of PyPI.
+CORE ?=
 PIPELINE := bench-memory bench-overlap bench-sleep bench-overhead
 ALONE := bench-encoder-memory bench-soak bench-stops
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo quick format lint type test test-all test-ltx check sanitize valgrind smoke docs \
+.PHONY: help install dev demo quick format lint type test test-all test-ltx test-ltx-core check sanitize valgrind smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
 	$(ALONE) bench-mainjob bench-quality bench-peers bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
 
@@ -59,6 +61,11 @@ $(VENV)/.docs: $(VENV)/.dev
 $(VENV)/.ltx: $(VENV)/.dev
 	$(PIP) torch safetensors einops scipy tqdm pillow transformers
 	$(PIP) --no-deps ltx-core ltx-pipelines
+	@touch $@
+
+# What ltx-pipelines 1.2 imports beyond 1.0; the packages themselves come from the checkout.
+$(VENV)/.ltx-core: $(VENV)/.ltx
+	$(PIP) openimageio cloudpickle
 	@touch $@
 
 install: $(VENV)/.user ## create .venv and install ltxfilter into it
@@ -92,6 +99,12 @@ test-all: $(VENV)/.dev ## run the tests, the slow ones and the sanitizer too
 
 test-ltx: $(VENV)/.ltx ## run the tests that need torch and the LTX packages, which it installs
 	$(PYTEST) $(LTX) $(ARGS)
+
+test-ltx-core: $(VENV)/.ltx-core ## run the tests of LTX with the packages in CORE, a checkout of github.com/Lightricks/LTX-2
+	@test -d "$(CORE)/packages/ltx-core/src" || { echo "name a checkout: \
+	git clone https://github.com/Lightricks/LTX-2 ../LTX-2 && make test-ltx-core CORE=../LTX-2"; exit 2; }
+	PYTHONPATH="$(abspath $(CORE))/packages/ltx-core/src:$(abspath $(CORE))/packages/ltx-pipelines/src" \
+		$(PYTEST) tests/engines/ltx $(ARGS)
 
 check: lint type test ## lint, types and tests: run it before each commit
 

@@ -57,7 +57,7 @@ def options(folder: Path, device: torch.device) -> ModelOptions:
 def checkpoint_entries(config: Mapping[str, Any]) -> Iterator[Entry]:
     """Yield the tensors of a checkpoint as published, without text layers and audio's VAE."""
     with torch.device("meta"):
-        joint = LTXModelConfigurator.from_config(dict(config))
+        joint = upstream.configured(LTXModelConfigurator, config, {})
     yield from entries(joint, "model.diffusion_model.")
     for name in ("encoder", "decoder"):
         prefix = f"vae.{name}."

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -137,16 +139,18 @@ def draw(engine: Engine, window: Window) -> int:
 def timed_denoising(clock: Clock) -> Iterator[None]:
     """Time upstream's denoising loops and ours within a `with` block."""
     upstream.stub_torchaudio()
-    from ltx_pipelines import keyframe_interpolation
-
-    ours, theirs = TwoStageDiffusion._denoise, keyframe_interpolation.euler_denoising_loop
+    name = "ltx_pipelines.keyframe_interpolation"
+    if find_spec("ltx_pipelines.utils.blocks") is not None:  # ltx_pipelines 1.2
+        name = "ltx_pipelines.utils.blocks"
+    pipelines = import_module(name)
+    ours, theirs = TwoStageDiffusion._denoise, pipelines.euler_denoising_loop
     try:
         TwoStageDiffusion._denoise = clock.timing(ours)  # type: ignore[method-assign]
-        keyframe_interpolation.euler_denoising_loop = clock.timing(theirs)
+        pipelines.euler_denoising_loop = clock.timing(theirs)
         yield
     finally:
         TwoStageDiffusion._denoise = ours  # type: ignore[method-assign]
-        keyframe_interpolation.euler_denoising_loop = theirs
+        pipelines.euler_denoising_loop = theirs
 
 
 def video(width: int, height: int) -> VideoInfo:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from ltx_core.model.transformer.model_configurator import LTXModelConfigurator
 from ltx_core.model.upsampler import LatentUpsamplerConfigurator
 from ltx_core.model.video_vae import VideoDecoderConfigurator, VideoEncoderConfigurator
 from safetensors.torch import load_file, save_file
 
-from ltxfilter.engines.ltx.models import tiny_vae
+from ltxfilter.engines.ltx import installed
+from ltxfilter.engines.ltx.models import tiny_vae, upstream
+from ltxfilter.engines.ltx.models.text import gemma_3_12b
 from ltxfilter.options import ModelOptions
 
 HEADS = 2
@@ -150,6 +156,20 @@ LTX_2 = CONFIG | {
     "transformer": {k: v for k, v in TRANSFORMER.items() if k not in NEW_IN_2_3}
     | {"caption_channels": CAPTION}
 }
+# The two settings in which LTX-2.5's transformer differs; it takes the classes of ltx_core 1.2.
+LTX_2_5 = CONFIG | {
+    "transformer": TRANSFORMER | {"ff_bias": False, "use_keyframes_abs_pos_embedding": True}
+}
+
+
+GENERATIONS = {"LTX-2": LTX_2, "LTX-2.3": CONFIG, "LTX-2.5": LTX_2_5}
+
+
+def generation(name: str) -> dict[str, Any]:
+    """Return a configuration of GENERATIONS; skip a test that ltx_core is too old for."""
+    if name == "LTX-2.5" and not installed.builds_2_5():
+        pytest.skip("LTX-2.5 needs ltx-core 1.2: make test-ltx-core")
+    return GENERATIONS[name]
 
 
 def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> ModelOptions:
@@ -158,10 +178,10 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
     write(
         folder / "checkpoint.safetensors",
         dict(_checkpoint(config, generator)),
-        {"config": json.dumps(config), "model_version": "2.0.0" if config is LTX_2 else "2.3.0"},
+        {"config": json.dumps(config), "model_version": version(config)},
     )
     for name, sizes in (("spatial", SPATIAL), ("temporal", TEMPORAL)):
-        module = randomize(configured(LatentUpsamplerConfigurator, sizes), generator)
+        module = randomize(upstream.configured(LatentUpsamplerConfigurator, sizes, {}), generator)
         path = folder / f"{name}.safetensors"
         write(path, dict(_named(module, "")), {"config": json.dumps(sizes)})
     width = CAPTION if config is LTX_2 else WIDTH
@@ -176,21 +196,19 @@ def build(folder: Path, seed: int = 0, config: dict[str, Any] = CONFIG) -> Model
     )
 
 
+def version(config: dict[str, Any]) -> str:
+    """Return what a checkpoint's metadata say of its generation."""
+    return {id(LTX_2): "2.0.0", id(LTX_2_5): "2.5.0"}.get(id(config), "2.3.0")
+
+
 def with_smaller_upsampler(options: ModelOptions, folder: Path) -> ModelOptions:
     """Write a spatial upsampler that makes latents 1.5 times as large; return its path too."""
     config = SPATIAL | {"rational_resampler": True, "spatial_scale": 1.5}
     generator = torch.Generator().manual_seed(4)
-    module = randomize(configured(LatentUpsamplerConfigurator, config), generator)
+    module = randomize(upstream.configured(LatentUpsamplerConfigurator, config, {}), generator)
     path = folder / "x1.5.safetensors"
     write(path, dict(_named(module, "")), {"config": json.dumps(config)})
     return replace(options, spatial_upsampler=str(path))
-
-
-def configured(configurator: Any, config: dict[str, Any]) -> torch.nn.Module:
-    """Return a model of ltx_core 1.0 or of 1.2, whose configurators take a file's metadata."""
-    if hasattr(configurator, "from_metadata"):
-        return configurator.from_metadata({"config": config})
-    return configurator.from_config(config)
 
 
 def with_tiny_vae(options: ModelOptions, folder: Path) -> ModelOptions:
@@ -223,7 +241,7 @@ def _checkpoint(
         (VideoDecoderConfigurator, "vae.decoder."),
     )
     for configurator, prefix in parts:
-        module = randomize(configured(configurator, config), generator)
+        module = randomize(upstream.configured(configurator, config, {}), generator)
         for name, value in _named(module, prefix):  # statistics are one level higher in real files
             yield (
                 name.replace(f"{prefix}per_channel_statistics.", "vae.per_channel_statistics."),
@@ -255,23 +273,20 @@ def randomize(module: torch.nn.Module, generator: torch.Generator) -> torch.nn.M
 def with_text(options: ModelOptions, folder: Path) -> ModelOptions:
     """Write a checkpoint with text layers, and a Gemma of two layers; needs transformers.
 
-    ltx_core takes Gemma's sizes from a constant, which stays tiny afterwards.
+    The sizes of Gemma, in our constant and in that of ltx_core 1.0, stay tiny afterwards.
     """
-    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
-    from ltx_core.text_encoders.gemma import config as gemma
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-    _shrink(gemma.GEMMA3_CONFIG_FOR_LTX)
-    settings = gemma.GEMMA3_CONFIG_FOR_LTX.to_dict()
-    settings["architectures"] = ["Gemma3ForConditionalGeneration"]
-    model = Gemma3ForConditionalGeneration(Gemma3Config.from_dict(settings))
+    settings = _shrunk_gemma()
+    model = Gemma3ForConditionalGeneration(Gemma3Config.from_dict(deepcopy(settings)))
     generator = torch.Generator().manual_seed(5)
     randomize(model, generator)
     model.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(settings))
-    _write_tokenizer(folder)
+    write_tokenizer(folder)
     tensors = read(str(options.checkpoint))
-    layers = randomize(EmbeddingsProcessorConfigurator.from_config(CONFIG), generator)
+    size = SimpleNamespace(**settings["text_config"])
+    layers = randomize(upstream.meta_module("text", CONFIG, {}, size), generator)
     places = {
         "feature_extractor.": "text_embedding_projection.",
         "video_connector.": "model.diffusion_model.video_embeddings_connector.",
@@ -285,20 +300,32 @@ def with_text(options: ModelOptions, folder: Path) -> ModelOptions:
     return replace(options, checkpoint=str(path), gemma=str(folder))
 
 
-def _shrink(config: Any) -> None:
-    text = config.text_config
-    text.hidden_size, text.num_hidden_layers, text.head_dim = 32, 2, 16
-    text.num_attention_heads, text.num_key_value_heads = 2, 1
-    text.intermediate_size, text.vocab_size, text.query_pre_attn_scalar = 64, 300, 16
-    text.sliding_window = 64
-    vision = config.vision_config
-    vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads = 16, 1, 2
-    vision.intermediate_size, vision.image_size, vision.patch_size = 32, 28, 14
-    config.image_token_index, config.boi_token_index, config.eoi_token_index = 290, 291, 292
-    config.mm_tokens_per_image = 4
+GEMMA = {"image_token_index": 290, "boi_token_index": 291, "eoi_token_index": 292,
+         "mm_tokens_per_image": 4}  # fmt: skip
+GEMMA_TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "head_dim": 16, "num_attention_heads": 2,
+              "num_key_value_heads": 1, "intermediate_size": 64, "vocab_size": 300,
+              "query_pre_attn_scalar": 16, "sliding_window": 64}  # fmt: skip
+GEMMA_VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 32, "image_size": 28, "patch_size": 14}  # fmt: skip
 
 
-def _write_tokenizer(folder: Path) -> None:
+def _shrunk_gemma() -> dict[str, Any]:
+    """Make Gemma tiny wherever its configuration is kept, and return that configuration."""
+    own = gemma_3_12b.CONFIG
+    own |= GEMMA
+    own["text_config"] |= GEMMA_TEXT
+    own["vision_config"] |= GEMMA_VISION
+    if find_spec("ltx_core.text_encoders.gemma.config"):  # ltx_core 1.0
+        from ltx_core.text_encoders.gemma import config
+
+        theirs = config.GEMMA3_CONFIG_FOR_LTX
+        vars(theirs).update(GEMMA)
+        vars(theirs.text_config).update(GEMMA_TEXT)
+        vars(theirs.vision_config).update(GEMMA_VISION)
+    return own
+
+
+def write_tokenizer(folder: Path) -> None:
     """Write a tokenizer of 300 words: w3, w4, ..."""
     words = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3}
     words |= {f"w{number}": number for number in range(4, 300)}

@@ -16,6 +16,7 @@ import torch
 from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt, read_contexts
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.generations import generation
 from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.errors import EngineUnavailableError, OptionError, OutputError
 from ltxfilter.options import ModelOptions
@@ -25,6 +26,11 @@ from ltxfilter.values import parse_time, shown
 log = logging.getLogger("ltxfilter.context")
 
 FINGERPRINT_BYTES = 1 << 20  # of a checkpoint's tensors at each of three places
+# What is published: for the generations before LTX-2.5, and for that.
+ENCODERS = (
+    "google/gemma-3-12b-it-qat-q4_0-unquantized",
+    "gemma4-12b-with-proj-ltx-2.5-bf16.safetensors",
+)
 CACHE_FORMAT = "2"  # of cached files; files of another format are not read
 
 Encode = Callable[[str], torch.Tensor]  # prompt -> context [1, L, D]
@@ -149,15 +155,24 @@ class CachedEncoder:
 
     def _encoder(self) -> Encode:
         if self._encode is None:
-            from ltxfilter.engines.ltx.models.text.gemma import TextEncoder
-
+            newer = generation(self._parts.find(FileKind.TRANSFORMER)) == "2.5"
             if self._gemma is None:
                 raise EngineUnavailableError(
-                    "--gemma FOLDER is needed: the text encoder, "
-                    "google/gemma-3-12b-it-qat-q4_0-unquantized"
+                    f"--gemma {'FILE' if newer else 'FOLDER'} is needed: the text encoder, "
+                    + ENCODERS[newer]
                 )
-            self._encode = TextEncoder(self._parts, self._gemma, self._device)
+            self._encode = self._load(self._gemma, newer=newer)
         return self._encode
+
+    def _load(self, gemma: str, *, newer: bool) -> Encode:
+        """Return the text encoder of the checkpoint's generation."""
+        if newer:
+            from ltxfilter.engines.ltx.models.text.gemma_4 import NewerTextEncoder
+
+            return NewerTextEncoder(self._parts, gemma, self._device)
+        from ltxfilter.engines.ltx.models.text.gemma import TextEncoder
+
+        return TextEncoder(self._parts, gemma, self._device)
 
 
 def cache_folder() -> Path:

@@ -20,9 +20,10 @@ from support.ltx import flags
 from ltxfilter import engines
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx.diffusion.two_stage import downscaled
-from ltxfilter.engines.ltx.weights.files import read_header
-from ltxfilter.engines.ltx.weights.fits import few_step_options
+from ltxfilter.engines.ltx.weights.files import FileKind, read_header
+from ltxfilter.engines.ltx.weights.fits import check_generations, few_step_options
 from ltxfilter.engines.ltx.weights.generations import generation, takes_few_steps
+from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -116,6 +117,15 @@ def test_upsamplers_of_another_generation_are_refused(models: ModelOptions, tmp_
 
     with pytest.raises(EngineUnavailableError, match=r"of LTX-2, and .* of LTX-2\.3 is used with"):
         engine.open(video(), Fraction(50))
+
+
+def test_a_generation_that_is_not_known_fits_all(models: ModelOptions, tmp_path: Path):
+    path = tmp_path / "temporal.safetensors"
+    sizes = {"config": tiny_ltx.json.dumps(tiny_ltx.TEMPORAL), "model_version": "2.4.0"}
+    tiny_ltx.write(path, tiny_ltx.read(str(models.temporal_upsampler)), sizes)
+    assert generation(read_header(str(path))) == "2.4"
+    parts = ModelParts(replace(models, temporal_upsampler=str(path)))
+    check_generations(parts, (FileKind.VAE, FileKind.TEMPORAL))
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,12 @@ def test_upstreams_text_encoder_gives_the_same(text_options: ModelOptions, tmp_p
     tokenizer = transformers.AutoTokenizer.from_pretrained(text_options.gemma)
     tokenizer.padding_side = "left"
     given = tokenizer("w260 w261", padding="max_length", max_length=1024, return_tensors="pt")
+    configurator = EmbeddingsProcessorConfigurator
+    if hasattr(configurator, "with_gemma_model_path"):  # ltx_core 1.2 asks for all of a folder
+        (Path(str(text_options.gemma)) / "processor_config.json").write_text("{}")
+        configurator = configurator.with_gemma_model_path(str(text_options.gemma))
     processor = SingleGPUModelBuilder(
-        model_class_configurator=EmbeddingsProcessorConfigurator,
+        model_class_configurator=configurator,
         model_path=text_options.checkpoint,
         model_sd_ops=EMBEDDINGS_PROCESSOR_KEY_OPS,
     ).build(device=torch.device("cpu"), dtype=torch.bfloat16)
@@ -252,11 +256,14 @@ def test_a_broken_torchaudio_does_not_matter(tmp_path: Path):
     pytest.importorskip("transformers", reason="transformers is not installed")
     (tmp_path / "torchaudio.py").write_text("raise OSError('libtorch_cuda.so: not here')")
     code = """
+from types import SimpleNamespace
 from support import tiny_ltx
 from ltxfilter.engines.ltx.models import upstream
-print(type(upstream.meta_module("text", tiny_ltx.CONFIG, {})).__name__)
+gemma = SimpleNamespace(hidden_size=32, num_hidden_layers=2)
+print(type(upstream.meta_module("text", tiny_ltx.CONFIG, {}, gemma)).__name__)
 """
-    paths = os.pathsep.join([str(tmp_path), str(ROOT / "tests"), str(ROOT)])
+    before = os.environ.get("PYTHONPATH", "")  # where an ltx_core of a checkout is
+    paths = os.pathsep.join([str(tmp_path), str(ROOT / "tests"), str(ROOT), before])
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": paths},

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +102,30 @@ def test_a_text_encoder_in_any_form_gives_the_same(
         monkeypatch.setattr(gemma_weights, "free_memory", lambda device: 1000)
     path = FORMS[form](options, tmp_path / "gemma")
     assert torch.equal(encoded(replace(options, gemma=path)), encoded(options))
+
+
+def fresh(name: str) -> Any:
+    """Return a module as it is in its file, whatever tests have changed in it."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+    return module
+
+
+def test_the_configuration_for_bare_weights_is_ltx_cores():
+    if find_spec("ltx_core.text_encoders.gemma.config") is None:
+        pytest.skip("ltx_core 1.2 has none of its own")
+    theirs = fresh("ltx_core.text_encoders.gemma.config").GEMMA3_CONFIG_FOR_LTX.to_dict()
+    ours = fresh("ltxfilter.engines.ltx.models.text.gemma_3_12b").CONFIG
+    for part in ("text_config", "vision_config"):
+        assert ours[part].items() <= theirs.pop(part).items()
+    assert {name: ours[name] for name in ours if name in theirs} == {
+        name: value for name, value in theirs.items() if name in ours
+    }
 
 
 def test_layer_by_layer_holds_one_layer(options: ModelOptions):

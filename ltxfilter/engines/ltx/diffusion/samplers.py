@@ -97,7 +97,7 @@ class Denoiser:
             tokens.mask * sigma
         )  # a conditioning token has no noise, which the model is told
         velocity = self.velocity(
-            noisy, sigma, timesteps, tokens.positions, context, skipped=skipped
+            noisy, sigma, timesteps, tokens.positions, context, first=tokens.first, skipped=skipped
         )
         return noisy - velocity * timesteps
 

@@ -42,6 +42,11 @@ class Tokens:
         frames, rows, columns = self.size
         return frames * rows * columns
 
+    @property
+    def first(self) -> int:
+        """The number of tokens in the grid's first latent frame, which lasts a single frame."""
+        return self.size[1] * self.size[2]
+
     def add_noise(self, noise: Tensor, sigma: float) -> Tensor:
         """Return noisy tokens [B, T, 128] to denoise from.
 

@@ -7,10 +7,13 @@ imports upstream's packages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from ltxfilter.engines.ltx.diffusion.samplers import Guidance
 from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
 T = TypeVar("T")
@@ -42,22 +46,21 @@ class UpstreamPipeline:
     ) -> None:
         """Keep the files' paths; each call loads the models.
 
-        check: called before each step; what it raises ends the call.
+        check: called before each step; what it raises ends the call. Raises EngineUnavailableError
+        if ltx_pipelines does not go with what is installed.
         """
-        upstream.stub_torchaudio()
-        from ltx_pipelines import keyframe_interpolation
-
-        self._module = keyframe_interpolation
+        self._module: Any = _interpolation()
         self._device = device
         self._check = check
-        self._pipeline = keyframe_interpolation.KeyframeInterpolationPipeline(
-            checkpoint_path=models.checkpoint,
-            distilled_lora=_loras([models.distilled_lora] if models.distilled_lora else []),
-            spatial_upsampler_path=models.spatial_upsampler,
-            gemma_root=None,
-            loras=_loras(models.loras),
-            device=device,
-        )
+        self._texts: Sequence[Any] = ()  # of the running call
+        with _replaced(self._module, self._left_out()):
+            self._pipeline = self._module.KeyframeInterpolationPipeline(
+                **_checkpoint(str(models.checkpoint)),
+                distilled_lora=_loras([models.distilled_lora] if models.distilled_lora else []),
+                spatial_upsampler_path=models.spatial_upsampler,
+                loras=_loras(models.loras),
+                device=device,
+            )
 
     def draw(
         self,
@@ -71,7 +74,7 @@ class UpstreamPipeline:
         contexts: tuple[Tensor, Tensor],
         audio_width: int,
     ) -> Tensor:
-        """Return pictures [3, F, height, width] in -1..1, rounded to 8 bits by upstream.
+        """Return pictures [3, F, height, width] in -1..1; ltx_pipelines 1.0 rounds to 8 bits.
 
         frames: F, 8k + 1. rate: frames per second. steps: of the first stage. contexts: of the
         prompt and of the negative prompt, [1, L, D]. audio_width: channels of the transformer's
@@ -82,7 +85,7 @@ class UpstreamPipeline:
         guider = _guider(guidance)
         with TemporaryDirectory(prefix="ltxfilter-") as folder, self._patched(texts):
             images = [_image(Path(folder), number, key) for number, key in enumerate(keyframes)]
-            chunks, _ = self._pipeline(
+            chunks, *_ = self._pipeline(
                 prompt="",
                 negative_prompt="",
                 seed=seed,
@@ -96,33 +99,73 @@ class UpstreamPipeline:
                 images=images,
             )
             pictures = torch.cat([chunk.cpu() for chunk in chunks])
-        return pictures.permute(3, 0, 1, 2).float() / 127.5 - 1
+        half = 127.5 if pictures.dtype is torch.uint8 else 0.5
+        return pictures.permute(3, 0, 1, 2).float() / half - 1
 
     @contextmanager
     def _patched(self, texts: Sequence[Any]) -> Iterator[None]:
         """Leave Gemma, audio and progress bars out of a call, and CUDA where there is none."""
         from ltx_pipelines.utils import samplers
 
-        functions = {
-            "encode_prompts": lambda *_, **__: texts,
-            "vae_decode_audio": lambda *_: None,
-        }
-        ledger = type(self._pipeline.stage_1_model_ledger)
-        no_audio = {"audio_decoder": lambda _: None, "vocoder": lambda _: None}
         no_cuda = {} if self._device.type == "cuda" else {"synchronize": lambda *_: None}
+        self._texts = texts
         with (
             torch.inference_mode(),
-            _replaced(self._module, functions),
-            _replaced(ledger, no_audio),
+            self._without_audio(),
             _replaced(samplers, {"tqdm": self._checked}),
             _replaced(torch.cuda, no_cuda),
         ):
             yield
 
+    def _left_out(self) -> dict[str, Any]:
+        """Return what stands in for Gemma and audio's decoder while ltx_pipelines 1.2 is set up."""
+        if not hasattr(self._module, "PromptEncoder"):
+            return {}
+        return {
+            "PromptEncoder": lambda *_, **__: lambda *_, **__: self._texts,
+            "AudioDecoder": lambda *_, **__: lambda _: None,
+        }
+
+    def _without_audio(self) -> AbstractContextManager[object]:
+        """Leave Gemma and audio out of a call of ltx_pipelines 1.0, which 1.2 was made without."""
+        if self._left_out():
+            return nullcontext()
+        functions = {
+            "encode_prompts": lambda *_, **__: self._texts,
+            "vae_decode_audio": lambda *_: None,
+        }
+        ledger = type(self._pipeline.stage_1_model_ledger)
+        stack = ExitStack()
+        stack.enter_context(_replaced(self._module, functions))
+        stack.enter_context(
+            _replaced(ledger, {"audio_decoder": lambda _: None, "vocoder": lambda _: None})
+        )
+        return stack
+
     def _checked(self, steps: Iterable[T]) -> Iterator[T]:
         for step in steps:
             self._check()
             yield step
+
+
+def _interpolation() -> ModuleType:
+    upstream.stub_torchaudio()
+    try:
+        return import_module("ltx_pipelines.keyframe_interpolation")
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"ltx-reference: ltx_pipelines cannot be imported: {error}; install ltx-pipelines of "
+            "the same version as ltx-core, with what it depends on"
+        ) from None
+
+
+def _checkpoint(path: str) -> dict[str, Any]:
+    """Return how a pipeline is told its checkpoint, without a text encoder."""
+    if find_spec("ltx_pipelines.utils.model_paths") is None:  # ltx_pipelines 1.0
+        return {"checkpoint_path": path, "gemma_root": None}
+    from ltx_pipelines.utils.model_paths import ModelPaths
+
+    return {"model_paths": ModelPaths.from_monolith(path)}
 
 
 @contextmanager

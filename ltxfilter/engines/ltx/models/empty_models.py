@@ -11,7 +11,8 @@ import torch
 from ltxfilter.engines.ltx.models import tiny_vae, upstream
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile, Naming
 from ltxfilter.engines.ltx.weights.formats import names
-from ltxfilter.engines.ltx.weights.load import transformer_name, vae_naming
+from ltxfilter.engines.ltx.weights.load import Change, transformer_name, vae_naming
+from ltxfilter.engines.ltx.weights.parts import decodes_by_diffusion
 from ltxfilter.errors import EngineUnavailableError
 
 TRANSFORMERS = ("transformer", "refiner")
@@ -60,6 +61,13 @@ def empty_model(name: str, file: ModelFile) -> torch.nn.Module:
         raise EngineUnavailableError(
             f"{file.path}: ltx_core cannot build its {name}: {error}"
         ) from None
+
+
+def change_of(name: str, file: ModelFile) -> Change | None:
+    """Return how a file's tensors become those of a model; None if they are alike."""
+    if name == "decoder" and decodes_by_diffusion(file):
+        return upstream.diffusion_decoder_change(file.paths[0])
+    return None
 
 
 def check_configured(name: str, file: ModelFile) -> None:

@@ -220,6 +220,7 @@ class Models:
         positions: torch.Tensor,
         context: torch.Tensor,
         *,
+        first: int = 0,
         skipped: Sequence[int] = (),
         refining: bool = False,
     ) -> torch.Tensor:
@@ -228,8 +229,8 @@ class Models:
         sigma: of all windows, or [B] float32. timesteps: [B, T, 1] float32, each token's own sigma.
         positions: [B, 3, T, 2] float32, begin and end of each token in seconds, pixel rows and
         pixel columns; the tensor must not change later. context: [1 or B, L, D]; the keys and
-        values of a single one may be cached. skipped: blocks whose self-attention is left out.
-        refining: use the distilled LoRA if there is one.
+        values of a single one may be cached. first: tokens of the first latent frame, which LTX-2.5
+        marks. skipped: blocks without self-attention. refining: use the distilled LoRA, if any.
         """
         self.cancellation.check()
         runner = self._transformer(self.refiner if refining else "transformer")
@@ -241,6 +242,7 @@ class Models:
                 timesteps.to(self.device),
                 positions.to(self.device),
                 context=context.to(self.device, self.dtype),
+                first=first,
                 skipped=tuple(skipped),
             ).float()
 
@@ -355,7 +357,8 @@ class Models:
             if self.offload:
                 offload_blocks(module, self.device)
         else:
-            load.fill_plain(module, file, naming, self.device, self.dtype)
+            change = empty_models.change_of(name, file)
+            load.fill_plain(module, file, naming, self.device, self.dtype, change=change)
             self.cancellation.watch_layers(module)
         return module
 

@@ -35,6 +35,7 @@ class Transformer:
         self._graphs = graphs
         self._embeddings = upstream.PositionalEmbeddings(module)
         self._text_has_sigma = upstream.text_has_sigma(module)
+        self._marks = upstream.marks_first_frame(module)
         self._small = False  # a step has run that may be replayed later
         self._perturbations: dict[tuple[tuple[int, ...], int], Any] = {}
         self._lock = Lock()
@@ -47,10 +48,13 @@ class Transformer:
         positions: Tensor,
         *,
         context: Tensor,
+        first: int = 0,
         skipped: tuple[int, ...] = (),
     ) -> Tensor:
         """Return what `Models.velocity` describes, in the module's own precision."""
-        given = latent, _per_window(sigma, latent), timesteps
+        given = [latent, _per_window(sigma, latent), timesteps]
+        if self._marks:
+            given.append(_marked(first, latent))
         with self._lock:
             self._small = self._small or self._is_small(latent)
             if self.text is None and self._may_replay(latent):
@@ -101,7 +105,7 @@ class Transformer:
 
     def _replay(
         self,
-        given: tuple[Tensor, Tensor, Tensor],
+        given: Sequence[Tensor],
         positions: Tensor,
         context: Tensor,
         cached: CachedText | None,
@@ -130,8 +134,12 @@ class Transformer:
         context: Tensor,
         skipped: tuple[int, ...],
     ) -> Tensor:
-        """Run the module. given: latent [B, T, 128], sigma [B] and timesteps [B, T, 1]."""
-        latent, sigma, timesteps = given
+        """Run the module.
+
+        given: latent [B, T, 128], sigma [B] and timesteps [B, T, 1]; for a model that marks the
+        first latent frame also the marks [B, T, 1].
+        """
+        latent, sigma, timesteps, *marks = given
         return upstream.velocity(
             self._module,
             latent=latent,
@@ -139,6 +147,7 @@ class Transformer:
             timesteps=timesteps,
             positions=positions,
             context=context.expand(len(latent), -1, -1),
+            marks=marks[0] if marks else None,
             perturbations=self._perturbation(skipped, latent),
         )
 
@@ -155,6 +164,13 @@ def _per_window(sigma: Tensor | float, latent: Tensor) -> Tensor:
     if isinstance(sigma, Tensor):
         return sigma.to(latent.device)
     return torch.full((len(latent),), sigma, dtype=torch.float32, device=latent.device)
+
+
+def _marked(first: int, latent: Tensor) -> Tensor:
+    """Return 1 for the first tokens of each window and 0 for the others, [B, T, 1]."""
+    marks = torch.zeros_like(latent[..., :1])
+    marks[:, :first] = 1
+    return marks
 
 
 def _text_input(context: Tensor, cached: CachedText | None) -> Tensor:

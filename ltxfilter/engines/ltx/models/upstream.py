@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from inspect import signature
@@ -37,21 +37,47 @@ CONFIGURATORS = {
 
 
 def meta_module(
-    kind: str, config: Mapping[str, Any], metadata: Mapping[str, str], gemma: str = ""
+    kind: str, config: Mapping[str, Any], metadata: Mapping[str, str], gemma: Any = None
 ) -> torch.nn.Module:
     """Return a model without weights, on torch's meta device.
 
-    kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder in folder
-    `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError, TypeError or
-    NotImplementedError for a configuration that this ltx_core cannot build.
+    kind: a key of CONFIGURATORS, or "text" for the layers that follow the text encoder, whose
+    configuration is `gemma`. config, metadata: of the model's file. Raises ValueError, KeyError,
+    TypeError or NotImplementedError for a configuration that this ltx_core cannot build.
     """
     configurator = _text_configurator(gemma) if kind == "text" else CONFIGURATORS[kind]
     with torch.device("meta"):
-        if hasattr(configurator, "from_metadata"):  # ltx_core 1.2
-            model = configurator.from_metadata({**metadata, "config": config})
-        else:
-            model = configurator.from_config(config)
+        model = configured(configurator, config, metadata)
+    if kind == "decoder" and hasattr(model, "diff_blocks"):
+        _set_up_diffusion(model)
     return model.eval().requires_grad_(False)
+
+
+def configured(
+    configurator: Any, config: Mapping[str, Any], metadata: Mapping[str, str]
+) -> torch.nn.Module:
+    """Return what one of ltx_core's configurators makes of a file's configuration and metadata."""
+    if not hasattr(configurator, "from_metadata"):  # ltx_core 1.0
+        model: torch.nn.Module = configurator.from_config(dict(config))
+        return model
+    taken = signature(configurator.from_metadata).parameters
+    operations = _operations() if "ops" in taken else {}
+    newer: torch.nn.Module = configurator.from_metadata(
+        {**metadata, "config": config}, **operations
+    )
+    return newer
+
+
+def _operations() -> dict[str, Any]:
+    """Return what makes a transformer of ltx_core 1.2 use torch's own attention.
+
+    Left to itself it takes the fastest package that it finds. In 1.0 the configuration says it.
+    """
+    from ltx_core.model.transformer.attention import AttentionFunction, MaskedAttentionFunction
+    from ltx_core.model.transformer.transformer import TransformerOpsConfig
+
+    attention = AttentionFunction.PYTORCH, MaskedAttentionFunction.PYTORCH
+    return {"ops": TransformerOpsConfig.from_functions(*attention)}
 
 
 def velocity(
@@ -62,14 +88,22 @@ def velocity(
     timesteps: torch.Tensor,
     positions: torch.Tensor,
     context: torch.Tensor,
+    marks: torch.Tensor | None = None,
     perturbations: Any = None,
 ) -> torch.Tensor:
     """Run the transformer once without audio; shapes are those of `Models.velocity`.
 
+    marks: [B, T, 1], 1 for the tokens of the first latent frame, of a model that marks them.
     perturbations: what `skip_attention` returned.
     """
+    marked = {} if marks is None else {"keyframes_mask": marks}
     video = Modality(
-        latent=latent, sigma=sigma, timesteps=timesteps, positions=positions, context=context
+        latent=latent,
+        sigma=sigma,
+        timesteps=timesteps,
+        positions=positions,
+        context=context,
+        **marked,
     )
     result: torch.Tensor = model(video=video, audio=None, perturbations=perturbations)[0]
     return result
@@ -100,6 +134,11 @@ def skip_attention(
 def text_has_sigma(model: torch.nn.Module) -> bool:
     """Return True for a transformer that modulates the text by sigma (LTX-2.3)."""
     return getattr(model, "prompt_adaln_single", None) is not None
+
+
+def marks_first_frame(model: torch.nn.Module) -> bool:
+    """Return True for a transformer that marks latent frames that last one frame (LTX-2.5)."""
+    return getattr(model, "keyframes_abs_pos_embedding", None) is not None
 
 
 class PositionalEmbeddings:
@@ -149,30 +188,111 @@ class PositionalEmbeddings:
             self._used = None
 
 
+def _set_up_diffusion(decoder: torch.nn.Module) -> None:
+    """Let LTX-2.5's diffusion decoder work as upstream's does by default: eagerly, in parts.
+
+    Without the package natten it uses upstream's Triton kernel, or on a CPU torch's attention.
+    """
+    from ltx_core.model.video_vae.transformer.apply import apply_diffvae_mode
+    from ltx_core.model.video_vae.transformer.config import DiffVAEMode
+
+    apply_diffvae_mode(decoder, DiffVAEMode.CHUNKED_EAGER)
+
+
+def diffusion_decoder_change(
+    path: str,
+) -> Callable[[str, torch.Tensor], Iterable[tuple[str, torch.Tensor]]]:
+    """Return how the tensors of LTX-2.5's diffusion decoder become those of its module.
+
+    path: of the file, which is safetensors. Some layers are one in the file, others have a factor.
+    """
+    from ltx_core.model.video_vae.model_configurator import video_decoder_sd_ops_for_checkpoint
+
+    changes = video_decoder_sd_ops_for_checkpoint(path, diffusion_vae=True)
+
+    def change(name: str, value: torch.Tensor) -> Iterable[tuple[str, torch.Tensor]]:
+        prefix = "vae." if name.startswith("per_channel_statistics.") else "vae.decoder."
+        key = changes.apply_to_key(prefix + name)
+        # type_emb is in the published file, and no decoder reads it.
+        return [] if key in (None, "type_emb") else changes.apply_to_key_value(key, value)
+
+    return change
+
+
 def decode(model: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
     """Run the decoder; one that adds noise gets the same noise at every call."""
     if not getattr(model, "timestep_conditioning", False):
         return model(latents)
-    generator = torch.Generator(latents.device).manual_seed(0)
-    return model(latents, generator=generator)
+    parts = latents.split(1) if hasattr(model, "diff_blocks") else [latents]  # it takes no batch
+    generators = [torch.Generator(latents.device).manual_seed(0) for _ in parts]
+    decoded = [model(part, generator=own) for part, own in zip(parts, generators, strict=True)]
+    return torch.cat(decoded) if len(decoded) > 1 else decoded[0]
 
 
-def _text_configurator(gemma: str) -> Any:
+def _text_configurator(gemma: Any) -> Any:
     """Import what needs transformers only when it is asked for."""
     stub_torchaudio()
     from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator as Configurator
 
-    if hasattr(Configurator, "with_gemma_model_path"):  # ltx_core 1.2
-        return Configurator.with_gemma_model_path(gemma)
-    return Configurator
+    return _Layers(gemma) if hasattr(Configurator, "with_gemma_model_path") else Configurator
 
 
-def gemma_settings() -> dict[str, Any]:
-    """Return the configuration of the Gemma that the published checkpoints were trained with."""
-    stub_torchaudio()
-    from ltx_core.text_encoders.gemma import config
+class _Layers:
+    """Makes the text layers of ltx_core 1.2, whose own configurator reads a folder of Gemma's."""
 
-    return dict(config.GEMMA3_CONFIG_FOR_LTX.to_dict())
+    def __init__(self, gemma: Any) -> None:
+        self._gemma = gemma
+
+    def from_metadata(self, metadata: Mapping[str, Any]) -> torch.nn.Module:
+        from ltx_core.text_encoders.gemma import embeddings_connector as connectors
+        from ltx_core.text_encoders.gemma.embeddings_processor import EmbeddingsProcessor
+        from ltx_core.text_encoders.gemma.encoders.encoder_configurator import (
+            _create_feature_extractor,
+        )
+
+        settings = metadata["config"].get("transformer", {})
+        return EmbeddingsProcessor(
+            video_connector=connectors.Embeddings1DConnectorConfigurator.from_metadata(metadata),
+            audio_connector=connectors.AudioEmbeddings1DConnectorConfigurator.from_metadata(
+                metadata
+            ),
+            feature_extractor=_create_feature_extractor(settings, self._gemma),
+        )
+
+
+def gemma_kind(path: str) -> str:
+    """Return the model_type of the text encoder in a file or folder, as ltx_core 1.2 tells it."""
+    from ltx_core.text_encoders.gemma import gemma_model_type
+
+    return str(gemma_model_type(path))
+
+
+def newer_text_models(
+    gemma: str, weights: tuple[str, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Any, torch.nn.Module]:
+    """Return the text encoder of ltx_core 1.2 in a file or folder, and the layers after it.
+
+    weights: the files of those layers; the first one has the configuration.
+    """
+    from ltx_core.loader.single_gpu_model_builder import SingleGPUModelBuilder
+    from ltx_core.text_encoders import gemma as source
+
+    names, changes = source.get_gemma_ops(gemma)
+    encoder = SingleGPUModelBuilder(
+        model_path=source.resolve_gemma_weight_paths(gemma),
+        model_class_configurator=source.GemmaTextEncoderConfigurator.with_gemma_model_path(gemma),
+        model_sd_ops=names,
+        # What loads the processor of pictures and sound asks for files that nothing here needs.
+        module_ops=tuple(each for each in changes if each.name != "ProcessorLoad"),
+    ).build(device=device, dtype=dtype)
+    layers = SingleGPUModelBuilder(
+        model_path=weights,
+        model_class_configurator=source.EmbeddingsProcessorConfigurator.with_gemma_model_path(
+            gemma
+        ),
+        model_sd_ops=source.EMBEDDINGS_PROCESSOR_KEY_OPS,
+    ).build(device=device, dtype=dtype)
+    return encoder.eval(), layers.eval()
 
 
 def stub_torchaudio() -> None:

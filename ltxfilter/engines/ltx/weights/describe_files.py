@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FLAGS, PARTS, FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.formats import names
 from ltxfilter.engines.ltx.weights.formats.storage import StorageError, is_companion
 from ltxfilter.engines.ltx.weights.generations import generation, is_ic_lora, takes_few_steps
-from ltxfilter.engines.ltx.weights.parts import FIELDS, KINDS, ModelParts, model_paths
+from ltxfilter.engines.ltx.weights.parts import (
+    FIELDS,
+    KINDS,
+    ModelParts,
+    model_paths,
+    needs_newer,
+    needs_newer_decoder,
+)
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
@@ -106,11 +114,14 @@ def describe(file: ModelFile) -> str:
     if FileKind.TRANSFORMER in file.holds:
         steps = takes_few_steps(file)
         words += [] if steps is None else ["distilled" if steps else DEV]
-        if generation(file) == "2.5":
-            words.append("whose transformer is not read")
+    lacking = ["transformer"] if needs_newer(file) else []
+    lacking += ["decoder"] if needs_newer_decoder(file) else []
+    if lacking:
+        words.append(f"whose {' and '.join(lacking)} needs ltx-core 1.2 ({installed.NEWER})")
     parts = [kind for kind in PARTS if kind in file.holds]
     if parts:
         words += [_part(file, kind) for kind in parts]
+        words += [file.kind.value] if file.kind is FileKind.GEMMA else []
     elif file.kind is FileKind.LORA:
         words.append("an IC-LoRA" if is_ic_lora(file) else file.kind.value)
     elif file.kind is FileKind.SPATIAL:
@@ -178,8 +189,10 @@ def _unbuildable(file: ModelFile, kind: FileKind) -> str | None:
 def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
     """Return which engines use what a file holds."""
     kinds = [kind for kind in FileKind if kind in file.holds]
-    if FileKind.TRANSFORMER in kinds and generation(file) == "2.5":
+    if needs_newer(file):
         kinds.remove(FileKind.TRANSFORMER)
+    if needs_newer_decoder(file):
+        kinds.remove(FileKind.VAE)
     found = [name for kind in kinds for name in users.get(USED_AS.get(kind, ""), ())]
     return f"; for {', '.join(dict.fromkeys(found))}" if found else "; no engine uses it"
 

@@ -149,7 +149,8 @@ def _model_file(path: str, header: ModelHeader, config: dict[str, Any]) -> Model
     tensors = {known[name]: entry for name, entry in header.tensors.items()}
     holds = _holds(config, tensors)
     parts = [kind for kind in PARTS if kind in holds]
-    kind = FileKind.CHECKPOINT if len(parts) > 1 else next(iter(holds))
+    single = FileKind.GEMMA if FileKind.GEMMA in holds else next(iter(holds))
+    kind = FileKind.CHECKPOINT if len(parts) > 1 else single
     for section, infer in (
         ("transformer", inferred.transformer_config),
         ("vae", inferred.vae_config),
@@ -189,6 +190,8 @@ def _holds(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> fro
             parts.add(FileKind.VAE)
         elif name.startswith(TEXT):
             parts.add(FileKind.TEXT)
+    if parts == {FileKind.TEXT} and any(GEMMA.match(name) for name in tensors):
+        parts.add(FileKind.GEMMA)  # LTX-2.5's text encoder, with the projection of its states
     return frozenset(parts or {_single_kind(config, tensors)})
 
 

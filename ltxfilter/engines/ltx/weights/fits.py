@@ -29,12 +29,13 @@ CHECKED = (FileKind.TRANSFORMER, FileKind.VAE, FileKind.SPATIAL, FileKind.TEMPOR
 def check_generations(parts: ModelParts, kinds: Iterable[FileKind]) -> None:
     """Refuse files of a run that were made for the latents of different generations.
 
-    A file that does not say its generation fits all. Raises EngineUnavailableError.
+    A file that says no generation, or an unknown one, fits all. Raises EngineUnavailableError.
     """
     wanted = set(kinds)
     known: list[tuple[ModelFile, FileKind, str]] = []
     for kind in CHECKED:
-        if kind in wanted and (found := generation(file := parts.find(kind))):
+        if kind in wanted and (found := generation(file := parts.find(kind))) in LATENTS:
+            assert found is not None
             known.append((file, kind, found))
     for (one, kind, first), (other, second_kind, second) in combinations(known, 2):
         if LATENTS[first] != LATENTS[second]:

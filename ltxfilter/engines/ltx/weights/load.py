@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from fractions import Fraction
 
@@ -18,6 +18,8 @@ from ltxfilter.engines.ltx.weights.lora import Lora, check_layers
 from ltxfilter.errors import EngineUnavailableError
 
 log = logging.getLogger("ltxfilter.engines")
+
+Change = Callable[[str, torch.Tensor], Iterable[tuple[str, torch.Tensor]]]
 
 NAMED = 4  # missing or superfluous tensors that a message names
 SCALE = ".weight_scale"  # suffix of the scale beside a weight in 8 bits, in our modules
@@ -158,9 +160,18 @@ def fill_plain(
     naming: Naming,
     device: torch.device,
     dtype: torch.dtype,
+    *,
+    change: Change | None = None,
 ) -> None:
-    """Fill an autoencoder, an upsampler or text layers. Raises EngineUnavailableError."""
-    fill(module, dict(read_tensors(file, naming, device, dtype)), file.path)
+    """Fill an autoencoder, an upsampler or text layers. Raises EngineUnavailableError.
+
+    change: of each tensor into those that the module has in its place.
+    """
+    tensors: Iterable[tuple[str, torch.Tensor]] = read_tensors(file, naming, device, dtype)
+    if change is not None:
+        tensors = (new for name, value in tensors for new in change(name, value))
+    fill(module, dict(tensors), file.path)
+    module.to(device)  # tables that are in no file
 
 
 def fill_transformer(

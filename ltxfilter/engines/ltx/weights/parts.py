@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FLAGS, PARTS, FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.formats.names import DECODER
 from ltxfilter.engines.ltx.weights.formats.shards import INDEX, SUFFIXES
 from ltxfilter.engines.ltx.weights.generations import generation, is_distilled_lora
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
 
+CONVOLUTIONAL = "ltx-2.5-video-vae-conv-bf16.safetensors"  # the other one of the same generation
 MOST_FILES = 2000  # of a folder that is searched; more is no folder of models
 FIELDS = {kind: flag.removeprefix("--").replace("-", "_") for kind, flag in FLAGS.items()}
 KINDS = {field: kind for kind, field in FIELDS.items()}
@@ -41,11 +44,8 @@ class ModelParts:
         Raises EngineUnavailableError if none does, if it cannot be used, or if two could be meant.
         """
         file = self._find(kind)
-        if kind is FileKind.TRANSFORMER and generation(file) == "2.5":
-            raise EngineUnavailableError(
-                f"{file.path}: its transformer is made for LTX-2.5; ltxfilter reads those of LTX-2 "
-                "and LTX-2.3"
-            )
+        if why := _too_new(file, kind):
+            raise EngineUnavailableError(f"{file.path}: {why}")
         return file
 
     def _find(self, kind: FileKind) -> ModelFile:
@@ -149,6 +149,7 @@ class ModelParts:
         if kind not in FOUND:
             return None
         found = [file for file in self.folder() if kind in file.holds]
+        found = [file for file in found if _too_new(file, kind) is None] or found
         found = self._of_one_generation(kind, found)
         alone = [file for file in found if file.kind is kind]
         fitting = alone or found
@@ -189,9 +190,37 @@ class ModelParts:
         return text
 
 
+def needs_newer(file: ModelFile) -> bool:
+    """Return True for a file whose transformer the installed ltx_core is too old for."""
+    is_2_5 = FileKind.TRANSFORMER in file.holds and generation(file) == "2.5"
+    return is_2_5 and not installed.builds_2_5()
+
+
+def decodes_by_diffusion(file: ModelFile) -> bool:
+    """Return True for an autoencoder whose decoder is LTX-2.5's diffusion decoder."""
+    return DECODER + "conv_in_x_t.weight" in file.tensors
+
+
+def needs_newer_decoder(file: ModelFile) -> bool:
+    """Return True for a file whose decoder the installed ltx_core is too old for."""
+    return decodes_by_diffusion(file) and not installed.decodes_by_diffusion()
+
+
 def spatial_scale(file: ModelFile) -> Fraction:
     """Return how many times larger a spatial upsampler makes latents."""
     return Fraction(file.config.get("spatial_scale", 2.0))
+
+
+def _too_new(file: ModelFile, kind: FileKind) -> str | None:
+    """Return why the installed ltx_core cannot use a file for a part; None if it can."""
+    if kind is FileKind.TRANSFORMER and needs_newer(file):
+        return f"its transformer is made for LTX-2.5, which needs ltx-core 1.2; {installed.NEWER}"
+    if kind is FileKind.VAE and needs_newer_decoder(file):
+        return (
+            "its decoder is LTX-2.5's diffusion decoder, which needs ltx-core 1.2; "
+            f"take {CONVOLUTIONAL}, or {installed.NEWER}"
+        )
+    return None
 
 
 def _bare(kind: FileKind) -> str:

@@ -11,37 +11,34 @@ pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
 if any(find_spec(name) is None for name in ("ltx_pipelines", "transformers")):
     pytest.skip("the LTX extra is not installed", allow_module_level=True)
 
-from support import tiny_ltx
-
-from ltxfilter.engines.ltx.diffusion import samplers, tokens
 from ltxfilter.engines.ltx.models import upstream
-from ltxfilter.engines.ltx.models.resident import Models
 
 upstream.stub_torchaudio()
 
 from ltx_core.components.diffusion_steps import EulerDiffusionStep, Res2sDiffusionStep
 from ltx_core.components.guiders import MultiModalGuider, MultiModalGuiderParams
-from ltx_core.components.noisers import GaussianNoiser
 from ltx_core.components.schedulers import LTX2Scheduler
 from ltx_core.conditioning import VideoConditionByKeyframeIndex, VideoConditionByLatentIndex
 from ltx_core.conditioning.types.reference_video_cond import VideoConditionByReferenceLatent
-from ltx_core.types import LatentState, VideoPixelShape
+from ltx_core.types import VideoPixelShape
 from ltx_pipelines.utils import samplers as upstream_samplers
 from ltx_pipelines.utils.constants import DISTILLED_SIGMA_VALUES, STAGE_2_DISTILLED_SIGMA_VALUES
-from ltx_pipelines.utils.helpers import modality_from_latent_state, noise_video_state
-from ltx_pipelines.utils.types import PipelineComponents
+from support import tiny_ltx, upstream_ltx
 
-upstream_samplers.tqdm.monitor_interval = 0  # otherwise it leaves a thread behind
+from ltxfilter.engines.ltx.diffusion import samplers, tokens
+from ltxfilter.engines.ltx.models.resident import Models
+
 SIZE = (2, 2, 2)  # latents of 9 frames of 64x64
 RATE = 50.0
 CPU = torch.device("cpu")
 KEYFRAMES = (0, 4, 8)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
+@pytest.fixture(scope="module", params=["LTX-2.3", "LTX-2.5"])
+def models(request, tmp_path_factory):
     torch.set_num_threads(1)
-    return Models(tiny_ltx.build(tmp_path_factory.mktemp("ltx")), device=CPU)
+    config = tiny_ltx.generation(request.param)
+    return Models(tiny_ltx.build(tmp_path_factory.mktemp("ltx"), config=config), device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -52,40 +49,14 @@ def latents(models):
 
 def upstream_state(conditionings, start=None, scale=1.0):
     """Return upstream's noisy state of a grid, and its patchifying tools."""
-    noiser = GaussianNoiser(torch.Generator().manual_seed(3))
-    return noise_video_state(
-        VideoPixelShape(1, 9, 64, 64, RATE),
-        noiser,
-        conditionings,
-        PipelineComponents(torch.float32, CPU),
-        torch.float32,
-        CPU,
-        noise_scale=scale,
-        initial_latent=start,
-    )
+    shape = VideoPixelShape(1, 9, 64, 64, RATE)
+    return upstream_ltx.noisy_state(shape, conditionings, start, scale, seed=3)
 
 
 def upstream_latents(models, state, tools, sigmas, loop, **options):
     """Return the latents that one of upstream's loops denoises from a state, without audio."""
     model = models._module("transformer")
-    context = models.context()
-
-    def denoised(video_state, audio_state, sigmas, step_index):
-        sigma = sigmas[step_index : step_index + 1].float()
-        with torch.no_grad():
-            moving = model(
-                video=modality_from_latent_state(video_state, context, sigma),
-                audio=None,
-                perturbations=None,
-            )[0]
-        clean = video_state.latent.float() - moving * (video_state.denoise_mask * sigma)
-        return clean, torch.zeros_like(audio_state.latent)
-
-    audio = LatentState(
-        torch.zeros(1, 1, 128), torch.ones(1, 1, 1), torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 128)
-    )
-    found, _ = loop(torch.tensor(sigmas), state, audio, denoise_fn=denoised, **options)
-    return tools.unpatchify(tools.clear_conditioning(found)).latent
+    return upstream_ltx.denoised(model, models.context(), state, tools, sigmas, loop, **options)
 
 
 def our_tokens(latents, lengths, start=None, strength=1.0):
@@ -95,7 +66,7 @@ def our_tokens(latents, lengths, start=None, strength=1.0):
     return found
 
 
-UPSTREAM_LENGTHS = (1, 8, 8)  # in 1.0.0 a keyframe after the first frame lasts eight frames
+UPSTREAM_LENGTHS = (1, upstream_ltx.KEYFRAME_LENGTH, upstream_ltx.KEYFRAME_LENGTH)
 
 
 def test_positions_equal_upstreams(latents):
@@ -133,7 +104,7 @@ def test_euler_equals_upstreams_with_its_positions(models, latents, strength, re
         items[0] = VideoConditionByLatentIndex(latents[0], strength, 0)
         ours = tokens.empty_grid(SIZE, RATE).with_first_latent(latents[0], strength)
         for latent, at in zip(latents[1:], KEYFRAMES[1:], strict=True):
-            ours = ours.with_keyframe(latent, at, RATE, strength, 8)
+            ours = ours.with_keyframe(latent, at, RATE, strength, UPSTREAM_LENGTHS[-1])
     state, tools = upstream_state(items)
     theirs = upstream_latents(
         models, state, tools, samplers.DISTILLED_SIGMAS, upstream_samplers.euler_denoising_loop,
@@ -210,10 +181,10 @@ def test_res_2s_equals_upstreams_given_its_noise(models, latents):
 
 
 def test_what_our_correction_of_positions_changes(models, latents):
-    """With us a keyframe lasts one frame: that makes a small difference."""
+    """With us a keyframe lasts one frame, in 1.0 eight: that makes a small difference."""
     noise = torch.randn(1, 20, 128, generator=torch.Generator().manual_seed(3))
     found = []
-    for lengths in (UPSTREAM_LENGTHS, (1, 1, 1)):
+    for lengths in ((1, 8, 8), (1, 1, 1)):
         ours = our_tokens(latents, lengths)
         denoiser = samplers.Denoiser(models.velocity, ours, models.context())
         found.append(

@@ -187,7 +187,8 @@ def test_guidance_moves_away_from_worse_predictions():
 def test_the_denoiser_runs_only_the_needed_predictions():
     asked = []
 
-    def velocity(latent, sigma, timesteps, positions, context, skipped=()):
+    def velocity(latent, sigma, timesteps, positions, context, *, first, skipped=()):
+        assert first == 1
         asked.append((context.item(), tuple(skipped), sigma, timesteps[0, :, 0].tolist()))
         return latent * context.item()
 

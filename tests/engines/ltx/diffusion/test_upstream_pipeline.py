@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from fractions import Fraction as F
 from importlib.util import find_spec
@@ -16,7 +17,11 @@ if any(find_spec(name) is None for name in ("ltx_pipelines", "transformers", "PI
 
 import json
 
-from support import tiny_ltx
+from ltxfilter.engines.ltx.models import upstream
+
+upstream.stub_torchaudio()
+
+from support import tiny_ltx, upstream_ltx
 from support.pictures import Same, moving, video
 
 from ltxfilter.engines.ltx.diffusion.canvas import Canvas
@@ -28,6 +33,7 @@ from ltxfilter.engines.ltx.diffusion.two_stage import TwoStageDiffusion
 from ltxfilter.engines.ltx.diffusion.upstream_pipeline import UpstreamKeyframe, UpstreamPipeline
 from ltxfilter.engines.ltx.keyframe import LtxKeyframe
 from ltxfilter.engines.ltx.models.resident import Models
+from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.frame import Frame, Made
 from ltxfilter.pipeline.stages import drawn as drawn_path
 from ltxfilter.pipeline.stages import windows as window_path
@@ -44,16 +50,17 @@ STEPS = 2
 GUIDANCE = Guidance(cfg=3.0, stg=1.0, blocks=(1,), rescale=0.7)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
+@pytest.fixture(scope="module", params=["LTX-2.3", "LTX-2.5"])
+def models(request, tmp_path_factory):
     """A checkpoint whose audio does not reach its picture, so that leaving it out is exact."""
     torch.set_num_threads(1)
-    found = tiny_ltx.build(tmp_path_factory.mktemp("ltx"))
+    config = tiny_ltx.generation(request.param)
+    found = tiny_ltx.build(tmp_path_factory.mktemp("ltx"), config=config)
     tensors = tiny_ltx.read(found.checkpoint)
     for name, value in tensors.items():
         if ".audio_to_video_attn.to_out.0." in name:
             value.zero_()
-    header = {"config": json.dumps(tiny_ltx.CONFIG), "model_version": "2.3.0"}
+    header = {"config": json.dumps(config), "model_version": tiny_ltx.version(config)}
     tiny_ltx.write(found.checkpoint, tensors, header)
     return found
 
@@ -67,7 +74,7 @@ def pictures():
 
 
 class Upstream(TwoStageDiffusion):
-    """Our two stages with upstream's noise, and with its keyframes that last eight frames."""
+    """Our two stages with upstream's noise, and with keyframes that last as long as upstream's."""
 
     __slots__ = ("generator",)
 
@@ -77,7 +84,8 @@ class Upstream(TwoStageDiffusion):
         positions = tokens.positions.clone()
         for number, key in enumerate(grid.keyframes[1:], 1):
             begin = tokens.grid + number * rows * columns
-            longer = keyframe_positions((rows, columns), float(key.at), float(RATE), length=8.0)
+            length = float(upstream_ltx.KEYFRAME_LENGTH)
+            longer = keyframe_positions((rows, columns), float(key.at), float(RATE), length)
             positions[:, :, begin : begin + rows * columns] = longer
         return replace(tokens, positions=positions)
 
@@ -125,11 +133,19 @@ def test_two_stages_equal_the_official_pipelines(models, pictures):
     window = Window(0, frames, 0, 2, (Interval(Join.INTERPOLATE, reset=False),) * 2, ())
     drawn = ours.decode(stages._latents(window, [grid], dict(enumerate(pictures))))[0]
     assert drawn.shape == theirs.shape == (3, 9, SIDE, SIDE)
-    seen = ((drawn.clamp(-1, 1) + 1) * 127.5).floor() / 127.5 - 1  # upstream truncates
+    seen = drawn.clamp(-1, 1)
+    if not upstream_ltx.IS_1_2:
+        seen = ((seen + 1) * 127.5).floor() / 127.5 - 1  # it truncates to 8 bits
     error = ((seen - theirs).norm() / theirs.norm()).item()
     other = ((seen.flip(1) - theirs).norm() / theirs.norm()).item()
     assert error < 0.02
     assert other > 0.1  # frames in the wrong order are far off
+
+
+def test_pipelines_of_another_version_are_told(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ltx_pipelines.keyframe_interpolation", None)
+    with pytest.raises(EngineUnavailableError, match="of the same version as ltx-core"):
+        UpstreamPipeline(models, CPU, lambda: None)
 
 
 def test_the_engine_calls_the_pipeline_for_each_window(models):

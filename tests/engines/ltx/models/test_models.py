@@ -19,6 +19,7 @@ from ltx_core.model.upsampler import LatentUpsamplerConfigurator, upsample_video
 from ltx_core.model.video_vae import VAE_ENCODER_COMFY_KEYS_FILTER, VideoEncoderConfigurator
 from support import tiny_ltx
 
+from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.device import check_memory
 from ltxfilter.engines.ltx.models.offload import BUFFERS, OffloadedBlocks
 from ltxfilter.engines.ltx.models.resident import Models
@@ -191,7 +192,10 @@ def test_different_shapes_are_named(options: ModelOptions, tmp_path: Path):
         odd.load("transformer")
 
 
-def test_a_newer_generation_is_refused(options: ModelOptions, tmp_path: Path):
+def test_a_newer_generation_is_refused(
+    options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(installed, "builds_2_5", lambda: False)
     config = tiny_ltx.CONFIG | {
         "transformer": tiny_ltx.TRANSFORMER | {"use_keyframes_abs_pos_embedding": True}
     }

@@ -25,10 +25,10 @@ PROMPT = 2 * 2 * tiny_ltx.TOKENS * tiny_ltx.WIDTH * 4  # bytes: 2 blocks, keys a
 SIGMAS = (0.9, 0.5)
 
 
-@pytest.fixture(scope="module", params=["LTX-2.3", "LTX-2"])
+@pytest.fixture(scope="module", params=["LTX-2.3", "LTX-2", "LTX-2.5"])
 def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     torch.set_num_threads(1)
-    config = tiny_ltx.LTX_2 if request.param == "LTX-2" else tiny_ltx.CONFIG
+    config = tiny_ltx.generation(request.param)
     return tiny_ltx.build(tmp_path_factory.mktemp("ltx"), config=config)
 
 
@@ -41,6 +41,8 @@ POSITIONS = random(1, 3, 12, 2, seed=1).abs()
 
 class Steps:
     """A transformer, and its steps."""
+
+    first = 4  # tokens of the first latent frame, of twelve
 
     def __init__(self, options: ModelOptions, text: int | None, graphs: GraphCache | None = None):
         self.models = Models(options)
@@ -56,6 +58,7 @@ class Steps:
                 torch.full((batch, 12, 1), float(sigma)),
                 POSITIONS.expand(batch, -1, -1, -1),
                 context=context,
+                first=self.first,
                 skipped=skipped,
             )
 
@@ -89,7 +92,7 @@ def test_the_result_is_that_of_the_model_itself(options):
         for sigma in SIGMAS:
             given = random(1, 12, 128), sigma, torch.full((1, 12, 1), sigma), POSITIONS
             with torch.no_grad():
-                expected = plain.velocity(*given, context=step.models.context())
+                expected = plain.velocity(*given, context=step.models.context(), first=step.first)
             assert torch.equal(step(sigma), expected)
 
 
@@ -226,6 +229,7 @@ def test_no_block_to_skip_is_said_to_ltx_core_1_2(monkeypatch):
     model = torch.nn.Module()
     model.transformer_blocks = torch.nn.ModuleList(torch.nn.Identity() for _ in range(3))
     latent = torch.zeros(2, 12, 128)
+    monkeypatch.setattr(upstream, "BatchedPerturbationConfig", lambda perturbations: perturbations)
     assert upstream.skip_attention((), model, latent) is None
     monkeypatch.setattr(upstream, "BatchedPerturbationConfig", Batched)
     windows, blocks, device, kind = upstream.skip_attention((), model, latent).made

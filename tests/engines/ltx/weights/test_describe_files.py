@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ltxfilter.cli import main
+from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights.describe_files import describe_files
 from ltxfilter.engines.ltx.weights.files import FileKind, read_header
 from ltxfilter.engines.ltx.weights.parts import ModelParts
@@ -139,11 +140,14 @@ def test_files_in_each_others_place(tmp_path: Path):
     assert "that goes to --spatial-upsampler" in report["temporal_upsampler"][1]
 
 
-def test_a_newer_generation(tmp_path: Path):
+@pytest.mark.parametrize("old", [True, False])
+def test_a_newer_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool):
+    monkeypatch.setattr(installed, "builds_2_5", lambda: not old)
     config = {"transformer": {"ff_bias": False}, "vae": {"latent_channels": 128}}
     path = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT, config=config)
     said = found(ModelOptions(checkpoint=path))["checkpoint"][0]
-    assert "LTX-2.5, whose transformer is not read" in said
+    assert "LTX-2.5" in said
+    assert ("whose transformer needs ltx-core 1.2 (pip install" in said) == old
     assert said.endswith("; for ltx-a, ltx-b")  # its autoencoder is of use
 
 

@@ -18,6 +18,7 @@ from support import ltx_layouts as layouts
 from support import tiny_ltx
 from support.ltx_layouts import PREFIX, Tensors, stored, under, video_only, write
 
+from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.engines.ltx.models.resident import Models
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions
@@ -243,7 +244,7 @@ def test_a_published_autoencoder_needs_no_metadata(
 def upsampler(path: Path, sizes: dict[str, Any], told: bool, **metadata: str) -> str:
     from ltx_core.model.upsampler import LatentUpsamplerConfigurator
 
-    module = LatentUpsamplerConfigurator.from_config(sizes)
+    module = upstream.configured(LatentUpsamplerConfigurator, sizes, {})
     tiny_ltx.randomize(module, torch.Generator().manual_seed(4))
     made = dict(tiny_ltx._named(module, ""))
     return str(write(path, made, sizes if told else None, **metadata))
@@ -311,9 +312,6 @@ def refused(folder: Folder, tensors: Tensors, case: str) -> Made:  # noqa: C901
         shard = made / "model-00003-of-00003.safetensors"
         shard.write_bytes(shard.read_bytes()[:-100])
         return {"transformer": str(made)}
-    elif case == "LTX-2.5":
-        newer = CONFIG | {"transformer": layouts.WIDER | {"ff_bias": False}}
-        write(path, tensors, newer)
     elif case == "an autoencoder as a transformer":
         write(path, under(tensors, "vae."), CONFIG)
         return {"transformer": str(path)}
@@ -339,7 +337,6 @@ def refused(folder: Folder, tensors: Tensors, case: str) -> Made:  # noqa: C901
         ("a truncated file", "truncated, .* download it again"),
         ("a missing shard", "its shard model-00002-of-00003.safetensors is missing"),
         ("a truncated shard", "its shard model-00003-of-00003.safetensors: truncated"),
-        ("LTX-2.5", r"made for LTX-2\.5; ltxfilter reads those of LTX-2 and LTX-2\.3"),
         ("an autoencoder as a transformer", "a video autoencoder, not a transformer; .* --vae"),
         ("models for audio", "models for audio, which nothing here uses"),
         ("an unknown GGUF type", "is in Q4_0, which is not read"),

@@ -51,7 +51,7 @@ class TextEncoder:
         self._device = choose_device(device)
         self._gemma = gemma
         self._tokenizer, self._model = load_gemma(gemma, self._device)
-        self._layers = load_text_layers(parts, gemma, self._device)
+        self._layers = load_text_layers(parts, text_config(find_gemma(gemma)), self._device)
 
     def __call__(self, prompt: str) -> torch.Tensor:
         """Return the context of a prompt, [1, 1024, D] bfloat16 on the CPU.
@@ -84,8 +84,8 @@ class TextEncoder:
         )
 
 
-def load_text_layers(parts: ModelParts, gemma: str, device: torch.device) -> Any:
-    """Return the layers between Gemma and the transformer.
+def load_text_layers(parts: ModelParts, gemma: Any, device: torch.device) -> Any:
+    """Return the layers between Gemma, whose configuration is given, and the transformer.
 
     The projection may be in a file of its own, the rest is among the transformer's tensors. Raises
     EngineUnavailableError.

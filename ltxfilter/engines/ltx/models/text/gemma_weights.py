@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ltxfilter.engines.ltx.models import upstream
+from ltxfilter.engines.ltx.models.text import gemma_3_12b
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.load import fill, read_tensors, stored_tensors
@@ -74,7 +74,7 @@ def text_config(file: ModelFile) -> Any:
         if told.is_file():
             config = Gemma3Config.from_pretrained(str(told.parent), local_files_only=True)
         else:
-            config = Gemma3Config.from_dict(upstream.gemma_settings())
+            config = Gemma3Config.from_dict(copy.deepcopy(gemma_3_12b.CONFIG))
     except Exception as error:  # whatever its code meets in a file that it does not know
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineUnavailableError(f"--gemma {file.path}: {reason}") from None
@@ -159,12 +159,12 @@ def gemma_name(name: str) -> str | None:
 
 def _make_buffers(model: Any, config: Any, device: torch.device) -> None:
     """Give a model on the meta device the tables that are in no file."""
-    model.rotary_emb = type(model.rotary_emb)(config, device=device)
+    model.rotary_emb = type(model.rotary_emb)(config).to(device)
     if hasattr(model, "rotary_emb_local"):  # of transformers 4, for layers with a sliding window
         local = copy.deepcopy(config)
         local.rope_theta = config.rope_local_base_freq
         local.rope_scaling = {"rope_type": "default"}
-        model.rotary_emb_local = type(model.rotary_emb_local)(config=local, device=device)
+        model.rotary_emb_local = type(model.rotary_emb_local)(config=local).to(device)
     scale = torch.tensor(config.hidden_size**0.5, device=device)
     model.embed_tokens.register_buffer("embed_scale", scale, persistent=False)
 

@@ -16,6 +16,7 @@ from ltxfilter.engines.ltx.weights.formats.names import DECODER, ENCODER, TRANSF
 Tensors = Mapping[str, TensorEntry]
 Block = list[Any]  # [kind, {setting: value}] of an autoencoder
 
+ROWS = 6  # of a block's table of modulation in LTX-2; later models modulate the text too
 HEAD = 128  # channels of a head in the published transformers
 PUBLISHED: dict[str, Any] = {  # what all published transformers have in common
     "dropout": 0.0,
@@ -93,7 +94,8 @@ def transformer_config(tensors: Tensors) -> dict[str, Any] | None:
     if not gated and width % HEAD:
         return None
     number = heads[0] if heads is not None else width // HEAD
-    adaln = "prompt_adaln_single.linear.weight" in own
+    prompted = "prompt_adaln_single.linear.weight" in own
+    table = own.get("transformer_blocks.0.scale_shift_table", (ROWS,))
     caption = _columns(own, "caption_projection.linear_1.weight")
     found: dict[str, Any] = PUBLISHED | {
         "num_attention_heads": number,
@@ -106,7 +108,7 @@ def transformer_config(tensors: Tensors) -> dict[str, Any] | None:
     }
     if gated:
         found["apply_gated_attention"] = True
-    if adaln:
+    if prompted or table[0] > ROWS:
         found["cross_attention_adaln"] = True
     if caption is None:
         found |= {
@@ -116,7 +118,25 @@ def transformer_config(tensors: Tensors) -> dict[str, Any] | None:
             "caption_proj_before_connector": True,
             "text_encoder_norm_type": "per_token_rms",
         }
-    return found | _audio(own) | _connectors(own)
+    return found | _newer(own, prompted=prompted) | _audio(own) | _connectors(own)
+
+
+def _newer(own: Mapping[str, tuple[int, ...]], *, prompted: bool) -> dict[str, Any]:
+    """Return the settings that LTX-2.5 has and its predecessors have not.
+
+    prompted: the text is modulated by sigma.
+    """
+    found: dict[str, Any] = {}
+    if "keyframes_abs_pos_embedding" in own:
+        found["use_keyframes_abs_pos_embedding"] = True
+    if "transformer_blocks.0.prompt_scale_shift_table" in own and not prompted:
+        found["use_prompt_adaln_single"] = False
+    for setting, layer in (("ff_bias", "ff"), ("audio_ff_bias", "audio_ff")):
+        names = (f"transformer_blocks.0.{layer}.net.2.{end}" for end in ("weight", "bias"))
+        weight, bias = (name in own for name in names)
+        if weight and not bias:
+            found[setting] = False
+    return found
 
 
 def _audio(own: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -167,6 +187,8 @@ def vae_config(tensors: Tensors) -> dict[str, Any] | None:
 
     Either half may be missing; the other one then tells which it is.
     """
+    if DECODER + "conv_in_x_t.weight" in tensors:  # a diffusion decoder, whose shapes do not tell
+        return None
     encoder = _blocks(tensors, ENCODER, "down_blocks", down=True)
     decoder = _blocks(tensors, DECODER, "up_blocks", down=False)
     kinds = _signature(encoder), _signature(decoder)

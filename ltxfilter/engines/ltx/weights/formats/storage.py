@@ -22,7 +22,8 @@ SCALE = (".weight_scale", ".scale_weight", ".weight_scale_inv")
 SECOND = (".weight_scale_2",)
 INPUT = (".input_scale", ".scale_input")
 NOTE = (".comfy_quant",)
-COMPANIONS = (*SCALE, *SECOND, *INPUT, *NOTE, ".pre_quant_scale")
+OWN = "_embedding_scale"  # of an embedding that is no layer's weight, as LTX-2.5 has one
+COMPANIONS = (*SCALE, *SECOND, *INPUT, *NOTE, ".pre_quant_scale", OWN)
 MARKER = "scaled_fp8"  # the name of an empty tensor in files of ComfyUI with scales
 METADATA = "_quantization_metadata"  # what the same files, and official ones, have since
 LARGEST_NOTE = 1 << 16  # bytes
@@ -87,7 +88,7 @@ class Storages:
         """Return how a tensor is stored. Raises StorageError."""
         entry = self._tensors[name]
         layer = name.removesuffix(".weight")
-        scale = self._beside(layer, SCALE) if layer != name else None
+        scale = self._scale_of(name, layer)
         second = self._beside(layer, SECOND) if layer != name else None
         noted = self._note(layer) if layer != name else {}
         found = self._stored(entry, scale, second)
@@ -109,7 +110,9 @@ class Storages:
         lost = []
         for name in names:
             end = next((end for end in COMPANIONS if name.endswith(end)), None)
-            if end is not None and name.removesuffix(end) + ".weight" not in self._tensors:
+            owner = name.removesuffix("_scale" if end == OWN else end or "")
+            owner += "" if end == OWN else ".weight"
+            if end is not None and owner not in self._tensors:
                 lost.append(name)
         return lost
 
@@ -168,6 +171,12 @@ class Storages:
                 return Storage("fp8 rows", entry, entry.shape, scale)
         shape = " by ".join(map(str, scale.shape))
         raise StorageError(_refused(entry, f"8 bits with scales of {shape} in {scale.dtype}"))
+
+    def _scale_of(self, name: str, layer: str) -> TensorEntry | None:
+        """Return the scale of a tensor. layer: its name without .weight."""
+        if layer != name:
+            return self._beside(layer, SCALE)
+        return self._tensors.get(f"{name}_scale") if is_companion(f"{name}_scale") else None
 
     def _beside(self, layer: str, ends: Iterable[str]) -> TensorEntry | None:
         found = [self._tensors[layer + end] for end in ends if layer + end in self._tensors]
