@@ -20,7 +20,7 @@ PRESET_VALUES = {  # option: its value in each of the presets
     "near": (0, 1, 0),
     "polish": (0, 1, 1),
     "align": (0, 1, 1),
-    "fuse": (0, 7, 10),
+    "fuse": (0, 8, 10),
 }
 ALLOWED = {"scale": (0, 1, 2, 4, 8), "step": (4, 8), "coarse_step": (4, 8)}
 PRESET = -1  # the value of an option that leaves it to the preset
