@@ -221,15 +221,41 @@ def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> 
 def wanted(fields: Iterable[str], models: ModelOptions) -> str:
     """Return what a user is asked to add: flags, what they take and how large it is.
 
-    A file in the folder of models that has to be named is told by its name.
+    A file in the folder of models that has to be named is told by its name. What `obstacles` says
+    of a part is left out.
     """
     words, parts = [], ModelParts(models)
     for field in sorted(fields, key=lambda field: ORDER.index(field) if field in ORDER else 9):
+        if field in KINDS and parts.obstacle(KINDS[field]):
+            continue
         found = parts.to_be_named(KINDS[field]) if field in KINDS else None
         size = f" ({SIZES[field]} GB)" if field in SIZES else ""
         file = "FILE" + size if found is None else f"{found.path} (found, and has to be named)"
         words.append(f"--{field.replace('_', '-')} {file}")
     return ", ".join(words)
+
+
+def obstacles(fields: Iterable[str], models: ModelOptions) -> str:
+    """Return why the files that there are for some fields cannot be used; "" if nothing is wrong.
+
+    They are too new for the installed packages, say, or two of them could be meant.
+    """
+    parts = ModelParts(models)
+    found = (parts.obstacle(KINDS[field]) for field in fields if field in KINDS)
+    return "; ".join(dict.fromkeys(filter(None, found)))
+
+
+def shortfall(
+    missing: Sequence[str], models: ModelOptions, others: Sequence[str] = ()
+) -> tuple[str, str]:
+    """Return "lacks" or "cannot run", and which files an engine lacks or why it cannot use some.
+
+    missing: the fields that it needs and nobody names. others: those that it needs beside them.
+    """
+    absent = wanted(missing, models)
+    wrong = obstacles(missing, models), unusable(models, others)
+    text = "; and ".join(filter(None, (absent, *wrong)))
+    return ("lacks" if absent else "cannot run"), text
 
 
 def unusable(models: ModelOptions, fields: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
 """Which generation of LTX a file belongs to, and whether it is distilled, as far as it says so.
 
-The tensors of a checkpoint tell its generation. Those of an upsampler do not, and nothing in a file
-tells a distilled checkpoint from one that takes many steps: there the metadata and at last the name
-that it was published under have to do.
+The tensors of a checkpoint tell its generation, except that the convolutional autoencoder of
+LTX-2.5 looks like that of LTX-2.3. Those of an upsampler do not, and nothing in a file tells a
+distilled checkpoint from one that takes many steps: there the metadata and at last the name that it
+was published under have to do.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def generation(file: ModelFile) -> str | None:
     if match := re.match(r"(?a)2(?:\.[1-9])?", told):
         return match[0]
     if FileKind.VAE in file.holds:
-        return inferred.vae_generation(file.tensors) or _named(file)
+        found, named = inferred.vae_generation(file.tensors), _named(file)
+        return "2.5" if (found, named) == ("2.3", "2.5") else found or named
     return _named(file)
 
 

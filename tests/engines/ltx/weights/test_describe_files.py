@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from support.pictures import video
 
+from ltxfilter import engines
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights.describe_files import describe_files
@@ -250,6 +253,40 @@ def test_an_engine_that_lacks_a_file_says_that_another_one_is_wrong(
     said = doctor_lines(capsys, "--checkpoint", str(page))
     assert said["ltx-motion"].startswith("lacks: --temporal-upsampler FILE (0.26 GB); and --check")
     assert "it is a web page" in said["ltx-motion"]
+
+
+def test_an_engine_says_that_a_file_is_too_new_for_ltx_core(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    monkeypatch.setattr(installed, "builds_2_5", lambda: False)
+    config = {"transformer": {"ff_bias": False}}
+    newer = write(tmp_path / "a.safetensors", FileKind.TRANSFORMER, config=config)
+    said = doctor_lines(capsys, "--models", str(tmp_path))["ltx-keyframe"]
+    assert said.startswith("lacks: --vae FILE (1.5 GB), --spatial-upsampler FILE")
+    assert "--transformer" not in said
+    assert f"; and {newer}: its transformer is made for LTX-2.5, which needs ltx-core 1.2; " in said
+    assert said.endswith(installed.NEWER)
+
+
+def test_an_engine_says_that_two_files_could_be_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    one, other = (write(tmp_path / f"{name}.safetensors", FileKind.VAE) for name in "ab")
+    write(tmp_path / "temporal.safetensors", FileKind.TEMPORAL)
+    said = doctor_lines(capsys, "--models", str(tmp_path))
+    both = f"{one} and {other} hold a video autoencoder each; name one of them by --vae"
+    for engine in ("ltx-motion", "ltx-temporal"):
+        assert said[engine] == f"cannot run: --models {tmp_path}: {both}"
+    line = ["-f", "rawvideo", "-s", "64x64", "-r", "25", "-i", "-", str(tmp_path / "o.mkv")]
+    words = ["doctor", "--", "--models", str(tmp_path), "--engine", "ltx-motion", *line]
+    assert main.run(words) == 5
+    told = capsys.readouterr().out
+    assert f"engine ltx-motion cannot run: --models {tmp_path}: {both}" in told
+    models = ModelOptions(models=str(tmp_path))
+    engines.build("auto", models).open(video(), Fraction(50))
+    assert f"ltx-motion cannot run: --models {tmp_path}: {both}" in caplog.text
 
 
 def test_auto_is_not_ready_where_its_partner_cannot_run(
