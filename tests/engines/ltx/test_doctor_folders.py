@@ -170,3 +170,15 @@ def test_an_autoencoder_of_a_newer_generation_is_told_by_its_name(tmp_path: Path
     assert "LTX-2.5, autoencoder of 0.726 billion" in said(tmp_path)
     found = ModelParts(ModelOptions(models=str(tmp_path))).find(FileKind.TEMPORAL)
     assert found.file_name == "ltx-2.5-latent-temporal-upscaler-x2.safetensors"
+
+
+def test_files_of_two_generations_are_not_ready(tmp_path: Path):
+    two_files(tmp_path)
+    temporal = tmp_path / "ltx-2.3-temporal-upscaler-x2-1.0.safetensors"
+    temporal.rename(tmp_path / "ltx-2-temporal-upscaler-x2-1.0.safetensors")
+    lines = said(tmp_path).splitlines()
+    for engine in ("ltx-motion", "ltx-temporal"):
+        line = next(each for each in lines if each.startswith(f"engine {engine}"))
+        assert " cannot run: --temporal-upsampler ltx-2-temporal" in line
+        assert line.endswith("take both of one generation")
+    assert not any(line.startswith("try first") for line in lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FLAGS, PARTS, FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.formats import names
 from ltxfilter.engines.ltx.weights.formats.storage import StorageError, is_companion
 from ltxfilter.engines.ltx.weights.generations import generation, is_ic_lora, takes_few_steps
@@ -200,12 +201,14 @@ def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
 def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> int:
     """Return the bytes of memory that the weights of an engine's files take once they are loaded.
 
-    itemsize: bytes per number. Raises EngineUnavailableError.
+    itemsize: bytes per number. Raises EngineUnavailableError, also for files that do not fit each
+    other.
     """
     parts, total = ModelParts(models), 0
-    for field in fields:
-        kind = KINDS.get(field)
-        if kind is None or kind in (FileKind.CONTEXT, FileKind.LORA):
+    kinds = [KINDS[field] for field in fields if field in KINDS]
+    check_generations(parts, kinds)
+    for kind in kinds:
+        if kind in (FileKind.CONTEXT, FileKind.LORA):
             continue
         file = parts.find(kind)
         if wrong := _unbuildable(file, kind):
@@ -231,6 +234,7 @@ def wanted(fields: Iterable[str], models: ModelOptions) -> str:
         found = parts.to_be_named(KINDS[field]) if field in KINDS else None
         size = f" ({SIZES[field]} GB)" if field in SIZES else ""
         file = "FILE" + size if found is None else f"{found.path} (found, and has to be named)"
+        file += " (for few steps of a dev checkpoint)" if field == "distilled_lora" else ""
         words.append(f"--{field.replace('_', '-')} {file}")
     return ", ".join(words)
 

@@ -12,6 +12,7 @@ import re
 
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.formats import inferred
+from ltxfilter.engines.ltx.weights.formats.names import TEXT
 
 VERSION = re.compile(r"(?a)ltx[-_ ]?(2(?:[._]?[035])?)(?![\d])", re.IGNORECASE)
 DISTILLED = re.compile(r"distil", re.IGNORECASE)
@@ -31,6 +32,9 @@ def generation(file: ModelFile) -> str | None:
     told = file.metadata.get("model_version", "")
     if match := re.match(r"(?a)2(?:\.[1-9])?", told):
         return match[0]
+    if FileKind.TEXT in file.holds and file.kind is FileKind.TEXT and _named(file) != "2.5":
+        video = TEXT + "video_aggregate_embed.weight"  # LTX-2 has one for both
+        return "2.3" if video in file.tensors else "2"
     if FileKind.VAE in file.holds:
         found, named = inferred.vae_generation(file.tensors), _named(file)
         return "2.5" if (found, named) == ("2.3", "2.5") else found or named
