@@ -273,7 +273,7 @@ def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -
         lacks = bool(engine.missing_files)
         return Finding(f"engine {name}", "" if lacks else "ready", missing, lacking="lacks")
     lacking = engine.missing_files
-    few_steps = "transformer" in engine.needed_files and "distilled_lora" in engine.further_files
+    few_steps = "transformer" in engine.needed_files and "distilled_lora" in engine.used_files
     if few_steps and lacks_distilled_lora(models):
         lacking += ("distilled_lora",)
     if lacking:
