@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from ltxfilter.cli.terminal import Console, StopSignals
 from ltxfilter.errors import EngineUnavailableError, InputError, OptionError
+from ltxfilter.values import LEVELS
 
 READ = {  # the files of models that it reads, and what they are called
     "checkpoint": "the checkpoint",
@@ -61,7 +63,8 @@ def context_command(
         [RunFile(output, "the output")], [RunFile(name, what) for name, what in read if name]
     )
     models = model_files.complete(ModelOptions(**files))
-    with ExitStack() as opening:
+    console = Console(LEVELS["info"])
+    with StopSignals(console.say_last), ExitStack() as opening:
         file = OutputFile(output, overwrite)
         opening.callback(file.discard)
         encoded = prompts.make(schedule, negative, models)
