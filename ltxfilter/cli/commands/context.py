@@ -42,6 +42,21 @@ def context_command(
     **files: Any,
 ) -> int:
     """Encode prompts for the LTX engines, once; what was encoded before needs no text encoder."""
+    console = Console(LEVELS["info"])
+    with StopSignals(console.say_last):  # before torch starts threads that would take the signals
+        _write_context(prompt, prompt_file, negative, output, files, overwrite=overwrite)
+    return 0
+
+
+def _write_context(
+    prompt: str | None,
+    prompt_file: str | None,
+    negative: str | None,
+    output: str,
+    files: dict[str, Any],
+    *,
+    overwrite: bool,
+) -> None:
     from ltxfilter.engines import model_files
     from ltxfilter.engines.ltx import missing_packages
     from ltxfilter.media.output_file import OutputFile
@@ -63,15 +78,13 @@ def context_command(
         [RunFile(output, "the output")], [RunFile(name, what) for name, what in read if name]
     )
     models = model_files.complete(ModelOptions(**files))
-    console = Console(LEVELS["info"])
-    with StopSignals(console.say_last), ExitStack() as opening:
+    with ExitStack() as opening:
         file = OutputFile(output, overwrite)
         opening.callback(file.discard)
         encoded = prompts.make(schedule, negative, models)
         opening.pop_all()
     file.write_all([encoded.to_bytes()])
     file.complete()
-    return 0
 
 
 def _read_text(path: str) -> str:

@@ -306,11 +306,16 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from ltxfilter.cli import main
-from ltxfilter.engines.ltx import prompts
+from ltxfilter.media import output_file
 def make(*given):
     Path(sys.argv[1]).touch()
     time.sleep(60)
-prompts.make = make
+class Output(output_file.OutputFile):
+    def __init__(self, *given):
+        super().__init__(*given)
+        from ltxfilter.engines.ltx import prompts  # torch is imported by the command
+        prompts.make = make
+output_file.OutputFile = Output
 sys.exit(main.run(sys.argv[2:]))
 """
 
