@@ -201,6 +201,10 @@ class ModelParts:
             named = self.to_be_named(kind)
             where = f"--models {options.models}"
             text += f"; name {named.path}, in {where}" if named else f"; {where} holds none"
+            unread = len(model_paths(Path(options.models))) - len(self.folder())
+            if unread and not named:
+                files_there = "a file" if unread == 1 else f"{unread} files"
+                text += f", but {files_there} that cannot be used: see ltxfilter doctor {where}"
         return text
 
 

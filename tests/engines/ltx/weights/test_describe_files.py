@@ -201,6 +201,47 @@ def test_two_files_for_one_part_are_refused(tmp_path: Path):
     assert named.find(FileKind.VAE).path.endswith("b.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("", "its index model.safetensors.index.json is missing; download that, too"),
+        ("model-00001-of-00002.safetensors", "shard 1 of 2; name their folder, with model.safe"),
+    ],
+)
+def test_shards_without_an_index(tmp_path: Path, named: str, message: str):
+    for number in (1, 2):
+        write(tmp_path / f"model-0000{number}-of-00002.safetensors", FileKind.TRANSFORMER)
+    with pytest.raises(EngineUnavailableError, match=message):
+        read_header(str(tmp_path / named))
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    with pytest.raises(EngineUnavailableError, match="none, but 2 files that cannot be used: see"):
+        parts.find(FileKind.TRANSFORMER)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version https://git-lfs", "index.json: it is a pointer of Git LFS, .* git lfs pull"),
+        ("<!DOCTYPE html>", "index.json: it is a web page"),
+        ("", "index.json: it is empty; download it again"),
+        ("[1]", "index.json: not an index of shards; download it again"),
+    ],
+)
+def test_an_index_that_is_none_says_what_it_is(tmp_path: Path, text: str, message: str):
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(EngineUnavailableError, match=message):
+        read_header(str(tmp_path))
+
+
+def test_the_folder_of_a_pipeline_is_for_another_flag(tmp_path: Path):
+    (tmp_path / "transformer").mkdir()
+    write(tmp_path / "transformer" / "model.safetensors", FileKind.TRANSFORMER)
+    with pytest.raises(EngineUnavailableError, match="in it; name the one that is inside it, or"):
+        read_header(str(tmp_path))
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    assert parts.find(FileKind.TRANSFORMER).file_name == "model.safetensors"
+
+
 def test_a_part_goes_before_the_one_in_a_checkpoint(tmp_path: Path):
     checkpoint = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT)
     vae = write(tmp_path / "v.safetensors", FileKind.VAE)
