@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from math import e, log2
 from typing import Any
@@ -11,14 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ltxfilter.motion.kernels.fusion_sizes import CHOICES, FEATURES, PAIRS, SAMPLES, UNITS
+from ltxfilter.motion.kernels.fusion_sizes import (
+    BLOCKS,
+    CHOICES,
+    FEATURES,
+    MOST_GAIN,
+    OUTPUTS,
+    PAIRS,
+    UNITS,
+)
 
 Array = NDArray[Any]
 
-SIZES = (FEATURES, UNITS, UNITS, UNITS, CHOICES)
+SIZES = (FEATURES, UNITS, UNITS, UNITS, OUTPUTS)
 MOST_ACTIVE = 31.9  # a unit's output
 FEATURE_UNIT = 32.0  # of the integers that the kernels compute
 TRUST = 2.5  # logit of the picture as it was drawn, before anything is learned
+FIRST_GAIN = 0.25  # by which all is sharpened then
 WEIGHT_UNIT = 1 << 10  # of exported weights
 BIAS_UNITS = (1 << 15, 1 << 17)  # of exported biases: of the first layer, of the others
 
@@ -27,7 +37,7 @@ NEGATED_FEATURES = (31, 32, 33, 34, 35, 45, 46, 47)
 
 
 class Network(nn.Module):  # type: ignore[misc]  # torch is not typed
-    """Features of blocks, [N, 49], to logits of choices, [N, 17]."""
+    """Features of blocks, [N, 49], to logits of choices and a gain, [N, 18]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,27 +47,39 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is not typed
             last.weight *= 0.1
             last.bias.zero_()
             last.bias[0] = TRUST
+            last.bias[CHOICES] = FIRST_GAIN
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits. features: in units of 1, not of 1/32."""
+        """Return logits and the gain. features: in units of 1, not of 1/32."""
         *hidden, last = self.layers
         for layer in hidden:
             features = torch.relu(layer(features)).clamp(max=MOST_ACTIVE)
         return last(features)
 
-    def weights(self, features: Tensor, share: Tensor) -> Tensor:
-        """Return the weights of all that is mixed, [N, 13]. share: of the left end, [N]."""
-        parts = torch.softmax(self(features), 1)
-        mixed, left, right = parts[:, 5::3], parts[:, 6::3], parts[:, 7::3]
-        of_left = mixed * share[:, None]
-        others = torch.stack([left + of_left, right + mixed - of_left], 2)
-        return torch.cat([parts[:, :5], others.reshape(len(parts), 2 * (PAIRS - 1))], 1)
+    def mixed(self, features: Tensor, share: Tensor, shown: Tensor) -> Tensor:
+        """Return tiles as they are mixed and sharpened, [N, 16, 16].
+
+        features: [N, 16, 49], in units of 1. share: of the left end, [N, 16]. shown:
+        [N, 13, 16, 16].
+        """
+        count, side = len(features), shown.shape[-1]
+        out = self(features.reshape(-1, FEATURES))
+        weights = _folded(out[:, :CHOICES], share.reshape(-1))
+        blocks = weights.view(count, BLOCKS, BLOCKS, -1).permute(0, 3, 1, 2)
+        between = torch.from_numpy(_between(side))
+        mixed = (torch.einsum("nkij,yi,xj->nkyx", blocks, between, between) * shown).sum(1)
+        gains = out[:, CHOICES].clamp(0, MOST_GAIN / 64).view(count, BLOCKS, BLOCKS)
+        block = side // BLOCKS
+        every = gains.repeat_interleave(block, 1).repeat_interleave(block, 2)
+        return mixed + (mixed - _around(mixed)) * every
 
     def exported(self) -> dict[str, Array]:
         """Return the layers in the integers that `fusion.checked_layers` takes."""
         stored: dict[str, Array] = {}
         for number, layer in enumerate(self.layers):
-            factor = log2(e) if number == len(self.layers) - 1 else 1.0
+            factor = np.ones(layer.out_features)
+            if number == len(self.layers) - 1:
+                factor[:CHOICES] = log2(e)
             weights = layer.weight.detach().double().numpy().T * factor
             bias = layer.bias.detach().double().numpy() * factor
             stored[f"weights_{number + 1}"] = np.rint(weights * WEIGHT_UNIT).astype(np.int16)
@@ -66,12 +88,37 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is not typed
         return stored
 
 
-def whole_matrices() -> Array:
-    """Return [169]: where each element of a symmetric 13x13 matrix is in its upper triangle."""
-    places = np.zeros((SAMPLES, SAMPLES), int)
-    rows, columns = np.triu_indices(SAMPLES)
-    places[rows, columns] = places[columns, rows] = np.arange(len(rows))
-    return places.ravel()
+def _folded(logits: Tensor, share: Tensor) -> Tensor:
+    """Return the weights of all that is mixed, [N, 13]. share: of the left end, [N]."""
+    parts = torch.softmax(logits, 1)
+    mixed, left, right = parts[:, 5::3], parts[:, 6::3], parts[:, 7::3]
+    of_left = mixed * share[:, None]
+    others = torch.stack([left + of_left, right + mixed - of_left], 2)
+    return torch.cat([parts[:, :5], others.reshape(len(parts), 2 * (PAIRS - 1))], 1)
+
+
+@cache
+def _between(side: int) -> Array:
+    """Return how samples along a tile are read between its blocks, [side, 4] float32."""
+    shares = np.zeros((side, BLOCKS), np.float32)
+    at = (np.arange(side) + 0.5) / (side // BLOCKS) - 0.5
+    before = np.floor(at).astype(int)
+    for place, past in ((before, 1 - (at - before)), (before + 1, at - before)):
+        np.add.at(shares, (np.arange(side), np.clip(place, 0, BLOCKS - 1)), past)
+    return shares
+
+
+def _around(tiles: Tensor) -> Tensor:
+    """Return the 3x3 mean around each sample of tiles, [N, H, W]; a tile's border repeats."""
+    wide = nn.functional.pad(tiles[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    down = wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]
+    return (down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]) / 16
+
+
+def gradients(tiles: Tensor) -> Tensor:
+    """Return the sum of the sizes of all differences of neighbours in each tile, [N]."""
+    across, down = tiles[:, :, 1:] - tiles[:, :, :-1], tiles[:, 1:] - tiles[:, :-1]
+    return across.abs().sum((1, 2)) + down.abs().sum((1, 2))
 
 
 def reversed_order() -> Array:
@@ -81,16 +128,10 @@ def reversed_order() -> Array:
 
 
 def reversed_features(features: Array) -> Array:
-    """Return features, [N, 49], as they are when time runs backwards."""
+    """Return features, [..., 49], as they are when time runs backwards."""
     order = np.arange(FEATURES)
     for a, b in SWAPPED_FEATURES:
         order[[a, b]] = b, a
-    turned = features[:, order]
-    turned[:, NEGATED_FEATURES] *= -1
+    turned = features[..., order]
+    turned[..., NEGATED_FEATURES] *= -1
     return turned
-
-
-def quadratic(matrices: Array, weights: Tensor) -> Tensor:
-    """Return w' M w per block. matrices: upper triangles, [N, 91]; weights: [N, 13]."""
-    whole = torch.from_numpy(matrices[:, whole_matrices()]).view(-1, SAMPLES, SAMPLES)
-    return (torch.bmm(whole, weights[:, :, None])[:, :, 0] * weights).sum(1).clamp(min=0)

@@ -1,9 +1,7 @@
 """Pictures to train on: of every clip, some dropped frames, drawn back, beside the truth.
 
-What the network will see is what the package itself computes; only the truth is added. As the
-weights are constant within a block, the squared error of a mix is w' G w, where G holds the
-products of the errors of what is mixed, and its gradient energy is w' H w likewise: no picture is
-kept.
+What the network will see, and what may be mixed, is what the package itself computes; only the
+truth is added. Of each picture some of its uncertain tiles are kept.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from ltxfilter.engines.flow import Flow
 from ltxfilter.frame import Frame, Planes, VideoInfo
 from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion.fusion import Fusion, mark, most_tiles
-from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, SAMPLES
+from ltxfilter.motion.kernels.fusion_sizes import BLOCKS
 from ltxfilter.motion.kernels.numpy_tiles import block_share
 from ltxfilter.motion.plane_drawer import warp_tau
 from ltxfilter.windows.rolling import RollingWindow
@@ -35,8 +33,9 @@ Array = NDArray[Any]
 RATE = Fraction(25)  # nominal, of the kept frames
 PIECES = 12  # runs of frames that are taken of a clip
 PAIRS = 4  # of kept frames in each
-TILES = 80  # of a picture
+TILES = 64  # of a picture
 MARKED = 0.15  # of a picture's tiles: more than are marked later, so that all kinds are seen
+SIDE = 16  # samples along a tile: only pictures whose tiles are as large are learned from
 MOST_PIXELS = 921_600  # larger clips are shrunk
 BIG_RATE = 45  # frames per second from which more are dropped
 MOST_ERROR = 800.0  # squared codes: beyond is a cut
@@ -45,17 +44,18 @@ STANDING = 0.12  # codes: the mean difference of frames that are the same
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """Blocks of one picture."""
+    """Some tiles of one picture. Luma is in codes of 8 bits."""
 
     clip: str
     preset: str
-    features: Array  # [N, FEATURES] int16
-    errors: Array  # [N, 91] float16: G, the upper triangle
-    details: Array  # [N, 91] float16: H, likewise
-    detail: Array  # [N] float32: the gradient energy of the truth
-    share: Array  # [N] float32, of the left end
-    error: float  # of the picture as flow draws it, squared codes
-    marked: float  # the share of the picture that is marked
+    features: Array  # [N, 16, FEATURES] int16
+    shown: Array  # [N, SAMPLES, 16, 16] uint8: what may be mixed
+    true: Array  # [N, 16, 16] uint8
+    moves: Array  # [N, 16, 16] bool: not static, and inside the picture
+    share: Array  # [N, 16] float32, of the left end
+    place: Array  # [N] float32: which share of the picture is more uncertain than the tile
+    error: float  # of the whole picture as flow draws it, squared codes
+    stands_for: float  # the share of the picture that a tile stands for, those of its kind included
 
 
 class _OneShot:
@@ -183,53 +183,37 @@ class _Picture:
         marked = mark(estimate.at, pictures, grid, most_tiles(grid, MARKED))
         unit = 1 << (self.info.depth - 8)
         error = float(np.square(self.drawn[0].astype(np.float32) - truth[0]).mean()) / unit**2
-        if not len(marked.tiles) or error > MOST_ERROR:
+        if not len(marked.tiles) or error > MOST_ERROR or BLOCKS * marked.block != SIDE:
             return None
         fusion = Fusion(self.info.layout, grid, MARKED)
         [samples] = fusion.samples(marked, [0], self.drawn, self.ends)
-        features, _ = fusion.features(marked, samples, static, warp_tau(self.tau))
-        side = BLOCKS * marked.block
-        y = marked.tiles[:, 0, None, None] * side + np.arange(side)[:, None]
-        x = marked.tiles[:, 1, None, None] * side + np.arange(side)
+        features = fusion.features(marked, samples, static, warp_tau(self.tau))
+        y = marked.tiles[:, 0, None, None] * SIDE + np.arange(SIDE)[:, None]
+        x = marked.tiles[:, 1, None, None] * SIDE + np.arange(SIDE)
         inside = np.minimum(y, truth[0].shape[0] - 1), np.minimum(x, truth[0].shape[1] - 1)
-        moves = np.ones(samples[:, 0].shape, bool) if static is None else static[inside] == 0
-        true = truth[0][inside].astype(np.float32)[:, None] / unit
+        moves = np.broadcast_to(
+            (y < truth[0].shape[0]) & (x < truth[0].shape[1]), samples[:, 0].shape
+        )
+        if static is not None:
+            moves = moves & (static[inside] == 0)
+        apart = np.abs(samples[:, 3].astype(np.int64) - samples[:, 4]).sum(axis=(1, 2))
+        order = np.argsort(np.argsort(-apart, kind="stable"))
         keep = np.sort(rng.permutation(len(marked.tiles))[:TILES])
-        shown = _by_block(samples[keep].astype(np.float32) / (16 * unit))
-        true, moves = _by_block(true[keep]), _by_block(moves[keep][:, None])
-        wrong = ((shown - true) * moves).reshape(*shown.shape[:2], -1)
-        gradients, of_truth = _gradients(shown), _gradients(true)
+        share = block_share(marked.field, marked.tiles)[keep].reshape(-1, BLOCKS**2)
+        count = marked.shape[0] * marked.shape[1]
         return Example(
             clip,
             preset,
-            features[keep].reshape(len(shown), -1),
-            _products(wrong, marked.block),
-            _products(gradients, marked.block),
-            (np.square(of_truth[:, 0]).sum(axis=1) / marked.block**2).astype(np.float32),
-            (block_share(marked.field, marked.tiles)[keep].ravel() / 32768).astype(np.float32),
+            features[keep],
+            _codes(samples[keep] / (16 * unit)),
+            _codes(truth[0][inside][keep] / unit),
+            moves[keep],
+            (share / 32768).astype(np.float32),
+            (order[keep] / count).astype(np.float32),
             error,
-            len(marked.tiles) / (marked.shape[0] * marked.shape[1]),
+            len(marked.tiles) / len(keep) / count,
         )
 
 
-def _by_block(values: Array) -> Array:
-    """From [N, C, H, W] to [16 N, C, block, block]."""
-    count, channels, side, _ = values.shape
-    block = side // BLOCKS
-    parts = values.reshape(count, channels, BLOCKS, block, BLOCKS, block)
-    return np.ascontiguousarray(parts.transpose(0, 2, 4, 1, 3, 5)).reshape(
-        -1, channels, block, block
-    )
-
-
-def _gradients(values: Array) -> Array:
-    """Return differences of neighbours inside blocks, [N, C, 2 block (block - 1)]."""
-    flat = [np.diff(values, axis=axis).reshape(*values.shape[:2], -1) for axis in (2, 3)]
-    return np.concatenate(flat, axis=2)
-
-
-def _products(values: Array, block: int) -> Array:
-    """Return the upper triangle of the products of [N, 13, K], per sample of a block."""
-    products = np.matmul(values, values.transpose(0, 2, 1)) / block**2
-    rows, columns = np.triu_indices(SAMPLES)
-    return np.asarray(np.minimum(products[:, rows, columns], 60000), dtype=np.float16)
+def _codes(values: Array) -> Array:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

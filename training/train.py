@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,59 +19,62 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ltxfilter.motion.kernels.fusion_sizes import SAMPLES
+from ltxfilter.motion.kernels.fusion_sizes import BLOCKS
 from training.network import (
     FEATURE_UNIT,
     Network,
-    quadratic,
+    gradients,
     reversed_features,
     reversed_order,
-    whole_matrices,
 )
 from training.pictures import Example, examples
 
 Array = NDArray[Any]
 
+Pool = get_context("fork").Pool
 KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".avi")
-STEPS, BATCH = 4000, 2048  # of training; blocks in each
-RATE, LEAST_RATE, WARM_UP = 4e-3, 0.02, 100  # learning rate, its last share, steps until it is full
+STEPS, BATCH = 24000, 256  # of training; tiles in each
+RATE, LEAST_RATE, WARM_UP = 2e-3, 0.02, 100  # learning rate, its last share, steps until it is full
 ROBUST = 30.0  # squared error, of a picture's own, beyond which it counts less than fully
-LOST_DETAIL = 2.0  # weight of the share of gradients that is lost, squared
-LEAST_DETAIL = 4.0  # gradient energy, squared codes, that is added to the truth's
+LOST_DETAIL = 7.0  # weight of the share of gradients that is lost, squared
+LEAST_DETAIL = 240.0  # gradients, in codes, that are added to the truth's
 FLOOR = 0.5  # squared codes that are added to a picture's own error
+USED = 0.1  # of a picture at most is mixed later
+UNUSED = 0.3  # how often tiles beyond that are drawn, of how often others are
 
 
-class Blocks:
-    """All blocks of some examples, and how often each is drawn."""
+class Tiles:
+    """All tiles of some examples, and how often each is drawn."""
 
     def __init__(self, known: list[Example]) -> None:
-        sizes = [len(example.features) for example in known]
-        self.features = np.concatenate([example.features for example in known])
-        self.errors = np.concatenate([example.errors for example in known])
-        self.details = np.concatenate([example.details for example in known])
-        self.detail = np.concatenate([example.detail for example in known])
-        self.share = np.concatenate([example.share for example in known])
-        self.own = np.repeat([example.error + FLOOR for example in known], sizes).astype(np.float32)
+        names = "features", "shown", "true", "moves", "share"
+        self._all = {
+            name: np.concatenate([getattr(example, name) for example in known]) for name in names
+        }
+        sizes = [len(example.true) for example in known]
+        own = [example.error + FLOOR for example in known]
+        self._all["own"] = np.repeat(own, sizes).astype(np.float32)
         pictures: dict[str, int] = {}
         for example in known:
             pictures[example.clip] = pictures.get(example.clip, 0) + 1
         chances = [
-            1 / np.sqrt(pictures[example.clip] * size)
+            np.where(example.place < USED, 1.0, UNUSED) / np.sqrt(pictures[example.clip] * size)
             for example, size in zip(known, sizes, strict=True)
         ]
-        self._upto = np.cumsum(np.repeat(chances, sizes))
+        self._upto = np.cumsum(np.concatenate(chances))
 
-    def drawn(self, rng: np.random.Generator) -> Array:
-        """Return the numbers of one batch's blocks."""
+    def batch(self, rng: np.random.Generator) -> dict[str, Array]:
+        """Return tiles that were drawn: the arrays of `Example`, and `own`, pictures' errors."""
         places = rng.random(BATCH) * self._upto[-1]
-        return np.asarray(np.minimum(np.searchsorted(self._upto, places), len(self.share) - 1))
+        at = np.minimum(np.searchsorted(self._upto, places), len(self._upto) - 1)
+        return {name: array[at] for name, array in self._all.items()}
 
 
 def trained(known: list[Example], steps: int = STEPS) -> Network:
     """Return a network that was trained on examples; the same for the same ones."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    blocks, network = Blocks(known), Network()
+    tiles, network = Tiles(known), Network()
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=RATE, weight_decay=1e-4, betas=(0.9, 0.98)
     )
@@ -79,7 +82,7 @@ def trained(known: list[Example], steps: int = STEPS) -> Network:
         cosine = 0.5 * (1 + np.cos(np.pi * step / steps)) * (1 - LEAST_RATE) + LEAST_RATE
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / WARM_UP) * cosine
-        loss = _loss(network, blocks, blocks.drawn(rng), backwards=rng.random() < 0.5)
+        loss = _loss(network, tiles.batch(rng), backwards=rng.random() < 0.5)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -87,21 +90,21 @@ def trained(known: list[Example], steps: int = STEPS) -> Network:
     return network
 
 
-def _loss(network: Network, blocks: Blocks, at: Array, *, backwards: bool) -> torch.Tensor:
-    features = blocks.features[at].astype(np.float32) / FEATURE_UNIT
-    errors, details = (part[at].astype(np.float32) for part in (blocks.errors, blocks.details))
-    share = blocks.share[at]
+def _loss(network: Network, batch: dict[str, Array], *, backwards: bool) -> torch.Tensor:
+    features, share = batch["features"].astype(np.float32) / FEATURE_UNIT, batch["share"]
+    shown = batch["shown"].astype(np.float32)
     if backwards:
         features, share = reversed_features(features), 1 - share
-        places = whole_matrices().reshape(SAMPLES, SAMPLES)[reversed_order()][:, reversed_order()]
-        order = places[np.triu_indices(SAMPLES)]
-        errors, details = errors[:, order], details[:, order]
-    weights = network.weights(torch.from_numpy(features), torch.from_numpy(share))
-    own = torch.from_numpy(blocks.own[at])
-    kept = (quadratic(details, weights) + 1e-3).sqrt()
-    detail = torch.from_numpy(blocks.detail[at])
-    lost = (detail.sqrt() - kept).clamp(min=0).square() / (detail + LEAST_DETAIL)
-    return _robust(quadratic(errors, weights) / own) + LOST_DETAIL * lost.mean()
+        shown = np.ascontiguousarray(shown[:, reversed_order()])
+    true = torch.from_numpy(batch["true"].astype(np.float32))
+    mixed = network.mixed(*(torch.from_numpy(part) for part in (features, share, shown)))
+    mixed = torch.where(torch.from_numpy(batch["moves"]), mixed, true)
+    own = torch.from_numpy(batch["own"])
+    blocks = (mixed - true).square().view(len(own), BLOCKS, -1, BLOCKS, true.shape[-1] // BLOCKS)
+    detail = gradients(true)
+    lost = (detail - gradients(mixed)).clamp(min=0) / (detail + LEAST_DETAIL)
+    squares = blocks.mean((2, 4)) / own[:, None, None]
+    return _robust(squares) + LOST_DETAIL * lost.square().mean()
 
 
 def _robust(squares: torch.Tensor) -> torch.Tensor:
@@ -112,12 +115,19 @@ def gains(network: Network, judged: Iterable[Example]) -> dict[str, Any]:
     """Return by how many dB pictures gain that the network has not seen, and the least of them."""
     found: dict[str, list[float]] = {}
     for example in judged:
+        features, shown = (
+            torch.from_numpy(part.astype(np.float32))
+            for part in (example.features / FEATURE_UNIT, example.shown)
+        )
+        true = example.true.astype(np.float32)
         with torch.no_grad():
-            features = torch.from_numpy(example.features.astype(np.float32) / FEATURE_UNIT)
-            weights = network.weights(features, torch.from_numpy(example.share))
-            after = float(quadratic(example.errors.astype(np.float32), weights).mean())
-        before = float(example.errors[:, 0].astype(np.float32).mean())
-        left = max(example.error - example.marked * (before - after), 0.2 * example.error)
+            mixed = network.mixed(features, torch.from_numpy(example.share), shown).numpy()
+        before, after = (
+            np.where(example.moves, np.square(part - true), 0).mean(axis=(1, 2))
+            for part in (example.shown[:, 0], mixed)
+        )
+        less = float((before - after)[example.place < USED].sum()) * example.stands_for
+        left = max(example.error - less, 0.2 * example.error)
         key = f"{example.clip} {example.preset}"
         found.setdefault(key, []).append(10 * np.log10((example.error + 0.01) / (left + 0.01)))
     return {key: {"mean": float(np.mean(v)), "least": float(min(v))} for key, v in found.items()}
@@ -149,28 +159,33 @@ def main() -> None:
     paths = videos(args.folders)
     with Pool(args.processes) as pool:
         parts = pool.map(_collected, paths, chunksize=1)
-        for path, part in zip(paths, parts, strict=True):
-            print(f"{path.name}: {len(part)} pictures", flush=True)
-        known = [example for part in parts for example in part]
-        judged = sorted(path.stem for path in videos([args.judge])) if args.judge else []
-        parts_out = [set(judged[k :: args.folds]) for k in range(args.folds)]
-        named = [
-            (out, args.out.with_stem(f"{args.out.stem}{k}")) for k, out in enumerate(parts_out)
-        ]
-        rows = pool.starmap(
-            _one, [(known, *pair) for pair in [(set[str](), args.out), *named]], chunksize=1
-        )
+    for path, part in zip(paths, parts, strict=True):
+        print(f"{path.name}: {len(part)} pictures", flush=True)
+    known = [example for part in parts for example in part]
+    judged = sorted(path.stem for path in videos([args.judge])) if args.judge else []
+    parts_out = [set(judged[k :: args.folds]) for k in range(args.folds)]
+    named = [(out, args.out.with_stem(f"{args.out.stem}{k}")) for k, out in enumerate(parts_out)]
+    jobs = [(set[str](), args.out), *named]
+    with Pool(args.processes, _remember, (known,)) as pool:  # forked: nothing is copied
+        rows = pool.starmap(_one, jobs, chunksize=1)
     print(json.dumps({key: value for row in rows for key, value in row.items()}, indent=1))
 
 
-def _one(known: list[Example], left_out: set[str], out: Path) -> dict[str, Any]:
+_known: list[Example] = []  # of this process
+
+
+def _remember(known: list[Example]) -> None:
+    _known[:] = known
+
+
+def _one(left_out: set[str], out: Path) -> dict[str, Any]:
     """Train one network, write it, and return what it gains on what was left out."""
     torch.set_num_threads(1)
-    network = trained([example for example in known if example.clip not in left_out])
+    network = trained([example for example in _known if example.clip not in left_out])
     layers: dict[str, Any] = network.exported()
     np.savez(out, **layers)
     print(f"{out}: written", flush=True)
-    return gains(network, [example for example in known if example.clip in left_out])
+    return gains(network, [example for example in _known if example.clip in left_out])
 
 
 if __name__ == "__main__":

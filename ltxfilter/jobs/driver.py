@@ -114,7 +114,7 @@ class Job:
         self._written = as_written(self._source, options.output)
         self._sink = open_sink(self._target(), self._written, self._rate)
         opening.callback(self._close_sink)
-        refuse_whole(options.output, self._sink)
+        refuse_whole(self._sink)
         others = self._source.other_streams
         self._own_bytes = BASE_BYTES + READING + (others.held_bytes if others else 0)
         self._pool = own(closing(self._make_pool()))

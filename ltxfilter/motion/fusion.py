@@ -68,7 +68,7 @@ class Fusion:
         wide = 4 if self._layout[self._bright].depth > 8 else 2
         per_cell = planes * wide * fusion_sizes.SAMPLES * block * block
         per_cell += 2 * (fusion_sizes.FEATURES + fusion_sizes.WEIGHTS + 4 * fusion_sizes.PAIRS)
-        per_cell += 4 * fusion_sizes.SAMPLES  # the detail
+        per_cell += 2 + (4 + 2) * block * block  # the gain, and what is mixed and covered
         rows, columns = tile_counts(grid)
         everywhere = 26 + 4 + 32  # field, twice, speeds, the costs that boxes are summed from
         return cells * (self._most * per_cell + rows * columns * everywhere) + (1 << 16)
@@ -91,9 +91,9 @@ class Fusion:
         if not len(marked.tiles):
             return
         [luma] = self.samples(marked, [self._bright], drawn, ends)
-        features, detail = self.features(marked, luma, static, tau)
-        weights = kernels.tile_weights(features, marked.field, marked.tiles, self._layers)
-        index = marked.index
+        features = self.features(marked, luma, static, tau)
+        weights, gains = kernels.tile_weights(features, marked.field, marked.tiles, self._layers)
+        index, wanted = marked.index, self._wanted(drawn, ends, tau)
         for numbers in self._alike():
             bright = numbers == [self._bright]
             shown = [luma] if bright else self.samples(marked, numbers, drawn, ends)
@@ -104,12 +104,22 @@ class Fusion:
                     drawn[number],
                     samples,
                     weights,
-                    detail if bright else None,
+                    gains if bright else None,
                     marked.tiles,
                     index,
                     mask,
                     shape.depth,
+                    wanted,
                 )
+
+    def _wanted(self, drawn: Planes, ends: tuple[Planes, Planes], tau: int) -> int:
+        """Return by how much the picture's sum lies off what the keyframes tell, in 1/16 codes."""
+        import cv2
+
+        left, right, here = (
+            int(cv2.sumElems(planes[self._bright])[0]) for planes in (*ends, drawn)
+        )
+        return ((left * (32768 - tau) + right * tau) >> 11) - 16 * here
 
     def _alike(self) -> list[list[int]]:
         """Return the numbers of planes, those of one shape together but for the bright one."""
@@ -129,9 +139,7 @@ class Fusion:
         planes = [(drawn[number], ends[0][number], ends[1][number]) for number in numbers]
         return kernels.tile_samples(planes, marked.motions, marked.tiles, block, shifts)
 
-    def features(
-        self, marked: MarkedTiles, luma: Array, static: Luma | None, tau: int
-    ) -> tuple[Array, Array]:
+    def features(self, marked: MarkedTiles, luma: Array, static: Luma | None, tau: int) -> Array:
         """Return what the network sees: see c_fusion.tile_features. luma: what `samples` made."""
         return kernels.tile_features(
             luma,
@@ -215,7 +223,7 @@ def checked_layers(stored: Any) -> Layers:
 
     Raises ValueError where a shape or a type is wrong, or a sum could overflow.
     """
-    sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
+    sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.OUTPUTS
     layers = []
     for number, (inputs, outputs) in enumerate(pairwise(sizes)):
         weights, bias = (stored[f"{name}_{number + 1}"] for name in ("weights", "bias"))

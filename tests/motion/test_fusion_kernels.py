@@ -38,7 +38,7 @@ def planes_of(
 
 
 def layers_of(rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    sizes = 49, 32, 32, 32, 17
+    sizes = 49, 48, 48, 48, 18
     return [
         (
             rng.integers(-2000, 2000, (sizes[k], sizes[k + 1])).astype(np.int16),
@@ -90,13 +90,13 @@ def test_compiled_and_plain_are_equal(
     luma = planes_of(rng, *size, depth)
     [samples] = same("tile_samples", [luma], motions, tiles, (block, block), (0, 0))
     tau = int(rng.integers(0, 32768))
-    features, detail = same(
-        "tile_features", samples, motions, field, tiles, static, depth, tau, shape
-    )
-    weights = same("tile_weights", features, field, tiles, layers_of(rng))
+    features = same("tile_features", samples, motions, field, tiles, static, depth, tau, shape)
+    weights, gains = same("tile_weights", features, field, tiles, layers_of(rng))
+    gains = (gains * rng.choice([0, 1, 1])).astype(np.int16)
+    wanted = int(rng.choice([-1, 0, 1]) * rng.choice([0, 3000, 1 << 20, 1 << 40]))
     index = np.full(shape, -1, np.int32)
     index[tiles[:, 0], tiles[:, 1]] = np.arange(len(tiles))
-    mixes_alike(luma[0], samples, weights, detail, tiles, index, static, depth)
+    mixes_alike(luma[0], samples, weights, gains, tiles, index, static, depth, wanted)
     sides = [-(-side // (1 << shift)) for side, shift in zip(size, shifts[::-1], strict=True)]
     chroma = [planes_of(rng, *sides, depth) for _ in range(2)]
     blocks = block >> shifts[0], block >> shifts[1]

@@ -55,7 +55,7 @@ def shown() -> np.ndarray:
 
 
 def network() -> list[np.ndarray]:
-    sizes = 49, 32, 32, 32, 17
+    sizes = 49, 48, 48, 48, 18
     return [
         array
         for inputs, outputs in pairwise(sizes)
@@ -91,13 +91,13 @@ CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function ta
     "static_mask": lambda: [plane(), codes(HIGH, WIDE), codes(HIGH, WIDE)],
     "tile_features": lambda: [
         shown(), motions(), blocks(), TILES.copy(), 2, 3, codes(HIGH, WIDE), 8, 9000,
-        np.zeros((2, 16, 49), np.int16), np.zeros((2, 13, 16), np.int32),
+        np.zeros((2, 16, 49), np.int16),
     ],
     "tile_mix": lambda: [
         codes(HIGH, WIDE), shown(), np.full((2, 12, 4, 4), 2000, np.int16),
-        np.ones((2, 13, 16), np.int32), TILES.copy(),
+        np.ones((2, 16), np.int16), TILES.copy(),
         np.array([[0, -1, -1], [-1, -1, 1]], np.int32),
-        codes(HIGH, WIDE), 8,
+        codes(HIGH, WIDE), 8, 500,
     ],
     "tile_motions": lambda: [blocks(), TILES.copy(), motions()],
     "tile_samples": lambda: [
@@ -109,7 +109,7 @@ CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function ta
     ],
     "tile_weights": lambda: [
         np.ones((2, 16, 49), np.int16), blocks(), TILES.copy(), *network(),
-        HALVINGS.copy(), np.zeros((2, 12, 4, 4), np.int16),
+        HALVINGS.copy(), np.zeros((2, 12, 4, 4), np.int16), np.zeros((2, 16), np.int16),
     ],
     "travel": lambda: [flow(), flow(), floats(ROWS, COLUMNS), 0.3, 1.0, -0.1, flow()],
     "warp": lambda: [
@@ -143,12 +143,12 @@ OUTPUTS = {  # where each function writes
     "share_of_left": [(4,)],
     "splat": [(2,)],
     "static_mask": [(1,), (2,)],
-    "tile_features": [(9,), (10,)],
+    "tile_features": [(9,)],
     "tile_mix": [(0,)],
     "tile_motions": [(2,)],
     "tile_samples": [(0, 0, 3), (0, 1, 3)],
     "tile_scores": [(5,)],
-    "tile_weights": [(12,)],
+    "tile_weights": [(12,), (13,)],
     "travel": [(6,)],
     "warp": [(0, 0, 2), (0, 1, 2)],
 }

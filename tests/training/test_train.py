@@ -12,13 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ltxfilter.motion.fusion import checked_layers  # noqa: E402
+from ltxfilter.motion.kernels import tile_mix, tile_weights  # noqa: E402
+from ltxfilter.motion.kernels.numpy_tiles import block_share  # noqa: E402
 from ltxfilter.motion.kernels.numpy_weights import softmax  # noqa: E402
-from training.network import (  # noqa: E402
-    Network,
-    reversed_features,
-    reversed_order,
-    whole_matrices,
-)
+from training.network import Network, reversed_features, reversed_order  # noqa: E402
 from training.pictures import examples  # noqa: E402
 from training.train import gains, trained  # noqa: E402
 
@@ -49,13 +46,13 @@ def test_the_same_clip_makes_the_same_network_and_it_gains(clip: Path) -> None:
     assert known
     for one, other in zip(known, again, strict=True):
         np.testing.assert_array_equal(one.features, other.features)
-        np.testing.assert_array_equal(one.errors, other.errors)
-    first, second = (trained(known, steps=60).exported() for _ in range(2))
+        np.testing.assert_array_equal(one.shown, other.shown)
+    first, second = (trained(known, steps=4).exported() for _ in range(2))
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
     assert len(checked_layers(first)) == 4
     before = gains(Network(), known)
-    after = gains(trained(known, steps=60), known)
+    after = gains(trained(known, steps=40), known)
     assert all(after[key]["mean"] > before[key]["mean"] for key in after)
 
 
@@ -66,13 +63,43 @@ def test_exported_integers_compute_what_the_network_does() -> None:
         network.layers[-1].weight *= 10
     features = np.random.default_rng(2).integers(-96, 256, (50, 49)).astype(np.int16)
     with torch.no_grad():
-        expected = torch.softmax(network(torch.from_numpy(features.astype(np.float32) / 32)), 1)
+        out = network(torch.from_numpy(features.astype(np.float32) / 32))
+        expected = torch.softmax(out[:, :17], 1)
     active = features.astype(np.int32)
     for number, (weights, bias) in enumerate(checked_layers(network.exported())):
         total = active @ weights.astype(np.int32) + bias
         active = np.clip(total >> (8 if number == 0 else 10), 0, 4095)
-    found = softmax(total >> 9) / 32768
+    found = softmax((total >> 9)[:, :17]) / 32768
     assert np.abs(found - expected.numpy()).max() < 0.01
+    assert np.abs((total[:, 17] >> 9) / 256 - out[:, 17].numpy()).max() < 0.02
+
+
+def test_tiles_are_mixed_in_training_as_the_kernels_mix_them() -> None:
+    rng = np.random.default_rng(4)
+    torch.manual_seed(2)
+    network = Network()
+    with torch.no_grad():
+        network.layers[-1].weight *= 8
+    features = rng.integers(-96, 256, (3, 16, 49)).astype(np.int16)
+    shown = np.kron(rng.integers(60, 190, (3, 13, 4, 4)), np.ones((4, 4))).astype(np.float32)
+    field = np.zeros((5, 22, 22), np.int16)
+    field[4] = rng.integers(0, 32768, (22, 22))
+    tiles = np.array([[0, 0], [2, 2], [4, 0]], np.int32)
+    share = block_share(field, tiles).reshape(3, 16).astype(np.float32) / 32768
+    inputs = features.astype(np.float32) / 32, share, shown
+    with torch.no_grad():
+        expected = network.mixed(*(torch.from_numpy(part) for part in inputs)).numpy()
+    weights, gains = tile_weights(features, field, tiles, checked_layers(network.exported()))
+    index = np.full((5, 5), -1, np.int32)
+    index[tiles[:, 0], tiles[:, 1]] = np.arange(3)
+    found = np.zeros((80, 80), np.uint8)
+    brighter = np.sign((expected - shown[:, 0]).sum())
+    wanted = int(brighter) << 40  # whatever mixing does to the mean is wanted
+    tile_mix(found, (shown * 16).astype(np.int16), weights, gains, tiles, index, None, 8, wanted)
+    inner = slice(2, 14)  # beyond it weights fade out, which training leaves out
+    for (row, column), tile in zip(tiles, expected, strict=True):
+        drawn = found[16 * row :, 16 * column :][inner, inner]
+        assert np.abs(drawn - np.clip(tile[inner, inner], 0, 255)).max() <= 2
 
 
 def test_time_runs_backwards_and_forwards_again() -> None:
@@ -80,6 +107,3 @@ def test_time_runs_backwards_and_forwards_again() -> None:
     np.testing.assert_array_equal(reversed_features(reversed_features(features)), features)
     order = reversed_order()
     np.testing.assert_array_equal(order[order], np.arange(13))
-    places = whole_matrices().reshape(13, 13)
-    np.testing.assert_array_equal(places, places.T)
-    assert sorted(set(places.ravel())) == list(range(91))

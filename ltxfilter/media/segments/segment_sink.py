@@ -43,17 +43,17 @@ BUFFERED_PARAMS = ("vbv", "nal-hrd", "hrd")
 
 
 def segment_output(options: OutputOptions, source: Source) -> OutputOptions:
-    """Return the options by which segments of an output are encoded alike on every machine."""
+    """Return the options by which segments of an output are encoded alike on every machine.
+
+    Raises OptionError for options that need the whole video, before any file is made.
+    """
+    _refuse_whole_options(options)
     if not encodes(options, source):
         return options
     return replace(options, encoder={"threads": str(ENCODER_THREADS), **options.encoder})
 
 
-def refuse_whole(options: OutputOptions, sink: Sink) -> None:
-    """Raise OptionError for an output that cannot be encoded in segments.
-
-    sink: the output, open.
-    """
+def _refuse_whole_options(options: OutputOptions) -> None:
     if options.frames is not None:
         raise OptionError("-frames:v counts over all segments; end the input with -t instead")
     given = options.encoder
@@ -65,6 +65,13 @@ def refuse_whole(options: OutputOptions, sink: Sink) -> None:
             "-maxrate and -bufsize: a buffer model runs on from segment to segment; use -crf, or a "
             "single run, without --resume, --workers and --ray"
         )
+
+
+def refuse_whole(sink: Sink) -> None:
+    """Raise OptionError for an output whose encoder cannot make it in segments.
+
+    sink: the output, open.
+    """
     encoder = sink.output_format.encoder
     alpha = (
         isinstance(sink, ContainerSink)

@@ -85,7 +85,7 @@ def tile_features(  # noqa: PLR0917
     depth: int,
     tau: int,
     shape: tuple[int, int],
-) -> tuple[Array, Array]:
+) -> Array:
     """Return what the network sees of every block, [N, 16, 49] int16, in 1/32.
 
     samples: of luma. static: [H, W] uint8 or None; what is not 0 does not move. depth: 8..16 bits.
@@ -93,47 +93,51 @@ def tile_features(  # noqa: PLR0917
     logarithms of differences between the samples, their means over 3x3 and 7x7 blocks of marked
     tiles, texture, signed differences, speeds, how the motion bends and changes, the share of the
     left end, the moment, and how much of a block is static.
-
-    Also returns the detail of what each tile shows, [N, 13, 16] int32: gradients inside each block,
-    summed in 1/16 codes.
     """
     out = np.empty((len(tiles), 16, FEATURES), np.int16)
-    detail = np.empty((len(tiles), SAMPLES, 16), np.int32)
-    _kernels.tile_features(samples, motions, field, tiles, *shape, static, depth, tau, out, detail)
-    return out, detail
+    _kernels.tile_features(samples, motions, field, tiles, *shape, static, depth, tau, out)
+    return out
 
 
-def tile_weights(features: Array, field: Array, tiles: Array, layers: Layers) -> Array:
-    """Return by how much each block is drawn from what its tile shows, [N, 12, 4, 4] int16.
+def tile_weights(
+    features: Array, field: Array, tiles: Array, layers: Layers
+) -> tuple[Array, Array]:
+    """Return by how much each block is drawn from what its tile shows, and is sharpened.
 
-    They are in 1/32768 and leave out the picture as it was drawn, which has the rest. layers: four,
-    of 32, 32, 32 and 17 outputs; none of their sums may reach 2**31. Units are rectified; the last
+    Weights, [N, 12, 4, 4] int16 in 1/32768, leave out the picture as it was drawn, which has the
+    rest. Gains, [N, 16] int16, are in 1/64 of the difference to the 3x3 mean, 0..128. layers: four,
+    of 48, 48, 48 and 18 outputs; none of their sums may reach 2**31. Units are rectified; the last
     layer's choices go through a softmax: the picture, both keyframes, both ends along the own
     motion, then for each other motion the mix of both ends as the field shares them, and each end.
+    Its last output is the gain.
     """
-    out = np.empty((len(tiles), WEIGHTS, 4, 4), np.int16)
+    weights = np.empty((len(tiles), WEIGHTS, 4, 4), np.int16)
+    gains = np.empty((len(tiles), 16), np.int16)
     flat = [array for layer in layers for array in layer]
-    _kernels.tile_weights(features, field, tiles, *flat, HALVINGS, out)
-    return out
+    _kernels.tile_weights(features, field, tiles, *flat, HALVINGS, weights, gains)
+    return weights, gains
 
 
 def tile_mix(  # noqa: PLR0917
     picture: Array,
     samples: Array,
     weights: Array,
-    detail: Array | None,
+    gains: Array | None,
     tiles: Array,
     index: Array,
     static: Array | None,
     depth: int,
+    wanted: int = 0,
 ) -> None:
     """Write the mix over the marked tiles of `picture`, [H, W] uint8 or uint16.
 
     Weights are read bilinearly between blocks; they are 0 in tiles that are not marked. index:
     [rows, columns] int32, the number of each tile of the picture, less than 0 if it is not marked.
-    detail: of `tile_features`; where it is given, what mixing takes of it is given back: a block is
-    sharpened by eight times the share that is lost, and by 5/16 of the difference to its 3x3 mean
-    at most.
     static: [H, W] uint8 or None, rows may be padded: what is not 0 stays as it was drawn.
+
+    gains: of `tile_weights`, or None: then nothing is sharpened, and `wanted` is not looked at.
+    wanted: by how much the sum of the picture's samples would have to grow, in 1/16 codes, for its
+    mean to lie between those of the keyframes. What is mixed in is shifted by up to 8 codes of 8
+    bits so that the sum grows neither by more than that nor the other way.
     """
-    _kernels.tile_mix(picture, samples, weights, detail, tiles, index, static, depth)
+    _kernels.tile_mix(picture, samples, weights, gains, tiles, index, static, depth, wanted)

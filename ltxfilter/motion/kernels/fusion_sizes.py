@@ -16,10 +16,11 @@ SAMPLES = 3 + 2 * PAIRS  # pictures of a tile: drawn, left, right, both ends of 
 FEATURES = 49  # of a block
 WEIGHTS = SAMPLES - 1  # of all but the picture as it was drawn
 CHOICES = 17  # of the network
+OUTPUTS = CHOICES + 1  # of the network: after its choices how much to sharpen
 MOST_FEATURE = 511  # the size of a feature, in 1/32
-UNITS = 32  # of each of its hidden layers
+UNITS = 48  # of each of its hidden layers
 MOST_ACTIVE = 4095  # a unit's output, in 1/128
-STRENGTH = 512  # by which a lost share of detail is multiplied, in 1/64
-MOST_GAIN = 20  # of the difference to the 3x3 mean, in 1/64
+MOST_GAIN = 128  # of the difference to the 3x3 mean, in 1/64
+MOST_OFFSET = 128  # 1/16 codes of 8 bits by which what is mixed in may be shifted
 
 HALVINGS = np.rint(32768 * 2.0 ** (-np.arange(256) / 256)).astype(np.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ltxfilter.motion.grid import Array
-from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, FEATURES, PAIRS, SAMPLES
+from ltxfilter.motion.kernels.fusion_sizes import BLOCKS, FEATURES, PAIRS
 from ltxfilter.motion.kernels.numpy_grids import share_of
 from ltxfilter.motion.kernels.numpy_tiles import block_share
 
@@ -22,7 +22,7 @@ def tile_features(  # noqa: PLR0917
     depth: int,
     tau: int,
     shape: tuple[int, int],
-) -> tuple[Array, Array]:
+) -> Array:
     """See c_fusion.tile_features."""
     block = samples.shape[-1] // BLOCKS
     drawn, left, right = (samples[:, k].astype(np.int32) for k in range(3))
@@ -38,17 +38,15 @@ def tile_features(  # noqa: PLR0917
     ]
     features = [*costs, *_boxes(costs, tiles, shape)]
     features += [_cost(a - b, depth) for a, b in ((left, right), (left, drawn), (right, drawn))]
-    detail = gradients(samples)
     shift = 2 * (block.bit_length() - 1) + depth - 8
-    features.append(logarithm(detail[:, 0].astype(np.int64) >> shift))
+    features.append(logarithm(_gradients(drawn).astype(np.int64) >> shift))
     features += [_offset(a - b, depth) for a, b in (*ends, (left, drawn), (right, drawn))]
     features += _of_motion(motions, field, tiles, tau)
     features.append((share - (32768 - tau)) >> 9)
     features.append(np.full_like(share, (2 * tau - 32768) >> 10))
     features.append(_static_share(static, tiles, block))
     shaped = np.stack(features, axis=-1).astype(np.int16)
-    flat = shaped.reshape(len(tiles), BLOCKS * BLOCKS, FEATURES)
-    return flat, detail.reshape(len(tiles), SAMPLES, BLOCKS * BLOCKS)
+    return shaped.reshape(len(tiles), BLOCKS * BLOCKS, FEATURES)
 
 
 def _blocks(values: Array) -> Array:
@@ -81,7 +79,7 @@ def _offset(difference: Array, depth: int) -> Array:
     return np.clip(_mean(difference, depth) >> 3, -MOST_OFFSET, MOST_OFFSET)
 
 
-def gradients(pictures: Array) -> Array:
+def _gradients(pictures: Array) -> Array:
     """Return the sums of gradients inside each block of [..., H, W], [..., 4, 4] int32."""
     block = pictures.shape[-1] // BLOCKS
     parts = pictures.reshape(*pictures.shape[:-2], BLOCKS, block, BLOCKS, block).astype(np.int32)

@@ -7,28 +7,32 @@ import numpy as np
 from ltxfilter.motion.grid import Array
 from ltxfilter.motion.kernels.fusion_sizes import (
     BLOCKS,
+    CHOICES,
     FEATURES,
     HALVINGS,
     MOST_ACTIVE,
     MOST_GAIN,
+    MOST_OFFSET,
     PAIRS,
-    STRENGTH,
     WEIGHTS,
     Layers,
 )
-from ltxfilter.motion.kernels.numpy_features import gradients
 from ltxfilter.motion.kernels.numpy_grids import share_of
 from ltxfilter.motion.kernels.numpy_tiles import block_share, spread
 
 
-def tile_weights(features: Array, field: Array, tiles: Array, layers: Layers) -> Array:
+def tile_weights(
+    features: Array, field: Array, tiles: Array, layers: Layers
+) -> tuple[Array, Array]:
     """See c_fusion.tile_weights."""
     active = features.reshape(-1, FEATURES).astype(np.int32)
     for number, (weights, bias) in enumerate(layers):
         total = active @ weights.astype(np.int32) + bias
         if number + 1 < len(layers):
             active = np.clip(total >> (8 if number == 0 else 10), 0, MOST_ACTIVE)
-    parts = softmax(total >> 9)
+    total >>= 9
+    parts = softmax(total[:, :CHOICES])
+    gains = np.clip(total[:, CHOICES] >> 2, 0, MOST_GAIN).astype(np.int16)
     share = block_share(field, tiles).reshape(-1)
     rest = parts[:, 1:]
     out = np.empty((len(rest), WEIGHTS), np.int32)
@@ -39,7 +43,8 @@ def tile_weights(features: Array, field: Array, tiles: Array, layers: Layers) ->
         out[:, 4 + 2 * k] = left + of_left
         out[:, 5 + 2 * k] = right + mixed - of_left
     shaped = np.minimum(out, 32767).reshape(len(tiles), BLOCKS, BLOCKS, WEIGHTS)
-    return np.ascontiguousarray(shaped.transpose(0, 3, 1, 2).astype(np.int16))
+    weights = np.ascontiguousarray(shaped.transpose(0, 3, 1, 2).astype(np.int16))
+    return weights, gains.reshape(len(tiles), BLOCKS * BLOCKS)
 
 
 def softmax(logits: Array) -> Array:
@@ -54,11 +59,12 @@ def tile_mix(  # noqa: PLR0917
     picture: Array,
     samples: Array,
     weights: Array,
-    detail: Array | None,
+    gains: Array | None,
     tiles: Array,
     index: Array,
     static: Array | None,
     depth: int,
+    wanted: int = 0,
 ) -> None:
     """See c_fusion.tile_mix."""
     high, wide = samples.shape[2:]
@@ -67,9 +73,6 @@ def tile_mix(  # noqa: PLR0917
     total = base.copy()
     for k in range(WEIGHTS):
         total += share_of(samples[:, 1 + k] - base, fine[:, k])
-    if detail is not None:
-        total = sharpened(total, gains(total, weights, detail))
-    codes = np.clip((total + 7 + ((total >> 4) & 1)) >> 4, 0, (1 << depth) - 1)
     y, x = np.broadcast_arrays(
         high * tiles[:, 0, None, None] + np.arange(high)[:, None],
         wide * tiles[:, 1, None, None] + np.arange(wide),
@@ -77,17 +80,24 @@ def tile_mix(  # noqa: PLR0917
     inside = (y < picture.shape[0]) & (x < picture.shape[1])
     if static is not None:
         inside &= static[np.minimum(y, len(static) - 1), np.minimum(x, static.shape[1] - 1)] == 0
+    if gains is not None:
+        covered = np.minimum(fine.sum(axis=1, dtype=np.int64), 32767)
+        sums = int((total - base)[inside].sum()), int(covered[inside].sum())
+        total += share_of(covered, offset_of(*sums, wanted, depth))
+        total = sharpened(total, gains.reshape(-1, BLOCKS, BLOCKS))
+    codes = np.clip((total + 7 + ((total >> 4) & 1)) >> 4, 0, (1 << depth) - 1)
     picture[y[inside], x[inside]] = codes[inside]
 
 
-def gains(mixed: Array, weights: Array, detail: Array) -> Array:
-    """Return by how much the blocks of mixed tiles are sharpened, [N, 4, 4] in 1/64."""
-    wide = weights.astype(np.int64)
-    shown = detail.reshape(len(mixed), 1 + WEIGHTS, BLOCKS, BLOCKS).astype(np.int64)
-    expected = (wide * shown[:, 1:]).sum(axis=1) + (32768 - wide.sum(axis=1)) * shown[:, 0]
-    found = gradients(mixed).astype(np.int64)
-    lost = np.maximum((expected >> 15) - found, 0)
-    return np.minimum(STRENGTH * lost // (found + 1), MOST_GAIN)
+def offset_of(change: int, covered: int, wanted: int, depth: int) -> int:
+    """Return by how much to shift what is mixed in, in 1/16 codes.
+
+    change: of the picture's sum, in 1/16 codes, by mixing; covered: the sum of all weights, in
+    1/32768. With the offset the sum changes by no more than `wanted`, nor the other way.
+    """
+    lacks = min(max(change, min(wanted, 0)), max(wanted, 0)) - change
+    steps = min((abs(lacks) << 15) // max(covered, 1), MOST_OFFSET << (depth - 8))
+    return -steps if lacks < 0 else steps
 
 
 def sharpened(mixed: Array, by: Array) -> Array:
@@ -98,7 +108,7 @@ def sharpened(mixed: Array, by: Array) -> Array:
     padded = np.pad(down, ((0, 0), (0, 0), (1, 1)), mode="edge")
     around = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     every = np.repeat(np.repeat(by, block, axis=1), block, axis=2)
-    return mixed + (((mixed - (around >> 4)) * every + 32) >> 6)
+    return mixed + (((mixed - (around >> 4)) * every.astype(np.int64) + 32) >> 6)
 
 
 def _with_neighbours(weights: Array, tiles: Array, index: Array) -> Array:

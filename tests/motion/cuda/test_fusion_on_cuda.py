@@ -44,7 +44,7 @@ def slow(*values):
 def any_network(monkeypatch):
     """Put a network in the place of the package's that chooses a little of everything."""
     rng = np.random.default_rng(5)
-    sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.CHOICES
+    sizes = fusion_sizes.FEATURES, *[fusion_sizes.UNITS] * 3, fusion_sizes.OUTPUTS
     layers = []
     for inputs, outputs in pairwise(sizes):
         weights = rng.integers(-900, 900, (inputs, outputs))
@@ -141,10 +141,11 @@ class Scene:
         found = ours._motions[:count].cpu().reshape(marked.motions.shape)
         np.testing.assert_array_equal(found, marked.motions)
         [luma] = drawer.samples(marked, [self.bright], self.drawn, self.ends)
-        features, detail = drawer.features(marked, luma, self.static, TAU)
-        np.testing.assert_array_equal(ours._detail[:count].cpu(), detail)
+        features = drawer.features(marked, luma, self.static, TAU)
         np.testing.assert_array_equal(ours._features[:count].cpu(), features)
-        weights = kernels.tile_weights(features, marked.field, marked.tiles, fusion.load_layers())
+        layers = fusion.load_layers()
+        weights, gains = kernels.tile_weights(features, marked.field, marked.tiles, layers)
+        np.testing.assert_array_equal(ours._gains[:count].cpu(), gains)
         np.testing.assert_array_equal(ours._weights[:count].cpu().reshape(weights.shape), weights)
 
 

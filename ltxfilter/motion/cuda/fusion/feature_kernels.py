@@ -73,13 +73,13 @@ def _sample(samples, at, used):
 
 
 @triton.jit
-def first_sample(cell, side: tl.constexpr):
+def _first_sample(cell, side: tl.constexpr):
     """Return where the first samples of blocks lie in a picture of their tile."""
     return (cell // BLOCKS * BLOCKS * side + cell % BLOCKS) * side
 
 
 @triton.jit
-def gradients(picture, used, side: tl.constexpr):
+def _gradients(picture, used, side: tl.constexpr):
     """Return the sums of gradients inside blocks, whose first samples `picture` points to."""
     total = tl.zeros(used.shape, tl.int32)
     for k in range(side * side):
@@ -111,7 +111,7 @@ def pair_kernel(
     row, column = place_of(tile, cell, across)
     place = 4 * rows * columns + block_at(row, column, rows, columns)
     share = tl.load(field + place).to(tl.int32)
-    drawn = samples + slot * (SAMPLES * size) + first_sample(cell, side)
+    drawn = samples + slot * (SAMPLES * size) + _first_sample(cell, side)
     left = drawn + (3 + 2 * pair) * size
     apart, ahead, off = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     for k in range(side * side):
@@ -138,7 +138,7 @@ def place_kernel(
     if tl.max(tile, axis=0) < 0:
         return
     used, size = tile >= 0, CELLS * side * side
-    drawn = samples + slot * (SAMPLES * size) + first_sample(cell, side)
+    drawn = samples + slot * (SAMPLES * size) + _first_sample(cell, side)
     ends, from_left, from_right = tl.zeros_like(at), tl.zeros_like(at), tl.zeros_like(at)
     left_off, right_off = tl.zeros_like(at), tl.zeros_like(at)
     for k in range(side * side):
@@ -157,25 +157,18 @@ def place_kernel(
 
 
 @triton.jit(do_not_specialize=SIZES)
-def gradient_kernel(
-    samples, tiles, out, detail, most, side: tl.constexpr, shift: tl.constexpr, block: tl.constexpr
+def texture_kernel(
+    samples, tiles, out, most, side: tl.constexpr, shift: tl.constexpr, block: tl.constexpr
 ):  # fmt: skip
-    """Write the gradients of all that a tile shows, and the texture of what was drawn.
-
-    The program's second number says of what. detail: [most, 13, 16] int32. Others: as
-    `pair_kernel`.
-    """
+    """Write the texture of what was drawn; as `pair_kernel`."""
     at = tl.program_id(0) * block + tl.arange(0, block)
-    slot, cell, number = at // CELLS, at % CELLS, tl.program_id(1)
+    slot, cell = at // CELLS, at % CELLS
     tile = tl.load(tiles + slot, mask=slot < most, other=-1)
     if tl.max(tile, axis=0) < 0:
         return
     used, size = tile >= 0, CELLS * side * side
-    picture = samples + (slot * SAMPLES + number) * size + first_sample(cell, side)
-    total = gradients(picture, used, side)
-    tl.store(detail + (slot * SAMPLES + number) * CELLS + cell, total, mask=used)
-    if number == 0:
-        _write(out + at * FEATURES, TEXTURE, _logarithm(total >> shift), used)
+    total = _gradients(samples + slot * (SAMPLES * size) + _first_sample(cell, side), used, side)
+    _write(out + at * FEATURES, TEXTURE, _logarithm(total >> shift), used)
 
 
 @triton.jit

@@ -28,9 +28,9 @@ from ltxfilter.motion.cuda.upload import ByteLayout
 from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.kernels.fusion_sizes import (
     BLOCKS,
-    CHOICES,
     FEATURES,
     HALVINGS,
+    OUTPUTS,
     PAIRS,
     SAMPLES,
     UNITS,
@@ -93,11 +93,13 @@ class CudaFusion:
         self._samples = empty(most * SAMPLES * max(sizes), dtype=torch.int16)
         self._features = empty(*cells, FEATURES, dtype=torch.int16)
         self._units = [empty(*cells, UNITS, dtype=torch.int32) for _ in range(2)]
-        self._logits = empty(*cells, CHOICES, dtype=torch.int32)
+        self._logits = empty(*cells, OUTPUTS, dtype=torch.int32)
         self._weights = empty(most, WEIGHTS, CELLS, dtype=torch.int16)
-        self._detail = empty(most, SAMPLES, CELLS, dtype=torch.int32)
-        self._mixed = empty(most, CELLS * self._side**2, dtype=torch.int32)
-        self._gains = empty(most, CELLS, dtype=torch.int32)
+        self._gains = empty(most, CELLS, dtype=torch.int16)
+        size = CELLS * self._side**2
+        self._mixed, self._covered = (empty(most, size, dtype=torch.int32) for _ in range(2))
+        self._totals = empty(sharpen_kernels.SUMS, dtype=torch.int64)
+        self._offset = empty(1, dtype=torch.int32)
 
     def _thinned_field(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return buffers for the motion on blocks: to both ends, its share, and the field."""
@@ -186,8 +188,7 @@ class CudaFusion:
         kernel, inputs = feature_kernels.pair_kernel, (samples, field, tiles, out, *sizes)
         device.launch(kernel, count, *inputs, beside=PAIRS, deep=deep, **sums)
         device.launch(feature_kernels.place_kernel, count, samples, tiles, out, most, **sums)
-        kernel, inputs = feature_kernels.gradient_kernel, (samples, tiles, out, self._detail, most)
-        device.launch(kernel, count, *inputs, beside=SAMPLES, **sums)
+        device.launch(feature_kernels.texture_kernel, count, samples, tiles, out, most, **sums)
         inputs = self._motions, field, tiles, drawing.static, drawing.tau, out, *sizes
         picture = self._layout.luma.columns, self._layout.luma.rows
         constants = {"side": side, "log_side": log_side, "protect": self._protect}
@@ -205,22 +206,27 @@ class CudaFusion:
             constants = {"inputs": inputs, "outputs": outputs, "shift": SHIFTS[number]}
             kernel, rectify = network_kernels.layer_kernel, out is not self._logits
             device.launch(kernel, count * outputs, *args, rectify=rectify, **constants)
-        inputs = self._logits, self._halvings, field, tiles, self._weights
+        inputs = self._logits, self._halvings, field, tiles, self._weights, self._gains
         sizes = *field.shape[1:], self._shape[1], most
         device.launch(network_kernels.weight_kernel, count, *inputs, *sizes)
 
     def _mix(self, drawing: Drawing, index: int) -> None:
-        """Do what `kernels.tile_mix` does for one plane, with detail for the bright one."""
+        """Do what `kernels.tile_mix` does for one plane; the bright one is sharpened."""
         shape, place = self._layout.shapes[index], self._layout.planes[index]
         bright = index == self._layout.bright
         picture = place.of(drawing.picture)
-        inputs = picture, self._mixed, self._samples_of(shape), self._weights, self._tiles
+        if bright:
+            self._sum_planes(drawing, index)
+        inputs = picture, self._mixed, self._covered, self._totals
         sizes = shape.width, shape.height, *self._shape, self._most, self._layout.luma.columns
         written = {"largest": (1 << shape.depth) - 1, "protect": self._protect}
         device.launch(
             sample_kernels.mix_kernel,
             self._most * self._tile_size(shape),
             *inputs,
+            self._samples_of(shape),
+            self._weights,
+            self._tiles,
             self._index,
             drawing.static,
             *sizes,
@@ -231,15 +237,26 @@ class CudaFusion:
         if bright:
             self._sharpen(drawing, picture, shape, written)
 
+    def _sum_planes(self, drawing: Drawing, index: int) -> None:
+        """Sum the samples of both keyframes and of the picture."""
+        self._totals.zero_()
+        place = self._layout.planes[index]
+        for number, whole in enumerate((*drawing.ends, drawing.picture), 2):
+            plane = place.of(whole)
+            inputs = plane, self._totals[number:], plane.numel()
+            device.launch(sharpen_kernels.sum_kernel, plane.numel(), *inputs)
+
     def _sharpen(
         self, drawing: Drawing, picture: Tensor, shape: PlaneShape, written: dict[str, Any]
     ) -> None:
-        """Give back the detail that mixing took of the bright plane."""
-        mixed, tiles, most, side = self._mixed, self._tiles, self._most, self._side
-        buffers = mixed, self._weights, self._detail, tiles, self._gains
-        device.launch(sharpen_kernels.gain_kernel, CELLS * most, *buffers, most, side=side)
-        inputs = picture, mixed, self._gains, tiles, drawing.static
+        """Write the bright plane: shifted to the mean that suits the keyframes, and sharpened."""
+        mixed, most, side = self._mixed, self._most, self._side
+        inputs = self._totals, drawing.tau, self._offset
+        device.launch(sharpen_kernels.offset_kernel, 1, *inputs, depth=shape.depth)
+        inputs = picture, mixed, self._covered, self._gains, self._offset, self._tiles
         sizes = shape.width, shape.height, self._shape[1], most, self._layout.luma.columns
         shifts = {"shift_x": shape.shift_x, "shift_y": shape.shift_y}
         kernel = sharpen_kernels.sharpen_kernel
-        device.launch(kernel, mixed.numel(), *inputs, *sizes, side=side, **shifts, **written)
+        device.launch(
+            kernel, mixed.numel(), *inputs, drawing.static, *sizes, side=side, **shifts, **written
+        )

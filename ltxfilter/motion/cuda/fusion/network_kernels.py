@@ -12,6 +12,8 @@ from ltxfilter.motion.cuda.search import SIZES
 from ltxfilter.motion.kernels import fusion_sizes
 
 CHOICES = tl.constexpr(fusion_sizes.CHOICES)
+OUTPUTS = tl.constexpr(fusion_sizes.OUTPUTS)
+MOST_GAIN = tl.constexpr(fusion_sizes.MOST_GAIN)
 MOST_ACTIVE = tl.constexpr(fusion_sizes.MOST_ACTIVE)
 
 
@@ -60,12 +62,12 @@ def _store(out, k, weight, used):
 
 @triton.jit(do_not_specialize=SIZES)
 def weight_kernel(
-    logits, halvings, field, tiles, out, rows, columns, across, most, block: tl.constexpr
+    logits, halvings, field, tiles, out, gains, rows, columns, across, most, block: tl.constexpr
 ):  # fmt: skip
-    """Write the weights that blocks choose, which is the rest of `kernels.tile_weights`.
+    """Write the weights and gains of blocks, which is the rest of `kernels.tile_weights`.
 
-    logits: [most, 16, 17] int32. halvings: [256] int32. field: [5, rows, columns] int16. out:
-    [most, 12, 4, 4] int16.
+    logits: [most, 16, 18] int32, the gain last. halvings: [256] int32. field: [5, rows, columns]
+    int16. out: [most, 12, 4, 4] int16. gains: [most, 16] int16.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     slot, cell = at // CELLS, at % CELLS
@@ -73,7 +75,10 @@ def weight_kernel(
     if tl.max(tile, axis=0) < 0:
         return
     used = tile >= 0
-    logits += at * CHOICES
+    logits += at * OUTPUTS
+    gain = tl.load(logits + CHOICES, mask=used, other=0) >> 2
+    gain = tl.minimum(tl.maximum(gain, 0), MOST_GAIN)
+    tl.store(gains + at, gain.to(tl.int16), mask=used)
     out += slot * (WEIGHTS * CELLS) + cell
     largest = tl.load(logits, mask=used, other=0)
     for k in range(1, CHOICES):

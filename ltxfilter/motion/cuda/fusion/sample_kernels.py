@@ -110,6 +110,19 @@ def _weight_of(weights, block_number, k):
 
 
 @triton.jit
+def _writable(
+    x, y, used, static, width, height, static_width, shift_x: tl.constexpr, shift_y: tl.constexpr,
+    protect: tl.constexpr,
+):  # fmt: skip
+    """Return where samples are neither static nor beyond the border; see `write_codes`."""
+    used = used & (x < width) & (y < height)
+    if protect:
+        still = tl.load(static + (y << shift_y) * static_width + (x << shift_x), mask=used, other=1)
+        used = used & (still == 0)
+    return used
+
+
+@triton.jit
 def write_codes(
     picture, x, y, mixed, used, static, width, height, static_width, shift_x: tl.constexpr,
     shift_y: tl.constexpr, largest: tl.constexpr, protect: tl.constexpr,
@@ -120,25 +133,23 @@ def write_codes(
     """
     mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
     mixed = tl.minimum(tl.maximum(mixed, 0), largest)
-    used = used & (x < width) & (y < height)
-    if protect:
-        still = tl.load(static + (y << shift_y) * static_width + (x << shift_x), mask=used, other=1)
-        used = used & (still == 0)
+    used = _writable(x, y, used, static, width, height, static_width, shift_x, shift_y, protect)
     tl.store(picture + y * width + x, mixed.to(picture.dtype.element_ty), mask=used)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def mix_kernel(
-    picture, unrounded, samples, weights, tiles, index, static, width, height, down, across, most,
-    static_width, cell_x: tl.constexpr, cell_y: tl.constexpr, shift_x: tl.constexpr,
+    picture, unrounded, covered, sums, samples, weights, tiles, index, static, width, height, down,
+    across, most, static_width, cell_x: tl.constexpr, cell_y: tl.constexpr, shift_x: tl.constexpr,
     shift_y: tl.constexpr, largest: tl.constexpr, deep: tl.constexpr, protect: tl.constexpr,
     sharpen: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Write the mix over the marked tiles of one plane: `kernels.tile_mix`.
 
     picture: [height, width]. samples: of `sample_kernel`. weights: [most, 12, 4, 4] int16. static,
-    largest: as `write_codes`. sharpen: write 1/16 codes to `unrounded` instead, [most, 4 cell_y,
-    4 cell_x] int32.
+    largest: as `write_codes`. sharpen: write nothing there, but 1/16 codes to `unrounded`, [most,
+    4 cell_y, 4 cell_x] int32, and the sums of weights to `covered`, which is like it; add to
+    `sums`, int64, by how much samples that may be written change, and their weights.
     """
     at = tl.program_id(0) * block + tl.arange(0, block)
     wide, size = BLOCKS * cell_x, CELLS * cell_x * cell_y
@@ -157,7 +168,7 @@ def mix_kernel(
     southeast = marked_block(index, row + 1, column + 1, down, across)
     samples += slot * (SAMPLES * size) + place
     base = tl.load(samples, mask=used, other=0).to(tl.int32)
-    mixed = base
+    mixed, cover = base, tl.zeros_like(at)
     for k in range(WEIGHTS):
         weight = _between(
             _weight_of(weights, northwest, k), _weight_of(weights, northeast, k),
@@ -165,10 +176,16 @@ def mix_kernel(
         )  # fmt: skip
         value = tl.load(samples + (k + 1) * size, mask=used, other=0).to(tl.int32)
         mixed += share_of(value - base, weight, deep)
+        cover += weight
+    x, y = tile % across * wide + in_x, tile // across * (BLOCKS * cell_y) + in_y
     if sharpen:
+        cover = tl.minimum(cover, 32767)
         tl.store(unrounded + at, mixed, mask=used)
+        tl.store(covered + at, cover, mask=used)
+        used = _writable(x, y, used, static, width, height, static_width, shift_x, shift_y, protect)
+        tl.atomic_add(sums, tl.sum(tl.where(used, mixed - base, 0).to(tl.int64), axis=0))
+        tl.atomic_add(sums + 1, tl.sum(tl.where(used, cover, 0).to(tl.int64), axis=0))
     else:
-        x, y = tile % across * wide + in_x, tile // across * (BLOCKS * cell_y) + in_y
         write_codes(
             picture, x, y, mixed, used, static, width, height, static_width,
             shift_x, shift_y, largest, protect,

@@ -4,6 +4,7 @@
 #include "fusion/fusion.h"
 
 enum { LARGEST_STEP = 16 }; /* luma samples per sample of the flow image */
+static const double LARGEST_SUM = 4503599627370496; /* 2^52: of a picture's samples, 1/16 codes */
 
 /* Whether a number is a power of two. */
 static int is_power(int number)
@@ -169,7 +170,7 @@ PyObject *py_tile_samples(PyObject *module, PyObject *args)
 
 PyObject *py_tile_features(PyObject *module, PyObject *args)
 {
-    enum { INPUT, MOTIONS, FIELD, TILES, DOWN, ACROSS, MASK, DEPTH, TAU, OUT, DETAIL };
+    enum { INPUT, MOTIONS, FIELD, TILES, DOWN, ACROSS, MASK, DEPTH, TAU, OUT };
     Argument wanted[] = {
         {"samples", INT16, "numbers, 13, side, side"},
         {"motions", INT16, "numbers, 20, 4, 4"},
@@ -181,7 +182,6 @@ PyObject *py_tile_features(PyObject *module, PyObject *args)
         {"depth", INTEGER, .low = 8, .high = 16},
         {"tau", INTEGER, .low = 0, .high = 32767},
         {"out", INT16, "numbers, 16, 49", WRITTEN},
-        {"detail", INT32, "numbers, 13, 16", WRITTEN},
         {NULL},
     };
     Call call;
@@ -202,7 +202,6 @@ PyObject *py_tile_features(PyObject *module, PyObject *args)
         .samples = call.at[INPUT], .deep = call.number[DEPTH] > 8,
         .depth = (int)call.number[DEPTH], .block = side / BLOCKS, .motions = call.at[MOTIONS],
         .static_mask = call.at[MASK], .tau = (int)call.number[TAU], .out = call.at[OUT],
-        .detail = call.at[DETAIL],
         .height = call.at[MASK] ? size_of(&call, "height") : 1,
         .width = call.at[MASK] ? size_of(&call, "width") : 1,
     };
@@ -220,21 +219,22 @@ PyObject *py_tile_features(PyObject *module, PyObject *args)
 
 PyObject *py_tile_weights(PyObject *module, PyObject *args)
 {
-    enum { INPUT, FIELD, TILES, LAYER, TABLE = LAYER + 2 * LAYERS, OUT };
+    enum { INPUT, FIELD, TILES, LAYER, TABLE = LAYER + 2 * LAYERS, OUT, GAINS };
     static const Argument wanted[] = {
         {"features", INT16, "numbers, 16, 49"},
         {"field", INT16, "5, rows, columns"},
         {"tiles", INT32, "numbers, 2"},
-        {"weights_1", INT16, "49, 32"},
-        {"bias_1", INT32, "32"},
-        {"weights_2", INT16, "32, 32"},
-        {"bias_2", INT32, "32"},
-        {"weights_3", INT16, "32, 32"},
-        {"bias_3", INT32, "32"},
-        {"weights_4", INT16, "32, 17"},
-        {"bias_4", INT32, "17"},
+        {"weights_1", INT16, "49, 48"},
+        {"bias_1", INT32, "48"},
+        {"weights_2", INT16, "48, 48"},
+        {"bias_2", INT32, "48"},
+        {"weights_3", INT16, "48, 48"},
+        {"bias_3", INT32, "48"},
+        {"weights_4", INT16, "48, 18"},
+        {"bias_4", INT32, "18"},
         {"halvings", INT32, "256"},
         {"out", INT16, "numbers, 12, 4, 4", WRITTEN},
+        {"gains", INT16, "numbers, 16", WRITTEN},
         {NULL},
     };
     Call call;
@@ -259,23 +259,24 @@ PyObject *py_tile_weights(PyObject *module, PyObject *args)
     if (!lie_inside(&tiles))
         return refuse(&call, "tiles", "must lie in the picture");
     Py_BEGIN_ALLOW_THREADS
-    tile_weights(&tiles, call.at[INPUT], &network, call.at[OUT]);
+    tile_weights(&tiles, call.at[INPUT], &network, call.at[OUT], call.at[GAINS]);
     Py_END_ALLOW_THREADS
     return finish(&call, 0);
 }
 
 PyObject *py_tile_mix(PyObject *module, PyObject *args)
 {
-    enum { PICTURE, INPUT, WEIGHT, DETAIL, TILES, INDEX, MASK, DEPTH };
+    enum { PICTURE, INPUT, WEIGHT, GAINS, TILES, INDEX, MASK, DEPTH, SUM };
     Argument wanted[] = {
         {"picture", UINT8, "height, width", WRITTEN},
         {"samples", INT16, "numbers, 13, vertical, lateral"},
         {"weights", INT16, "numbers, 12, 4, 4"},
-        {"detail", INT32, "numbers, 13, 16", OPTIONAL},
+        {"gains", INT16, "numbers, 16", OPTIONAL},
         {"tiles", INT32, "numbers, 2"},
         {"index", INT32, "down, across"},
         {"static_mask", UINT8, "height, width", OPTIONAL | ROWS},
         {"depth", INTEGER, .low = 8, .high = 16},
+        {"wanted", INTEGER, .low = -LARGEST_SUM, .high = LARGEST_SUM},
         {NULL},
     };
     Call call;
@@ -296,14 +297,15 @@ PyObject *py_tile_mix(PyObject *module, PyObject *args)
         .width = size_of(&call, "width"), .height = size_of(&call, "height"),
         .deep = call.number[DEPTH] > 8, .depth = (int)call.number[DEPTH],
         .block_x = lateral / BLOCKS, .block_y = vertical / BLOCKS, .samples = call.at[INPUT],
-        .weights = call.at[WEIGHT], .detail = call.at[DETAIL], .index = call.at[INDEX], .static_mask = call.at[MASK],
+        .weights = call.at[WEIGHT], .gains = call.at[GAINS], .wanted = (int64_t)call.number[SUM],
+        .index = call.at[INDEX], .static_mask = call.at[MASK],
         .stride_static = call.stride[MASK],
     };
     if (lateral % BLOCKS || vertical % BLOCKS || !is_power(mix.block_x) ||
         !is_power(mix.block_y) || mix.block_x > WIDEST_BLOCK || mix.block_y > WIDEST_BLOCK)
         return refuse(&call, "samples", "must have blocks of a power of two up to 16");
-    if (mix.detail && lateral != vertical)
-        return refuse(&call, "samples", "must have square blocks where there is detail");
+    if (mix.gains && lateral != vertical)
+        return refuse(&call, "samples", "must have square blocks where there are gains");
     if (!lie_inside(&tiles))
         return refuse(&call, "tiles", "must lie in the picture");
     if (!is_index(mix.index, (size_t)tiles.down * (size_t)tiles.across, tiles.count))

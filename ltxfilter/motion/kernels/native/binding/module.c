@@ -19,9 +19,10 @@ static PyMethodDef methods[] = {
      "static_mask(pictures, seen or None, out) -> how many samples are static"},
     {"tile_features", py_tile_features, METH_VARARGS,
      "tile_features(samples, motions, field, tiles, down, across, static_mask or None, depth, tau, "
-     "out, detail)"},
+     "out)"},
     {"tile_mix", py_tile_mix, METH_VARARGS,
-     "tile_mix(picture, samples, weights, detail or None, tiles, index, static_mask or None, depth)"},
+     "tile_mix(picture, samples, weights, gains or None, tiles, index, static_mask or None, depth, "
+     "wanted)"},
     {"tile_motions", py_tile_motions, METH_VARARGS, "tile_motions(field, tiles, out)"},
     {"tile_samples", py_tile_samples, METH_VARARGS,
      "tile_samples(((drawn, left, right, out), ...), motions, tiles, taps, block_x, block_y, shift_x, "
@@ -30,7 +31,7 @@ static PyMethodDef methods[] = {
      "tile_scores(left, right, field, block, scale, out)"},
     {"tile_weights", py_tile_weights, METH_VARARGS,
      "tile_weights(features, field, tiles, weights_1, bias_1, ..., weights_4, bias_4, halvings, "
-     "out)"},
+     "out, gains)"},
     {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,
      "warp(((left, right, out), ...), field, taps, cell_x, cell_y, depth, static_mask or None, "

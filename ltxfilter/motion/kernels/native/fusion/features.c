@@ -111,7 +111,8 @@ static void gradients(const Tile *t, const int32_t *picture, int32_t *sums)
 }
 
 /* Compare the samples of one tile: see fast_comparisons. mixed: room for a picture. */
-static void comparisons(const Tile *t, int32_t *mixed, BlockSums sums[COMPARED], int32_t *detail)
+static void comparisons(const Tile *t, int32_t *mixed, BlockSums sums[COMPARED],
+                        int32_t texture[CELLS])
 {
     const int32_t *const *picture = t->picture;
     for (int pair = 0; pair < PAIRS; pair++) {
@@ -125,12 +126,11 @@ static void comparisons(const Tile *t, int32_t *mixed, BlockSums sums[COMPARED],
     compare(picture[1], picture[2], t->side, &sums[COSTS]);
     compare(picture[1], picture[0], t->side, &sums[COSTS + 1]);
     compare(picture[2], picture[0], t->side, &sums[COSTS + 2]);
-    for (int k = 0; k < SAMPLES; k++)
-        gradients(t, picture[k], detail + k * CELLS);
+    gradients(t, picture[0], texture);
 }
 
 /* Write what the samples of one tile tell. shift: from a block's sum to 1/16 codes of 8 bits. */
-static void of_samples(const BlockSums sums[COMPARED], const int32_t *detail, int shift,
+static void of_samples(const BlockSums sums[COMPARED], const int32_t texture[CELLS], int shift,
                        int16_t *out)
 {
     static const int cost_of[COMPARED] = {
@@ -139,7 +139,7 @@ static void of_samples(const BlockSums sums[COMPARED], const int32_t *detail, in
     for (int cell = 0; cell < CELLS; cell++, out += FEATURES) {
         for (int k = 0; k < COMPARED; k++)
             out[cost_of[k]] = (int16_t)logarithm((uint32_t)(sums[k].sizes[cell] >> shift));
-        out[TEXTURE] = (int16_t)logarithm((uint32_t)(detail[cell] >> shift));
+        out[TEXTURE] = (int16_t)logarithm((uint32_t)(texture[cell] >> shift));
         for (int k = 0; k < PAIRS + 2; k++) {
             const int32_t mean = (int32_t)(sums[offset_of[k]].values[cell] >> shift);
             out[OFFSETS + k] = (int16_t)clamp(mean >> 3, -96, 96);
@@ -234,14 +234,14 @@ static void of_tile(const Tiles *t, const TileFeatures *f, int n, Tile *tile, in
         block[STATIC] = static_share(f, row, column);
     }
     BlockSums sums[COMPARED];
-    int32_t *detail = f->detail + (size_t)n * SAMPLES * CELLS;
+    int32_t texture[CELLS];
     if (samples) {
         widen(f, n, samples);
-        comparisons(tile, samples + SAMPLES * size, sums, detail);
+        comparisons(tile, samples + SAMPLES * size, sums, texture);
     } else
         fast_comparisons((const int16_t *)f->samples + (size_t)n * SAMPLES * size, f->block,
-                         tile->share, sums, detail);
-    of_samples(sums, detail, tile->shift, out);
+                         tile->share, sums, texture);
+    of_samples(sums, texture, tile->shift, out);
 }
 
 /* Sum costs over SPAN rows of boxes, then over columns: the means go into features from `to` on. */

@@ -13,10 +13,10 @@ enum { COMPARED = 2 * PAIRS + 2 }; /* differences between the samples of a tile 
 
 /* For tiles of 8-bit samples: compare both ends of each motion; what each other motion's mix of
  * both ends looks like with what was drawn; left with right, left with drawn, right with drawn.
- * And sum the gradients of every picture inside each block into `detail`, [SAMPLES, CELLS]. share: of
- * the left end, per block. */
+ * And sum the gradients of what was drawn inside each block into `texture`. share: of the left end,
+ * per block. */
 void fast_comparisons(const int16_t *samples, int block, const int32_t *share,
-                      BlockSums sums[COMPARED], int32_t *detail);
+                      BlockSums sums[COMPARED], int32_t texture[CELLS]);
 int can_compare_fast(int block);
 
 #endif

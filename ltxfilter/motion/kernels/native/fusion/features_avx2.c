@@ -136,7 +136,7 @@ int can_compare_fast(int block)
 }
 
 void fast_comparisons(const int16_t *samples, int block, const int32_t *share,
-                      BlockSums sums[COMPARED], int32_t *detail)
+                      BlockSums sums[COMPARED], int32_t texture[CELLS])
 {
     const size_t size = (size_t)(CELLS * block * block);
     int16_t wide[BLOCKS][WIDEST_TILE];
@@ -152,8 +152,7 @@ void fast_comparisons(const int16_t *samples, int block, const int32_t *share,
     compare(samples + size, samples + 2 * size, block, &sums[2 * PAIRS - 1]);
     compare(samples + size, samples, block, &sums[2 * PAIRS]);
     compare(samples + 2 * size, samples, block, &sums[2 * PAIRS + 1]);
-    for (int k = 0; k < SAMPLES; k++)
-        gradients(samples + (size_t)k * size, block, detail + k * CELLS);
+    gradients(samples, block, texture);
 }
 #else
 int can_compare_fast(int block)
@@ -163,8 +162,8 @@ int can_compare_fast(int block)
 }
 
 void fast_comparisons(const int16_t *samples, int block, const int32_t *share,
-                      BlockSums sums[COMPARED], int32_t *detail)
+                      BlockSums sums[COMPARED], int32_t texture[CELLS])
 {
-    (void)samples, (void)block, (void)share, (void)sums, (void)detail;
+    (void)samples, (void)block, (void)share, (void)sums, (void)texture;
 }
 #endif

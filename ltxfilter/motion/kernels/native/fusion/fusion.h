@@ -18,7 +18,8 @@ enum {
     FEATURES = 49,
     WEIGHTS = SAMPLES - 1,   /* of all but what was drawn */
     CHOICES = 17,            /* of the network */
-    UNITS = 32,              /* of each layer of the network */
+    OUTPUTS = CHOICES + 1,   /* of the network: after its choices how much to sharpen */
+    UNITS = 48,              /* of each layer of the network */
     LAYERS = 4,
     WIDEST_BLOCK = 16,       /* samples */
     WIDEST_TILE = BLOCKS * WIDEST_BLOCK,
@@ -59,7 +60,6 @@ typedef struct {
     int width, height;
     int tau;                   /* 1/32768 */
     int16_t *out;              /* [count, CELLS, FEATURES] */
-    int32_t *detail;           /* [count, SAMPLES, CELLS] */
 } TileFeatures;
 
 typedef struct {
@@ -75,7 +75,8 @@ typedef struct {
     int block_x, block_y;
     const void *samples;
     const int16_t *weights;    /* [count, WEIGHTS, CELLS] */
-    const int32_t *detail;     /* [count, SAMPLES, CELLS] of square blocks, or NULL */
+    const int16_t *gains;      /* [count, CELLS] of square blocks in 1/64; NULL: as it is mixed */
+    int64_t wanted;            /* growth of the picture's sum that suits the keyframes, 1/16 codes */
     const int32_t *index;      /* [down, across]: the number of the tile there, or -1 */
     const uint8_t *static_mask;
     ptrdiff_t stride_static;
@@ -86,7 +87,8 @@ void tile_scores(const Tiles *t, const uint8_t *left, const uint8_t *right, int 
 int tile_motions(const Tiles *t, int16_t *out);
 void tile_samples(const Tiles *t, const TilePlanes *p);
 int tile_features(const Tiles *t, const TileFeatures *f);
-void tile_weights(const Tiles *t, const int16_t *features, const Network *n, int16_t *out);
+void tile_weights(const Tiles *t, const int16_t *features, const Network *n, int16_t *weights,
+                  int16_t *gains);
 int tile_mix(const Tiles *t, const TileMix *m);
 
 /* The place of a block in a field's plane; beyond the picture the last one repeats. */

@@ -33,12 +33,12 @@ int fast_mix_rows(const FastMix *f)
 }
 
 AVX2 void fast_mix(const FastMix *f, PaddedWeights weights, int y, const int16_t *samples,
-                   size_t size, int32_t *out)
+                   size_t size, int32_t *out, int16_t *covered)
 {
     const int below = y + fast_mix_rows(f) - 1;
     for (int x = 0; x < f->wide; x += SPREAD_RUN) {
         const __m256i base = _mm256_loadu_si256((const __m256i *)(samples + x));
-        __m256i total = base;
+        __m256i total = base, sum = _mm256_setzero_si256();
         for (int k = 0; k < WEIGHTS; k++) {
             const __m256i weight = spread(&f->along, x, between_padded(weights[k], f->down, y),
                                           between_padded(weights[k], f->down, below));
@@ -46,11 +46,13 @@ AVX2 void fast_mix(const FastMix *f, PaddedWeights weights, int y, const int16_t
                 (const __m256i *)(samples + (size_t)(k + 1) * size + x));
             total = _mm256_add_epi16(
                 total, _mm256_mulhrs_epi16(_mm256_sub_epi16(value, base), weight));
+            sum = _mm256_adds_epi16(sum, weight);
         }
         _mm256_storeu_si256((__m256i *)(out + x),
                             _mm256_cvtepi16_epi32(_mm256_castsi256_si128(total)));
         _mm256_storeu_si256((__m256i *)(out + x + 8),
                             _mm256_cvtepi16_epi32(_mm256_extracti128_si256(total, 1)));
+        _mm256_storeu_si256((__m256i *)(covered + x), sum);
     }
 }
 #else
@@ -67,9 +69,9 @@ int fast_mix_rows(const FastMix *f)
 }
 
 void fast_mix(const FastMix *f, PaddedWeights weights, int y, const int16_t *samples, size_t size,
-              int32_t *out)
+              int32_t *out, int16_t *covered)
 {
-    (void)f, (void)weights, (void)y, (void)samples, (void)size, (void)out;
+    (void)f, (void)weights, (void)y, (void)samples, (void)size, (void)out, (void)covered;
 }
 
 void close_fast_mix(FastMix *f)
