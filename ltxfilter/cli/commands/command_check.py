@@ -107,16 +107,17 @@ def _built(options: Options) -> Engine:
 
 def _lacking(engine: Engine, models: ModelOptions) -> str:
     """Return which files an engine and its partners lack, and why they cannot use others."""
-    from ltxfilter.engines.ltx.weights.describe_files import shortfall, unusable
+    from ltxfilter.engines.ltx.weights.describe_files import for_prompt, shortfall, unusable
     from ltxfilter.engines.model_files import complete
 
-    missing = [name for each in (engine, *engine.partners) for name in each.missing_files]
+    models, engines = complete(models), (engine, *engine.partners)
+    missing = [name for each in engines for name in each.missing_files]
     if "onnx_model" in missing:
         return "lacks: --onnx-model: a network, or LTXFILTER_ONNX_MODEL"
-    if missing:
-        return ": ".join(shortfall(missing, complete(models)))
-    needed = [name for each in (engine, *engine.partners) for name in each.needed_files]
-    wrong = unusable(complete(models), needed)
+    needed = [name for each in engines for name in each.needed_files]
+    if missing := [*missing, *for_prompt(needed, models)]:
+        return ": ".join(shortfall(missing, models))
+    wrong = unusable(models, needed)
     return f"cannot run: {wrong}" if wrong else ""
 
 

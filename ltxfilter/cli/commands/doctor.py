@@ -264,7 +264,7 @@ def _with_partners(name: str, models: ModelOptions) -> Finding:
 def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -> Finding:
     """Return what an engine still lacks, or the memory that its models take."""
     from ltxfilter.engines import build
-    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, shortfall
+    from ltxfilter.engines.ltx.weights.describe_files import for_prompt, needed_bytes, shortfall
     from ltxfilter.engines.ltx.weights.fits import lacks_distilled_lora
 
     engine = build(name, models)
@@ -272,7 +272,7 @@ def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -
         missing = "--onnx-model: a network, or LTXFILTER_ONNX_MODEL"
         lacks = bool(engine.missing_files)
         return Finding(f"engine {name}", "" if lacks else "ready", missing, lacking="lacks")
-    lacking = engine.missing_files
+    lacking = engine.missing_files + for_prompt(engine.needed_files, models)
     few_steps = "transformer" in engine.needed_files and "distilled_lora" in engine.used_files
     if few_steps and lacks_distilled_lora(models):
         lacking += ("distilled_lora",)

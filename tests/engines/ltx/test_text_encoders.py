@@ -332,3 +332,30 @@ def test_a_run_without_a_prompt_says_what_to_do(
     assert main.run([*words, str(tmp_path / "a.mkv")]) == 5
     said = capsys.readouterr().err
     assert "make one with ltxfilter context, or give --prompt TEXT --gemma FILE" in said
+
+
+def test_doctor_says_what_a_prompt_lacks(
+    options: ModelOptions, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Nothing once the prompt was encoded, whatever became of the text encoder."""
+    whole = tiny_ltx.read(str(options.checkpoint))
+    bare = {name: value for name, value in whole.items() if "text_embedding" not in name}
+    path = write(tmp_path / "bare.safetensors", bare, tiny_ltx.CONFIG)
+    spec, asked = "ltx-keyframe:stages=1:steps=1", replace(options, context=None, prompt=PROMPT)
+
+    def said(models: ModelOptions) -> str:
+        end = ["-i", str(clip), "-t", "0.1", str(tmp_path / "a.mkv")]
+        main.run(["doctor", "--", "--engine", spec, *flags(models, spec), *end])
+        return capsys.readouterr().out
+
+    lacks = "engine ltx-keyframe lacks: --gemma FILE (10 to 24 GB)"
+    assert f"{lacks}, --text-projection FILE (2.3 GB)" in said(
+        replace(asked, checkpoint=str(path), gemma=None)
+    )
+    wrong = replace(asked, gemma=str(options.context))
+    told = said(wrong)  # of the file, and of the engine that takes it
+    assert told.count("it holds a text context, not a Gemma text encoder") == 2
+    assert "engine ltx-keyframe cannot run: --gemma" in told
+    assert "this command        will work" in said(asked)
+    prompts.with_context(asked)
+    assert "this command        will work" in said(replace(asked, gemma=None))

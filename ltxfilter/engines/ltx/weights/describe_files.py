@@ -34,6 +34,8 @@ SIZES = {  # of the published files, in GB: what a user has to fetch
     "tiny_vae": "0.02",
     "transformer": "20 to 46",
     "spatial_upsampler": "1.0",
+    "gemma": "10 to 24",
+    "text_projection": "2.3",
 }
 DEV = "dev (for few steps it needs the distilled LoRA)"
 USED_AS = FIELDS | {FileKind.LORA: "loras"}
@@ -247,6 +249,18 @@ def obstacles(fields: Iterable[str], models: ModelOptions) -> str:
     parts = ModelParts(models)
     found = (parts.obstacle(KINDS[field]) for field in fields if field in KINDS)
     return "; ".join(dict.fromkeys(filter(None, found)))
+
+
+def for_prompt(needed: Iterable[str], models: ModelOptions) -> tuple[str, ...]:
+    """Return the fields that an engine lacks to encode the prompt, if there is one that it takes.
+
+    needed: the fields that the engine needs.
+    """
+    if models.prompt is None or "context" not in needed:
+        return ()
+    from ltxfilter.engines.ltx.prompts import lacking_for_prompt
+
+    return lacking_for_prompt(models)
 
 
 def shortfall(
