@@ -107,17 +107,16 @@ def _built(options: Options) -> Engine:
 
 def _lacking(engine: Engine, models: ModelOptions) -> str:
     """Return which files an engine and its partners lack, and why they cannot use others."""
-    from ltxfilter.engines.ltx.weights.describe_files import for_prompt, shortfall, unusable
+    from ltxfilter.engines.ltx.weights.describe_files import shortfall, unusable
     from ltxfilter.engines.model_files import complete
 
     models, engines = complete(models), (engine, *engine.partners)
-    missing = [name for each in engines for name in each.missing_files]
+    missing = [name for each in engines for name in (*each.missing_files, *each.also_missing)]
     if "onnx_model" in missing:
         return "lacks: --onnx-model: a network, or LTXFILTER_ONNX_MODEL"
-    needed = [name for each in engines for name in each.needed_files]
-    if missing := [*missing, *for_prompt(needed, models)]:
+    if missing:
         return ": ".join(shortfall(missing, models))
-    wrong = unusable(models, needed)
+    wrong = unusable(models, [name for each in engines for name in each.needed_files])
     return f"cannot run: {wrong}" if wrong else ""
 
 

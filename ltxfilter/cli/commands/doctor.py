@@ -264,18 +264,14 @@ def _with_partners(name: str, models: ModelOptions) -> Finding:
 def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -> Finding:
     """Return what an engine still lacks, or the memory that its models take."""
     from ltxfilter.engines import build
-    from ltxfilter.engines.ltx.weights.describe_files import for_prompt, needed_bytes, shortfall
-    from ltxfilter.engines.ltx.weights.fits import lacks_distilled_lora
+    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, shortfall
 
     engine = build(name, models)
     if name == "onnx":
         missing = "--onnx-model: a network, or LTXFILTER_ONNX_MODEL"
         lacks = bool(engine.missing_files)
         return Finding(f"engine {name}", "" if lacks else "ready", missing, lacking="lacks")
-    lacking = engine.missing_files + for_prompt(engine.needed_files, models)
-    few_steps = "transformer" in engine.needed_files and "distilled_lora" in engine.used_files
-    if few_steps and lacks_distilled_lora(models):
-        lacking += ("distilled_lora",)
+    lacking = engine.missing_files + engine.also_missing
     if lacking:
         others = [field for field in engine.needed_files if field not in lacking]
         word, text = shortfall(lacking, models, others)

@@ -251,18 +251,6 @@ def obstacles(fields: Iterable[str], models: ModelOptions) -> str:
     return "; ".join(dict.fromkeys(filter(None, found)))
 
 
-def for_prompt(needed: Iterable[str], models: ModelOptions) -> tuple[str, ...]:
-    """Return the fields that an engine lacks to encode the prompt, if there is one that it takes.
-
-    needed: the fields that the engine needs.
-    """
-    if models.prompt is None or "context" not in needed:
-        return ()
-    from ltxfilter.engines.ltx.prompts import lacking_for_prompt
-
-    return lacking_for_prompt(models)
-
-
 def shortfall(
     missing: Sequence[str], models: ModelOptions, others: Sequence[str] = ()
 ) -> tuple[str, str]:
