@@ -138,5 +138,7 @@ def _unused(engine: Engine, field: str, given: Any) -> str:
             users.append(with_option(other, takes[field]))
     own = engine.takes_files.get(field)
     told = f"add {own}, or leave it out" if own else ""
+    if own == "":  # a checkpoint
+        told = "all that it takes of one has a flag of its own; leave one of these flags out"
     told = told or (f"it is for {', '.join(users)}" if users else "leave it out")
     return f"--{name.replace('_', '-')} {path}: engine {engine.name} does not use it; {told}"

@@ -171,15 +171,18 @@ class Auto(Engine):
         )
 
     def _say_what_is_missing(self) -> None:
-        """Warn where model files are named, but too few for any partner."""
+        """Warn where model files are named, but no partner can run with them."""
         if any(getattr(self._models, name) for name in TELLING):
-            missing = engines.build(PARTNERS[0], self._models).missing_files
-            flags = " and ".join("--" + name.replace("_", "-") for name in missing)
+            from ltxfilter.engines.ltx.weights.describe_files import shortfall
+
+            models = complete(self._models)
+            word, text = shortfall(engines.build(PARTNERS[0], models).missing_files, models)
             log.warning(
-                "the model files named are too few for any LTX engine: flow makes all frames; "
-                "%s lacks %s",
+                "the model files named do not do for any LTX engine: flow makes all frames; "
+                "%s %s: %s",
                 PARTNERS[0],
-                flags,
+                word,
+                text,
             )
 
     def _open_partner(

@@ -136,6 +136,14 @@ class Engine(ABC):
         return ()
 
     @property
+    def also_missing(self) -> tuple[str, ...]:
+        """Fields of `ModelOptions` that it lacks beside `missing_files`, as its files are.
+
+        A new prompt takes a text encoder, for example.
+        """
+        return ()
+
+    @property
     def seconds_per_picture(self) -> float | None:
         """Seconds of work per interpolated picture on this device, as `open` has measured them.
 

@@ -408,8 +408,8 @@ def test_too_few_files_are_said(caplog: pytest.LogCaptureFixture):
     engine = engines.build("auto", ModelOptions(checkpoint="ltx.safetensors"))
     engine.open(video(), 2 * RATE)
     assert caplog.messages == [
-        "the model files named are too few for any LTX engine: flow makes all frames; "
-        "ltx-motion lacks --temporal-upsampler"
+        "the model files named do not do for any LTX engine: flow makes all frames; "
+        "ltx-motion lacks: --temporal-upsampler FILE (0.26 GB)"
     ]
     engine.close()
 

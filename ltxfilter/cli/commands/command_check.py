@@ -94,7 +94,7 @@ def _engine(options: Options) -> str:
     if missing := type(engine).unavailable():
         raise EngineUnavailableError(f"engine {engine.name}: {missing}")
     if lacking := _lacking(engine, options.models):
-        raise EngineUnavailableError(f"engine {engine.name} lacks {lacking}")
+        raise EngineUnavailableError(f"engine {engine.name} {lacking}")
     partners = ", ".join(partner.name for partner in engine.partners)
     return options.engine + (f" ({partners})" if partners else "")
 
@@ -106,14 +106,18 @@ def _built(options: Options) -> Engine:
 
 
 def _lacking(engine: Engine, models: ModelOptions) -> str:
-    """Return the files that an engine and its partners need and that nobody names."""
-    from ltxfilter.engines.ltx.weights.describe_files import wanted
+    """Return which files an engine and its partners lack, and why they cannot use others."""
+    from ltxfilter.engines.ltx.weights.describe_files import shortfall, unusable
     from ltxfilter.engines.model_files import complete
 
-    missing = [name for each in (engine, *engine.partners) for name in each.missing_files]
+    models, engines = complete(models), (engine, *engine.partners)
+    missing = [name for each in engines for name in (*each.missing_files, *each.also_missing)]
     if "onnx_model" in missing:
-        return "--onnx-model: a network, or LTXFILTER_ONNX_MODEL"
-    return wanted(missing, complete(models)) if missing else ""
+        return "lacks: --onnx-model: a network, or LTXFILTER_ONNX_MODEL"
+    if missing:
+        return ": ".join(shortfall(missing, models))
+    wrong = unusable(models, [name for each in engines for name in each.needed_files])
+    return f"cannot run: {wrong}" if wrong else ""
 
 
 def _job(options: Options) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from ltxfilter.cli.terminal import Console, StopSignals
 from ltxfilter.errors import EngineUnavailableError, InputError, OptionError
+from ltxfilter.values import LEVELS
 
 READ = {  # the files of models that it reads, and what they are called
     "checkpoint": "the checkpoint",
@@ -40,6 +42,21 @@ def context_command(
     **files: Any,
 ) -> int:
     """Encode prompts for the LTX engines, once; what was encoded before needs no text encoder."""
+    console = Console(LEVELS["info"])
+    with StopSignals(console.say_last):  # before torch starts threads that would take the signals
+        _write_context(prompt, prompt_file, negative, output, files, overwrite=overwrite)
+    return 0
+
+
+def _write_context(
+    prompt: str | None,
+    prompt_file: str | None,
+    negative: str | None,
+    output: str,
+    files: dict[str, Any],
+    *,
+    overwrite: bool,
+) -> None:
     from ltxfilter.engines import model_files
     from ltxfilter.engines.ltx import missing_packages
     from ltxfilter.media.output_file import OutputFile
@@ -68,7 +85,6 @@ def context_command(
         opening.pop_all()
     file.write_all([encoded.to_bytes()])
     file.complete()
-    return 0
 
 
 def _read_text(path: str) -> str:

@@ -264,18 +264,18 @@ def _with_partners(name: str, models: ModelOptions) -> Finding:
 def _with_files(name: str, models: ModelOptions, ready: list[tuple[int, str]]) -> Finding:
     """Return what an engine still lacks, or the memory that its models take."""
     from ltxfilter.engines import build
-    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, unusable, wanted
+    from ltxfilter.engines.ltx.weights.describe_files import needed_bytes, shortfall
 
     engine = build(name, models)
     if name == "onnx":
         missing = "--onnx-model: a network, or LTXFILTER_ONNX_MODEL"
         lacks = bool(engine.missing_files)
         return Finding(f"engine {name}", "" if lacks else "ready", missing, lacking="lacks")
-    if lacking := engine.missing_files:
+    lacking = engine.missing_files + engine.also_missing
+    if lacking:
         others = [field for field in engine.needed_files if field not in lacking]
-        wrong = unusable(models, others)
-        text = wanted(lacking, models) + (f"; and {wrong}" if wrong else "")
-        return Finding(f"engine {name}", "", text, lacking="lacks")
+        word, text = shortfall(lacking, models, others)
+        return Finding(f"engine {name}", "", text, lacking=word)
     device, itemsize = ("the GPU", 2) if _cuda() else ("the CPU", 4)
     try:
         size = needed_bytes(models, engine.needed_files, itemsize)

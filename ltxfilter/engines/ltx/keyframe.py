@@ -147,6 +147,11 @@ class LtxKeyframe(LtxEngine):
         return ("transformer", "vae", *second, "context", *reference)
 
     @property
+    def takes_few_steps(self) -> bool:
+        """True if it needs a transformer that takes few steps, with its own options."""
+        return self._options["mode"] == "distilled"
+
+    @property
     def further_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it uses where they are named."""
         distilled = self._options["mode"] == "distilled"

@@ -120,6 +120,11 @@ class LtxMotion(LtxEngine):
         return tuple(needed)
 
     @property
+    def takes_few_steps(self) -> bool:
+        """True if it needs a transformer that takes few steps, with its own options."""
+        return self._denoises
+
+    @property
     def further_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it uses where they are named."""
         return ("loras", "distilled_lora") if self._denoises else ()

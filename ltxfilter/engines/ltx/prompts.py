@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
@@ -17,7 +18,7 @@ from ltxfilter.engines.ltx.models.contexts import Contexts, Prompt, read_context
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.generations import generation
-from ltxfilter.engines.ltx.weights.parts import ModelParts
+from ltxfilter.engines.ltx.weights.parts import FIELDS, ModelParts
 from ltxfilter.errors import EngineUnavailableError, OptionError, OutputError
 from ltxfilter.options import ModelOptions
 from ltxfilter.user_folders import NAME, user_folder
@@ -104,6 +105,24 @@ def with_context(options: ModelOptions) -> ModelOptions:
     return replace(options, context=str(path), prompt=None)
 
 
+def lacking_for_prompt(options: ModelOptions) -> tuple[str, ...]:
+    """Return the fields of models without which the prompt cannot be encoded.
+
+    They are not named and not found, or cannot be used. None is needed for a prompt that was
+    encoded before, or where there is no prompt.
+    """
+    if options.prompt is None:
+        return ()
+    parts, kinds = ModelParts(options), [FileKind.GEMMA, FileKind.TEXT]
+    with suppress(EngineUnavailableError, OutputError):
+        if generation(parts.find(FileKind.TRANSFORMER)) == "2.5":
+            kinds.remove(FileKind.TEXT)  # it is in the text encoder's file
+        encoder = CachedEncoder(options)
+        if encoder.has(options.prompt) and encoder.has(""):
+            return ()
+    return tuple(FIELDS[kind] for kind in kinds if not parts.has(kind) or parts.obstacle(kind))
+
+
 class CachedEncoder:
     """Encodes prompts for one checkpoint, and keeps the contexts in files.
 
@@ -140,6 +159,10 @@ class CachedEncoder:
         except (OSError, OutputError) as error:
             log.warning("the context is not cached: %s", error)
         return context
+
+    def has(self, prompt: str) -> bool:
+        """Return True if a prompt was encoded before. Raises EngineUnavailableError."""
+        return self._path(prompt, self._encoder_fingerprint()).exists()
 
     def _path(self, prompt: str, encoder: str | None) -> Path:
         """Return the file of a context. encoder: fingerprint of the text encoder, None for any."""

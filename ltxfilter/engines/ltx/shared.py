@@ -201,6 +201,24 @@ class LtxEngine(Engine):
         )
 
     @property
+    def takes_few_steps(self) -> bool:
+        """True if it needs a transformer that takes few steps, with its own options."""
+        return False
+
+    @property
+    def also_missing(self) -> tuple[str, ...]:
+        """What a dev checkpoint lacks to take few steps, and a new prompt to be encoded."""
+        from ltxfilter.engines.ltx.weights.fits import lacks_distilled_lora
+
+        few = self.takes_few_steps and lacks_distilled_lora(self._files)
+        lacking = ("distilled_lora",) if few else ()
+        if self._files.prompt is None or "context" not in self.needed_files:
+            return lacking
+        from ltxfilter.engines.ltx.prompts import lacking_for_prompt
+
+        return lacking + lacking_for_prompt(self._files)
+
+    @property
     def used_files(self) -> frozenset[str]:
         """The fields of `ModelOptions` that it uses with its options.
 

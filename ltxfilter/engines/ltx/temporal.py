@@ -111,6 +111,11 @@ class LtxTemporal(LtxEngine):
         return (*self.files, *larger, *refined)
 
     @property
+    def takes_few_steps(self) -> bool:
+        """True if it needs a transformer that takes few steps, with its own options."""
+        return bool(self._options["refine"])
+
+    @property
     def further_files(self) -> tuple[str, ...]:
         """The fields of `ModelOptions` that it uses where they are named."""
         return ("loras", "distilled_lora") if self._options["refine"] else ()

@@ -22,6 +22,8 @@ from benchmarks import ltx_sizes as sizes
 from ltxfilter.cli.commands import doctor
 from ltxfilter.cli.commands.doctor import examine
 from ltxfilter.engines.ltx.models import tiny_vae, upstream
+from ltxfilter.engines.ltx.weights.files import FileKind
+from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.options import ModelOptions
 
 DOCS = Path(__file__).parents[3] / "docs" / "ltx.md"
@@ -156,3 +158,27 @@ def test_the_documentation_shows_what_doctor_says(
     FOLDERS[name](folder)
     shown = f"**{name[0].upper()}{name[1:]}**\n```text\n{said(folder)}\n```\n"
     assert shown in DOCS.read_text(), shown
+
+
+def test_an_autoencoder_of_a_newer_generation_is_told_by_its_name(tmp_path: Path):
+    """Its layers are those of LTX-2.3's; a temporal upscaler of its own goes with it."""
+    two_files(tmp_path)
+    (tmp_path / "LTX23_video_vae_bf16.safetensors").unlink()
+    vae = tmp_path / "ltx-2.5-video-vae-conv-bf16.safetensors"
+    sparse(vae, autoencoder(""))
+    upsampler(tmp_path, "ltx-2.5-latent-temporal-upscaler-x2.safetensors", sizes.TEMPORAL)
+    assert "LTX-2.5, autoencoder of 0.726 billion" in said(tmp_path)
+    found = ModelParts(ModelOptions(models=str(tmp_path))).find(FileKind.TEMPORAL)
+    assert found.file_name == "ltx-2.5-latent-temporal-upscaler-x2.safetensors"
+
+
+def test_files_of_two_generations_are_not_ready(tmp_path: Path):
+    two_files(tmp_path)
+    temporal = tmp_path / "ltx-2.3-temporal-upscaler-x2-1.0.safetensors"
+    temporal.rename(tmp_path / "ltx-2-temporal-upscaler-x2-1.0.safetensors")
+    lines = said(tmp_path).splitlines()
+    for engine in ("ltx-motion", "ltx-temporal"):
+        line = next(each for each in lines if each.startswith(f"engine {engine}"))
+        assert " cannot run: --temporal-upsampler ltx-2-temporal" in line
+        assert line.endswith("take both of one generation")
+    assert not any(line.startswith("try first") for line in lines)

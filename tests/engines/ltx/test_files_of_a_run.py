@@ -59,6 +59,10 @@ def run(words: list[str], clip: Path, folder: Path, capsys: Any) -> tuple[int, s
     [
         ("--engine ltx-motion --spatial-upsampler /x", "it is for ltx-keyframe:stages=2, ltx-ref"),
         ("--engine ltx-motion --context /x", "engine ltx-motion does not use it; add source=dit"),
+        (
+            "--engine ltx-motion --checkpoint /x --vae /x",
+            "engine ltx-motion does not use it; all that it takes of one has a flag of its own",
+        ),
         ("--engine ltx-motion --lora /x", "--lora /x: engine ltx-motion does not use it"),
         ("--engine ltx-motion --distilled-lora /x", "add source=dit, or leave it out"),
         ("--engine ltx-motion --tiny-vae /x", "add vae=tiny, or leave it out"),
@@ -167,6 +171,21 @@ def test_a_dev_checkpoint_takes_few_steps_with_its_lora(
     assert taken.loras == ((found, 1.0),)
     assert "is a dev checkpoint" in caplog.text
     assert few_step_options(models) == models
+
+
+def test_doctor_says_of_a_command_that_a_dev_checkpoint_lacks_its_lora(
+    models: ModelOptions, tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "ltx-2.3-22b-dev.safetensors"
+    path.symlink_to(str(models.checkpoint))
+    options = replace(models, checkpoint=str(path))
+    for mode, code in (("distilled", 5), ("guided", 0)):
+        spec = f"ltx-keyframe:stages=1:mode={mode}"
+        line = ["--engine", spec, *flags(options, spec), "-i", str(clip), str(tmp_path / "o.mp4")]
+        assert main.run(["doctor", "--", *line]) == code
+        said = capsys.readouterr().out
+        lacks = "engine ltx-keyframe lacks: --distilled-lora FILE (for few steps of a dev check"
+        assert (lacks in said) == (code != 0)
 
 
 def test_the_smaller_spatial_upsampler_works(

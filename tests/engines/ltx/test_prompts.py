@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ torch = pytest.importorskip("torch", reason="the ltx extra is not installed")
 pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
 
 from support import tiny_ltx
+from support.tools import TIMEOUT, wait_until
 
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx import prompts as context
@@ -258,6 +260,7 @@ def test_a_broken_torchaudio_does_not_matter(tmp_path: Path):
     code = """
 from types import SimpleNamespace
 from support import tiny_ltx
+from support.tools import TIMEOUT, wait_until
 from ltxfilter.engines.ltx.models import upstream
 gemma = SimpleNamespace(hidden_size=32, num_hidden_layers=2)
 print(type(upstream.meta_module("text", tiny_ltx.CONFIG, {}, gemma)).__name__)
@@ -297,3 +300,39 @@ def test_errors_of_the_context_command(
     assert run(options, tmp_path / "out.safetensors", *words, gemma=False) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from ltxfilter.cli import main
+from ltxfilter.media import output_file
+def make(*given):
+    Path(sys.argv[1]).touch()
+    time.sleep(60)
+class Output(output_file.OutputFile):
+    def __init__(self, *given):
+        super().__init__(*given)
+        from ltxfilter.engines.ltx import prompts  # torch is imported by the command
+        prompts.make = make
+output_file.OutputFile = Output
+sys.exit(main.run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_encoding_and_leaves_nothing(
+    options: ModelOptions, tmp_path: Path, number: int, code: int
+):
+    begun, out = tmp_path / "begun", tmp_path / "out" / "c.safetensors"
+    out.parent.mkdir()
+    words = ["context", "--prompt", "a", "--checkpoint", str(options.checkpoint), "-o", str(out)]
+    command = [sys.executable, "-c", SLOW, str(begun), *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    wait_until(begun.exists, "the prompt was not encoded")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == code
+    assert f"stopped by signal {number}" in errors.decode()
+    assert not list(out.parent.iterdir())

@@ -156,8 +156,12 @@ def test_a_text_encoder_in_8_bits(options: ModelOptions, tmp_path: Path):
     assert 0 < float((found.float() - right.float()).norm() / right.float().norm()) < 0.2
 
 
-def test_a_text_encoder_in_gguf(options: ModelOptions, tmp_path: Path):
-    """llama.cpp adds one to the weights of norms, and names everything otherwise."""
+@pytest.mark.parametrize("words", [300, 290])
+def test_a_text_encoder_in_gguf(options: ModelOptions, tmp_path: Path, words: int):
+    """llama.cpp adds one to the weights of norms, and names everything otherwise.
+
+    It leaves out embeddings that no word belongs to.
+    """
     pytest.importorskip("gguf", reason="the gguf extra is not installed")
     inside = {new: old for old, new in gemma_weights.GGUF_INSIDE}
     begins = {new: old for old, new in gemma_weights.GGUF}
@@ -169,6 +173,7 @@ def test_a_text_encoder_in_gguf(options: ModelOptions, tmp_path: Path):
         for new, old in inside.items():
             name = name.replace(new, old)
         own[name] = value.float() + 1 if name.endswith("norm.weight") else value.float()
+    own["token_embd.weight"] = own["token_embd.weight"][:words]
     path = with_tokenizer(options, tmp_path / "g") / "gemma-3-12b-it.gguf"
     layouts.write_gguf(path, own, "Q8_0")
     assert "blk.0.attn_q.weight" in own
@@ -226,6 +231,77 @@ def test_the_text_projection_may_be_a_file_of_its_own(options: ModelOptions, tmp
         encoded(replace(split, text_projection=None))
 
 
+def with_projection(options: ModelOptions, folder: Path, made: Tensors) -> ModelOptions:
+    """Return models whose text projection is a file of its own."""
+    whole = tiny_ltx.read(str(options.checkpoint))
+    rest = under(whole, layouts.PREFIX, layouts.PREFIX)
+    return replace(
+        options,
+        checkpoint=None,
+        transformer=str(write(folder / "t.safetensors", rest, tiny_ltx.CONFIG)),
+        text_projection=str(write(folder / "p.safetensors", made)),
+    )
+
+
+@pytest.mark.parametrize("kind", ["of another Gemma", "of LTX-2"])
+def test_a_text_projection_that_does_not_fit_is_refused_before_gemma_is_read(
+    options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    whole = tiny_ltx.read(str(options.checkpoint))
+    own = under(whole, "text_embedding_projection.", "text_embedding_projection.")
+    if kind == "of LTX-2":
+        own = {"text_embedding_projection.aggregate_embed.weight": torch.zeros(40, 96)}
+        message = r"--text-projection .* is of LTX-2, and a transformer of LTX-2\.3 is used"
+    else:
+        own = {n: v[:, :64].contiguous() if v.ndim == 2 else v for n, v in own.items()}
+        message = "its text projection takes 64 numbers per token, and --gemma .* makes 96; "
+    monkeypatch.setattr(gemma_weights, "read_tensors", None)
+    with pytest.raises(EngineUnavailableError, match=message):
+        encoded(with_projection(options, tmp_path, own))
+
+
+@pytest.mark.parametrize("kind", ["gemma3_text", "t5", "llama", "smaller"])
+def test_the_configuration_beside_a_text_encoder(options: ModelOptions, tmp_path: Path, kind: str):
+    """A text model's own counts as well; one of another program counts for a folder alone."""
+    path = Path(one_file(options, tmp_path / "g"))
+    told = json.loads((Path(str(options.gemma)) / "config.json").read_text())
+    if kind == "smaller":
+        told["text_config"]["num_hidden_layers"] = 1
+    else:
+        told = (told["text_config"] if kind == "gemma3_text" else {}) | {"model_type": kind}
+    (path.parent / "config.json").write_text(json.dumps(told))
+    refused = {
+        "llama": "its config.json says that it is llama; LTX-2 and LTX-2.3 take Gemma 3 12B",
+        "smaller": "takes 96 numbers per token, and --gemma .* makes 64; LTX-2 and",
+    }
+    given = replace(options, gemma=str(path if kind == "t5" else path.parent))
+    if kind in refused:
+        with pytest.raises(EngineUnavailableError, match=refused[kind]):
+            encoded(given)
+    else:
+        assert torch.equal(encoded(given), encoded(options))
+
+
+@pytest.mark.parametrize("how", ["fewer layers", "narrower"])
+def test_another_gemma_is_refused_before_it_is_read(
+    options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    path = Path(one_file(options, tmp_path / "g"))
+    own = tiny_ltx.read(str(path))
+    if how == "narrower":
+        own = {name: value[..., :16].contiguous() for name, value in own.items()}
+    else:
+        own = {name: value for name, value in own.items() if "layers.1." not in name}
+    write(path, own)
+    message = {
+        "fewer layers": r"it lacks layers\.1\..* more; LTX-2 and LTX-2\.3 take Gemma 3 12B",
+        "narrower": "embed_tokens.weight is 300 by 16 there and 300 by 32 in the model; LTX-2",
+    }[how]
+    monkeypatch.setattr(gemma_weights, "read_tensors", None)
+    with pytest.raises(EngineUnavailableError, match=message):
+        encoded(replace(options, gemma=str(path)))
+
+
 @pytest.mark.parametrize(
     "spec", ["ltx-keyframe:steps=1:refine=1", "ltx-keyframe:mode=guided:steps=1"]
 )
@@ -256,3 +332,30 @@ def test_a_run_without_a_prompt_says_what_to_do(
     assert main.run([*words, str(tmp_path / "a.mkv")]) == 5
     said = capsys.readouterr().err
     assert "make one with ltxfilter context, or give --prompt TEXT --gemma FILE" in said
+
+
+def test_doctor_says_what_a_prompt_lacks(
+    options: ModelOptions, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Nothing once the prompt was encoded, whatever became of the text encoder."""
+    whole = tiny_ltx.read(str(options.checkpoint))
+    bare = {name: value for name, value in whole.items() if "text_embedding" not in name}
+    path = write(tmp_path / "bare.safetensors", bare, tiny_ltx.CONFIG)
+    spec, asked = "ltx-keyframe:stages=1:steps=1", replace(options, context=None, prompt=PROMPT)
+
+    def said(models: ModelOptions) -> str:
+        end = ["-i", str(clip), "-t", "0.1", str(tmp_path / "a.mkv")]
+        main.run(["doctor", "--", "--engine", spec, *flags(models, spec), *end])
+        return capsys.readouterr().out
+
+    lacks = "engine ltx-keyframe lacks: --gemma FILE (10 to 24 GB)"
+    assert f"{lacks}, --text-projection FILE (2.3 GB)" in said(
+        replace(asked, checkpoint=str(path), gemma=None)
+    )
+    wrong = replace(asked, gemma=str(options.context))
+    told = said(wrong)  # of the file, and of the engine that takes it
+    assert told.count("it holds a text context, not a Gemma text encoder") == 2
+    assert "engine ltx-keyframe cannot run: --gemma" in told
+    assert "this command        will work" in said(asked)
+    prompts.with_context(asked)
+    assert "this command        will work" in said(replace(asked, gemma=None))

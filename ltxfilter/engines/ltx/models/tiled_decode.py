@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 
-from ltxfilter.engines.ltx.latent_shape import LEAST_TILE, SPATIAL_COMPRESSION, TILE_OVERLAP
+from ltxfilter.engines.ltx.latent_shape import (
+    LEAST_TILE,
+    SPATIAL_COMPRESSION,
+    TILE_OVERLAP,
+    WIDER_OVERLAP,
+)
 
 Decode = Callable[[torch.Tensor], torch.Tensor]  # latents [B, 128, f, h, w] -> [B, 3, F, H, W]
 
@@ -21,47 +27,50 @@ def decode_tiled(decode: Decode, latents: torch.Tensor, side: int) -> torch.Tens
         raise ValueError(f"tiles of {side} pixels; the smallest are of {LEAST_TILE}")
     cell = SPATIAL_COMPRESSION
     height, width = latents.shape[-2:]
+    rows, columns = tile_bounds(height, side // cell), tile_bounds(width, side // cell)
+    row_weights, column_weights = tile_weights(rows), tile_weights(columns)
     total: torch.Tensor | None = None
-    for top, bottom in tile_bounds(height, side // cell):
-        for left, right in tile_bounds(width, side // cell):
+    for (top, bottom), vertical in zip(rows, row_weights, strict=True):
+        for (left, right), horizontal in zip(columns, column_weights, strict=True):
             picture = decode(latents[..., top:bottom, left:right])
             if total is None:
                 size = (*picture.shape[:-2], height * cell, width * cell)
                 total = picture.new_zeros(size)
-            rows = tile_weights(top, bottom, height, picture)
-            columns = tile_weights(left, right, width, picture)
             place = slice(top * cell, bottom * cell), slice(left * cell, right * cell)
-            total[(..., *place)] += picture * rows[:, None] * columns
+            total[(..., *place)] += picture * vertical.to(picture)[:, None] * horizontal.to(picture)
     assert total is not None
     return total
 
 
-def tile_bounds(length: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of tiles along one axis, in latents.
+def tile_bounds(length: int, most: int) -> list[tuple[int, int]]:
+    """Return begin and end of tiles along one axis, in latents.
 
-    They cover `length` latents, are about equally long, at most `most`, and overlap by
-    TILE_OVERLAP.
+    They cover `length` latents, are equally long, at most `most`, and no more than are needed
+    with an overlap of TILE_OVERLAP. Where they need not be that long they overlap by as much as
+    WIDER_OVERLAP, since what a tile lacks shows least far from its border.
     """
     if length <= most:
-        yield 0, length
-        return
+        return [(0, length)]
     count = -(-(length - TILE_OVERLAP) // (most - TILE_OVERLAP))
-    for number in range(count):
-        begin = number * (length - TILE_OVERLAP) // count
-        yield begin, (number + 1) * (length - TILE_OVERLAP) // count + TILE_OVERLAP
+    size = min(most, (length + (count - 1) * WIDER_OVERLAP) // count)
+    begins = [number * (length - size) // (count - 1) for number in range(count)]
+    return [(begin, begin + size) for begin in begins]
 
 
-def tile_weights(begin: int, end: int, length: int, like: torch.Tensor) -> torch.Tensor:
-    """Return the weight of each pixel of a tile along one axis: a ramp where a neighbour overlaps.
+def tile_weights(bounds: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """Return the weight of each pixel of each tile along one axis; those of one pixel add up to 1.
 
-    begin, end: of the tile, out of `length` latents. like: gives the device and the dtype.
+    bounds: begin and end of each tile, in latents. Weights rise and fall in a straight line where
+    a tile overlaps its neighbour.
     """
-    pixels = (end - begin) * SPATIAL_COMPRESSION
-    overlap = TILE_OVERLAP * SPATIAL_COMPRESSION
-    ramp = (torch.arange(overlap, device=like.device, dtype=like.dtype) + 0.5) / overlap
-    weight = like.new_ones(pixels)
-    if begin > 0:
-        weight[:overlap] = ramp
-    if end < length:
-        weight[pixels - overlap :] *= ramp.flip(0)
-    return weight
+    weights = [torch.ones((end - begin) * SPATIAL_COMPRESSION) for begin, end in bounds]
+    for number, ((_, end), (begin, _)) in enumerate(pairwise(bounds)):
+        overlap = (end - begin) * SPATIAL_COMPRESSION
+        ramp = torch.arange(1, overlap + 1) / (overlap + 1)
+        weights[number][-overlap:] *= ramp.flip(0)
+        weights[number + 1][:overlap] *= ramp
+    places = [slice(*(end * SPATIAL_COMPRESSION for end in tile)) for tile in bounds]
+    total = torch.zeros(bounds[-1][1] * SPATIAL_COMPRESSION)
+    for place, weight in zip(places, weights, strict=True):
+        total[place] += weight
+    return [weight / total[place] for place, weight in zip(places, weights, strict=True)]

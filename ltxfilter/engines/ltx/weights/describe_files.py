@@ -11,6 +11,7 @@ from pathlib import Path
 from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FLAGS, PARTS, FileKind, ModelFile
+from ltxfilter.engines.ltx.weights.fits import check_generations
 from ltxfilter.engines.ltx.weights.formats import names
 from ltxfilter.engines.ltx.weights.formats.storage import StorageError, is_companion
 from ltxfilter.engines.ltx.weights.generations import generation, is_ic_lora, takes_few_steps
@@ -33,6 +34,8 @@ SIZES = {  # of the published files, in GB: what a user has to fetch
     "tiny_vae": "0.02",
     "transformer": "20 to 46",
     "spatial_upsampler": "1.0",
+    "gemma": "10 to 24",
+    "text_projection": "2.3",
 }
 DEV = "dev (for few steps it needs the distilled LoRA)"
 USED_AS = FIELDS | {FileKind.LORA: "loras"}
@@ -200,12 +203,14 @@ def _served(file: ModelFile, users: Mapping[str, Sequence[str]]) -> str:
 def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> int:
     """Return the bytes of memory that the weights of an engine's files take once they are loaded.
 
-    itemsize: bytes per number. Raises EngineUnavailableError.
+    itemsize: bytes per number. Raises EngineUnavailableError, also for files that do not fit each
+    other.
     """
     parts, total = ModelParts(models), 0
-    for field in fields:
-        kind = KINDS.get(field)
-        if kind is None or kind in (FileKind.CONTEXT, FileKind.LORA):
+    kinds = [KINDS[field] for field in fields if field in KINDS]
+    check_generations(parts, kinds)
+    for kind in kinds:
+        if kind in (FileKind.CONTEXT, FileKind.LORA):
             continue
         file = parts.find(kind)
         if wrong := _unbuildable(file, kind):
@@ -221,15 +226,42 @@ def needed_bytes(models: ModelOptions, fields: Iterable[str], itemsize: int) -> 
 def wanted(fields: Iterable[str], models: ModelOptions) -> str:
     """Return what a user is asked to add: flags, what they take and how large it is.
 
-    A file in the folder of models that has to be named is told by its name.
+    A file in the folder of models that has to be named is told by its name. What `obstacles` says
+    of a part is left out.
     """
     words, parts = [], ModelParts(models)
     for field in sorted(fields, key=lambda field: ORDER.index(field) if field in ORDER else 9):
+        if field in KINDS and parts.obstacle(KINDS[field]):
+            continue
         found = parts.to_be_named(KINDS[field]) if field in KINDS else None
         size = f" ({SIZES[field]} GB)" if field in SIZES else ""
         file = "FILE" + size if found is None else f"{found.path} (found, and has to be named)"
+        file += " (for few steps of a dev checkpoint)" if field == "distilled_lora" else ""
         words.append(f"--{field.replace('_', '-')} {file}")
     return ", ".join(words)
+
+
+def obstacles(fields: Iterable[str], models: ModelOptions) -> str:
+    """Return why the files that there are for some fields cannot be used; "" if nothing is wrong.
+
+    They are too new for the installed packages, say, or two of them could be meant.
+    """
+    parts = ModelParts(models)
+    found = (parts.obstacle(KINDS[field]) for field in fields if field in KINDS)
+    return "; ".join(dict.fromkeys(filter(None, found)))
+
+
+def shortfall(
+    missing: Sequence[str], models: ModelOptions, others: Sequence[str] = ()
+) -> tuple[str, str]:
+    """Return "lacks" or "cannot run", and which files an engine lacks or why it cannot use some.
+
+    missing: the fields that it needs and nobody names. others: those that it needs beside them.
+    """
+    absent = wanted(missing, models)
+    wrong = obstacles(missing, models), unusable(models, others)
+    text = "; and ".join(filter(None, (absent, *wrong)))
+    return ("lacks" if absent else "cannot run"), text
 
 
 def unusable(models: ModelOptions, fields: Iterable[str]) -> str:

@@ -178,7 +178,7 @@ def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _holds(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> frozenset[FileKind]:
     """Return what a file holds, at least one kind."""
-    if any(name.endswith(names.LORA) for name in tensors):
+    if any(map(names.LORA.search, tensors)):
         return frozenset({FileKind.LORA})
     parts = set()
     for name in tensors:

@@ -110,6 +110,16 @@ def few_step_options(options: ModelOptions) -> ModelOptions:
     )
 
 
+def lacks_distilled_lora(options: ModelOptions) -> bool:
+    """Return True for a dev checkpoint that no LoRA is named or found for."""
+    parts = ModelParts(options)
+    try:
+        dev = takes_few_steps(parts.find(FileKind.TRANSFORMER)) is False
+        return dev and not (options.distilled_lora or options.loras or parts.distilled_lora())
+    except EngineUnavailableError:
+        return False
+
+
 def check_guided(parts: ModelParts) -> None:
     """Warn where many guided steps are asked of a distilled checkpoint."""
     file = parts.find(FileKind.TRANSFORMER)

@@ -1,8 +1,9 @@
 """Which generation of LTX a file belongs to, and whether it is distilled, as far as it says so.
 
-The tensors of a checkpoint tell its generation. Those of an upsampler do not, and nothing in a file
-tells a distilled checkpoint from one that takes many steps: there the metadata and at last the name
-that it was published under have to do.
+The tensors of a checkpoint tell its generation, except that the convolutional autoencoder of
+LTX-2.5 looks like that of LTX-2.3. Those of an upsampler do not, and nothing in a file tells a
+distilled checkpoint from one that takes many steps: there the metadata and at last the name that it
+was published under have to do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
 from ltxfilter.engines.ltx.weights.formats import inferred
+from ltxfilter.engines.ltx.weights.formats.names import TEXT
 
 VERSION = re.compile(r"(?a)ltx[-_ ]?(2(?:[._]?[035])?)(?![\d])", re.IGNORECASE)
 DISTILLED = re.compile(r"distil", re.IGNORECASE)
@@ -30,8 +32,12 @@ def generation(file: ModelFile) -> str | None:
     told = file.metadata.get("model_version", "")
     if match := re.match(r"(?a)2(?:\.[1-9])?", told):
         return match[0]
+    if FileKind.TEXT in file.holds and file.kind is FileKind.TEXT and _named(file) != "2.5":
+        video = TEXT + "video_aggregate_embed.weight"  # LTX-2 has one for both
+        return "2.3" if video in file.tensors else "2"
     if FileKind.VAE in file.holds:
-        return inferred.vae_generation(file.tensors) or _named(file)
+        found, named = inferred.vae_generation(file.tensors), _named(file)
+        return "2.5" if (found, named) == ("2.3", "2.5") else found or named
     return _named(file)
 
 

@@ -134,9 +134,9 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str
     """
     try:
         result = module.load_state_dict(tensors, strict=False, assign=True)
-    except RuntimeError as error:  # its message has a line for each shape that differs
-        lines = str(error).splitlines()
-        raise EngineUnavailableError(f"{path}: {lines[min(1, len(lines) - 1)].strip()}") from None
+    except RuntimeError:
+        given = {name: tuple(value.shape) for name, value in tensors.items()}
+        raise EngineUnavailableError(f"{path}: {first_misfit(module, given)}") from None
     everything = (*module.named_parameters(), *module.named_buffers())
     missing = [name for name, value in everything if value.is_meta]
     if missing:
@@ -145,6 +145,19 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: str
         log.warning(
             "%s: nothing is done with %s, which this model does not have", path, listed(beyond)
         )
+
+
+def first_misfit(module: torch.nn.Module, given: Mapping[str, tuple[int, ...]]) -> str:
+    """Return which of a module's tensors has another shape in a file; "" if none has.
+
+    given: the shapes there by name.
+    """
+    for name, value in module.state_dict().items():
+        own, there = tuple(value.shape), given.get(name, tuple(value.shape))
+        if own != there:
+            shapes = (" by ".join(map(str, shape)) or "one number" for shape in (there, own))
+            return f"{name} is {next(shapes)} there and {next(shapes)} in the model"
+    return ""
 
 
 def listed(names_of_tensors: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 
@@ -9,14 +10,22 @@ import torch
 
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
-from ltxfilter.engines.ltx.weights.formats.names import is_video_tensor
+from ltxfilter.engines.ltx.weights.formats.names import LORA, is_video_tensor
+from ltxfilter.engines.ltx.weights.formats.storage import StorageError, is_companion
 from ltxfilter.engines.ltx.weights.tensor_file import open_tensors
 from ltxfilter.errors import EngineUnavailableError, OptionError
 from ltxfilter.options import ModelOptions
 from ltxfilter.values import shown
 
-PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
-PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight"))
+log = logging.getLogger("ltxfilter.engines")
+
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "base_model.model.")
+PAIRS = (
+    (".lora_A.weight", ".lora_B.weight"),
+    (".lora_down.weight", ".lora_up.weight"),
+    (".lora_A.default.weight", ".lora_B.default.weight"),
+)
+READ = "ltxfilter reads plain LoRAs: lora_A and lora_B, or lora_down and lora_up"
 
 
 class Lora:
@@ -40,6 +49,35 @@ class Lora:
         missing = [up for _, up, _ in self._names.values() if up not in self._file.tensors]
         if missing:
             raise EngineUnavailableError(f"--lora {path}: it lacks {missing[0]}")
+        self._check_rest()
+
+    def _check_rest(self) -> None:
+        """Refuse what changes weights in another way, and name what else is not used. Raises."""
+        read = {name for names in self._names.values() for name in names}
+        rest = [name for name in self._file.tensors if name not in read]
+        kinds = [name for name in rest if LORA.search(name) and not is_companion(name)]
+        if kinds:
+            raise EngineUnavailableError(f"--lora {self.path}: {kinds[0]} is not read; {READ}")
+        for down, up, _ in self._names.values():
+            for name in (down, up):
+                self._check_numbers(name)
+        if rest:
+            more = f" and {len(rest) - 1} more" if len(rest) > 1 else ""
+            log.warning("--lora %s: nothing is done with %s%s", self.path, rest[0], more)
+        if not any(map(is_video_tensor, self._names)):
+            log.warning("--lora %s changes layers for audio alone, which do not run", self.path)
+
+    def _check_numbers(self, name: str) -> None:
+        """Refuse a matrix that is stored with scales, or in another way than as numbers. Raises."""
+        try:
+            storage = self._file.storages.of(name)
+        except StorageError as error:
+            raise EngineUnavailableError(f"--lora {self.path}: {error}") from None
+        if storage.scale is not None or storage.format not in ("plain", "fp8"):
+            raise EngineUnavailableError(
+                f"--lora {self.path}: {name} is in {storage.precision} with scales, which is not "
+                "read in a LoRA; take the one in 16 bits"
+            )
 
     @property
     def layers(self) -> Iterable[str]:

@@ -29,6 +29,10 @@ HINTS = {FileKind.CONTEXT: "; make one with ltxfilter context, or give --prompt 
 FOUND = (*PARTS, FileKind.SPATIAL, FileKind.TEMPORAL, FileKind.TINY_VAE, FileKind.GEMMA)
 
 
+class PartMissingError(EngineUnavailableError):
+    """A part that no file is named for, and that none is found for."""
+
+
 class ModelParts:
     """The files of one run, each header read once."""
 
@@ -60,7 +64,7 @@ class ModelParts:
             return self._open(checkpoint, kind, "--checkpoint")
         if found := self._in_folder(kind):
             return found
-        raise EngineUnavailableError(self._lacking(kind))
+        raise PartMissingError(self._lacking(kind))
 
     def has(self, kind: FileKind) -> bool:
         """Return True if a part is named or found, even one that turns out to be unusable."""
@@ -76,6 +80,16 @@ class ModelParts:
     def missing(self, kinds: Iterable[FileKind]) -> list[FileKind]:
         """Return the parts that nobody names and that are not found."""
         return [kind for kind in kinds if not self.has(kind)]
+
+    def obstacle(self, kind: FileKind) -> str:
+        """Return why what there is for a part cannot be used; "" if it can, or nothing is there."""
+        try:
+            self.find(kind)
+        except PartMissingError:
+            return ""
+        except EngineUnavailableError as error:
+            return str(error)
+        return ""
 
     def check_found(self, kinds: Iterable[FileKind]) -> None:
         """Name all that is wrong with the files for several parts, in one message.
@@ -187,6 +201,10 @@ class ModelParts:
             named = self.to_be_named(kind)
             where = f"--models {options.models}"
             text += f"; name {named.path}, in {where}" if named else f"; {where} holds none"
+            unread = len(model_paths(Path(options.models))) - len(self.folder())
+            if unread and not named:
+                files_there = "a file" if unread == 1 else f"{unread} files"
+                text += f", but {files_there} that cannot be used: see ltxfilter doctor {where}"
         return text
 
 

@@ -188,7 +188,7 @@ def test_missing_tensors_are_named(options: ModelOptions, tmp_path: Path):
 def test_different_shapes_are_named(options: ModelOptions, tmp_path: Path):
     config = tiny_ltx.CONFIG | {"transformer": tiny_ltx.TRANSFORMER | {"attention_head_dim": 32}}
     odd = damaged(options, tmp_path / "odd.safetensors", config)
-    with pytest.raises(EngineUnavailableError, match="size mismatch"):
+    with pytest.raises(EngineUnavailableError, match=r" is .* there and .* in the model"):
         odd.load("transformer")
 
 

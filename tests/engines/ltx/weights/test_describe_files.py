@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from support.pictures import video
 
+from ltxfilter import engines
 from ltxfilter.cli import main
 from ltxfilter.engines.ltx import installed
 from ltxfilter.engines.ltx.weights.describe_files import describe_files
@@ -198,6 +201,47 @@ def test_two_files_for_one_part_are_refused(tmp_path: Path):
     assert named.find(FileKind.VAE).path.endswith("b.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("", "its index model.safetensors.index.json is missing; download that, too"),
+        ("model-00001-of-00002.safetensors", "shard 1 of 2; name their folder, with model.safe"),
+    ],
+)
+def test_shards_without_an_index(tmp_path: Path, named: str, message: str):
+    for number in (1, 2):
+        write(tmp_path / f"model-0000{number}-of-00002.safetensors", FileKind.TRANSFORMER)
+    with pytest.raises(EngineUnavailableError, match=message):
+        read_header(str(tmp_path / named))
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    with pytest.raises(EngineUnavailableError, match="none, but 2 files that cannot be used: see"):
+        parts.find(FileKind.TRANSFORMER)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version https://git-lfs", "index.json: it is a pointer of Git LFS, .* git lfs pull"),
+        ("<!DOCTYPE html>", "index.json: it is a web page"),
+        ("", "index.json: it is empty; download it again"),
+        ("[1]", "index.json: not an index of shards; download it again"),
+    ],
+)
+def test_an_index_that_is_none_says_what_it_is(tmp_path: Path, text: str, message: str):
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(EngineUnavailableError, match=message):
+        read_header(str(tmp_path))
+
+
+def test_the_folder_of_a_pipeline_is_for_another_flag(tmp_path: Path):
+    (tmp_path / "transformer").mkdir()
+    write(tmp_path / "transformer" / "model.safetensors", FileKind.TRANSFORMER)
+    with pytest.raises(EngineUnavailableError, match="in it; name the one that is inside it, or"):
+        read_header(str(tmp_path))
+    parts = ModelParts(ModelOptions(models=str(tmp_path)))
+    assert parts.find(FileKind.TRANSFORMER).file_name == "model.safetensors"
+
+
 def test_a_part_goes_before_the_one_in_a_checkpoint(tmp_path: Path):
     checkpoint = write(tmp_path / "c.safetensors", FileKind.CHECKPOINT)
     vae = write(tmp_path / "v.safetensors", FileKind.VAE)
@@ -250,6 +294,40 @@ def test_an_engine_that_lacks_a_file_says_that_another_one_is_wrong(
     said = doctor_lines(capsys, "--checkpoint", str(page))
     assert said["ltx-motion"].startswith("lacks: --temporal-upsampler FILE (0.26 GB); and --check")
     assert "it is a web page" in said["ltx-motion"]
+
+
+def test_an_engine_says_that_a_file_is_too_new_for_ltx_core(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    monkeypatch.setattr(installed, "builds_2_5", lambda: False)
+    config = {"transformer": {"ff_bias": False}}
+    newer = write(tmp_path / "a.safetensors", FileKind.TRANSFORMER, config=config)
+    said = doctor_lines(capsys, "--models", str(tmp_path))["ltx-keyframe"]
+    assert said.startswith("lacks: --vae FILE (1.5 GB), --spatial-upsampler FILE")
+    assert "--transformer" not in said
+    assert f"; and {newer}: its transformer is made for LTX-2.5, which needs ltx-core 1.2; " in said
+    assert said.endswith(installed.NEWER)
+
+
+def test_an_engine_says_that_two_files_could_be_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    pytest.importorskip("ltx_core", reason="the ltx extra is not installed")
+    one, other = (write(tmp_path / f"{name}.safetensors", FileKind.VAE) for name in "ab")
+    write(tmp_path / "temporal.safetensors", FileKind.TEMPORAL)
+    said = doctor_lines(capsys, "--models", str(tmp_path))
+    both = f"{one} and {other} hold a video autoencoder each; name one of them by --vae"
+    for engine in ("ltx-motion", "ltx-temporal"):
+        assert said[engine] == f"cannot run: --models {tmp_path}: {both}"
+    line = ["-f", "rawvideo", "-s", "64x64", "-r", "25", "-i", "-", str(tmp_path / "o.mkv")]
+    words = ["doctor", "--", "--models", str(tmp_path), "--engine", "ltx-motion", *line]
+    assert main.run(words) == 5
+    told = capsys.readouterr().out
+    assert f"engine ltx-motion cannot run: --models {tmp_path}: {both}" in told
+    models = ModelOptions(models=str(tmp_path))
+    engines.build("auto", models).open(video(), Fraction(50))
+    assert f"ltx-motion cannot run: --models {tmp_path}: {both}" in caplog.text
 
 
 def test_auto_is_not_ready_where_its_partner_cannot_run(

@@ -425,6 +425,33 @@ def test_any_one_tensor_that_is_not_as_it_should_be_gives_no_picture(
     assert count > 20 or how == "transposed"
 
 
+@pytest.mark.parametrize("how", ["dropped", "renamed", "transposed"])
+def test_any_one_tensor_of_gguf_that_is_not_as_it_should_be_gives_no_picture(
+    base: ModelOptions, tensors: Tensors, tmp_path: Path, how: str
+):
+    pytest.importorskip("gguf", reason="the gguf extra is not installed")
+    video = {
+        k: v for k, v in video_only(tensors).items() if not k.startswith("transformer_blocks.1")
+    }
+    small = CONFIG | {"transformer": layouts.WIDER | {"num_layers": 1}}
+    path = tmp_path / "changed.gguf"
+    options = replace(base, transformer=str(path))
+    layouts.write_gguf(path, video, "Q8_0", small)
+    transformed(options)
+    for name, value in video.items():
+        made = {other: each for other, each in video.items() if other != name}
+        if how == "renamed":
+            made[name + "_"] = value
+        elif how == "transposed":
+            if value.shape == value.shape[::-1]:
+                continue
+            made[name] = value.reshape(value.shape[::-1])
+        path.unlink()
+        layouts.write_gguf(path, made, "Q8_0", small)
+        with pytest.raises(EngineUnavailableError, match=r"changed\.gguf"):
+            transformed(options)
+
+
 @pytest.mark.parametrize("part", ["encoder", "decoder", "temporal"])
 def test_no_other_model_loads_with_one_tensor_less(
     base: ModelOptions, tensors: Tensors, tmp_path: Path, part: str

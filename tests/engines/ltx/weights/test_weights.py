@@ -233,6 +233,56 @@ def test_a_lora_for_another_model(
         Models(replace(options, loras=((path, 1.0),))).load("transformer")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("transformer.{}.lora_A.weight", "transformer.{}.lora_B.weight"),
+        ("diffusion_model.{}.lora_down.weight", "diffusion_model.{}.lora_up.weight"),
+        ("base_model.model.{}.lora_A.default.weight", "base_model.model.{}.lora_B.default.weight"),
+    ],
+)
+def test_a_lora_of_another_program(options: ModelOptions, tmp_path: Path, names: tuple[str, str]):
+    pair = random(4, tiny_ltx.WIDTH, seed=3), random(tiny_ltx.WIDTH, 4, seed=4)
+    made = {name.format(LAYER): value for name, value in zip(names, pair, strict=True)}
+    path = tmp_path / "lora.safetensors"
+    tiny_ltx.write(path, made, {})
+    changed = Models(replace(options, loras=((str(path), 1.0),)))
+    assert torch.allclose(weight(changed), weight(Models(options)) + CHANGE, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dora_scale", torch.ones(48, 1), f"{LAYER}.dora_scale is not read; ltxfilter reads plain"),
+        ("hada_w1_a", torch.ones(2, 2), f"{LAYER}.hada_w1_a is not read; ltxfilter reads plain"),
+        ("lora_A.weight_scale", torch.ones(()), "with scales, which is not read in a LoRA; take"),
+    ],
+)
+def test_a_relative_of_loras_is_refused(
+    options: ModelOptions, tmp_path: Path, name: str, value: torch.Tensor, message: str
+):
+    path = Path(lora(tmp_path / "lora.safetensors", LAYER))
+    made = tiny_ltx.read(str(path)) | {f"diffusion_model.{LAYER}.{name}": value}
+    if name.endswith("_scale") and "lora_A" in name:
+        whole = f"diffusion_model.{LAYER}.lora_A.weight"
+        made[whole] = made[whole].to(torch.float8_e4m3fn)
+    tiny_ltx.write(path, made, {})
+    with pytest.raises(EngineUnavailableError, match=message):
+        Models(replace(options, loras=((str(path), 1.0),))).load("transformer")
+
+
+def test_what_is_not_used_of_a_lora_is_named(
+    options: ModelOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = Path(lora(tmp_path / "lora.safetensors", "transformer_blocks.0.audio_attn1.to_q"))
+    made = tiny_ltx.read(str(path)) | {f"diffusion_model.{LAYER}.diff_b": torch.ones(48)}
+    tiny_ltx.write(path, made, {})
+    Models(replace(options, loras=((str(path), 1.0),))).load("transformer")
+    assert f"nothing is done with diffusion_model.{LAYER}.diff_b" in caplog.text
+    assert "changes layers for audio alone" in caplog.text
+    assert len(caplog.messages) == 2
+
+
 def test_an_unreadable_lora(options: ModelOptions, tmp_path: Path):
     path = tmp_path / "lora.safetensors"
     path.write_bytes(b"no")

@@ -14,13 +14,20 @@ from ltxfilter.engines.ltx.device import choose_device
 from ltxfilter.engines.ltx.models import upstream
 from ltxfilter.engines.ltx.models.text.gemma_weights import (
     DTYPE,
+    EXPECTED,
     find_gemma,
     load_text_model,
     text_config,
 )
 from ltxfilter.engines.ltx.weights.files import FileKind
 from ltxfilter.engines.ltx.weights.formats import names
-from ltxfilter.engines.ltx.weights.load import fill, read_tensors
+from ltxfilter.engines.ltx.weights.generations import generation
+from ltxfilter.engines.ltx.weights.load import (
+    fill,
+    prefix_naming,
+    read_tensors,
+    stored_tensors,
+)
 from ltxfilter.engines.ltx.weights.parts import ModelParts
 from ltxfilter.errors import EngineUnavailableError
 
@@ -50,8 +57,10 @@ class TextEncoder:
             raise EngineUnavailableError(f"prompts need transformers: {INSTALL}")
         self._device = choose_device(device)
         self._gemma = gemma
+        config = text_config(find_gemma(gemma))
+        check_projection(parts, config, gemma)
+        self._layers = load_text_layers(parts, config, self._device)
         self._tokenizer, self._model = load_gemma(gemma, self._device)
-        self._layers = load_text_layers(parts, text_config(find_gemma(gemma)), self._device)
 
     def __call__(self, prompt: str) -> torch.Tensor:
         """Return the context of a prompt, [1, 1024, D] bfloat16 on the CPU.
@@ -82,6 +91,28 @@ class TextEncoder:
         return self._tokenizer(
             text, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
         )
+
+
+def check_projection(parts: ModelParts, config: Any, gemma: str) -> None:
+    """Refuse a text projection that is made for another transformer, or another Gemma.
+
+    config: transformers' configuration of the text model. gemma: its path, for the message. Raises
+    EngineUnavailableError.
+    """
+    file, projection = parts.find(FileKind.TRANSFORMER), parts.find(FileKind.TEXT)
+    own, other = generation(file), generation(projection)
+    if projection is not file and None not in (own, other) and own != other:
+        raise EngineUnavailableError(
+            f"--text-projection {projection.path} is of LTX-{other}, and a transformer of "
+            f"LTX-{own} is used with it ({file.path}); take both of one generation"
+        )
+    made = config.hidden_size * (config.num_hidden_layers + 1)  # states of a token, one per layer
+    for name, storage in stored_tensors(projection, prefix_naming(names.TEXT)):
+        if name.endswith("aggregate_embed.weight") and storage.shape[-1] != made:
+            raise EngineUnavailableError(
+                f"{projection.path}: its text projection takes {storage.shape[-1]} numbers per "
+                f"token, and --gemma {gemma} makes {made}; {EXPECTED}"
+            )
 
 
 def load_text_layers(parts: ModelParts, gemma: Any, device: torch.device) -> Any:

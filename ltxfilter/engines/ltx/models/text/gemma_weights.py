@@ -7,9 +7,10 @@ place of 24, for the time that it takes to read the file.
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from torch import nn
 from ltxfilter.engines.ltx.models.text import gemma_3_12b
 from ltxfilter.engines.ltx.weights import files
 from ltxfilter.engines.ltx.weights.files import FileKind, ModelFile
-from ltxfilter.engines.ltx.weights.load import fill, read_tensors, stored_tensors
+from ltxfilter.engines.ltx.weights.formats.storage import Storage
+from ltxfilter.engines.ltx.weights.load import (
+    fill,
+    first_misfit,
+    listed,
+    read_tensors,
+    stored_tensors,
+)
 from ltxfilter.errors import EngineUnavailableError
 
 log = logging.getLogger("ltxfilter.context")
@@ -30,6 +38,8 @@ SHARE = 0.9  # of the free memory that the text encoder may take as a whole
 # What may stand before a text model's own names, longest first.
 PREFIXES = ("model.language_model.", "language_model.model.", "language_model.", "model.", "")
 OWN = ("embed_tokens.", "layers.", "norm.")
+EMBEDDINGS = "embed_tokens.weight"
+EXPECTED = "LTX-2 and LTX-2.3 take Gemma 3 12B"
 GGUF = (  # llama.cpp's names -> transformers'
     ("token_embd.", "embed_tokens."),
     ("output_norm.", "norm."),
@@ -64,21 +74,40 @@ def find_gemma(path: str) -> ModelFile:
 def text_config(file: ModelFile) -> Any:
     """Return transformers' configuration of the text model: the folder's, or else Gemma 3 12B's.
 
-    Raises EngineUnavailableError.
+    It has as many words as there are embeddings; programs that write GGUF leave out those that no
+    word belongs to. Raises EngineUnavailableError.
     """
-    from transformers import Gemma3Config
+    from transformers import Gemma3Config, Gemma3TextConfig
 
     path = Path(file.path)
-    told = (path if path.is_dir() else path.parent) / "config.json"
+    folder = path if path.is_dir() else path.parent
+    kind = _model_type(folder / "config.json")
+    if path.is_dir() and kind and not kind.startswith("gemma3"):
+        raise EngineUnavailableError(
+            f"--gemma {path}: its config.json says that it is {kind}; {EXPECTED}"
+        )
     try:
-        if told.is_file():
-            config = Gemma3Config.from_pretrained(str(told.parent), local_files_only=True)
+        if kind == "gemma3_text":
+            config = Gemma3TextConfig.from_pretrained(str(folder), local_files_only=True)
+        elif kind == "gemma3":
+            config = Gemma3Config.from_pretrained(str(folder), local_files_only=True).text_config
         else:
-            config = Gemma3Config.from_dict(copy.deepcopy(gemma_3_12b.CONFIG))
+            config = Gemma3Config.from_dict(copy.deepcopy(gemma_3_12b.CONFIG)).text_config
     except Exception as error:  # whatever its code meets in a file that it does not know
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineUnavailableError(f"--gemma {file.path}: {reason}") from None
-    return config.text_config
+    embeddings = [entry for name, entry in file.tensors.items() if gemma_name(name) == EMBEDDINGS]
+    if embeddings and len(embeddings[0].shape) == 2:
+        config.vocab_size = embeddings[0].shape[0]
+    return config
+
+
+def _model_type(path: Path) -> str:
+    """Return what a config.json says a model is; "" if it says nothing, or is not there."""
+    try:
+        return str(json.loads(path.read_bytes()).get("model_type", ""))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def load_text_model(file: ModelFile, device: torch.device, *, by_layer: bool | None = None) -> Any:
@@ -98,7 +127,9 @@ def load_text_model(file: ModelFile, device: torch.device, *, by_layer: bool | N
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineUnavailableError(f"--gemma {file.path}: {reason}") from None
     model.eval().requires_grad_(False)
-    size = sum(2 * prod(storage.shape) for _, storage in stored_tensors(file, gemma_name))
+    stored = dict(stored_tensors(file, gemma_name))
+    _check_shapes(model, stored, file.path)
+    size = sum(2 * prod(storage.shape) for storage in stored.values())
     free = free_memory(device)
     if by_layer is None:
         by_layer = free is not None and size > SHARE * free
@@ -112,6 +143,15 @@ def load_text_model(file: ModelFile, device: torch.device, *, by_layer: bool | N
     for number, layer in enumerate(layers):
         _read_when_needed(layer, file, f"layers.{number}.", device)
     return model
+
+
+def _check_shapes(model: nn.Module, stored: Mapping[str, Storage], path: str) -> None:
+    """Refuse another text encoder before gigabytes of it are read. Raises."""
+    if missing := [name for name in model.state_dict() if name not in stored]:
+        raise EngineUnavailableError(f"--gemma {path}: it lacks {listed(missing)}; {EXPECTED}")
+    shapes = {name: storage.shape for name, storage in stored.items()}
+    if wrong := first_misfit(model, shapes):
+        raise EngineUnavailableError(f"--gemma {path}: {wrong}; {EXPECTED}")
 
 
 def _read_when_needed(layer: nn.Module, file: ModelFile, prefix: str, device: torch.device) -> None:

@@ -23,7 +23,8 @@ CONNECTORS = ("video_embeddings_connector.", "audio_embeddings_connector.")
 # Tensors that only models with audio have: after the transformer's prefix, and inside its blocks.
 AUDIO = ("audio_", "av_ca_", *CONNECTORS)
 AUDIO_IN_BLOCK = ("audio_", "video_to_audio_attn.", "scale_shift_table_a2v_ca_")
-LORA = (".lora_A.weight", ".lora_B.weight", ".lora_down.weight", ".lora_up.weight")
+# In the names of LoRAs, and of their relatives, which are told apart where one is read.
+LORA = re.compile(r"\.lora_(A|B|up|down|mid)\.|\.(hada_w|lokr_w|b?oft_)|\.dora_scale$")
 
 BLOCK = re.compile(r"transformer_blocks\.\d+\.attn1\.to_")  # in a transformer's names
 DIFFUSERS_TRANSFORMER = (  # at a name's begin
@@ -59,7 +60,7 @@ def known_names(tensors: Mapping[str, TensorEntry]) -> dict[str, str]:
 
     Two tensors of a file never get one name: a later one keeps its own.
     """
-    if any(name.endswith(LORA) for name in tensors):
+    if any(map(LORA.search, tensors)):
         return {name: name for name in tensors}
     transformer, vae = _transformer_prefix(tensors), _vae_prefix(tensors)
     stages = _stages(tensors, vae)

@@ -44,7 +44,7 @@ def read_safetensors(path: Path) -> ModelHeader:
         tensors = {name: _tensor(name, entry, path, begin) for name, entry in entries.items()}
         _check_metadata(metadata)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise HeaderError(_instead(path)) from None
+        raise HeaderError(another_file(path) or "not a safetensors file") from None
     stored = sum(tensor.nbytes for tensor in tensors.values())
     end = max((tensor.begin + tensor.nbytes for tensor in tensors.values()), default=begin) - begin
     if max(stored, end) > length:
@@ -54,15 +54,13 @@ def read_safetensors(path: Path) -> ModelHeader:
     return ModelHeader(tensors, metadata, (str(path),))
 
 
-def _instead(path: Path) -> str:
-    """Return what a file is that is no safetensors file."""
+def another_file(path: Path) -> str:
+    """Return what a file is that is none of a model, and what to do; "" if it is not known."""
     with path.open("rb") as file:
         first = file.read(SNIFFED)
     if not first:
         return "it is empty; download it again"
-    return next(
-        (what for pattern, what in OTHERS if pattern.match(first)), "not a safetensors file"
-    )
+    return next((what for pattern, what in OTHERS if pattern.match(first)), "")
 
 
 def _header_text(path: Path) -> tuple[bytes, int, int]:

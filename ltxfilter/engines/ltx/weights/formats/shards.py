@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from ltxfilter.engines.ltx.weights.formats.entries import HeaderError, ModelHeader
 from ltxfilter.engines.ltx.weights.formats.gguf_header import is_gguf, read_gguf
-from ltxfilter.engines.ltx.weights.formats.safetensors_header import read_safetensors
+from ltxfilter.engines.ltx.weights.formats.safetensors_header import another_file, read_safetensors
 
 INDEX = ".safetensors.index.json"
 SUFFIXES = (".safetensors", ".gguf", ".sft")
 USUAL = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # of the one model there
 LARGEST_INDEX = 50 << 20  # bytes
+SHARD = re.compile(r"(?a)(.*)-(\d{5})-of-(\d{5})\.(safetensors|gguf)")  # name of one of several
 
 
 def read_model(path: Path) -> ModelHeader:
@@ -24,7 +26,19 @@ def read_model(path: Path) -> ModelHeader:
         return _read_folder(path)
     if path.name.endswith(INDEX):
         return _read_index(path)
-    return read_gguf(path) if is_gguf(path) else read_safetensors(path)
+    header = read_gguf(path) if is_gguf(path) else read_safetensors(path)
+    if (match := SHARD.fullmatch(path.name)) and int(match[3]) > 1:
+        raise HeaderError(_one_of_several(match))
+    return header
+
+
+def _one_of_several(match: re.Match[str]) -> str:
+    """Return what to do with a file that is one of the shards of a model."""
+    stem, number, count, suffix = match.groups()
+    text = f"shard {int(number)} of {int(count)}"
+    if suffix == "gguf":
+        return f"{text}; join them with llama-gguf-split --merge"
+    return f"{text}; name their folder, with {stem}{INDEX} in it"
 
 
 def _read_folder(folder: Path) -> ModelHeader:
@@ -35,11 +49,17 @@ def _read_folder(folder: Path) -> ModelHeader:
     usual = [each for each in files if each.name in USUAL]
     if not indexes and len(usual) == 1:
         return read_model(usual[0])
+    shards = [match for each in files if (match := SHARD.fullmatch(each.name))]
+    if not indexes and shards and shards[0][4] == "safetensors" and len(shards) == len(files):
+        raise HeaderError(f"its index {shards[0][1]}{INDEX} is missing; download that, too")
     if len(indexes) > 1 or len(files) > 1:
         names = ", ".join(each.name for each in (indexes or files)[:4])
         raise HeaderError(f"a folder of several models ({names}); name one of them, or --models")
     if not files:
-        raise HeaderError("a folder without a .safetensors or .gguf file in it")
+        raise HeaderError(
+            "a folder without a .safetensors or .gguf file in it; name the one that is inside it, "
+            "or give this one to --models"
+        )
     return read_model(files[0])
 
 
@@ -51,7 +71,8 @@ def _read_index(path: Path) -> ModelHeader:
         places = json.loads(path.read_bytes())["weight_map"]
         named = {str(name): str(file) for name, file in places.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise HeaderError("not an index of shards") from None
+        what = another_file(path) or "not an index of shards; download it again"
+        raise HeaderError(f"its index {path.name}: {what}") from None
     headers = {}
     for shard in sorted(set(named.values())):
         file = path.parent / Path(shard).name  # never outside of the folder

@@ -169,7 +169,7 @@ class Storages:
                 return Storage("fp8", entry, entry.shape, scale)
             if scale.shape in ((rows,), (rows, 1)):
                 return Storage("fp8 rows", entry, entry.shape, scale)
-        shape = " by ".join(map(str, scale.shape))
+        shape = " by ".join(map(str, scale.shape)) or "one number"
         raise StorageError(_refused(entry, f"8 bits with scales of {shape} in {scale.dtype}"))
 
     def _scale_of(self, name: str, layer: str) -> TensorEntry | None:
