@@ -251,8 +251,8 @@ class CudaFusion:
     ) -> None:
         """Write the bright plane: shifted to the mean that suits the keyframes, and sharpened."""
         mixed, most, side = self._mixed, self._most, self._side
-        inputs = self._totals, drawing.tau, self._offset
-        device.launch(sharpen_kernels.offset_kernel, 1, *inputs, depth=shape.depth)
+        told = self._totals, drawing.tau, self._offset
+        device.launch(sharpen_kernels.offset_kernel, 1, *told, depth=shape.depth)
         inputs = picture, mixed, self._covered, self._gains, self._offset, self._tiles
         sizes = shape.width, shape.height, self._shape[1], most, self._layout.luma.columns
         shifts = {"shift_x": shape.shift_x, "shift_y": shape.shift_y}
