@@ -150,6 +150,7 @@ def cuda_context(number: int) -> Any:
     """
     from av.video.frame import CudaContext
 
+    make: Any = CudaContext  # its arguments depend on the version
     if hasattr(CudaContext, "current_ctx"):
-        return CudaContext(number, primary_ctx=False, current_ctx=True)
-    return CudaContext(number)
+        return make(number, primary_ctx=False, current_ctx=True)
+    return make(number)
