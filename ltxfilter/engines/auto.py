@@ -31,6 +31,7 @@ log = logging.getLogger("ltxfilter.engines")
 PARTNERS = ("ltx-motion", "ltx-motion:source=dit", "onnx")  # the first whose files are named
 # Fields of ModelOptions by which a user shows that LTX is meant.
 TELLING = ("models", "checkpoint", "transformer", "vae", "temporal_upsampler")
+BESIDE = ("prompt", "context", "gemma", "loras")  # do nothing without one of those
 EASIEST, HARDEST = 50.0, 20.0  # dB that flow expects of itself at difficulty 0 and at difficulty 1
 HARD = 0.63  # difficulty; a quarter of the windows of ordinary clips are harder
 USUAL_SHARE = 0.25  # of the pictures of ordinary clips, for which the partner is asked
@@ -171,7 +172,8 @@ class Auto(Engine):
         )
 
     def _say_what_is_missing(self) -> None:
-        """Warn where model files are named, but no partner can run with them."""
+        """Warn where models, or what goes with them, are named, but no partner can run."""
+        beside = [name for name in BESIDE if getattr(self._models, name)]
         if any(getattr(self._models, name) for name in TELLING):
             from ltxfilter.engines.ltx.weights.describe_files import shortfall
 
@@ -183,6 +185,13 @@ class Auto(Engine):
                 PARTNERS[0],
                 word,
                 text,
+            )
+        elif beside:
+            flags = " and ".join("--lora" if name == "loras" else f"--{name}" for name in beside)
+            log.warning(
+                "no model is named that uses %s: flow makes all frames; add --models FOLDER "
+                "or --checkpoint FILE",
+                flags,
             )
 
     def _open_partner(

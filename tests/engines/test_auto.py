@@ -414,6 +414,16 @@ def test_too_few_files_are_said(caplog: pytest.LogCaptureFixture):
     engine.close()
 
 
+def test_what_goes_with_a_model_that_nobody_names_is_said(caplog: pytest.LogCaptureFixture):
+    engine = engines.build("auto", ModelOptions(prompt="rain", loras=(("a.safetensors", 1.0),)))
+    engine.open(video(), 2 * RATE)
+    assert caplog.messages == [
+        "no model is named that uses --prompt and --lora: flow makes all frames; add --models "
+        "FOLDER or --checkpoint FILE"
+    ]
+    engine.close()
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_the_settings_alone_start_no_model_on_a_cpu(
     named: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
