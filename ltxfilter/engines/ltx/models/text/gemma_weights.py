@@ -81,7 +81,7 @@ def text_config(file: ModelFile) -> Any:
 
     path = Path(file.path)
     folder = path if path.is_dir() else path.parent
-    kind = _model_type(folder / "config.json")
+    kind = _model_type(folder / "config.json", own=path.is_dir())
     if path.is_dir() and kind and not kind.startswith("gemma3"):
         raise EngineUnavailableError(
             f"--gemma {path}: its config.json says that it is {kind}; {EXPECTED}"
@@ -102,12 +102,22 @@ def text_config(file: ModelFile) -> Any:
     return config
 
 
-def _model_type(path: Path) -> str:
-    """Return what a config.json says a model is; "" if it says nothing, or is not there."""
+def _model_type(path: Path, *, own: bool) -> str:
+    """Return what a config.json says a model is; "" if it says nothing, or is not there.
+
+    own: it is of the model's folder, so that it has to be one. Raises EngineUnavailableError.
+    """
     try:
         return str(json.loads(path.read_bytes()).get("model_type", ""))
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except OSError:
         return ""
+    except (ValueError, AttributeError, RecursionError) as error:
+        if not own:
+            return ""
+        reason = type(error).__name__ if isinstance(error, RecursionError) else error
+        raise EngineUnavailableError(
+            f"--gemma {path.parent}: its config.json cannot be read: {reason}"
+        ) from None
 
 
 def load_text_model(file: ModelFile, device: torch.device, *, by_layer: bool | None = None) -> Any:
