@@ -30,6 +30,11 @@ def drawings(spec, models, info, frames, rate=F(50)):
     return drawn
 
 
+def pictures(spec, models, info, frames, rate=F(50)):
+    """Return the planes of every picture that an engine draws of a stream."""
+    return [p.planes for _, drawn in drawings(spec, models, info, frames, rate) for p in drawn]
+
+
 def flags(models, spec):
     """Return the words of a command line that name those models that an engine uses."""
     words = []

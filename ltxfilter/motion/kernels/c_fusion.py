@@ -137,7 +137,7 @@ def tile_mix(  # noqa: PLR0917
 
     gains: of `tile_weights`, or None: then nothing is sharpened, and `wanted` is not looked at.
     wanted: by how much the sum of the picture's samples would have to grow, in 1/16 codes, for its
-    mean to lie between those of the keyframes. What is mixed in is shifted by up to 8 codes of 8
-    bits so that the sum grows neither by more than that nor the other way.
+    mean to lie on the line between those of the keyframes. What is mixed in is shifted by up to 8
+    codes of 8 bits so that the sum grows neither by more than that nor the other way.
     """
     _kernels.tile_mix(picture, samples, weights, gains, tiles, index, static, depth, wanted)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.ltx import drawings, equal, windows
+from support.ltx import drawings, equal, pictures, windows
 
 torch = pytest.importorskip("torch", reason="the LTX extra is not installed")
 pytest.importorskip("ltx_core", reason="the LTX extra is not installed")
@@ -240,22 +240,17 @@ def test_a_missing_file_is_named(name, models):
 def test_options_change_the_pictures_and_nothing_else_does(models, options):
     info = video(width=64, height=64)
     frames = moving(info, 6)
-
-    def pictures(spec):
-        return [
-            picture.planes
-            for _, drawn in drawings(spec, models, info, frames, F(60))
-            for picture in drawn
-        ]
-
-    plain = "ltx-keyframe:stages=1" if "stages=1:" in options else "ltx-keyframe"
-    first, again = pictures(f"ltx-keyframe:{options}"), pictures(f"ltx-keyframe:{options}")
+    first, again = (
+        pictures(f"ltx-keyframe:{options}", models, info, frames, F(60)) for _ in range(2)
+    )
+    name = "ltx-keyframe:stages=1" if "stages=1:" in options else "ltx-keyframe"
+    plain = pictures(name, models, info, frames, F(60))
     assert len(first) == 11
     assert all(equal(a, b) for a, b in zip(first, again, strict=True))
     if not options.endswith(("tile=128", "text_memory=0.1")):  # larger than the picture; the same
-        assert not any(equal(a, b) for a, b in zip(first, pictures(plain), strict=True))
+        assert not any(equal(a, b) for a, b in zip(first, plain, strict=True))
     else:
-        assert all(equal(a, b) for a, b in zip(first, pictures(plain), strict=True))
+        assert all(equal(a, b) for a, b in zip(first, plain, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -264,14 +259,11 @@ def test_options_change_the_pictures_and_nothing_else_does(models, options):
 def test_temporal_options_change_the_pictures(models, options):
     info = video(width=64, height=64)
     frames = moving(info, 6)
-
-    def pictures(spec):
-        return [p.planes for _, drawn in drawings(spec, models, info, frames) for p in drawn]
-
-    found, again = (pictures(f"ltx-temporal:{options}") for _ in range(2))
+    found, again = (pictures(f"ltx-temporal:{options}", models, info, frames) for _ in range(2))
     assert len(found) == 5
     assert all(equal(a, b) for a, b in zip(found, again, strict=True))
-    assert not any(equal(a, b) for a, b in zip(found, pictures("ltx-temporal"), strict=True))
+    plain = pictures("ltx-temporal", models, info, frames)
+    assert not any(equal(a, b) for a, b in zip(found, plain, strict=True))
 
 
 def test_refining_without_a_context_is_refused(models):
@@ -290,13 +282,10 @@ def test_an_ic_lora_gets_the_source_as_a_reference_clip(models, tmp_path, scale)
     info = video(width=60, height=64)
     frames = moving(info, 6)
     given = replace(models, loras=((str(path), 1.0),))
-
-    def pictures(spec):
-        return [p.planes for _, drawn in drawings(spec, given, info, frames) for p in drawn]
-
-    found, again = (pictures("ltx-keyframe:reference=1") for _ in range(2))
+    found, again = (pictures("ltx-keyframe:reference=1", given, info, frames) for _ in range(2))
     assert all(equal(a, b) for a, b in zip(found, again, strict=True))
-    assert not any(equal(a, b) for a, b in zip(found, pictures("ltx-keyframe"), strict=True))
+    plain = pictures("ltx-keyframe", given, info, frames)
+    assert not any(equal(a, b) for a, b in zip(found, plain, strict=True))
 
 
 def test_a_reference_without_a_lora_is_refused(models):
