@@ -13,7 +13,7 @@ from ltxfilter.motion.flow import FlowMotion, FlowSettings
 from ltxfilter.motion.fusion import Fusion
 from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import Luma, MotionGrid
-from ltxfilter.motion.plane_drawer import PlaneDrawer, warp_tau
+from ltxfilter.motion.plane_drawer import Calibration, PlaneDrawer, warp_tau
 from ltxfilter.motion.pyramid import LumaPyramid, luma_pyramid
 from ltxfilter.motion.trajectory import FlowContext, Moment, aligned, moment
 
@@ -80,10 +80,10 @@ class CpuFlow:
         static, pictures = motion.static_mask, motion.pair.pictures
         for tau in taus:
             at = self._moment(motion, tau)
-            planes = self._drawer.draw(left, right, at, static, tau)
+            planes, apart = self._drawer.draw(left, right, at, static, tau)
             if self._fusion is not None:
                 self._fusion.improve(planes, (left, right), at, pictures, static, warp_tau(tau))
-            yield planes, self._drawer.psnr(at, *pictures)
+            yield planes, Calibration().psnr(apart, pictures[0].luma)
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
         """See FlowBackend."""

@@ -52,7 +52,7 @@ SOFT = 1.5  # cells, sigma of the blur that hides where one picture ends
 EXPECTED = 2.0 / ERROR  # what is expected of it
 DISTANCE = 0.1  # its distance from flow's
 AT_LEAST = 12.0  # squared codes that are added in any case
-FINE = Calibration(50.2, 8.45)  # for disagreement over whole cells of the flow image
+FINE = Calibration(50.2, 8.45, 1.93)  # for disagreement over whole cells of the flow image
 
 
 @dataclass(frozen=True, eq=False)

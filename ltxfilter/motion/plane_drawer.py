@@ -10,9 +10,8 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Floats, Luma, MotionGrid, bright_plane
-from ltxfilter.motion.pyramid import LumaPyramid
-from ltxfilter.motion.trajectory import Moment, sampled_disagreement, warp_field
+from ltxfilter.motion.grid import Luma, MotionGrid, bright_plane
+from ltxfilter.motion.trajectory import Moment, warp_field
 
 BYTES_PER_CELL = 292  # refining the motion 140, splats 72, flows and sums 60, fields 20
 NUMPY_BYTES_PER_SAMPLE = 64  # more where NumPy does the work: many planes of integers
@@ -51,25 +50,26 @@ class PlaneDrawer:
         luma, depth = self.luma(planes), self.luma_shape.depth
         return luma if depth == 8 else cv2.convertScaleAbs(luma, alpha=0.5 ** (depth - 8))
 
-    def psnr(self, at: Moment, left: LumaPyramid, right: LumaPyramid) -> float:
-        """Return the PSNR in dB to expect of a picture."""
-        return estimate_psnr(sampled_disagreement(at, left, right), left.luma)
-
     def draw(
         self, left: Planes, right: Planes, at: Moment, static: Luma | None, tau: float
-    ) -> Planes:
-        """Return the picture at `tau` between `left` and `right`.
+    ) -> tuple[Planes, float]:
+        """Return the picture at `tau` between `left` and `right`, and how far apart both are.
 
-        static: [H, W] of luma; where it is not 0, both are cross-faded in place.
+        static: [H, W] of luma; where it is not 0, both are cross-faded in place. How far they are
+        apart along the motion is the RMS over all samples of luma, in codes of 8 bits.
         """
         alike: dict[PlaneShape, list[int]] = {}
         for index, shape in enumerate(self._layout):
             alike.setdefault(replace(shape, role=""), []).append(index)
         drawn: dict[int, Plane] = {}
+        squares: dict[int, int] = {}
         for shape, indices in alike.items():
             ends = [(left[index], right[index]) for index in indices]
-            drawn |= dict(zip(indices, self._planes(shape, ends, at, static, tau), strict=True))
-        return tuple(drawn[index] for index in range(len(drawn)))
+            alike_planes, sums = self._planes(shape, ends, at, static, tau)
+            drawn |= dict(zip(indices, alike_planes, strict=True))
+            squares |= dict(zip(indices, sums, strict=True))
+        planes = tuple(drawn[index] for index in range(len(drawn)))
+        return planes, rms(squares[self._bright], planes[self._bright].size)
 
     def _planes(
         self,
@@ -78,8 +78,8 @@ class PlaneDrawer:
         at: Moment,
         static: Luma | None,
         tau: float,
-    ) -> list[Plane]:
-        """Draw planes of one shape."""
+    ) -> tuple[list[Plane], tuple[int, ...]]:
+        """Draw planes of one shape: see kernels.warp."""
         if static is not None:
             static = np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
         cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
@@ -92,26 +92,22 @@ def warp_tau(tau: float) -> int:
     return min(round(tau * 32768), 32767)
 
 
+def rms(squares: int, samples: int) -> float:
+    """Return the RMS in codes of so many samples whose squares, in 1/4 codes, have that sum."""
+    return sqrt(squares / samples) / 4
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """PSNR as a linear function of two logarithms: of disagreement, and of brightness.
 
-    The defaults were fitted to the development clips.
+    The defaults were fitted to the development clips: `docs/log.md`, 2026-11-30.
     """
 
-    at_one: float = 49.2  # dB at a disagreement of one code, where the mean luma is 100
-    slope: float = 8.34  # dB lost per factor e of disagreement
-    light: float = 1.93  # dB gained per factor e of luma: dark pictures have small bright parts
+    at_one: float = 51.4  # dB at a disagreement of one code, where the mean luma is 100
+    slope: float = 8.85  # dB lost per factor e of disagreement
+    light: float = 1.1  # dB gained per factor e of luma: dark pictures have small bright parts
 
     def psnr(self, rms: float, luma: float) -> float:
         """Return the PSNR in dB to expect at an RMS disagreement and a mean luma, in codes."""
         return self.at_one - self.slope * log(rms + 0.05) + self.light * log((luma + 1) / 100)
-
-
-def estimate_psnr(difference: Floats, luma: float) -> float:
-    """Return the PSNR in dB to expect of a picture.
-
-    difference: by how many codes its keyframes differ along the motion, an array of any shape.
-    luma: the left keyframe's mean, in codes.
-    """
-    return Calibration().psnr(sqrt(float(np.square(difference).mean())), luma)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import isqrt
 
 import cv2
 import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid, thinned
+from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid
 from ltxfilter.motion.pyramid import LumaPyramid
-
-ENOUGH_CELLS = 14_400  # that a picture's quality is estimated from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,39 +77,13 @@ def travelled(ahead: Flow, behind: tuple[Flow, Floats, float] | None, passed: fl
 
 
 def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:
-    """Return [rows, columns]: by how many codes the two keyframes differ along the motion.
-
-    It is taken on the work grid; `sampled_disagreement` is taken on the flow image.
-    """
+    """Return [rows, columns]: by how many codes the two keyframes differ along the motion."""
     grid = positions(*at.share.shape)
     a, b = (
         cv2.remap(picture, grid + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for picture, flow in ((left.coarse, at.to_left), (right.coarse, at.to_right))
     )
     return cv2.absdiff(a, b).astype(np.float32)
-
-
-def sampled_disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:
-    """Return by how many codes the two keyframes differ along the motion, on the flow image.
-
-    It is taken where the first sample of a cell is drawn, for at least ENOUGH_CELLS cells that are
-    spread evenly; all of them if there are fewer.
-    """
-    step = sampling_step(at.share.size)
-    grid = thinned(positions(*at.share.shape), step)
-    seen = []
-    for end, flow in ((left, at.to_left), (right, at.to_right)):
-        place = grid + thinned(flow, step)
-        place += place
-        seen.append(
-            cv2.remap(end.levels[0], place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        )
-    return cv2.absdiff(*seen).astype(np.float32)
-
-
-def sampling_step(cells: int) -> int:
-    """Return every how many rows and columns of so many cells are enough for an estimate."""
-    return max(isqrt(cells // ENOUGH_CELLS), 1)
 
 
 def warp_field(at: Moment, grid: MotionGrid, shift_x: int, shift_y: int) -> Field:

@@ -264,15 +264,17 @@ def test_warp(depth, cell, shift, reach):
     still = still.astype(np.uint8) * 255
     tau, out = 20000, up(np.zeros(size, dtype))
     inputs = *map(up, ends), up(field), up(packed_taps()), up(still), up(np.array([tau], np.int32))
+    squares = up(np.zeros(1, np.int64))
     sizes = size[1], size[0], columns, rows, (1 << depth) - 1, still.shape[1]
     device.launch(
-        picture_kernels.warp_kernel, ends[0].size, *inputs, out, *sizes,
+        picture_kernels.warp_kernel, ends[0].size, *inputs, out, squares, *sizes,
         shift_x=shift[0], shift_y=shift[1], cell_x=cell[0], cell_y=cell[1],
-        deep=depth > 8, protect=True,
+        depth=depth, protect=True,
     )  # fmt: skip
     mask = np.ascontiguousarray(still[:: 1 << shift[1], :: 1 << shift[0]])
-    expected = kernels.warp([tuple(ends)], field, cell, depth, mask, tau)[0]
+    [expected], [apart] = kernels.warp([tuple(ends)], field, cell, depth, mask, tau)
     np.testing.assert_array_equal(out.cpu(), expected)
+    assert squares.item() == apart
 
 
 SMALL = info(width=64, height=48)

@@ -142,8 +142,9 @@ def test_warp(
     field = np.ascontiguousarray(np.rint(field), np.int16)
     static = (rng.random(size) < 0.1).astype(np.uint8) * masked if masked else None
     tau = int(rng.integers(1, 32768))
-    drawn = kernels.warp(ends, field, (cell_x, cell_y), depth, static, tau)
-    expected = numpy_grids.warp(ends, field, (cell_x, cell_y), depth, static, tau)
+    drawn, squares = kernels.warp(ends, field, (cell_x, cell_y), depth, static, tau)
+    expected, same = numpy_grids.warp(ends, field, (cell_x, cell_y), depth, static, tau)
+    assert squares == same
     for plane, truth in zip(drawn, expected, strict=True):
         assert plane.dtype == truth.dtype
         np.testing.assert_array_equal(plane, truth)

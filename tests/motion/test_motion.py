@@ -12,7 +12,7 @@ from support.scenes import scene
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, project
 from ltxfilter.motion.grid import MotionGrid, choose_sizes
-from ltxfilter.motion.plane_drawer import estimate_psnr
+from ltxfilter.motion.plane_drawer import Calibration
 from ltxfilter.motion.pyramid import (
     Effort,
     LumaPyramid,
@@ -160,8 +160,8 @@ def test_a_field_scales_with_subsampling() -> None:
 
 
 def test_less_disagreement_promises_more() -> None:
-    differences = [np.full((4, 4), rms, np.float32) for rms in (0, 1, 5, 20)]
-    promised = [estimate_psnr(difference, 100) for difference in differences]
+    calibration = Calibration()
+    promised = [calibration.psnr(apart, 100) for apart in (0, 1, 5, 20)]
     assert promised == sorted(promised, reverse=True)
     assert 45 < promised[1] < 55
-    assert estimate_psnr(differences[1], 20) < promised[1] < estimate_psnr(differences[1], 200)
+    assert calibration.psnr(1, 20) < promised[1] < calibration.psnr(1, 200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ltxfilter.motion.cuda.search import SIZES, rounded, sample, to_even
+from ltxfilter.motion.cuda.search import SIZES, rounded, to_even
 
 UNIT = tl.constexpr(1024.0)  # splats add up in integers, in 1/1024 of cells and of weights
 
@@ -220,37 +220,3 @@ def field_kernel(flows, share, out, rows, columns, scale_x, scale_y, block: tl.c
         tl.store(out + k * plane + at, flow.to(tl.int16), mask=inside)
     left = rounded(tl.load(share + cell) * 16352.0)
     tl.store(out + 4 * plane + at, (2 * left + 31).to(tl.int16), mask=inside)
-
-
-@triton.jit
-def _between(picture, x, y, rows, columns):
-    """Return the sample of a picture at (x, y), bilinear, as 8-bit codes."""
-    west, north = tl.floor(x), tl.floor(y)
-    past_x, past_y = x - west, y - north
-    at_x, at_y = west.to(tl.int32), north.to(tl.int32)
-    northwest = sample(picture, at_x, at_y, rows, columns).to(tl.float32)
-    northeast = sample(picture, at_x + 1, at_y, rows, columns).to(tl.float32)
-    southwest = sample(picture, at_x, at_y + 1, rows, columns).to(tl.float32)
-    southeast = sample(picture, at_x + 1, at_y + 1, rows, columns).to(tl.float32)
-    top = northwest + past_x * (northeast - northwest)
-    bottom = southwest + past_x * (southeast - southwest)
-    return rounded(top + past_y * (bottom - top))
-
-
-@triton.jit(do_not_specialize=SIZES)
-def disagreement_kernel(flows, left, right, total, rows, columns, step, block: tl.constexpr):
-    """Add up the squares of by how many codes the keyframes differ along the motion, int64.
-
-    left, right: [2 rows, 2 columns], which every `step`-th cell along each axis is looked up in.
-    """
-    at, cells = tl.program_id(0) * block + tl.arange(0, block), rows * columns
-    inside = (at < cells) & (at % columns % step == 0) & (at // columns % step == 0)
-    x, y = (at % columns).to(tl.float32), (at // columns).to(tl.float32)
-    a_x = 2.0 * (x + tl.load(flows + at, mask=inside, other=0.0))
-    a_y = 2.0 * (y + tl.load(flows + cells + at, mask=inside, other=0.0))
-    b_x = 2.0 * (x + tl.load(flows + 2 * cells + at, mask=inside, other=0.0))
-    b_y = 2.0 * (y + tl.load(flows + 3 * cells + at, mask=inside, other=0.0))
-    high, wide = 2 * rows, 2 * columns
-    off = _between(left, a_x, a_y, high, wide) - _between(right, b_x, b_y, high, wide)
-    square = tl.where(inside, off * off, 0).to(tl.int64)
-    tl.atomic_add(total, tl.sum(square, 0), sem="relaxed")

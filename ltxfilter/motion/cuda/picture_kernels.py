@@ -164,17 +164,18 @@ def fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def warp_kernel(
-    left, right, field, taps, static, tau, out, width, height, wide, rows, most,
+    left, right, field, taps, static, tau, out, squares, width, height, wide, rows, most,
     static_width, shift_x: tl.constexpr, shift_y: tl.constexpr,
-    cell_x: tl.constexpr, cell_y: tl.constexpr, deep: tl.constexpr, protect: tl.constexpr,
+    cell_x: tl.constexpr, cell_y: tl.constexpr, depth: tl.constexpr, protect: tl.constexpr,
     block: tl.constexpr,
 ):  # fmt: skip
     """Draw a plane: fetch both keyframes' samples along a field and mix them, as `kernels.warp`.
 
     field: [5, rows, wide] int16. static: mask of the picture, `static_width` samples wide, of
     which this plane's samples see every 2**shift_x-th, 2**shift_y-th. tau: one int32, 1/32768.
-    most: the largest code.
+    most: the largest code. squares: one int64, to which the plane's sum is added.
     """
+    deep: tl.constexpr = depth > 8
     at = tl.program_id(0) * block + tl.arange(0, block)
     inside = at < width * height
     x, y = at % width, tl.minimum(at // width, height - 1)
@@ -191,10 +192,13 @@ def warp_kernel(
     )  # fmt: skip
     of_left = _field_at(field + 4 * plane, cell, wide, past_x, past_y)
     mixed = from_b + share_of(from_a - from_b, of_left, deep)
+    apart = tl.where(inside, (from_a - from_b) >> (2 + depth - 8), 0)
     if protect:
         keep = tl.load(static + (y << shift_y) * static_width + (x << shift_x)) != 0
         a, b = 16 * code(left, x, y, width, height), 16 * code(right, x, y, width, height)
         mixed = tl.where(keep, a + share_of(b - a, tl.load(tau), deep), mixed)
+        apart = tl.where(keep, 0, apart)
+    tl.atomic_add(squares, tl.sum((apart * apart).to(tl.int64), 0), sem="relaxed")
     mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
     mixed = tl.minimum(tl.maximum(mixed, 0), most)
     tl.store(out + at, mixed.to(out.dtype.element_ty), mask=inside)

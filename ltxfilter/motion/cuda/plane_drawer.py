@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from math import sqrt
 from threading import Lock
 
 import numpy as np
@@ -19,9 +18,10 @@ from ltxfilter.motion.cuda.estimate import CudaPairFlow, Fill, empty
 from ltxfilter.motion.cuda.fusion.launches import CudaFusion, Drawing
 from ltxfilter.motion.cuda.upload import ALIGNED, ByteLayout
 from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
-from ltxfilter.motion.grid import Array, MotionGrid
-from ltxfilter.motion.plane_drawer import estimate_psnr, warp_tau
-from ltxfilter.motion.trajectory import sampling_step
+from ltxfilter.motion.grid import Array, MotionGrid, bright_plane
+from ltxfilter.motion.plane_drawer import Calibration, rms, warp_tau
+
+SUMS = 5  # of each of up to four planes, and of luma
 
 
 class CudaDrawer:
@@ -79,9 +79,9 @@ class Workspace:
         shifts = {(shape.shift_x, shape.shift_y) for shape in layout.shapes}
         size = (5, rows + 2, columns + 2)
         self._fields = {shift: empty(*size, dtype=torch.int16) for shift in sorted(shifts)}
-        # Two sums come last: of squared differences, and of luma.
+        # Sums come last: of every plane's squares, up to four, and of luma.
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
-        self._squares, self._light = self._out[layout.plane_bytes :][:16].view(torch.int64)
+        self._sums = self._out[layout.plane_bytes :][: 8 * SUMS].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
         protect, most = self._settings.protect_static, self._settings.fused
         self._fusion = CudaFusion(layout, grid, most, protect=protect) if most else None
@@ -113,12 +113,11 @@ class Workspace:
             host.copy_(down, non_blocking=True)
             kept = layout.device_planes(self._out) if stays else None
             self._stream.finish()
-        total, light = host[-ALIGNED:][:16].view(torch.int64).tolist()
-        rows, columns = self._shape
-        step = sampling_step(rows * columns)
-        rms = sqrt(total / (-(-rows // step) * -(-columns // step)))
+        *squares, light = host[-ALIGNED:][: 8 * SUMS].view(torch.int64).tolist()
+        bright = bright_plane(layout.shapes)
+        apart = rms(squares[bright], layout.shapes[bright].width * layout.shapes[bright].height)
         luma = light / self._smallest(self._ends[0]).numel()
-        return kept or layout.split(host), estimate_psnr(np.array([rms]), luma)
+        return kept or layout.split(host), Calibration().psnr(apart, luma)
 
     def _smallest(self, picture: Tensor) -> Tensor:
         """Return the smallest level of a picture."""
@@ -138,7 +137,8 @@ class Workspace:
         self._find_moment()
         if self._settings.align_steps:
             self._align_ends()
-        self._compare_ends()
+        self._sums.zero_()
+        self._sums[-1].copy_(self._smallest(self._ends[0]).sum(dtype=torch.int64))
         for shift, field in self._fields.items():
             scales = [32 * self._grid.cell / (1 << axis) for axis in shift]
             inputs = self._to_ends, self._share, field, *self._shape, *scales
@@ -179,21 +179,12 @@ class Workspace:
         inputs = self._offsets, self._share, self._steps, self._to_ends, *shape, across, count
         device.launch(align_ends.move_kernel, shape[0] * shape[1], *inputs)
 
-    def _compare_ends(self) -> None:
-        """Do what `motion.trajectory.sampled_disagreement` does, and sum the left end's luma."""
-        fine, count = self._layout.levels[0], self._shape[0] * self._shape[1]
-        seen = [fine.of(end) for end in self._ends]
-        self._squares.zero_()
-        self._light.copy_(self._smallest(self._ends[0]).sum(dtype=torch.int64))
-        inputs = self._to_ends, *seen, self._squares, *self._shape, sampling_step(count)
-        device.launch(grid_kernels.disagreement_kernel, count, *inputs)
-
     def _warp(self, index: int) -> None:
         """Draw one plane."""
         shape, place = self._layout.shapes[index], self._layout.planes[index]
         field = self._fields[shape.shift_x, shape.shift_y]
         ends, out = [place.of(end) for end in self._ends], place.of(self._out)
-        inputs = *ends, field, self._taps, self._static, self._tau, out
+        inputs = *ends, field, self._taps, self._static, self._tau, out, self._sums[index:]
         sizes = shape.width, shape.height, field.shape[2], field.shape[1], (1 << shape.depth) - 1
         device.launch(
             picture_kernels.warp_kernel,
@@ -205,7 +196,7 @@ class Workspace:
             shift_y=shape.shift_y,
             cell_x=self._grid.cell >> shape.shift_x,
             cell_y=self._grid.cell >> shape.shift_y,
-            deep=shape.depth > 8,
+            depth=shape.depth,
             protect=self._settings.protect_static,
         )
 

@@ -159,7 +159,7 @@ def warp(  # noqa: PLR0917
     depth: int,
     static: Array | None,
     tau: int,
-) -> list[Array]:
+) -> tuple[list[Array], tuple[int, ...]]:
     """Draw planes of one shape: fetch both keyframes' samples along `field` and mix them.
 
     ends: for one to four planes, that of each keyframe, [H, W]: uint8 where `depth` is 8, uint16
@@ -168,11 +168,13 @@ def warp(  # noqa: PLR0917
     samples, and the share of the left in 1/32768; read bilinearly. cells: samples per cell along x
     and y, powers of two up to 256. static: [H, W] uint8; where it is not 0, the ends are
     cross-faded in place. tau: the share of the right one there, 0..32767 in 1/32768.
+
+    Returns the planes, and for each the sum of squares, in 1/4 codes of 8 bits, of by how much both
+    ends differ along the field where samples are not static.
     """
     drawn = [np.empty(left.shape, left.dtype) for left, _ in ends]
     planes = tuple((left, right, out) for (left, right), out in zip(ends, drawn, strict=True))
-    _kernels.warp(planes, field, CUBIC, *cells, depth, static, tau)
-    return drawn
+    return drawn, _kernels.warp(planes, field, CUBIC, *cells, depth, static, tau)
 
 
 def static_mask(pictures: tuple[Array, ...], seen: Array | None = None) -> tuple[Array, int]:

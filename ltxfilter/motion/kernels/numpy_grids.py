@@ -106,27 +106,32 @@ def warp(  # noqa: PLR0917
     depth: int,
     static: Array | None,
     tau: int,
-) -> list[Array]:
+) -> tuple[list[Array], tuple[int, ...]]:
     """See c_kernels.warp."""
     height, width = ends[0][0].shape
     at_samples = _at_samples(field, width, height, *cells)
-    return [_warp_plane(*pair, at_samples, depth, static, tau) for pair in ends]
+    planes = [_warp_plane(*pair, at_samples, depth, static, tau) for pair in ends]
+    return [drawn for drawn, _ in planes], tuple(squares for _, squares in planes)
 
 
 def _warp_plane(  # noqa: PLR0917
     left: Array, right: Array, field: Array, depth: int, static: Array | None, tau: int
-) -> Array:
-    """Draw one plane; field: [5, H, W], read at its samples."""
+) -> tuple[Array, int]:
+    """Draw one plane; field: [5, H, W], read at its samples. Also returns the sum of squares."""
     wide: Any = np.int32 if left.dtype == np.uint8 else np.int64
     height, width = left.shape
     at = np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32)[:, None]
     from_left, from_right = fetch(left, at, *field[:2]), fetch(right, at, *field[2:4])
-    mixed = from_right + share_of((from_left - from_right).astype(wide), field[4])
+    difference = (from_left - from_right).astype(wide)
+    mixed = from_right + share_of(difference, field[4])
+    apart = difference >> (2 + depth - 8)
     if static is not None:
+        apart = np.where(static != 0, 0, apart)
         left, right = 16 * left.astype(wide), 16 * right.astype(wide)
         mixed = np.where(static != 0, left + share_of(right - left, tau), mixed)
     codes = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
-    return np.clip(codes, 0, (1 << depth) - 1).astype(np.uint8 if depth == 8 else np.uint16)
+    drawn = np.clip(codes, 0, (1 << depth) - 1).astype(np.uint8 if depth == 8 else np.uint16)
+    return drawn, int(np.square(apart, dtype=np.int64).sum())
 
 
 def share_of(value: Any, share: Any) -> Any:

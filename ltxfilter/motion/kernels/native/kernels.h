@@ -38,6 +38,7 @@ typedef struct {
     const void *left, *right;
     void *out;
     ptrdiff_t stride_left, stride_right, stride_out; /* bytes from row to row */
+    int64_t squares;            /* of by how much both ends differ along the field, 1/4 codes */
 } WarpPlane;
 
 typedef struct {
@@ -50,6 +51,7 @@ typedef struct {
     int width, height;
     int deep;                   /* whether samples have 16 bits */
     int most;                   /* the largest code */
+    int quarters;               /* by how many bits to shift 1/16 codes to 1/4 codes of 8 bits */
     int tau;                    /* the right end's share where they are cross-faded, 1/32768 */
     /* Of the row that is being drawn: */
     int32_t *cell_before;       /* per sample, the padded cell whose centre lies before it */
@@ -112,11 +114,11 @@ int warp(Warp *w);
 int patches_over(int samples, int step);
 
 /* Draw samples begin..end of one row of a plane. */
-void warp_samples(const Warp *w, const WarpPlane *plane, int y, int begin, int end);
+void warp_samples(const Warp *w, WarpPlane *plane, int y, int begin, int end);
 
 /* The same for whole rows of all planes, 16 samples of 8 bits at a time. */
 typedef struct FastWarp FastWarp;
-FastWarp *open_fast_warp(const Warp *w); /* NULL where it cannot be used */
+FastWarp *open_fast_warp(Warp *w); /* NULL where it cannot be used */
 void fast_warp_row(FastWarp *f, int y);
 void close_fast_warp(FastWarp *f);
 

@@ -153,6 +153,20 @@ static const char *wrong_in_warp(const Warp *w, const char **reason)
     return is_filter(w->taps) ? NULL : "taps";
 }
 
+/* The planes' sums of squares as a tuple. */
+static PyObject *sums_of(const Warp *w)
+{
+    PyObject *sums = PyTuple_New(w->count);
+    for (int k = 0; sums && k < w->count; k++) {
+        PyObject *sum = PyLong_FromLongLong(w->planes[k].squares);
+        if (!sum || PyTuple_SetItem(sums, k, sum) < 0) {
+            Py_DECREF(sums);
+            return NULL;
+        }
+    }
+    return sums;
+}
+
 PyObject *py_warp(PyObject *module, PyObject *args)
 {
     enum { PLANES, FIELD, FILTER, CELL_X, CELL_Y, DEPTH, MASK, TAU };
@@ -178,7 +192,7 @@ PyObject *py_warp(PyObject *module, PyObject *args)
         .rows = size_of(&call, "rows"), .columns = size_of(&call, "columns"),
         .cell_x = (int)call.number[CELL_X], .cell_y = (int)call.number[CELL_Y],
         .deep = call.number[DEPTH] > 8, .most = (1 << (int)call.number[DEPTH]) - 1,
-        .tau = (int)call.number[TAU],
+        .quarters = 2 + (int)call.number[DEPTH] - 8, .tau = (int)call.number[TAU],
     };
     if (take_planes(&call, call.at[PLANES], &w) < 0)
         return NULL;
@@ -188,7 +202,11 @@ PyObject *py_warp(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     failed = warp(&w);
     Py_END_ALLOW_THREADS
-    return finish(&call, failed);
+    PyObject *none = finish(&call, failed);
+    if (!none)
+        return NULL;
+    Py_DECREF(none);
+    return sums_of(&w);
 }
 
 PyObject *py_static_mask(PyObject *module, PyObject *args)

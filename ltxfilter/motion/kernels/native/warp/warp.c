@@ -68,8 +68,9 @@ static int32_t cross_fade(const Warp *w, const WarpPlane *p, int y, int x)
     return 16 * a + share_of(16 * (b - a), w->tau);
 }
 
-/* Fetch both ends along the field, and mix them by the left one's share. */
-static int32_t mixed_along_field(const Warp *w, const WarpPlane *p, int y, int x)
+/* Fetch both ends along the field, and mix them by the left one's share. Adds the square of by how
+ * much they differ, in 1/4 codes of 8 bits. */
+static int32_t mixed_along_field(const Warp *w, WarpPlane *p, int y, int x)
 {
     const int left_x = displacement_at(w, 0, x), left_y = displacement_at(w, 1, x);
     const int right_x = displacement_at(w, 2, x), right_y = displacement_at(w, 3, x);
@@ -81,10 +82,12 @@ static int32_t mixed_along_field(const Warp *w, const WarpPlane *p, int y, int x
         a = fetch8(w, p->left, p->stride_left, x, y, left_x, left_y);
         b = fetch8(w, p->right, p->stride_right, x, y, right_x, right_y);
     }
+    const int32_t apart = (a - b) >> w->quarters;
+    p->squares += apart * apart; /* up to 2^11 each */
     return b + share_of(a - b, field_at(w, 4, x));
 }
 
-void warp_samples(const Warp *w, const WarpPlane *p, int y, int begin, int end)
+void warp_samples(const Warp *w, WarpPlane *p, int y, int begin, int end)
 {
     const uint8_t *mask = w->static_mask ? w->static_mask + (ptrdiff_t)y * w->width : NULL;
     char *out = (char *)p->out + p->stride_out * y;

@@ -4,8 +4,10 @@
 #if HAVE_AVX2
 #include "fetch_avx2.h"
 
+enum { SUMMED = 512 * RUN }; /* samples whose squares are summed at once: up to 2^23 per pair */
+
 struct FastWarp {
-    const Warp *w;
+    Warp *w;
     Source source;
     __m256i before, after;     /* which bytes of eight cells those next to each sample are */
     __m256i past;              /* how far past the cell before each sample lies */
@@ -44,7 +46,7 @@ static void lay_out(FastWarp *f, Block *block)
         f->runs[end] = piece(block, runs, sizeof(Run));
 }
 
-FastWarp *open_fast_warp(const Warp *w)
+FastWarp *open_fast_warp(Warp *w)
 {
     if (w->deep || w->width < RUN || w->cell_x > WIDEST_CELL || !__builtin_cpu_supports("avx2"))
         return NULL;
@@ -118,14 +120,16 @@ AVX2 static void fetch_row(const FastWarp *f, int end, int y)
 }
 
 /* Mix what was fetched from both ends for 16 samples. left, right: the ends' samples in place,
- * which are cross-faded where the mask is not 0; mask: or NULL. */
+ * which are cross-faded where the mask is not 0; mask: or NULL. squares: see WarpPlane. */
 AVX2 static inline __m128i mix_run(const FastWarp *f, int plane, int x, const uint8_t *left,
-                                   const uint8_t *right, const uint8_t *mask)
+                                   const uint8_t *right, const uint8_t *mask, __m256i *squares)
 {
     const __m256i seven = _mm256_set1_epi16(7), one = _mm256_set1_epi16(1);
     const __m256i from_a = load(f->fetched[plane][0] + x), from_b = load(f->fetched[plane][1] + x);
-    __m256i mixed = _mm256_add_epi16(
-        from_b, _mm256_mulhrs_epi16(_mm256_sub_epi16(from_a, from_b), load(f->field[4] + x)));
+    const __m256i difference = _mm256_sub_epi16(from_a, from_b);
+    __m256i apart = _mm256_srai_epi16(difference, 2);
+    __m256i mixed =
+        _mm256_add_epi16(from_b, _mm256_mulhrs_epi16(difference, load(f->field[4] + x)));
     if (mask) {
         const __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)mask));
         const __m256i is_static = _mm256_cmpgt_epi16(values, _mm256_setzero_si256());
@@ -134,25 +138,44 @@ AVX2 static inline __m128i mix_run(const FastWarp *f, int plane, int x, const ui
             const __m256i a = in_place(left), change = _mm256_sub_epi16(in_place(right), a);
             const __m256i faded = _mm256_add_epi16(a, _mm256_mulhrs_epi16(change, tau));
             mixed = _mm256_blendv_epi8(mixed, faded, is_static);
+            apart = _mm256_andnot_si256(is_static, apart);
         }
     }
+    *squares = _mm256_add_epi32(*squares, _mm256_madd_epi16(apart, apart));
     __m256i odd = _mm256_and_si256(_mm256_srai_epi16(mixed, 4), one); /* halves to even */
     mixed = _mm256_srai_epi16(_mm256_add_epi16(_mm256_add_epi16(mixed, seven), odd), 4);
     return _mm_packus_epi16(_mm256_castsi256_si128(mixed), _mm256_extracti128_si256(mixed, 1));
 }
 
+/* Add up eight unsigned numbers. */
+AVX2 static inline int64_t total(__m256i numbers)
+{
+    uint32_t each[8];
+    int64_t sum = 0;
+    _mm256_storeu_si256((__m256i *)each, numbers);
+    for (int i = 0; i < 8; i++)
+        sum += each[i];
+    return sum;
+}
+
 AVX2 static void mix_row(const FastWarp *f, int plane, int y)
 {
     const Warp *w = f->w;
-    const WarpPlane *p = w->planes + plane;
+    WarpPlane *p = f->w->planes + plane;
     const uint8_t *left = (const uint8_t *)p->left + p->stride_left * y;
     const uint8_t *right = (const uint8_t *)p->right + p->stride_right * y;
     const uint8_t *mask = w->static_mask ? w->static_mask + (ptrdiff_t)y * w->width : NULL;
     uint8_t *out = (uint8_t *)p->out + p->stride_out * y;
     int x = 0;
-    for (; x + RUN <= w->width; x += RUN)
-        _mm_storeu_si128((__m128i *)(out + x),
-                         mix_run(f, plane, x, left + x, right + x, mask ? mask + x : NULL));
+    while (x + RUN <= w->width) {
+        const int end = x + SUMMED < w->width ? x + SUMMED : w->width;
+        __m256i squares = _mm256_setzero_si256();
+        for (; x + RUN <= end; x += RUN)
+            _mm_storeu_si128(
+                (__m128i *)(out + x),
+                mix_run(f, plane, x, left + x, right + x, mask ? mask + x : NULL, &squares));
+        p->squares += total(squares);
+    }
     warp_samples(w, p, y, x, w->width);
 }
 
@@ -172,7 +195,7 @@ AVX2 void fast_warp_row(FastWarp *f, int y)
         mix_row(f, k, y);
 }
 #else
-FastWarp *open_fast_warp(const Warp *w)
+FastWarp *open_fast_warp(Warp *w)
 {
     (void)w;
     return NULL;
