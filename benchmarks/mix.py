@@ -1,6 +1,7 @@
 """Fit the weights by which `auto` mixes a partner that moves keyframes, as RIFE does, with flow.
 
-python -m benchmarks.mix --clips FOLDER --partner "onnx:model=rife.onnx" --keep FOLDER [--leave-out]
+python -m benchmarks.mix --clips FOLDER... --partner "onnx:model=rife.onnx" --keep FOLDER
+    [--judge FOLDER] [--leave-out]
 
 Every second frame of each clip is interpolated by flow (two presets) and by the partner. Per cell
 of the work grid three sums say what any mix of the two costs: with e flow's error and d the way
@@ -193,17 +194,24 @@ def _row(values: list[Tensor]) -> str:
     return "(" + ", ".join(f"{value.item():.4g}" for value in values) + ")"
 
 
+def judged_clips(data: Data, folder: Path | None) -> Tensor:
+    """Return which pictures are of the clips of a folder."""
+    names = {path.stem for path in files(folder)} if folder else set()
+    return torch.tensor([data.names[k] in names for k in data.clip])
+
+
 def main() -> None:
     """Interpolate, fit, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--clips", type=Path, nargs="+", required=True)
     parser.add_argument("--partner", required=True, help="spec of an engine")
     parser.add_argument("--keep", type=Path, required=True, help="folder for its pictures")
+    parser.add_argument("--judge", type=Path, help="folder; also fit without all of its clips")
     parser.add_argument("--leave-out", action="store_true", help="also fit without each clip")
     args = parser.parse_args()
     args.keep.mkdir(exist_ok=True)
     found: dict[str, list[Sample]] = {}
-    for path in files(args.clips):
+    for path in [path for folder in args.clips for path in files(folder)]:
         clip = load(path, FIRST + FRAMES)
         shown = clip.frames[FIRST:] if len(clip.frames) == FIRST + FRAMES else clip.frames[:9]
         clip = replace(clip, frames=shown)
@@ -213,8 +221,13 @@ def main() -> None:
     data = Data(found)
     network = data.fit(data.clip >= 0)
     rows = []
+    judged = judged_clips(data, args.judge)
+    apart = data.fit(~judged) if args.judge else network
     for k, name in enumerate(data.names):
         row = {"clip": name, "gain": data.gains(network, data.clip == k).mean().item()}
+        if args.judge:
+            own = judged & (data.clip == k)
+            row["judged"] = data.gains(apart, own).mean().item() if own.any() else ""
         if args.leave_out:
             without = data.fit(data.clip != k)
             row["left out"] = data.gains(without, data.clip == k).mean().item()

@@ -33,9 +33,11 @@ Array = NDArray[Any]
 
 Pool = get_context("fork").Pool
 KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".avi")
-STEPS, BATCH = 24000, 256  # of training; tiles in each
+STEPS, BATCH = 36000, 256  # of training; tiles in each
 RATE, LEAST_RATE, WARM_UP = 2e-3, 0.02, 100  # learning rate, its last share, steps until it is full
 ROBUST = 30.0  # squared error, of a picture's own, beyond which it counts less than fully
+WORSE = 0.7  # weight of the squared error, of a picture's own, that a tile has more than before,
+FORGIVEN = 1.0  # and of this much of it none counts
 LOST_DETAIL = 7.0  # weight of the share of gradients that is lost, squared
 LEAST_DETAIL = 240.0  # gradients, in codes, that are added to the truth's
 FLOOR = 0.5  # squared codes that are added to a picture's own error
@@ -98,13 +100,20 @@ def _loss(network: Network, batch: dict[str, Array], *, backwards: bool) -> torc
         shown = np.ascontiguousarray(shown[:, reversed_order()])
     true = torch.from_numpy(batch["true"].astype(np.float32))
     mixed = network.mixed(*(torch.from_numpy(part) for part in (features, share, shown)))
-    mixed = torch.where(torch.from_numpy(batch["moves"]), mixed, true)
+    moves, drawn = torch.from_numpy(batch["moves"]), torch.from_numpy(shown[:, 0])
+    mixed, drawn = (torch.where(moves, tiles, true) for tiles in (mixed, drawn))
     own = torch.from_numpy(batch["own"])
-    blocks = (mixed - true).square().view(len(own), BLOCKS, -1, BLOCKS, true.shape[-1] // BLOCKS)
+    squares, before = (_squares(tiles - true) / own[:, None, None] for tiles in (mixed, drawn))
+    worse = (squares.mean((1, 2)) - before.mean((1, 2)) - FORGIVEN).clamp(min=0)
     detail = gradients(true)
     lost = (detail - gradients(mixed)).clamp(min=0) / (detail + LEAST_DETAIL)
-    squares = blocks.mean((2, 4)) / own[:, None, None]
-    return _robust(squares) + LOST_DETAIL * lost.square().mean()
+    return _robust(squares) + WORSE * worse.mean() + LOST_DETAIL * lost.square().mean()
+
+
+def _squares(tiles: torch.Tensor) -> torch.Tensor:
+    """Return the mean square of each block of tiles, [N, 4, 4]."""
+    block = tiles.shape[-1] // BLOCKS
+    return tiles.square().view(len(tiles), BLOCKS, block, BLOCKS, block).mean((2, 4))
 
 
 def _robust(squares: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from inspect import signature
+from typing import Any
 
 import cv2
 import numpy as np
@@ -148,6 +149,24 @@ def test_warp(
     for plane, truth in zip(drawn, expected, strict=True):
         assert plane.dtype == truth.dtype
         np.testing.assert_array_equal(plane, truth)
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+def test_the_warp_says_how_far_apart_both_ends_are(depth: int) -> None:
+    unit = 1 << (depth - 8)
+    dtype = np.uint8 if depth == 8 else np.uint16
+    left, right = (np.full((8, 20), code * unit, dtype) for code in (10, 13))
+    field = np.zeros((5, 4, 7), np.int16)
+    assert squares((left, right), field, depth, None) == 8 * 20 * (4 * 3) ** 2
+    static = np.zeros((8, 20), np.uint8)
+    static[:, :5] = 255
+    assert squares((left, right), field, depth, static) == 8 * 15 * (4 * 3) ** 2
+
+
+def squares(ends: tuple[Any, Any], field: Any, depth: int, static: Any) -> int:
+    """Return the sum of squares of the one plane that is drawn."""
+    _, [sum_of_squares] = kernels.warp([ends], field, (4, 4), depth, static, 16384)
+    return int(sum_of_squares)
 
 
 @needs_compiled
