@@ -40,7 +40,7 @@ from ltxfilter.windows.window import Window, WindowShape
 RATE = Fraction(25)
 PRESETS = ("best", "balanced")
 FIRST, FRAMES = 20, 17  # of each clip; a shorter one is taken from its beginning
-CELLS = 5000  # per picture, drawn at random
+CELLS = 1500  # per picture, drawn at random
 UNITS, STEPS = 10, 150  # hidden units; steps of LBFGS
 DECAY = 2e-3  # of squared weights
 LOSSES = 2.0  # by which a loss counts more than a gain of as many dB

@@ -33,10 +33,10 @@ Array = NDArray[Any]
 
 Pool = get_context("fork").Pool
 KINDS = (".mp4", ".mkv", ".webm", ".mov", ".y4m", ".avi")
-STEPS, BATCH = 36000, 256  # of training; tiles in each
+STEPS, BATCH = 24000, 256  # of training; tiles in each
 RATE, LEAST_RATE, WARM_UP = 2e-3, 0.02, 100  # learning rate, its last share, steps until it is full
 ROBUST = 30.0  # squared error, of a picture's own, beyond which it counts less than fully
-WORSE = 0.7  # weight of the squared error, of a picture's own, that a tile has more than before,
+WORSE = 0.8  # weight of the squared error, of a picture's own, that a tile has more than before,
 FORGIVEN = 1.0  # and of this much of it none counts
 LOST_DETAIL = 7.0  # weight of the share of gradients that is lost, squared
 LEAST_DETAIL = 240.0  # gradients, in codes, that are added to the truth's
