@@ -41,9 +41,9 @@ RATE = Fraction(25)
 PRESETS = ("best", "balanced")
 FIRST, FRAMES = 20, 17  # of each clip; a shorter one is taken from its beginning
 CELLS = 1500  # per picture, drawn at random
-UNITS, STEPS = 10, 150  # hidden units; steps of LBFGS
+UNITS, STEPS = 10, 300  # hidden units; steps of LBFGS
 DECAY = 2e-3  # of squared weights
-LOSSES = 2.0  # by which a loss counts more than a gain of as many dB
+LOSSES = 5.0  # by which a loss counts more than a gain of as many dB
 ROUNDING = 0.03  # squared codes, about, that rounding a mix adds
 FLOOR = 0.1  # squared codes, added to all errors
 
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, help="folder; also fit without all of its clips")
     parser.add_argument("--leave-out", action="store_true", help="also fit without each clip")
     args = parser.parse_args()
+    torch.set_num_threads(1)  # sums in one order: the same weights every time
     args.keep.mkdir(exist_ok=True)
     found: dict[str, list[Sample]] = {}
     for path in [path for folder in args.clips for path in files(folder)]:
@@ -216,8 +217,9 @@ def main() -> None:
         shown = clip.frames[FIRST:] if len(clip.frames) == FIRST + FRAMES else clip.frames[:9]
         clip = replace(clip, frames=shown)
         partner = by_partner(clip, args.partner, args.keep)
-        found[clip.name] = [s for preset in PRESETS for s in samples(clip, preset, partner)]
-        print(clip.name, flush=True)
+        if made := [s for preset in PRESETS for s in samples(clip, preset, partner)]:
+            found[clip.name] = made
+        print(f"{clip.name}: {len(made)} pictures", flush=True)
     data = Data(found)
     network = data.fit(data.clip >= 0)
     rows = []
