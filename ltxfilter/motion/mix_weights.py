@@ -1,8 +1,8 @@
 """How much of a partner's picture to take, cell by cell: a small network fitted to real clips.
 
 It weights two pictures of one moment, flow's and a partner's, such that the squared error of their
-mean is least. Fitted by `python -m benchmarks.mix` to development clips whose frames RIFE v3 and
-flow interpolated; docs/decisions/0029 says how, docs/log.md what it brought.
+mean is least. Fitted by `python -m benchmarks.mix` to 66 clips whose frames RIFE v3 and flow
+interpolated; docs/decisions/0029 says how, docs/log.md what it brought.
 """
 
 from __future__ import annotations
