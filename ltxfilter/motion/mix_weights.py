@@ -1,7 +1,7 @@
 """How much of a partner's picture to take, cell by cell: a small network fitted to real clips.
 
 It weights two pictures of one moment, flow's and a partner's, such that the squared error of their
-mean is least. Fitted by `python -m benchmarks.mix` to 66 clips whose frames RIFE v3 and flow
+mean is least. Fitted by `python -m benchmarks.mix` to 65 clips whose frames RIFE v3 and flow
 interpolated; docs/decisions/0029 says how, docs/log.md what it brought.
 """
 
