@@ -108,6 +108,6 @@ class Calibration:
     slope: float = 8.85  # dB lost per factor e of disagreement
     light: float = 1.1  # dB gained per factor e of luma: dark pictures have small bright parts
 
-    def psnr(self, rms: float, luma: float) -> float:
+    def psnr(self, apart: float, luma: float) -> float:
         """Return the PSNR in dB to expect at an RMS disagreement and a mean luma, in codes."""
-        return self.at_one - self.slope * log(rms + 0.05) + self.light * log((luma + 1) / 100)
+        return self.at_one - self.slope * log(apart + 0.05) + self.light * log((luma + 1) / 100)
