@@ -24,14 +24,14 @@ from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion.fusion import Fusion, mark, most_tiles
 from ltxfilter.motion.kernels.fusion_sizes import BLOCKS
 from ltxfilter.motion.kernels.numpy_tiles import block_share
-from ltxfilter.motion.plane_drawer import warp_tau
+from ltxfilter.motion.plane_drawer import PlaneDrawer, warp_tau
 from ltxfilter.windows.rolling import RollingWindow
 from ltxfilter.windows.window import Join, Window
 
 Array = NDArray[Any]
 
 RATE = Fraction(25)  # nominal, of the kept frames
-PIECES = 12  # runs of frames that are taken of a clip
+PIECES = 24  # runs of frames that are taken of a clip
 PAIRS = 4  # of kept frames in each
 TILES = 64  # of a picture
 MARKED = 0.15  # of a picture's tiles: more than are marked later, so that all kinds are seen
@@ -148,10 +148,10 @@ def _of_piece(  # noqa: PLR0917
         motion = engine.prepare(window)
         if motion is None:
             continue
-        for slot, drawn in zip(window.to_draw(), engine.draw(window, motion), strict=True):
+        for slot in window.to_draw():
             if slot.index in chosen:
                 ends = motion.pair.left.planes, motion.pair.right.planes
-                picture = _Picture(engine, info, motion, float(slot.tau), drawn.planes, ends)
+                picture = _Picture(engine, info, motion, float(slot.tau), ends)
                 example = picture.example(clip, preset, frames[slot.index], rng)
                 if example is not None:
                     yield example
@@ -166,27 +166,26 @@ def _windows(rolling: RollingWindow, kept: list[Planes]) -> Iterator[Window]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
-    """One picture that flow has drawn."""
+    """One picture that flow draws."""
 
     engine: Flow
     info: VideoInfo
     motion: Any
     tau: float
-    drawn: Planes
     ends: tuple[Planes, Planes]
 
     def example(self, clip: str, preset: str, truth: Planes, rng: Any) -> Example | None:
         """Return some of its marked blocks, or None if there is nothing to learn."""
         grid, static = self.engine.grid, self.motion.static_mask
-        estimate = self.engine.estimate(self.motion, self.tau)
-        pictures = estimate.left, estimate.right
-        marked = mark(estimate.at, pictures, grid, most_tiles(grid, MARKED))
+        at = self.engine.estimate(self.motion, self.tau).at
+        drawn, squares = PlaneDrawer(self.info, grid).draw(*self.ends, at, static, self.tau)
+        marked = mark(at, squares, grid, most_tiles(grid, MARKED))
         unit = 1 << (self.info.depth - 8)
-        error = float(np.square(self.drawn[0].astype(np.float32) - truth[0]).mean()) / unit**2
+        error = float(np.square(drawn[0].astype(np.float32) - truth[0]).mean()) / unit**2
         if not len(marked.tiles) or error > MOST_ERROR or BLOCKS * marked.block != SIDE:
             return None
         fusion = Fusion(self.info.layout, grid, MARKED)
-        [samples] = fusion.samples(marked, [0], self.drawn, self.ends)
+        [samples] = fusion.samples(marked, [0], drawn, self.ends)
         features = fusion.features(marked, samples, static, warp_tau(self.tau))
         y = marked.tiles[:, 0, None, None] * SIDE + np.arange(SIDE)[:, None]
         x = marked.tiles[:, 1, None, None] * SIDE + np.arange(SIDE)
@@ -196,7 +195,7 @@ class _Picture:
         )
         if static is not None:
             moves = moves & (static[inside] == 0)
-        apart = np.abs(samples[:, 3].astype(np.int64) - samples[:, 4]).sum(axis=(1, 2))
+        apart = squares[marked.tiles[:, 0], marked.tiles[:, 1]]
         order = np.argsort(np.argsort(-apart, kind="stable"))
         keep = np.sort(rng.permutation(len(marked.tiles))[:TILES])
         share = block_share(marked.field, marked.tiles)[keep].reshape(-1, BLOCKS**2)

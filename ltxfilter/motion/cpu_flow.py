@@ -13,7 +13,7 @@ from ltxfilter.motion.flow import FlowMotion, FlowSettings
 from ltxfilter.motion.fusion import Fusion
 from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import Luma, MotionGrid
-from ltxfilter.motion.plane_drawer import Calibration, PlaneDrawer, warp_tau
+from ltxfilter.motion.plane_drawer import Calibration, PlaneDrawer, rms, warp_tau
 from ltxfilter.motion.pyramid import LumaPyramid, luma_pyramid
 from ltxfilter.motion.trajectory import FlowContext, Moment, aligned, moment
 
@@ -77,13 +77,14 @@ class CpuFlow:
     def draw(self, motion: FlowMotion, taus: Sequence[float]) -> Iterator[tuple[Planes, float]]:
         """See FlowBackend."""
         left, right = motion.pair.left.planes, motion.pair.right.planes
-        static, pictures = motion.static_mask, motion.pair.pictures
+        static, luma = motion.static_mask, motion.pair.pictures[0].luma
         for tau in taus:
             at = self._moment(motion, tau)
-            planes, apart = self._drawer.draw(left, right, at, static, tau)
+            planes, squares = self._drawer.draw(left, right, at, static, tau)
             if self._fusion is not None:
-                self._fusion.improve(planes, (left, right), at, pictures, static, warp_tau(tau))
-            yield planes, Calibration().psnr(apart, pictures[0].luma)
+                self._fusion.improve(planes, (left, right), at, squares, static, warp_tau(tau))
+            apart = rms(int(squares.sum()), self._drawer.luma(planes).size)
+            yield planes, Calibration().psnr(apart, luma)
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
         """See FlowBackend."""

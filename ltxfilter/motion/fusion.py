@@ -19,14 +19,13 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
+from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane, thinned
 from ltxfilter.motion.kernels import fusion_sizes
 from ltxfilter.motion.kernels.fusion_sizes import Layers
-from ltxfilter.motion.pyramid import LumaPyramid
 from ltxfilter.motion.trajectory import Moment
 
 LEAST_BLOCK = 4  # samples of luma along a block's side
-AGREED = 2 * 16  # 1/16 codes: tiles whose keyframes differ by no more are left as they are
+AGREED = (2 * 4) ** 2  # in 1/4 codes: tiles whose mean square is no more are left as they are
 LARGEST = 1 << 28, (1 << 16) - 1  # elements of an array and tiles that kernels take
 WEIGHTS = "fusion_weights.npz"
 
@@ -78,16 +77,17 @@ class Fusion:
         drawn: Planes,
         ends: tuple[Planes, Planes],
         at: Moment,
-        pictures: tuple[LumaPyramid, LumaPyramid],
+        squares: Array,
         static: Luma | None,
         tau: int,
     ) -> None:
         """Draw the uncertain tiles of `drawn` again, in place.
 
-        at: what it was drawn from. pictures: of both ends. static: [H, W] of luma or None; samples
-        that do not move stay as they are, and so does transparency. tau: 0..32767 in 1/32768.
+        at: what it was drawn from. squares: of its luma's tiles: see `kernels.warp`. static: [H, W]
+        of luma or None; samples that do not move stay as they are, and so does transparency.
+        tau: 0..32767 in 1/32768.
         """
-        marked = mark(at, pictures, self._grid, self._most)
+        marked = mark(at, squares, self._grid, self._most)
         if not len(marked.tiles):
             return
         [luma] = self.samples(marked, [self._bright], drawn, ends)
@@ -158,46 +158,45 @@ def block_side(grid: MotionGrid) -> int:
     return max(LEAST_BLOCK, grid.cell)
 
 
-def mark(
-    at: Moment, pictures: tuple[LumaPyramid, LumaPyramid], grid: MotionGrid, most: int
-) -> MarkedTiles:
+def tile_side(grid: MotionGrid) -> int:
+    """Return how many samples of luma a tile has along each side."""
+    return fusion_sizes.BLOCKS * block_side(grid)
+
+
+def mark(at: Moment, squares: Array, grid: MotionGrid, most: int) -> MarkedTiles:
     """Return up to `most` tiles in which both keyframes differ most along the motion."""
-    field, shape = block_field(at, grid), tile_counts(grid)
-    block = block_side(grid)
-    fine = pictures[0].levels[0], pictures[1].levels[0]
-    scores = kernels.tile_scores(fine, field, shape, block, grid.scale)
-    tiles = uncertain(scores, most)
+    tiles = uncertain(squares, AGREED * tile_side(grid) ** 2, most)
+    field = block_field(at, grid)
     count = 4 * fusion_sizes.PAIRS, fusion_sizes.BLOCKS, fusion_sizes.BLOCKS
     motions = kernels.tile_motions(field, tiles) if len(tiles) else np.empty((0, *count), np.int16)
-    return MarkedTiles(tiles, field, motions, shape, block)
+    return MarkedTiles(tiles, field, motions, squares.shape, block_side(grid))
 
 
 def block_field(at: Moment, grid: MotionGrid) -> Array:
     """Return the motion on blocks: see c_fusion."""
     step = block_side(grid) // grid.cell
-    parts = (at.to_left, at.to_right, at.share)
-    left, right, share = (np.ascontiguousarray(part[::step, ::step]) for part in parts)
+    left, right = (thinned(flow, step) for flow in (at.to_left, at.to_right))
+    share = np.ascontiguousarray(at.share[::step, ::step])
     return kernels.make_field(left, right, share, (32 * grid.cell, 32 * grid.cell))
 
 
 def tile_counts(grid: MotionGrid) -> tuple[int, int]:
     """Return how many rows and columns of tiles cover the picture."""
-    side = fusion_sizes.BLOCKS * block_side(grid)
+    side = tile_side(grid)
     return -(-grid.height // side), -(-grid.width // side)
 
 
 def most_tiles(grid: MotionGrid, share: float) -> int:
     """Return how many tiles of a picture may be marked. share: of all of them, 0..1."""
     rows, columns = tile_counts(grid)
-    side = fusion_sizes.BLOCKS * block_side(grid)
+    side = tile_side(grid)
     elements, tiles = LARGEST
     allowed = min(elements // (fusion_sizes.SAMPLES * side * side), tiles)
     return min(max(int(share * rows * columns), 1), allowed)
 
 
-def uncertain(scores: Array, most: int) -> Array:
-    """Return the tiles with the highest scores, [N, 2] int32, N up to `most`."""
-    limit = AGREED * fusion_sizes.BLOCKS**2 // 2
+def uncertain(scores: Array, limit: int, most: int) -> Array:
+    """Return the tiles with the highest scores above a limit, [N, 2] int32, N up to `most`."""
     if scores.size > most:
         rank = scores.size - most - 1
         limit = max(limit, int(np.partition(scores.ravel(), rank)[rank]))

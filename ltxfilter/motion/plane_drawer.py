@@ -10,7 +10,8 @@ import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Luma, MotionGrid, bright_plane
+from ltxfilter.motion.fusion import tile_side
+from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
 from ltxfilter.motion.trajectory import Moment, warp_field
 
 BYTES_PER_CELL = 292  # refining the motion 140, splats 72, flows and sums 60, fields 20
@@ -24,6 +25,7 @@ class PlaneDrawer:
         self._layout = video.layout
         self._grid = grid
         self._bright = bright_plane(video.layout)
+        self._tile = tile_side(grid)
 
     def luma(self, planes: Planes) -> Plane:
         """Return the plane that motion is found in."""
@@ -52,24 +54,24 @@ class PlaneDrawer:
 
     def draw(
         self, left: Planes, right: Planes, at: Moment, static: Luma | None, tau: float
-    ) -> tuple[Planes, float]:
+    ) -> tuple[Planes, Array]:
         """Return the picture at `tau` between `left` and `right`, and how far apart both are.
 
         static: [H, W] of luma; where it is not 0, both are cross-faded in place. How far they are
-        apart along the motion is the RMS over all samples of luma, in codes of 8 bits.
+        apart along the motion is said of luma, per tile of `fusion`: see `kernels.warp`.
         """
         alike: dict[PlaneShape, list[int]] = {}
         for index, shape in enumerate(self._layout):
             alike.setdefault(replace(shape, role=""), []).append(index)
         drawn: dict[int, Plane] = {}
-        squares: dict[int, int] = {}
+        squares: dict[int, Array] = {}
         for shape, indices in alike.items():
             ends = [(left[index], right[index]) for index in indices]
             alike_planes, sums = self._planes(shape, ends, at, static, tau)
             drawn |= dict(zip(indices, alike_planes, strict=True))
             squares |= dict(zip(indices, sums, strict=True))
         planes = tuple(drawn[index] for index in range(len(drawn)))
-        return planes, rms(squares[self._bright], planes[self._bright].size)
+        return planes, squares[self._bright]
 
     def _planes(
         self,
@@ -78,13 +80,14 @@ class PlaneDrawer:
         at: Moment,
         static: Luma | None,
         tau: float,
-    ) -> tuple[list[Plane], tuple[int, ...]]:
+    ) -> tuple[list[Plane], list[Array]]:
         """Draw planes of one shape: see kernels.warp."""
         if static is not None:
             static = np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
         cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
         field = warp_field(at, self._grid, shape.shift_x, shape.shift_y)
-        return kernels.warp(ends, field, cells, shape.depth, static, warp_tau(tau))
+        moment = warp_tau(tau)
+        return kernels.warp(ends, field, cells, shape.depth, static, moment, self._tile)
 
 
 def warp_tau(tau: float) -> int:

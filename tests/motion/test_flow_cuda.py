@@ -264,17 +264,17 @@ def test_warp(depth, cell, shift, reach):
     still = still.astype(np.uint8) * 255
     tau, out = 20000, up(np.zeros(size, dtype))
     inputs = *map(up, ends), up(field), up(packed_taps()), up(still), up(np.array([tau], np.int32))
-    squares = up(np.zeros(1, np.int64))
-    sizes = size[1], size[0], columns, rows, (1 << depth) - 1, still.shape[1]
+    squares = up(np.zeros((3, 3), np.int64))
+    sizes = size[1], size[0], columns, rows, (1 << depth) - 1, still.shape[1], 3
     device.launch(
-        picture_kernels.warp_kernel, ends[0].size, *inputs, out, squares, *sizes,
+        picture_kernels.warp_kernel, 48 * size[0], *inputs, out, squares, *sizes,
         shift_x=shift[0], shift_y=shift[1], cell_x=cell[0], cell_y=cell[1],
-        depth=depth, protect=True,
+        depth=depth, protect=True, tile=16,
     )  # fmt: skip
     mask = np.ascontiguousarray(still[:: 1 << shift[1], :: 1 << shift[0]])
-    [expected], [apart] = kernels.warp([tuple(ends)], field, cell, depth, mask, tau)
+    [expected], [apart] = kernels.warp([tuple(ends)], field, cell, depth, mask, tau, 16)
     np.testing.assert_array_equal(out.cpu(), expected)
-    assert squares.item() == apart
+    np.testing.assert_array_equal(squares.cpu(), apart)
 
 
 SMALL = info(width=64, height=48)

@@ -15,12 +15,15 @@ from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion import fusion, kernels
 from ltxfilter.motion.fusion import Fusion, checked_layers, mark, most_tiles, uncertain
 from ltxfilter.motion.grid import MotionGrid
-from ltxfilter.motion.pyramid import luma_pyramid
+from ltxfilter.motion.plane_drawer import PlaneDrawer
 from ltxfilter.motion.trajectory import Moment
 
 
 def scene(pix_fmt: str = "yuv420p", width: int = 152, height: int = 104) -> tuple[Any, ...]:
-    """Return what a picture is drawn from whose right half was found at a wrong place."""
+    """Return what a picture is drawn from whose right half was found at a wrong place.
+
+    At last, how far apart both ends are in each tile.
+    """
     rng = np.random.default_rng(7)
     layout = plane_shapes(pix_fmt, width, height)
     info = VideoInfo(width, height, pix_fmt, layout, Fraction(25))
@@ -42,23 +45,27 @@ def scene(pix_fmt: str = "yuv420p", width: int = 152, height: int = 104) -> tupl
     shape = grid.rows, grid.columns
     none = np.zeros((*shape, 2), np.float32)
     at = Moment(none, none.copy(), np.full(shape, 0.5, np.float32))
-    depth = info.depth
-    pictures = tuple(luma_pyramid(end[0], depth, grid) for end in ends)
-    return info, grid, tuple(ends), at, pictures
+    return info, grid, tuple(ends), at, apart(info, grid, ends, at)
+
+
+def apart(info: VideoInfo, grid: MotionGrid, ends: Any, at: Moment, static: Any = None) -> Any:
+    """Return how far apart both ends are in each tile."""
+    return PlaneDrawer(info, grid).draw(*ends, at, static, 0.5)[1]
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv422p10le", "gray", "gbrp"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_only_uncertain_tiles_change_and_nothing_static(pix_fmt: str, masked: bool) -> None:
-    info, grid, ends, at, pictures = scene(pix_fmt)
+    info, grid, ends, at, squares = scene(pix_fmt)
     static = None
     if masked:
         static = np.zeros((info.height, info.width), np.uint8)
         static[: info.height // 2] = 255
+        squares = apart(info, grid, ends, at, static)
     drawn = tuple((a // 2 + b // 2).astype(a.dtype) for a, b in zip(*ends, strict=True))
     before = tuple(plane.copy() for plane in drawn)
-    Fusion(info.layout, grid, 1.0).improve(drawn, ends, at, pictures, static, 16384)
-    tiles = mark(at, pictures, grid, most_tiles(grid, 1.0))
+    Fusion(info.layout, grid, 1.0).improve(drawn, ends, at, squares, static, 16384)
+    tiles = mark(at, squares, grid, most_tiles(grid, 1.0))
     assert 0 < len(tiles.tiles) < tiles.shape[0] * tiles.shape[1]
     chosen = np.repeat(np.repeat(tiles.index >= 0, 16, 0), 16, 1)
     changed = [a != b for a, b in zip(drawn, before, strict=True)]
@@ -71,10 +78,10 @@ def test_only_uncertain_tiles_change_and_nothing_static(pix_fmt: str, masked: bo
 
 
 def test_transparency_stays_as_it_was_drawn() -> None:
-    info, grid, ends, at, pictures = scene("yuva420p")
+    info, grid, ends, at, squares = scene("yuva420p")
     drawn = tuple((a // 2 + b // 2).astype(a.dtype) for a, b in zip(*ends, strict=True))
     before = tuple(plane.copy() for plane in drawn)
-    Fusion(info.layout, grid, 1.0).improve(drawn, ends, at, pictures, None, 16384)
+    Fusion(info.layout, grid, 1.0).improve(drawn, ends, at, squares, None, 16384)
     np.testing.assert_array_equal(drawn[3], before[3])
     assert (drawn[1] != before[1]).any()
 
@@ -82,29 +89,30 @@ def test_transparency_stays_as_it_was_drawn() -> None:
 def test_keyframes_that_agree_leave_the_picture_alone() -> None:
     info, grid, ends, at, _ = scene()
     same_ends = ends[0], ends[0]
-    pictures = tuple(luma_pyramid(end[0], 8, grid) for end in same_ends)
+    squares = apart(info, grid, same_ends, at)
     drawn = tuple(plane.copy() for plane in ends[0])
-    Fusion(info.layout, grid, 1.0).improve(drawn, same_ends, at, pictures, None, 16384)
+    Fusion(info.layout, grid, 1.0).improve(drawn, same_ends, at, squares, None, 16384)
     for found, expected in zip(drawn, ends[0], strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
 def test_the_most_uncertain_tiles_are_marked_up_to_a_number() -> None:
-    scores = np.array([[900, 100, 5000], [900, 4000, 300]], np.int32)
-    np.testing.assert_array_equal(uncertain(scores, 2), [[0, 2], [1, 1]])
-    np.testing.assert_array_equal(uncertain(scores, 3), [[0, 2], [1, 1]])  # ties are left out
-    np.testing.assert_array_equal(uncertain(scores, 6), [[0, 0], [0, 2], [1, 0], [1, 1], [1, 2]])
-    assert len(uncertain(np.full((4, 5), 256, np.int32), 20)) == 0
+    scores = np.array([[900, 100, 5000], [900, 4000, 300]])
+    found = [uncertain(scores, 256, most) for most in (2, 3, 6)]
+    np.testing.assert_array_equal(found[0], [[0, 2], [1, 1]])
+    np.testing.assert_array_equal(found[1], found[0])  # ties are left out
+    np.testing.assert_array_equal(found[2], [[0, 0], [0, 2], [1, 0], [1, 1], [1, 2]])
+    assert len(uncertain(np.full((4, 5), 256), 256, 20)) == 0
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p10le", "gbrp"])
 def test_what_it_takes_is_stated(pix_fmt: str) -> None:
-    info, grid, ends, at, pictures = scene(pix_fmt, 640, 480)
+    info, grid, ends, at, squares = scene(pix_fmt, 640, 480)
     fused = Fusion(info.layout, grid, 1.0)
     drawn = tuple((a // 2 + b // 2).astype(a.dtype) for a, b in zip(*ends, strict=True))
-    fused.improve(drawn, ends, at, pictures, None, 16384)
+    fused.improve(drawn, ends, at, squares, None, 16384)
     tracemalloc.start()
-    fused.improve(drawn, ends, at, pictures, None, 16384)
+    fused.improve(drawn, ends, at, squares, None, 16384)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     if kernels.compiled is not None:

@@ -77,11 +77,8 @@ def test_compiled_and_plain_are_equal(
 ) -> None:
     rng = np.random.default_rng(seed)
     rows, columns = (max(-(-side // block), 8) for side in size)
-    field, scale = field_of(rng, rows, columns, block), int(rng.choice([1, 2, 4]))
-    fine = [max(-(-side // scale), 8) for side in size]
-    pictures = tuple(rng.integers(0, 256, fine, dtype=np.uint8) for _ in range(2))
+    field = field_of(rng, rows, columns, block)
     shape = tuple(-(-side // (4 * block)) for side in size)
-    same("tile_scores", pictures, field, shape, block, scale)
     chosen = rng.random(shape) < rng.choice([0.1, 0.5, 1])
     chosen[0, 0] = True
     tiles = np.ascontiguousarray(np.argwhere(chosen).astype(np.int32))

@@ -42,6 +42,10 @@ def plane() -> tuple[np.ndarray, ...]:
     return codes(HIGH, WIDE), codes(HIGH, WIDE), codes(HIGH, WIDE)
 
 
+def sums() -> np.ndarray:
+    return np.zeros((2, 3), np.int64)
+
+
 def blocks() -> np.ndarray:
     return np.full((5, 9, 13), 40, np.int16)
 
@@ -104,17 +108,15 @@ CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function ta
         ((*plane(), shown()), (*plane(), shown())), motions(), TILES.copy(), kernels.CUBIC.copy(),
         4, 4, 0, 0, 0,
     ],
-    "tile_scores": lambda: [
-        codes(ROWS, COLUMNS), codes(ROWS, COLUMNS), blocks(), 4, 2, np.zeros((2, 3), np.int32)
-    ],
     "tile_weights": lambda: [
         np.ones((2, 16, 49), np.int16), blocks(), TILES.copy(), *network(),
         HALVINGS.copy(), np.zeros((2, 12, 4, 4), np.int16), np.zeros((2, 16), np.int16),
     ],
     "travel": lambda: [flow(), flow(), floats(ROWS, COLUMNS), 0.3, 1.0, -0.1, flow()],
     "warp": lambda: [
-        (plane(), plane()), np.zeros((5, ROWS + 2, COLUMNS + 2), np.int16), kernels.CUBIC.copy(),
-        2, 2, 8, codes(HIGH, WIDE), 16000,
+        ((*plane(), sums()), (*plane(), sums())),
+        np.zeros((5, ROWS + 2, COLUMNS + 2), np.int16), kernels.CUBIC.copy(),
+        2, 2, 8, codes(HIGH, WIDE), 16000, 16,
     ],
 }  # fmt: skip
 OPTIONAL = {  # may be None
@@ -123,10 +125,9 @@ OPTIONAL = {  # may be None
 }  # fmt: skip
 FREE = {  # sizes that nothing else has to match
     ("propagate", (4,), 0), ("search", (2,), 0),
-    *[(name, (at,), axis) for name, at in (("tile_motions", 0), ("tile_scores", 2),
+    *[(name, (at,), axis) for name, at in (("tile_motions", 0),
       ("tile_features", 2), ("tile_weights", 1)) for axis in (1, 2)],
-    *[(name, (at,), axis) for name, at in (("tile_scores", 5), ("tile_features", 6))
-      for axis in (0, 1)],
+    *[("tile_features", (6,), axis) for axis in (0, 1)],
 }  # fmt: skip
 LARGER = {  # what may reach further than it must
     ("warp", (1,)),
@@ -147,10 +148,9 @@ OUTPUTS = {  # where each function writes
     "tile_mix": [(0,)],
     "tile_motions": [(2,)],
     "tile_samples": [(0, 0, 3), (0, 1, 3)],
-    "tile_scores": [(5,)],
     "tile_weights": [(12,), (13,)],
     "travel": [(6,)],
-    "warp": [(0, 0, 2), (0, 1, 2)],
+    "warp": [(0, k, at) for k in (0, 1) for at in (2, 3)],
 }
 PADDED = {  # arguments whose rows may lie apart
     ("static_mask", 0), ("tile_mix", 6), ("tile_samples", 0), ("warp", 0),
@@ -168,7 +168,8 @@ def leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def rows_may_lie_apart(name: str, path: Path) -> bool:
-    return (name, path[0]) in PADDED and (name, *path[2:]) != ("tile_samples", 3)
+    last = name, *path[2:]
+    return (name, path[0]) in PADDED and last not in {("tile_samples", 3), ("warp", 3)}
 
 
 def get(values: Any, path: Path) -> Any:
@@ -330,6 +331,8 @@ def test_numbers_out_of_range_and_of_other_types(name: str, path: Path) -> None:
         ("warp", 4, 512),
         ("warp", 5, 7),
         ("warp", 7, 32768),
+        ("warp", 8, 8),
+        ("warp", 8, 24),
     ],
 )
 def test_numbers_at_their_bounds(name: str, place: int, value: float) -> None:
@@ -348,10 +351,10 @@ def test_wrong_numbers_of_arguments(name: str) -> None:
     ("name", "planes", "error"),
     [
         ("warp", (), ValueError),
-        ("warp", (plane(),) * 5, ValueError),
-        ("warp", [plane()], TypeError),
-        ("warp", (plane()[:2],), TypeError),
-        ("warp", (list(plane()),), TypeError),
+        ("warp", ((*plane(), sums()),) * 5, ValueError),
+        ("warp", [(*plane(), sums())], TypeError),
+        ("warp", (plane(),), TypeError),
+        ("warp", ([*plane(), sums()],), TypeError),
         ("warp", None, TypeError),
         ("static_mask", (codes(HIGH, WIDE),), ValueError),
         ("static_mask", (codes(HIGH, WIDE),) * 5, ValueError),
@@ -400,13 +403,11 @@ def test_numbers_of_the_fusion() -> None:
     refused("tile_samples", (3,), np.ones((16, 4), np.int8), ValueError, "must sum to 64")
     refused("tile_samples", (4,), 3, ValueError, "power of two")
     refused("tile_samples", (4,), 8, ValueError, "four blocks along each side")
-    refused("tile_scores", (4,), 3, ValueError, "power of two")
     odd = np.zeros((2, 13, 12, 12), np.int16)
     refused("tile_mix", (1,), odd, ValueError, "power of two")
     refused("tile_features", (0,), odd, ValueError, "power of two")
     thin = np.zeros((5, 2, 5), np.int16)
-    for name, at in (("tile_motions", 0), ("tile_scores", 2), ("tile_features", 2),
-                     ("tile_weights", 1)):  # fmt: skip
+    for name, at in (("tile_motions", 0), ("tile_features", 2), ("tile_weights", 1)):
         refused(name, (at,), thin, ValueError, "inside its border")
 
 

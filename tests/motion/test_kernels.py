@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from inspect import signature
-from typing import Any
 
 import cv2
 import numpy as np
@@ -143,10 +142,10 @@ def test_warp(
     field = np.ascontiguousarray(np.rint(field), np.int16)
     static = (rng.random(size) < 0.1).astype(np.uint8) * masked if masked else None
     tau = int(rng.integers(1, 32768))
-    drawn, squares = kernels.warp(ends, field, (cell_x, cell_y), depth, static, tau)
-    expected, same = numpy_grids.warp(ends, field, (cell_x, cell_y), depth, static, tau)
-    assert squares == same
-    for plane, truth in zip(drawn, expected, strict=True):
+    tile = int(rng.choice([16, 32, 256]))
+    drawn, squares = kernels.warp(ends, field, (cell_x, cell_y), depth, static, tau, tile)
+    expected, same = numpy_grids.warp(ends, field, (cell_x, cell_y), depth, static, tau, tile)
+    for plane, truth in zip([*drawn, *squares], [*expected, *same], strict=True):
         assert plane.dtype == truth.dtype
         np.testing.assert_array_equal(plane, truth)
 
@@ -157,16 +156,12 @@ def test_the_warp_says_how_far_apart_both_ends_are(depth: int) -> None:
     dtype = np.uint8 if depth == 8 else np.uint16
     left, right = (np.full((8, 20), code * unit, dtype) for code in (10, 13))
     field = np.zeros((5, 4, 7), np.int16)
-    assert squares((left, right), field, depth, None) == 8 * 20 * (4 * 3) ** 2
+    _, [squares] = kernels.warp([(left, right)], field, (4, 4), depth, None, 16384, 16)
+    np.testing.assert_array_equal(squares, [[8 * 16 * 12**2, 8 * 4 * 12**2]])
     static = np.zeros((8, 20), np.uint8)
     static[:, :5] = 255
-    assert squares((left, right), field, depth, static) == 8 * 15 * (4 * 3) ** 2
-
-
-def squares(ends: tuple[Any, Any], field: Any, depth: int, static: Any) -> int:
-    """Return the sum of squares of the one plane that is drawn."""
-    _, [sum_of_squares] = kernels.warp([ends], field, (4, 4), depth, static, 16384)
-    return int(sum_of_squares)
+    _, [squares] = kernels.warp([(left, right)], field, (4, 4), depth, static, 16384, 16)
+    np.testing.assert_array_equal(squares, [[8 * 11 * 12**2, 8 * 4 * 12**2]])
 
 
 @needs_compiled

@@ -7,6 +7,8 @@ import triton.language as tl
 
 from ltxfilter.motion.cuda.search import SIZES, sample, to_even
 
+RUN = tl.constexpr(16)  # samples whose squares are summed at once
+
 
 @triton.jit
 def code(plane, x, y, width, height):
@@ -165,20 +167,23 @@ def fetch(plane, x, y, dx, dy, taps, width, height, deep: tl.constexpr):
 @triton.jit(do_not_specialize=SIZES)
 def warp_kernel(
     left, right, field, taps, static, tau, out, squares, width, height, wide, rows, most,
-    static_width, shift_x: tl.constexpr, shift_y: tl.constexpr,
+    static_width, across, shift_x: tl.constexpr, shift_y: tl.constexpr,
     cell_x: tl.constexpr, cell_y: tl.constexpr, depth: tl.constexpr, protect: tl.constexpr,
-    block: tl.constexpr,
+    tile: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Draw a plane: fetch both keyframes' samples along a field and mix them, as `kernels.warp`.
 
     field: [5, rows, wide] int16. static: mask of the picture, `static_width` samples wide, of
     which this plane's samples see every 2**shift_x-th, 2**shift_y-th. tau: one int32, 1/32768.
-    most: the largest code. squares: one int64, to which the plane's sum is added.
+    most: the largest code. squares: [N] int64, to which the sums of tiles are added, `across` in
+    a row; tile: samples along their side, or 0: nothing is summed. Lanes have the samples of rows
+    that are as wide as a multiple of `RUN`, so that a run of them lies in one tile.
     """
     deep: tl.constexpr = depth > 8
-    at = tl.program_id(0) * block + tl.arange(0, block)
-    inside = at < width * height
-    x, y = at % width, tl.minimum(at // width, height - 1)
+    at, runs = tl.program_id(0) * block + tl.arange(0, block), (width + RUN - 1) // RUN
+    x, y = at % (RUN * runs), at // (RUN * runs)
+    inside = (x < width) & (y < height)
+    x, y = tl.minimum(x, width - 1), tl.minimum(y, height - 1)
     cell, past_x = past(x, cell_x)
     row, past_y = past(y, cell_y)
     cell, plane = cell + row * wide, rows * wide
@@ -198,7 +203,11 @@ def warp_kernel(
         a, b = 16 * code(left, x, y, width, height), 16 * code(right, x, y, width, height)
         mixed = tl.where(keep, a + share_of(b - a, tl.load(tau), deep), mixed)
         apart = tl.where(keep, 0, apart)
-    tl.atomic_add(squares, tl.sum((apart * apart).to(tl.int64), 0), sem="relaxed")
+    if tile > 0:
+        run = tl.program_id(0) * (block // RUN) + tl.arange(0, block // RUN)
+        sums = tl.sum(tl.reshape((apart * apart).to(tl.int64), (block // RUN, RUN)), axis=1)
+        place = run // runs // tile * across + run % runs * RUN // tile
+        tl.atomic_add(squares + place, sums, mask=run < runs * height, sem="relaxed")
     mixed = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
     mixed = tl.minimum(tl.maximum(mixed, 0), most)
-    tl.store(out + at, mixed.to(out.dtype.element_ty), mask=inside)
+    tl.store(out + y * width + x, mixed.to(out.dtype.element_ty), mask=inside)

@@ -18,10 +18,11 @@ from ltxfilter.motion.cuda.estimate import CudaPairFlow, Fill, empty
 from ltxfilter.motion.cuda.fusion.launches import CudaFusion, Drawing
 from ltxfilter.motion.cuda.upload import ALIGNED, ByteLayout
 from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
-from ltxfilter.motion.grid import Array, MotionGrid, bright_plane
+from ltxfilter.motion.fusion import tile_counts, tile_side
+from ltxfilter.motion.grid import Array, MotionGrid
 from ltxfilter.motion.plane_drawer import Calibration, rms, warp_tau
 
-SUMS = 5  # of each of up to four planes, and of luma
+SUMS = 2  # of squares, and of luma
 
 
 class CudaDrawer:
@@ -79,10 +80,11 @@ class Workspace:
         shifts = {(shape.shift_x, shape.shift_y) for shape in layout.shapes}
         size = (5, rows + 2, columns + 2)
         self._fields = {shift: empty(*size, dtype=torch.int16) for shift in sorted(shifts)}
-        # Sums come last: of every plane's squares, up to four, and of luma.
+        # Sums come last: of squares, and of luma.
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
         self._sums = self._out[layout.plane_bytes :][: 8 * SUMS].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
+        self._squares = empty(*tile_counts(grid), dtype=torch.int64)
         protect, most = self._settings.protect_static, self._settings.fused
         self._fusion = CudaFusion(layout, grid, most, protect=protect) if most else None
 
@@ -113,9 +115,8 @@ class Workspace:
             host.copy_(down, non_blocking=True)
             kept = layout.device_planes(self._out) if stays else None
             self._stream.finish()
-        *squares, light = host[-ALIGNED:][: 8 * SUMS].view(torch.int64).tolist()
-        bright = bright_plane(layout.shapes)
-        apart = rms(squares[bright], layout.shapes[bright].width * layout.shapes[bright].height)
+        squares, light = host[-ALIGNED:][: 8 * SUMS].view(torch.int64).tolist()
+        apart = rms(squares, layout.luma.rows * layout.luma.columns)
         luma = light / self._smallest(self._ends[0]).numel()
         return kept or layout.split(host), Calibration().psnr(apart, luma)
 
@@ -137,14 +138,15 @@ class Workspace:
         self._find_moment()
         if self._settings.align_steps:
             self._align_ends()
-        self._sums.zero_()
-        self._sums[-1].copy_(self._smallest(self._ends[0]).sum(dtype=torch.int64))
+        self._squares.zero_()
+        self._sums[1].copy_(self._smallest(self._ends[0]).sum(dtype=torch.int64))
         for shift, field in self._fields.items():
             scales = [32 * self._grid.cell / (1 << axis) for axis in shift]
             inputs = self._to_ends, self._share, field, *self._shape, *scales
             device.launch(grid_kernels.field_kernel, field[0].numel(), *inputs)
         for index in range(len(self._layout.shapes)):
             self._warp(index)
+        self._sums[0].copy_(self._squares.sum())
         if self._fusion is not None:
             self._fusion.improve(self._drawing())
 
@@ -152,7 +154,8 @@ class Workspace:
         """Return what the fusion reads, and the picture that it draws again."""
         (left, right), field = self._ends, self._fields[0, 0]
         found = self._to_ends, self._share, field
-        return Drawing(self._out, (left, right), *found, self._static, self._tau, self._taps)
+        seen = self._squares, self._static, self._tau, self._taps
+        return Drawing(self._out, (left, right), *found, *seen)
 
     @property
     def _tau(self) -> Tensor:
@@ -184,20 +187,23 @@ class Workspace:
         shape, place = self._layout.shapes[index], self._layout.planes[index]
         field = self._fields[shape.shift_x, shape.shift_y]
         ends, out = [place.of(end) for end in self._ends], place.of(self._out)
-        inputs = *ends, field, self._taps, self._static, self._tau, out, self._sums[index:]
+        inputs = *ends, field, self._taps, self._static, self._tau, out, self._squares
         sizes = shape.width, shape.height, field.shape[2], field.shape[1], (1 << shape.depth) - 1
+        run = int(picture_kernels.RUN)
         device.launch(
             picture_kernels.warp_kernel,
-            shape.width * shape.height,
+            -(-shape.width // run) * run * shape.height,
             *inputs,
             *sizes,
             self._layout.luma.columns,
+            self._squares.shape[1],
             shift_x=shape.shift_x,
             shift_y=shape.shift_y,
             cell_x=self._grid.cell >> shape.shift_x,
             cell_y=self._grid.cell >> shape.shift_y,
             depth=shape.depth,
             protect=self._settings.protect_static,
+            tile=tile_side(self._grid) if index == self._layout.bright else 0,
         )
 
 

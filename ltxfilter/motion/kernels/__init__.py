@@ -31,7 +31,6 @@ __all__ = [
     "tile_mix",
     "tile_motions",
     "tile_samples",
-    "tile_scores",
     "tile_weights",
     "travel",
     "warn_if_missing",
@@ -68,7 +67,7 @@ if compiled is None:
         warp,
     )
     from ltxfilter.motion.kernels.numpy_search import align_ends, polish, search
-    from ltxfilter.motion.kernels.numpy_tiles import tile_motions, tile_samples, tile_scores
+    from ltxfilter.motion.kernels.numpy_tiles import tile_motions, tile_samples
     from ltxfilter.motion.kernels.numpy_weights import tile_mix, tile_weights
 else:
     from ltxfilter.motion.kernels.c_fusion import (
@@ -76,7 +75,6 @@ else:
         tile_mix,
         tile_motions,
         tile_samples,
-        tile_scores,
         tile_weights,
     )
     from ltxfilter.motion.kernels.c_kernels import (

@@ -28,21 +28,6 @@ from ltxfilter.motion.kernels.fusion_sizes import (
 )
 
 
-def tile_scores(
-    pictures: tuple[Array, Array], field: Array, tiles: tuple[int, int], block: int, scale: int
-) -> Array:
-    """Return by how much the keyframes differ along the motion, per tile, 1/16 codes.
-
-    pictures: left and right flow image, [H, W] uint8; one of its samples covers `scale` samples of
-    luma, a power of two. tiles: rows and columns of tiles. block: samples of luma along its side.
-    Returns [rows, columns] int32: a sum over one sample in every second block, as on
-    a chessboard.
-    """
-    out = np.empty(tiles, np.int32)
-    _kernels.tile_scores(*pictures, field, block, scale, out)
-    return out
-
-
 def tile_motions(field: Array, tiles: Array) -> Array:
     """Return the five motions of every block of the tiles, [N, 20, 4, 4] int16 in 1/32 samples.
 

@@ -159,7 +159,8 @@ def warp(  # noqa: PLR0917
     depth: int,
     static: Array | None,
     tau: int,
-) -> tuple[list[Array], tuple[int, ...]]:
+    tile: int,
+) -> tuple[list[Array], list[Array]]:
     """Draw planes of one shape: fetch both keyframes' samples along `field` and mix them.
 
     ends: for one to four planes, that of each keyframe, [H, W]: uint8 where `depth` is 8, uint16
@@ -167,14 +168,18 @@ def warp(  # noqa: PLR0917
     border on each side: x and y of the flow to the left end, then to the right one, in 1/32
     samples, and the share of the left in 1/32768; read bilinearly. cells: samples per cell along x
     and y, powers of two up to 256. static: [H, W] uint8; where it is not 0, the ends are
-    cross-faded in place. tau: the share of the right one there, 0..32767 in 1/32768.
+    cross-faded in place. tau: the share of the right one there, 0..32767 in 1/32768. tile: samples
+    along a tile's side, a power of two from 16 on.
 
-    Returns the planes, and for each the sum of squares, in 1/4 codes of 8 bits, of by how much both
-    ends differ along the field where samples are not static.
+    Returns the planes, and for each the sums of squares of its tiles, [rows, columns] int64: of by
+    how much both ends differ along the field where samples are not static, in 1/4 codes of 8 bits.
     """
+    down, across = (-(-side // tile) for side in ends[0][0].shape)
     drawn = [np.empty(left.shape, left.dtype) for left, _ in ends]
-    planes = tuple((left, right, out) for (left, right), out in zip(ends, drawn, strict=True))
-    return drawn, _kernels.warp(planes, field, CUBIC, *cells, depth, static, tau)
+    squares = [np.zeros((down, across), np.int64) for _ in ends]
+    planes = tuple((*pair, *outs) for pair, *outs in zip(ends, drawn, squares, strict=True))
+    _kernels.warp(planes, field, CUBIC, *cells, depth, static, tau, tile)
+    return drawn, squares
 
 
 def static_mask(pictures: tuple[Array, ...], seen: Array | None = None) -> tuple[Array, int]:

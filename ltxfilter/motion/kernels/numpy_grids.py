@@ -106,18 +106,21 @@ def warp(  # noqa: PLR0917
     depth: int,
     static: Array | None,
     tau: int,
-) -> tuple[list[Array], tuple[int, ...]]:
+    tile: int,
+) -> tuple[list[Array], list[Array]]:
     """See c_kernels.warp."""
     height, width = ends[0][0].shape
     at_samples = _at_samples(field, width, height, *cells)
     planes = [_warp_plane(*pair, at_samples, depth, static, tau) for pair in ends]
-    return [drawn for drawn, _ in planes], tuple(squares for _, squares in planes)
+    return [drawn for drawn, _ in planes], [
+        tile_sums(np.square(apart), tile) for _, apart in planes
+    ]
 
 
 def _warp_plane(  # noqa: PLR0917
     left: Array, right: Array, field: Array, depth: int, static: Array | None, tau: int
-) -> tuple[Array, int]:
-    """Draw one plane; field: [5, H, W], read at its samples. Also returns the sum of squares."""
+) -> tuple[Array, Array]:
+    """Draw one plane; field: [5, H, W], read at its samples. Also returns how far ends differ."""
     wide: Any = np.int32 if left.dtype == np.uint8 else np.int64
     height, width = left.shape
     at = np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32)[:, None]
@@ -131,7 +134,14 @@ def _warp_plane(  # noqa: PLR0917
         mixed = np.where(static != 0, left + share_of(right - left, tau), mixed)
     codes = (mixed + 7 + ((mixed >> 4) & 1)) >> 4  # halves to even
     drawn = np.clip(codes, 0, (1 << depth) - 1).astype(np.uint8 if depth == 8 else np.uint16)
-    return drawn, int(np.square(apart, dtype=np.int64).sum())
+    return drawn, apart
+
+
+def tile_sums(values: Array, tile: int) -> Array:
+    """Return the sum of each tile's values, [rows, columns] int64."""
+    rows, columns = (np.arange(0, side, tile) for side in values.shape)
+    wide = np.add.reduceat(values, rows, axis=0, dtype=np.int64)
+    return np.asarray(np.add.reduceat(wide, columns, axis=1))
 
 
 def share_of(value: Any, share: Any) -> Any:

@@ -13,41 +13,6 @@ from ltxfilter.motion.kernels.numpy_grids import between, fetch, share_of
 SPREADS = (range(-2, 3), range(-5, 6, 2))  # where other motions come from, in blocks
 
 
-def tile_scores(
-    pictures: tuple[Array, Array], field: Array, tiles: tuple[int, int], block: int, scale: int
-) -> Array:
-    """See c_fusion.tile_scores."""
-    down, across = (
-        np.minimum(np.arange(BLOCKS * count), size - 3)
-        for count, size in zip(tiles, field.shape[1:], strict=True)
-    )
-    moved = field[:4, 1:-1, 1:-1][:, down][:, :, across].astype(np.int32)
-    moved = (moved + scale // 2) >> (scale.bit_length() - 1)
-    x = (32 * (block * np.arange(BLOCKS * tiles[1], dtype=np.int32) + block // 2)) // scale - 16
-    y = (32 * (block * np.arange(BLOCKS * tiles[0], dtype=np.int32) + block // 2)) // scale - 16
-    seen = [
-        _point(picture, x + moved[2 * end], y[:, None] + moved[2 * end + 1])
-        for end, picture in enumerate(pictures)
-    ]
-    apart = np.abs(seen[0] - seen[1])
-    apart[::2, 1::2] = apart[1::2, ::2] = 0
-    apart = apart.reshape(tiles[0], BLOCKS, tiles[1], BLOCKS)
-    return np.asarray(apart.sum(axis=(1, 3)), dtype=np.int32)
-
-
-def _point(picture: Array, x: Array, y: Array) -> Array:
-    """Return samples at positions in 1/32, bilinearly, in 1/16 codes."""
-    rows, columns = picture.shape
-    x, y = np.clip(x, 0, 32 * (columns - 1)), np.clip(y, 0, 32 * (rows - 1))
-    left, top = x >> 5, y >> 5
-    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
-    x, y = x & 31, y & 31
-    wide = picture.astype(np.int32)
-    above = wide[top, left] * (32 - x) + wide[top, right] * x
-    below = wide[bottom, left] * (32 - x) + wide[bottom, right] * x
-    return (above * (32 - y) + below * y + 32) >> 6
-
-
 def tile_motions(field: Array, tiles: Array) -> Array:
     """See c_fusion.tile_motions."""
     rows, columns = field.shape[1] - 2, field.shape[2] - 2

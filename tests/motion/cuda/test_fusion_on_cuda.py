@@ -21,14 +21,11 @@ from support.cuda_kernels import (
 from support.flow import draw, info, sequence, smooth, windows
 
 from ltxfilter.motion import fusion, kernels
-from ltxfilter.motion.cuda import device
-from ltxfilter.motion.cuda.fusion import tile_kernels
-from ltxfilter.motion.cuda.fusion.launches import MOST_SCORE, CudaFusion, Drawing
+from ltxfilter.motion.cuda.fusion.launches import CudaFusion, Drawing, list_tiles
 from ltxfilter.motion.cuda.plane_drawer import packed_taps
 from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
 from ltxfilter.motion.grid import MotionGrid, bright_plane
 from ltxfilter.motion.kernels import fusion_sizes
-from ltxfilter.motion.pyramid import luma_pyramid
 from ltxfilter.motion.trajectory import Moment, warp_field
 
 pytestmark = MARKS
@@ -93,11 +90,14 @@ class Scene:
         """Return the improved planes."""
         planes = tuple(plane.copy() for plane in self.drawn)
         depth = self.video.layout[self.bright].depth
-        pictures = [luma_pyramid(end[self.bright], depth, self.grid) for end in self.ends]
+        ends = tuple(end[self.bright] for end in self.ends)
+        field, cells = warp_field(self.at, self.grid, 0, 0), (self.grid.cell,) * 2
+        tile = fusion.tile_side(self.grid)
+        _, [self.squares] = kernels.warp([ends], field, cells, depth, self.static, TAU, tile)
         count = fusion.most_tiles(self.grid, self.most)
-        self.marked = fusion.mark(self.at, tuple(pictures), self.grid, count)
+        self.marked = fusion.mark(self.at, self.squares, self.grid, count)
         ours = fusion.Fusion(self.video.layout, self.grid, self.most)
-        ours.improve(planes, self.ends, self.at, tuple(pictures), self.static, TAU)
+        ours.improve(planes, self.ends, self.at, self.squares, self.static, TAU)
         return planes
 
     def on_device(self):
@@ -114,6 +114,7 @@ class Scene:
                 torch.stack([planar(self.at.to_left), planar(self.at.to_right)]),
                 up(self.at.share),
                 up(warp_field(self.at, self.grid, 0, 0)),
+                up(self.squares),
                 up(still),
                 up(np.array([TAU], np.int32)),
                 up(packed_taps()),
@@ -180,24 +181,16 @@ def test_a_picture_without_uncertain_tiles_stays_as_it_is():
         np.testing.assert_array_equal(plane, drawn)
 
 
-scores = st.lists(st.sampled_from([0, 256, 257, 600, 601, MOST_SCORE]), min_size=1, max_size=60)
+scores = st.lists(st.sampled_from([0, 64, 65, 600, 601, 1 << 40]), min_size=1, max_size=60)
 
 
 @settings(max_examples=25)
 @given(scores, st.integers(1, 60))
 def test_tiles_are_chosen_as_on_the_cpu(scores, most):
     """Many have equal scores: where the last place would be shared, none of them is marked."""
-    scores = np.array(scores, np.int32).reshape(1, -1)
-    count, agreed = scores.size, fusion.AGREED * fusion_sizes.BLOCKS**2 // 2
-    counts = up(np.bincount(scores[scores > agreed], minlength=MOST_SCORE + 1).astype(np.int32))
-    marks, index = empty(count, dtype=torch.int32), empty(count, dtype=torch.int32)
-    tiles = empty(most, dtype=torch.int32)
-    sums = counts.cumsum(0, dtype=torch.int32)
-    inputs = up(scores), counts, sums, marks, count, agreed, most
-    device.launch(tile_kernels.mark_kernel, count, *inputs, known=MOST_SCORE + 1)
-    inputs = marks, marks.cumsum(0, dtype=torch.int32), tiles, index, count, most
-    device.launch(tile_kernels.list_kernel, max(count, most), *inputs)
-    expected = fusion.uncertain(scores, most)[:, 1]
+    tiles, index = (empty(size, dtype=torch.int32) for size in (most, len(scores)))
+    list_tiles(up(np.array(scores)), 64, tiles, index)
+    expected = fusion.uncertain(np.array([scores]), 64, most)[:, 1]
     np.testing.assert_array_equal(tiles.cpu()[: len(expected)], expected)
     np.testing.assert_array_equal(tiles.cpu()[len(expected) :], -1)
     assert {int(at): k for k, at in enumerate(expected)} == {

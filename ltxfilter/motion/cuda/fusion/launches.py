@@ -38,8 +38,6 @@ from ltxfilter.motion.kernels.fusion_sizes import (
 )
 
 CELLS = BLOCKS**2  # blocks of a tile
-SCORED = CELLS // 2  # blocks of a tile that its score looks at
-MOST_SCORE = SCORED * 16 * 255
 SHIFTS = 8, 10, 10, 9  # of the sums of each layer: see kernels.tile_weights
 PLACES = int(feature_kernels.PLACES)
 
@@ -53,9 +51,26 @@ class Drawing:
     to_ends: Tensor  # [2, 2, rows, columns] of the work grid: to the left and to the right end
     share: Tensor  # [rows, columns]
     field: Tensor  # of luma, as warp_kernel has it
+    squares: Tensor  # [down, across] int64 of luma's tiles, as warp_kernel sums them
     static: Tensor  # [H, W] uint8 of luma
     tau: Tensor  # one int32, in 1/32768
     taps: Tensor  # as fetch has them
+
+
+def list_tiles(scores: Tensor, limit: int, tiles: Tensor, index: Tensor) -> None:
+    """Do what `fusion.uncertain` does, with the host not knowing how many there are.
+
+    scores: [N] int64. tiles: [most] int32, for the numbers of the marked tiles, in their order,
+    then -1 in all places that are left. index: [N] int32, for the place of each in that list, -1
+    for those that are not marked.
+    """
+    count, most = len(scores), len(tiles)
+    above: Tensor | int = limit
+    if count > most:
+        above = torch.sort(scores).values[count - most - 1].clamp(min=limit)
+    places = torch.cumsum(scores > above, 0, dtype=torch.int32)
+    inputs = places, tiles, index, count, most
+    device.launch(tile_kernels.list_kernel, max(count, most), *inputs)
 
 
 class CudaFusion:
@@ -70,20 +85,14 @@ class CudaFusion:
         self._side = fusion.block_side(grid)
         self._shape = fusion.tile_counts(grid)
         self._most = fusion.most_tiles(grid, most)
-        self._allocate_tiles()
+        self._agreed = fusion.AGREED * fusion.tile_side(grid) ** 2
+        self._index = empty(self._shape[0] * self._shape[1], dtype=torch.int32)
+        self._tiles = empty(self._most, dtype=torch.int32)
         self._allocate_blocks()
         layers = [*fusion.load_layers(), (HALVINGS,)]
         *self._layers, (self._halvings,) = [
             tuple(torch.from_numpy(part).to(device.NAME) for part in layer) for layer in layers
         ]
-
-    def _allocate_tiles(self) -> None:
-        count = self._shape[0] * self._shape[1]
-        self._scores, self._marks, self._places, self._index = (
-            empty(count, dtype=torch.int32) for _ in range(4)
-        )
-        self._counts, self._sums = (empty(MOST_SCORE + 1, dtype=torch.int32) for _ in range(2))
-        self._tiles = empty(self._most, dtype=torch.int32)
 
     def _allocate_blocks(self) -> None:
         most, cells = self._most, (self._most, CELLS)
@@ -115,7 +124,8 @@ class CudaFusion:
     def improve(self, drawing: Drawing) -> None:
         """Launch what draws the uncertain tiles of the picture again."""
         field = self._block_field(drawing)
-        self._mark(drawing, field)
+        list_tiles(drawing.squares.view(-1), self._agreed, self._tiles, self._index)
+        self._find_motions(field)
         bright = self._layout.bright
         self._sample(drawing, bright)
         self._find_features(drawing, field)
@@ -138,22 +148,9 @@ class CudaFusion:
         device.launch(grid_kernels.field_kernel, field[0].numel(), *inputs)
         return field
 
-    def _mark(self, drawing: Drawing, field: Tensor) -> None:
-        """Do what `fusion.mark` does."""
-        fine, (across, most) = self._layout.levels[0], (self._shape[1], self._most)
-        count, agreed = self._scores.numel(), fusion.AGREED * SCORED
-        self._counts.zero_()
-        inputs = *(fine.of(end) for end in drawing.ends), field, self._scores, self._counts
-        sizes = fine.rows, fine.columns, *field.shape[1:], across, count, agreed
-        scale = self._grid.scale
-        apart = {"shift": scale.bit_length() - 1, "apart": self._side // scale}
-        device.launch(tile_kernels.score_kernel, SCORED * count, *inputs, *sizes, **apart)
-        torch.cumsum(self._counts, 0, dtype=torch.int32, out=self._sums)
-        inputs = self._scores, self._counts, self._sums, self._marks, count, agreed, most
-        device.launch(tile_kernels.mark_kernel, count, *inputs, known=MOST_SCORE + 1)
-        torch.cumsum(self._marks, 0, dtype=torch.int32, out=self._places)
-        inputs = self._marks, self._places, self._tiles, self._index, count, most
-        device.launch(tile_kernels.list_kernel, max(count, most), *inputs)
+    def _find_motions(self, field: Tensor) -> None:
+        """Do what `kernels.tile_motions` does."""
+        across, most = self._shape[1], self._most
         inputs = field, self._tiles, self._motions, *field.shape[1:], across, most
         device.launch(tile_kernels.motion_kernel, CELLS * most, *inputs)
 

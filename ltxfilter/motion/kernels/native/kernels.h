@@ -38,7 +38,7 @@ typedef struct {
     const void *left, *right;
     void *out;
     ptrdiff_t stride_left, stride_right, stride_out; /* bytes from row to row */
-    int64_t squares;            /* of by how much both ends differ along the field, 1/4 codes */
+    int64_t *squares;           /* [down, across]: to each tile's, its sum is added */
 } WarpPlane;
 
 typedef struct {
@@ -52,6 +52,8 @@ typedef struct {
     int deep;                   /* whether samples have 16 bits */
     int most;                   /* the largest code */
     int quarters;               /* by how many bits to shift 1/16 codes to 1/4 codes of 8 bits */
+    int tile, down, across;     /* tiles: samples along a side, and how many cover the planes */
+    int tile_bits;              /* log2 of `tile` */
     int tau;                    /* the right end's share where they are cross-faded, 1/32768 */
     /* Of the row that is being drawn: */
     int32_t *cell_before;       /* per sample, the padded cell whose centre lies before it */
@@ -114,7 +116,7 @@ int warp(Warp *w);
 int patches_over(int samples, int step);
 
 /* Draw samples begin..end of one row of a plane. */
-void warp_samples(const Warp *w, WarpPlane *plane, int y, int begin, int end);
+void warp_samples(const Warp *w, const WarpPlane *plane, int y, int begin, int end);
 
 /* The same for whole rows of all planes, 16 samples of 8 bits at a time. */
 typedef struct FastWarp FastWarp;

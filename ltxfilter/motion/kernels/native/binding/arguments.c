@@ -14,6 +14,7 @@ static const char *type_name(Type type)
     case INT16: return "int16";
     case UINT16: return "uint16";
     case INT32: return "int32";
+    case INT64: return "int64";
     case FLOAT32: return "float32";
     case INTEGER: return "an integer";
     case REAL: return "a number";
@@ -23,7 +24,12 @@ static const char *type_name(Type type)
 
 static Py_ssize_t type_bytes(Type type)
 {
-    return type == INT8 || type == UINT8 ? 1 : type == INT16 || type == UINT16 ? 2 : 4;
+    switch (type) {
+    case INT8: case UINT8: return 1;
+    case INT16: case UINT16: return 2;
+    case INT64: return 8;
+    default: return 4;
+    }
 }
 
 static void give_back(Call *call)
@@ -160,9 +166,9 @@ static int check_overlap(const Call *call, const Argument *a, const Py_buffer *v
 static int check_format(const Call *call, const Argument *a, const Py_buffer *view)
 {
     const char *format = view->format ? view->format : "B";
-    const int is_int32 = a->type == INT32 && (format[0] == 'i' || format[0] == 'l');
+    const int is_long = format[0] == 'l' && (a->type == INT32 || a->type == INT64);
     if (!format[1] && view->itemsize == type_bytes(a->type) &&
-        (is_int32 || format[0] == (char)a->type))
+        (is_long || format[0] == (char)a->type))
         return 0;
     char given[40];
     snprintf(given, sizeof given, "format '%.20s'", format);

@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 enum {
-    MOST_ARGUMENTS = 24,     /* of one call, items of tuples included */
+    MOST_ARGUMENTS = 28,     /* of one call, items of tuples included */
     MOST_DIMENSIONS = 4,     /* of a buffer */
     LARGEST_SIDE = 1 << 16,  /* of a buffer: no row, column or sum of them overflows an int */
     LARGEST_SIZE = 1 << 28,  /* elements of a buffer: no index, padded and times four, does */
@@ -23,7 +23,7 @@ enum {
 
 /* What an argument is: a buffer's format as in Python's `struct`, or one of the others. */
 typedef enum {
-    INT8 = 'b', UINT8 = 'B', INT16 = 'h', UINT16 = 'H', INT32 = 'i', FLOAT32 = 'f',
+    INT8 = 'b', UINT8 = 'B', INT16 = 'h', UINT16 = 'H', INT32 = 'i', INT64 = 'q', FLOAT32 = 'f',
     INTEGER = 'n', REAL = 'r', TUPLE = 't',
 } Type;
 

@@ -21,7 +21,6 @@ PyObject *py_tile_features(PyObject *module, PyObject *args);
 PyObject *py_tile_mix(PyObject *module, PyObject *args);
 PyObject *py_tile_motions(PyObject *module, PyObject *args);
 PyObject *py_tile_samples(PyObject *module, PyObject *args);
-PyObject *py_tile_scores(PyObject *module, PyObject *args);
 PyObject *py_tile_weights(PyObject *module, PyObject *args);
 PyObject *py_travel(PyObject *module, PyObject *args);
 PyObject *py_warp(PyObject *module, PyObject *args);

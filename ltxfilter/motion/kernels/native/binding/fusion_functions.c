@@ -3,7 +3,6 @@
 
 #include "fusion/fusion.h"
 
-enum { LARGEST_STEP = 16 }; /* luma samples per sample of the flow image */
 static const double LARGEST_SUM = 4503599627370496; /* 2^52: of a picture's samples, 1/16 codes */
 
 /* Whether a number is a power of two. */
@@ -29,42 +28,6 @@ static int is_index(const int32_t *index, size_t size, int count)
         if (index[i] >= count)
             return 0;
     return 1;
-}
-
-PyObject *py_tile_scores(PyObject *module, PyObject *args)
-{
-    enum { LEFT, RIGHT, FIELD, BLOCK, SCALE, OUT };
-    static const Argument wanted[] = {
-        {"left", UINT8, "height, width"},
-        {"right", UINT8, "height, width"},
-        {"field", INT16, "5, rows, columns"},
-        {"block", INTEGER, .low = 1, .high = WIDEST_BLOCK},
-        {"scale", INTEGER, .low = 1, .high = LARGEST_STEP},
-        {"out", INT32, "down, across", WRITTEN},
-        {NULL},
-    };
-    Call call;
-    (void)module;
-    if (take(&call, "tile_scores", wanted, args) < 0)
-        return NULL;
-    const int block = (int)call.number[BLOCK], scale = (int)call.number[SCALE];
-    const Tiles tiles = {
-        .field = call.at[FIELD], .rows = size_of(&call, "rows"),
-        .columns = size_of(&call, "columns"), .down = size_of(&call, "down"),
-        .across = size_of(&call, "across"),
-    };
-    if (!is_power(scale))
-        return refuse(&call, "scale", "must be a power of two");
-    if (tiles.rows < 3 || tiles.columns < 3)
-        return refuse(&call, "field", "must have a block inside its border");
-    if (tiles.down > LARGEST_SIDE / WIDEST_TILE * BLOCKS ||
-        tiles.across > LARGEST_SIDE / WIDEST_TILE * BLOCKS)
-        return refuse(&call, "out", "must have no more tiles along a side");
-    Py_BEGIN_ALLOW_THREADS
-    tile_scores(&tiles, call.at[LEFT], call.at[RIGHT], size_of(&call, "height"),
-                size_of(&call, "width"), block, scale, call.at[OUT]);
-    Py_END_ALLOW_THREADS
-    return finish(&call, 0);
 }
 
 PyObject *py_tile_motions(PyObject *module, PyObject *args)

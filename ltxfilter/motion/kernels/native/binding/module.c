@@ -27,15 +27,13 @@ static PyMethodDef methods[] = {
     {"tile_samples", py_tile_samples, METH_VARARGS,
      "tile_samples(((drawn, left, right, out), ...), motions, tiles, taps, block_x, block_y, shift_x, "
      "shift_y, deep)"},
-    {"tile_scores", py_tile_scores, METH_VARARGS,
-     "tile_scores(left, right, field, block, scale, out)"},
     {"tile_weights", py_tile_weights, METH_VARARGS,
      "tile_weights(features, field, tiles, weights_1, bias_1, ..., weights_4, bias_4, halvings, "
      "out, gains)"},
     {"travel", py_travel, METH_VARARGS, "travel(ahead, behind, sure, passed, span, bend, out)"},
     {"warp", py_warp, METH_VARARGS,
-     "warp(((left, right, out), ...), field, taps, cell_x, cell_y, depth, static_mask or None, "
-     "tau)"},
+     "warp(((left, right, out, squares), ...), field, taps, cell_x, cell_y, depth, "
+     "static_mask or None, tau, tile)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -5,6 +5,7 @@ enum {
     MOST_STEPS = 64,   /* Gauss-Newton steps */
     MOST_ROUNDS = 16,  /* of trying neighbours' flow, from 2^(rounds - 1) patches away */
     WIDEST_CELL = 256, /* samples */
+    LEAST_TILE = 16,   /* samples: what is warped at once lies in one */
 };
 
 PyObject *py_search(PyObject *module, PyObject *args)
@@ -100,7 +101,7 @@ PyObject *py_align_ends(PyObject *module, PyObject *args)
     return finish(&call, failed);
 }
 
-/* Take the planes of a warp: tuples of the left end, the right end and the output. */
+/* Take the planes of a warp: tuples of the left end, the right end, the output and the squares. */
 static int take_planes(Call *call, PyObject *planes, Warp *w)
 {
     const Type samples = w->deep ? UINT16 : UINT8;
@@ -108,6 +109,7 @@ static int take_planes(Call *call, PyObject *planes, Warp *w)
         {"left", samples, "height, width", ROWS},
         {"right", samples, "height, width", ROWS},
         {"out", samples, "height, width", ROWS | WRITTEN},
+        {"squares", INT64, "down, across", WRITTEN},
         {NULL},
     };
     w->count = (int)PyTuple_Size(planes);
@@ -118,10 +120,11 @@ static int take_planes(Call *call, PyObject *planes, Warp *w)
         w->planes[k] = (WarpPlane){
             .left = call->at[at], .right = call->at[at + 1], .out = call->at[at + 2],
             .stride_left = call->stride[at], .stride_right = call->stride[at + 1],
-            .stride_out = call->stride[at + 2],
+            .stride_out = call->stride[at + 2], .squares = call->at[at + 3],
         };
     }
     w->height = size_of(call, "height"), w->width = size_of(call, "width");
+    w->down = size_of(call, "down"), w->across = size_of(call, "across");
     return 0;
 }
 
@@ -137,6 +140,11 @@ int is_filter(const int8_t *taps)
     return 1;
 }
 
+static int tiles_over(int samples, int tile)
+{
+    return (samples + tile - 1) / tile;
+}
+
 /* What is wrong with the arguments of a warp beside types and shapes: its name, or NULL. */
 static const char *wrong_in_warp(const Warp *w, const char **reason)
 {
@@ -145,31 +153,22 @@ static const char *wrong_in_warp(const Warp *w, const char **reason)
         return "cell_x";
     if (w->cell_y & (w->cell_y - 1))
         return "cell_y";
+    if (w->tile & (w->tile - 1))
+        return "tile";
     *reason = "must cover the planes, with one cell of border on each side";
     if ((int64_t)(w->rows - 2) * w->cell_y < w->height ||
         (int64_t)(w->columns - 2) * w->cell_x < w->width)
         return "field";
+    *reason = "must have a sum for each tile";
+    if (w->down != tiles_over(w->height, w->tile) || w->across != tiles_over(w->width, w->tile))
+        return "squares";
     *reason = FILTER_REASON;
     return is_filter(w->taps) ? NULL : "taps";
 }
 
-/* The planes' sums of squares as a tuple. */
-static PyObject *sums_of(const Warp *w)
-{
-    PyObject *sums = PyTuple_New(w->count);
-    for (int k = 0; sums && k < w->count; k++) {
-        PyObject *sum = PyLong_FromLongLong(w->planes[k].squares);
-        if (!sum || PyTuple_SetItem(sums, k, sum) < 0) {
-            Py_DECREF(sums);
-            return NULL;
-        }
-    }
-    return sums;
-}
-
 PyObject *py_warp(PyObject *module, PyObject *args)
 {
-    enum { PLANES, FIELD, FILTER, CELL_X, CELL_Y, DEPTH, MASK, TAU };
+    enum { PLANES, FIELD, FILTER, CELL_X, CELL_Y, DEPTH, MASK, TAU, TILE };
     static const Argument wanted[] = {
         {"planes", TUPLE, .low = 1, .high = MOST_PLANES},
         {"field", INT16, "5, rows, columns"},
@@ -179,6 +178,7 @@ PyObject *py_warp(PyObject *module, PyObject *args)
         {"depth", INTEGER, .low = 8, .high = 16},
         {"static_mask", UINT8, "height, width", OPTIONAL},
         {"tau", INTEGER, .low = 0, .high = 32767},
+        {"tile", INTEGER, .low = LEAST_TILE, .high = LARGEST_SIDE},
         {NULL},
     };
     Call call;
@@ -193,6 +193,7 @@ PyObject *py_warp(PyObject *module, PyObject *args)
         .cell_x = (int)call.number[CELL_X], .cell_y = (int)call.number[CELL_Y],
         .deep = call.number[DEPTH] > 8, .most = (1 << (int)call.number[DEPTH]) - 1,
         .quarters = 2 + (int)call.number[DEPTH] - 8, .tau = (int)call.number[TAU],
+        .tile = (int)call.number[TILE],
     };
     if (take_planes(&call, call.at[PLANES], &w) < 0)
         return NULL;
@@ -202,11 +203,7 @@ PyObject *py_warp(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     failed = warp(&w);
     Py_END_ALLOW_THREADS
-    PyObject *none = finish(&call, failed);
-    if (!none)
-        return NULL;
-    Py_DECREF(none);
-    return sums_of(&w);
+    return finish(&call, failed);
 }
 
 PyObject *py_static_mask(PyObject *module, PyObject *args)

@@ -82,8 +82,6 @@ typedef struct {
     ptrdiff_t stride_static;
 } TileMix;
 
-void tile_scores(const Tiles *t, const uint8_t *left, const uint8_t *right, int height, int width,
-                 int block, int scale, int32_t *out);
 int tile_motions(const Tiles *t, int16_t *out);
 void tile_samples(const Tiles *t, const TilePlanes *p);
 int tile_features(const Tiles *t, const TileFeatures *f);

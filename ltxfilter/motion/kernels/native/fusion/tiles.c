@@ -1,43 +1,7 @@
-/* Which tiles are uncertain, and along which motions each of their blocks may be drawn. */
+/* Along which motions each block of uncertain tiles may be drawn. */
 #include "fusion/fusion.h"
 
 enum { FURTHEST = 5 }; /* blocks, from where motions are taken */
-
-/* A sample at a position in 1/32, bilinearly, in 1/16 codes. */
-static inline int32_t point(const uint8_t *picture, int height, int width, int x, int y)
-{
-    x = clamp(x, 0, 32 * (width - 1)), y = clamp(y, 0, 32 * (height - 1));
-    const int right = (x >> 5) + 1 < width, below = (y >> 5) + 1 < height;
-    const uint8_t *at = picture + (size_t)(y >> 5) * (size_t)width + (x >> 5);
-    const uint8_t *under = at + (below ? width : 0);
-    x &= 31, y &= 31;
-    const int32_t top = at[0] * (32 - x) + at[right] * x;
-    const int32_t bottom = under[0] * (32 - x) + under[right] * x;
-    return (top * (32 - y) + bottom * y + 32) >> 6;
-}
-
-void tile_scores(const Tiles *t, const uint8_t *left, const uint8_t *right, int height, int width,
-                 int block, int scale, int32_t *out)
-{
-    const size_t plane = (size_t)t->rows * (size_t)t->columns;
-    int shift = 0;
-    while (1 << (shift + 1) <= scale)
-        shift++;
-    memset(out, 0, (size_t)t->down * (size_t)t->across * sizeof *out);
-    for (int row = 0; row < BLOCKS * t->down; row++) {
-        const int y = 32 * (block * row + block / 2) / scale - 16;
-        int32_t *sums = out + (size_t)(row / BLOCKS) * (size_t)t->across;
-        for (int column = row % 2; column < BLOCKS * t->across; column += 2) {
-            const int16_t *flow = t->field + block_at(t, row, column);
-            const int x = 32 * (block * column + block / 2) / scale - 16, half = scale / 2;
-            const int32_t a = point(left, height, width, x + ((flow[0] + half) >> shift),
-                                    y + ((flow[plane] + half) >> shift));
-            const int32_t b = point(right, height, width, x + ((flow[2 * plane] + half) >> shift),
-                                    y + ((flow[3 * plane] + half) >> shift));
-            sums[column / BLOCKS] += abs(a - b);
-        }
-    }
-}
 
 /* The slowest and the fastest motion near each block of a row, as places in the field. */
 typedef struct {

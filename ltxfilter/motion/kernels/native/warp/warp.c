@@ -68,9 +68,15 @@ static int32_t cross_fade(const Warp *w, const WarpPlane *p, int y, int x)
     return 16 * a + share_of(16 * (b - a), w->tau);
 }
 
+/* Where the sum of a sample's tile is. */
+static int64_t *squares_at(const Warp *w, const WarpPlane *p, int y, int x)
+{
+    return p->squares + (size_t)(y >> w->tile_bits) * (size_t)w->across + (x >> w->tile_bits);
+}
+
 /* Fetch both ends along the field, and mix them by the left one's share. Adds the square of by how
- * much they differ, in 1/4 codes of 8 bits. */
-static int32_t mixed_along_field(const Warp *w, WarpPlane *p, int y, int x)
+ * much they differ, in 1/4 codes of 8 bits, to its tile's. */
+static int32_t mixed_along_field(const Warp *w, const WarpPlane *p, int y, int x)
 {
     const int left_x = displacement_at(w, 0, x), left_y = displacement_at(w, 1, x);
     const int right_x = displacement_at(w, 2, x), right_y = displacement_at(w, 3, x);
@@ -83,11 +89,11 @@ static int32_t mixed_along_field(const Warp *w, WarpPlane *p, int y, int x)
         b = fetch8(w, p->right, p->stride_right, x, y, right_x, right_y);
     }
     const int32_t apart = (a - b) >> w->quarters;
-    p->squares += apart * apart; /* up to 2^11 each */
+    *squares_at(w, p, y, x) += apart * apart; /* up to 2^11 each */
     return b + share_of(a - b, field_at(w, 4, x));
 }
 
-void warp_samples(const Warp *w, WarpPlane *p, int y, int begin, int end)
+void warp_samples(const Warp *w, const WarpPlane *p, int y, int begin, int end)
 {
     const uint8_t *mask = w->static_mask ? w->static_mask + (ptrdiff_t)y * w->width : NULL;
     char *out = (char *)p->out + p->stride_out * y;
@@ -145,6 +151,8 @@ static int16_t *lay_out(Warp *w, Block *block, size_t line)
 
 int warp(Warp *w)
 {
+    while (1 << w->tile_bits < w->tile)
+        w->tile_bits++;
     const size_t line = (size_t)w->columns + 16; /* SIMD reads eight cells from each sample's on */
     Block block = {NULL, 0, 0};
     lay_out(w, &block, line);

@@ -4,7 +4,7 @@
 #if HAVE_AVX2
 #include "fetch_avx2.h"
 
-enum { SUMMED = 512 * RUN }; /* samples whose squares are summed at once: up to 2^23 per pair */
+enum { SUMMED = 16 }; /* rows whose squares are summed at once: up to 2^23 per pair of samples */
 
 struct FastWarp {
     Warp *w;
@@ -15,6 +15,7 @@ struct FastWarp {
     int16_t *field[5];         /* this row's: 1/16 samples, and the share of the left end */
     int16_t *fetched[MOST_PLANES][2]; /* samples of both ends, in 1/16 codes */
     Run *runs[2];              /* of both ends */
+    __m256i *squares[MOST_PLANES]; /* per run, of the last rows */
 };
 
 AVX2 static void make_tables(FastWarp *f)
@@ -44,6 +45,8 @@ static void lay_out(FastWarp *f, Block *block)
             f->fetched[k][end] = piece(block, width, sizeof(int16_t));
     for (int end = 0; end < 2; end++)
         f->runs[end] = piece(block, runs, sizeof(Run));
+    for (int k = 0; k < f->w->count; k++)
+        f->squares[k] = piece(block, runs, sizeof(__m256i));
 }
 
 FastWarp *open_fast_warp(Warp *w)
@@ -64,6 +67,8 @@ FastWarp *open_fast_warp(Warp *w)
     }
     lay_out(f, &block);
     make_tables(f);
+    for (int k = 0; k < w->count; k++)
+        memset(f->squares[k], 0, (size_t)w->width / RUN * sizeof(__m256i));
     return f;
 }
 
@@ -120,7 +125,7 @@ AVX2 static void fetch_row(const FastWarp *f, int end, int y)
 }
 
 /* Mix what was fetched from both ends for 16 samples. left, right: the ends' samples in place,
- * which are cross-faded where the mask is not 0; mask: or NULL. squares: see WarpPlane. */
+ * which are cross-faded where the mask is not 0; mask: or NULL. squares: of the run. */
 AVX2 static inline __m128i mix_run(const FastWarp *f, int plane, int x, const uint8_t *left,
                                    const uint8_t *right, const uint8_t *mask, __m256i *squares)
 {
@@ -161,22 +166,31 @@ AVX2 static inline int64_t total(__m256i numbers)
 AVX2 static void mix_row(const FastWarp *f, int plane, int y)
 {
     const Warp *w = f->w;
-    WarpPlane *p = f->w->planes + plane;
+    const WarpPlane *p = w->planes + plane;
     const uint8_t *left = (const uint8_t *)p->left + p->stride_left * y;
     const uint8_t *right = (const uint8_t *)p->right + p->stride_right * y;
     const uint8_t *mask = w->static_mask ? w->static_mask + (ptrdiff_t)y * w->width : NULL;
     uint8_t *out = (uint8_t *)p->out + p->stride_out * y;
+    __m256i *squares = f->squares[plane];
     int x = 0;
-    while (x + RUN <= w->width) {
-        const int end = x + SUMMED < w->width ? x + SUMMED : w->width;
-        __m256i squares = _mm256_setzero_si256();
-        for (; x + RUN <= end; x += RUN)
-            _mm_storeu_si128(
-                (__m128i *)(out + x),
-                mix_run(f, plane, x, left + x, right + x, mask ? mask + x : NULL, &squares));
-        p->squares += total(squares);
-    }
+    for (; x + RUN <= w->width; x += RUN)
+        _mm_storeu_si128(
+            (__m128i *)(out + x),
+            mix_run(f, plane, x, left + x, right + x, mask ? mask + x : NULL, squares++));
     warp_samples(w, p, y, x, w->width);
+}
+
+/* Add what was summed up to row y to its tiles: runs do not reach from one tile into another. */
+AVX2 static void finish_squares(const FastWarp *f, int y)
+{
+    const Warp *w = f->w;
+    for (int k = 0; k < w->count; k++) {
+        int64_t *tiles = w->planes[k].squares + (size_t)(y >> w->tile_bits) * (size_t)w->across;
+        for (int run = 0; run < w->width / RUN; run++) {
+            tiles[run * RUN >> w->tile_bits] += total(f->squares[k][run]);
+            f->squares[k][run] = _mm256_setzero_si256();
+        }
+    }
 }
 
 AVX2 void fast_warp_row(FastWarp *f, int y)
@@ -193,6 +207,8 @@ AVX2 void fast_warp_row(FastWarp *f, int y)
     }
     for (int k = 0; k < f->w->count; k++)
         mix_row(f, k, y);
+    if ((y + 1) % SUMMED == 0 || y + 1 == f->w->height)
+        finish_squares(f, y);
 }
 #else
 FastWarp *open_fast_warp(Warp *w)
