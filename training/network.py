@@ -52,27 +52,11 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is not typed
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits and the gain. features: in units of 1, not of 1/32."""
+        features = features.reshape(-1, FEATURES)
         *hidden, last = self.layers
         for layer in hidden:
             features = torch.relu(layer(features)).clamp(max=MOST_ACTIVE)
         return last(features)
-
-    def mixed(self, features: Tensor, share: Tensor, shown: Tensor) -> Tensor:
-        """Return tiles as they are mixed and sharpened, [N, 16, 16].
-
-        features: [N, 16, 49], in units of 1. share: of the left end, [N, 16]. shown:
-        [N, 13, 16, 16].
-        """
-        count, side = len(features), shown.shape[-1]
-        out = self(features.reshape(-1, FEATURES))
-        weights = _folded(out[:, :CHOICES], share.reshape(-1))
-        blocks = weights.view(count, BLOCKS, BLOCKS, -1).permute(0, 3, 1, 2)
-        between = torch.from_numpy(_between(side))
-        mixed = (torch.einsum("nkij,yi,xj->nkyx", blocks, between, between) * shown).sum(1)
-        gains = out[:, CHOICES].clamp(0, MOST_GAIN / 64).view(count, BLOCKS, BLOCKS)
-        block = side // BLOCKS
-        every = gains.repeat_interleave(block, 1).repeat_interleave(block, 2)
-        return mixed + (mixed - _around(mixed)) * every
 
     def exported(self) -> dict[str, Array]:
         """Return the layers in the integers that `fusion.checked_layers` takes."""
@@ -87,6 +71,33 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is not typed
             unit = BIAS_UNITS[min(number, 1)]
             stored[f"bias_{number + 1}"] = np.rint(bias * unit).astype(np.int32)
         return stored
+
+
+def mixed(out: Tensor, share: Tensor, shown: Tensor) -> Tensor:
+    """Return tiles as they are mixed and sharpened, [N, 16, 16].
+
+    out: of the network for all blocks. share: of the left end, [N, 16]. shown: [N, 13, 16, 16].
+    """
+    count, side = len(shown), shown.shape[-1]
+    weights = _folded(out[:, :CHOICES], share.reshape(-1))
+    blocks = weights.view(count, BLOCKS, BLOCKS, -1).permute(0, 3, 1, 2)
+    between = torch.from_numpy(_between(side))
+    tiles = (torch.einsum("nkij,yi,xj->nkyx", blocks, between, between) * shown).sum(1)
+    gains = _every(out[:, CHOICES].clamp(0, MOST_GAIN / 64).view(count, -1), side)
+    return tiles + (tiles - _around(tiles)) * gains
+
+
+def chosen(share: Tensor, shown: Tensor) -> Tensor:
+    """Return what each choice of the network stands for, [N, 17, 16, 16]. For the rest: `mixed`."""
+    left, right = shown[:, 5::2], shown[:, 6::2]
+    both = right + (left - right) * _every(share, shown.shape[-1])[:, None]
+    return torch.cat([shown[:, :5], torch.stack([both, left, right], 2).flatten(1, 2)], 1)
+
+
+def _every(blocks: Tensor, side: int) -> Tensor:
+    """Return the values of a tile's blocks, [N, 16], at each of its samples, [N, side, side]."""
+    square, block = blocks.view(len(blocks), BLOCKS, BLOCKS), side // BLOCKS
+    return square.repeat_interleave(block, 1).repeat_interleave(block, 2)
 
 
 def _folded(logits: Tensor, share: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from ltxfilter.motion.fusion import checked_layers  # noqa: E402
 from ltxfilter.motion.kernels import tile_mix, tile_weights  # noqa: E402
 from ltxfilter.motion.kernels.numpy_tiles import block_share  # noqa: E402
 from ltxfilter.motion.kernels.numpy_weights import softmax  # noqa: E402
-from training.network import Network, reversed_features, reversed_order  # noqa: E402
+from training.network import Network, chosen, mixed, reversed_features, reversed_order  # noqa: E402
 from training.pictures import examples  # noqa: E402
-from training.train import gains, trained  # noqa: E402
+from training.train import gains, trained, unlike_nearest  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,8 @@ def test_tiles_are_mixed_in_training_as_the_kernels_mix_them() -> None:
     share = block_share(field, tiles).reshape(3, 16).astype(np.float32) / 32768
     inputs = features.astype(np.float32) / 32, share, shown
     with torch.no_grad():
-        expected = network.mixed(*(torch.from_numpy(part) for part in inputs)).numpy()
+        known, *seen = (torch.from_numpy(part) for part in inputs)
+        expected = mixed(network(known), *seen).numpy()
     weights, gains = tile_weights(features, field, tiles, checked_layers(network.exported()))
     index = np.full((5, 5), -1, np.int32)
     index[tiles[:, 0], tiles[:, 1]] = np.arange(3)
@@ -108,6 +109,32 @@ def test_tiles_are_mixed_in_training_as_the_kernels_mix_them() -> None:
     for (row, column), tile in zip(tiles, expected, strict=True):
         drawn = found[16 * row :, 16 * column :][inner, inner]
         assert np.abs(drawn - np.clip(tile[inner, inner], 0, 255)).max() <= 2
+
+
+def test_a_choice_that_is_made_alone_is_what_the_tile_shows() -> None:
+    rng = np.random.default_rng(4)
+    shown = torch.from_numpy(rng.uniform(0, 255, (1, 13, 16, 16)).astype(np.float32))
+    share = torch.full((1, 16), 0.375)
+    pictures = chosen(share, shown)
+    assert pictures.shape == (1, 17, 16, 16)
+    for number in range(17):
+        out = torch.zeros(16, 18)
+        out[:, number] = 100
+        torch.testing.assert_close(mixed(out, share, shown)[0], pictures[0, number])
+
+
+def test_choices_are_led_to_those_that_are_nearest_to_the_truth() -> None:
+    squares = torch.full((2 * 17, 4, 4), 900.0)
+    squares[5], squares[17 + 9] = 1.0, 1.0
+    logits = torch.zeros(32, 17, requires_grad=True)
+    even = unlike_nearest(logits, squares)
+    even.backward()
+    assert logits.grad is not None
+    np.testing.assert_array_equal(logits.grad[:16].argmin(1), 5)
+    np.testing.assert_array_equal(logits.grad[16:].argmin(1), 9)
+    made = torch.zeros(32, 17)
+    made[:16, 5], made[16:, 9] = 8, 8
+    assert unlike_nearest(made, squares) < even
 
 
 def test_time_runs_backwards_and_forwards_again() -> None:
