@@ -43,7 +43,7 @@ FIRST, FRAMES = 20, 17  # of each clip; a shorter one is taken from its beginnin
 CELLS = 1500  # per picture, drawn at random
 UNITS, STEPS = 10, 300  # hidden units; steps of LBFGS
 DECAY = 2e-3  # of squared weights
-LOSSES = 5.0  # by which a loss counts more than a gain of as many dB
+LOSSES = 12.0  # by which a loss counts more than a gain of as many dB
 ROUNDING = 0.03  # squared codes, about, that rounding a mix adds
 FLOOR = 0.1  # squared codes, added to all errors
 
