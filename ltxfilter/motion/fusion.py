@@ -169,7 +169,7 @@ def mark(at: Moment, squares: Array, grid: MotionGrid, most: int) -> MarkedTiles
     field = block_field(at, grid)
     count = 4 * fusion_sizes.PAIRS, fusion_sizes.BLOCKS, fusion_sizes.BLOCKS
     motions = kernels.tile_motions(field, tiles) if len(tiles) else np.empty((0, *count), np.int16)
-    return MarkedTiles(tiles, field, motions, squares.shape, block_side(grid))
+    return MarkedTiles(tiles, field, motions, tile_counts(grid), block_side(grid))
 
 
 def block_field(at: Moment, grid: MotionGrid) -> Array:
