@@ -127,7 +127,8 @@ def unlike_nearest(logits: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
     """Return the cross entropy of choices with those that are nearest to the truth.
 
     A choice that a softmax hardly ever makes hardly learns: without this some are given up in the
-    first steps, which ones by chance. squares: mean errors, [N * choices, 4, 4].
+    first steps, which ones by chance. logits: of all blocks, [16 N, 17]. squares: each choice's
+    mean squared errors in codes, [17 N, 4, 4].
     """
     errors = squares.view(-1, CHOICES, BLOCKS**2).transpose(1, 2).reshape(-1, CHOICES)
     nearest = torch.softmax(-2 * (errors + NEAR_ENOUGH).log(), 1)

@@ -86,8 +86,8 @@ class PlaneDrawer:
             static = np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
         cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
         field = warp_field(at, self._grid, shape.shift_x, shape.shift_y)
-        moment = warp_tau(tau)
-        return kernels.warp(ends, field, cells, shape.depth, static, moment, self._tile)
+        at_tau = warp_tau(tau)
+        return kernels.warp(ends, field, cells, shape.depth, static, at_tau, self._tile)
 
 
 def warp_tau(tau: float) -> int:
