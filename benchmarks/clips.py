@@ -37,11 +37,15 @@ def files(folder: Path) -> list[Path]:
 
 
 def load(path: Path, count: int) -> Clip:
-    """Decode up to `count` frames to yuv420p, or yuv420p10le where there is more than 8 bits."""
+    """Decode up to `count` frames to yuv420p, or yuv420p10le where there is more than 8 bits.
+
+    Full range becomes limited: ffmpeg did so by itself until version 6, and scores in dB depend
+    on it.
+    """
     width, height, pix_fmt = _geometry(path)
     kept = "yuv420p10le" if "10" in pix_fmt or "12" in pix_fmt else "yuv420p"
     command = [ffmpeg_exe(), "-v", "error", "-i", str(path)]
-    command += ["-map", "0:v:0", "-fps_mode", "passthrough"]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", "scale=out_range=limited"]
     command += ["-frames:v", str(count), "-pix_fmt", kept, "-f", "rawvideo", "-"]
     info = VideoInfo(width, height, kept, plane_shapes(kept, width, height), Fraction(25))
     done = subprocess.run(command, capture_output=True, check=True)

@@ -13,9 +13,9 @@ from ltxfilter.motion.flow import FlowMotion, FlowSettings
 from ltxfilter.motion.fusion import Fusion
 from ltxfilter.motion.gate import FlowEstimate
 from ltxfilter.motion.grid import Luma, MotionGrid
-from ltxfilter.motion.plane_drawer import Calibration, PlaneDrawer, rms, warp_tau
+from ltxfilter.motion.plane_drawer import PlaneDrawer, expected_psnr, rms, warp_tau
 from ltxfilter.motion.pyramid import LumaPyramid, luma_pyramid
-from ltxfilter.motion.trajectory import FlowContext, Moment, aligned, moment
+from ltxfilter.motion.trajectory import FlowContext, Moment, aligned, moment, unsteadiness
 
 WORK_PER_CELL = 370  # bytes: search 140; three searches 100, flows 72; pyramids 22; spare
 
@@ -78,13 +78,14 @@ class CpuFlow:
         """See FlowBackend."""
         left, right = motion.pair.left.planes, motion.pair.right.planes
         static, luma = motion.static_mask, motion.pair.pictures[0].luma
+        unsteady = unsteadiness(_context(motion), motion.pair.pictures) if taus else None
         for tau in taus:
             at = self._moment(motion, tau)
             planes, squares = self._drawer.draw(left, right, at, static, tau)
             if self._fusion is not None:
                 self._fusion.improve(planes, (left, right), at, squares, static, warp_tau(tau))
             apart = rms(int(squares.sum()), self._drawer.luma(planes).size)
-            yield planes, Calibration().psnr(apart, luma)
+            yield planes, expected_psnr(apart, luma, unsteady)
 
     def estimate(self, motion: FlowMotion, tau: float) -> FlowEstimate:
         """See FlowBackend."""

@@ -15,6 +15,7 @@ from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
 from ltxfilter.motion.trajectory import Moment, warp_field
 
 BYTES_PER_CELL = 292  # refining the motion 140, splats 72, flows and sums 60, fields 20
+STEADY = 9.0  # squared codes that are added to unsteadiness
 NUMPY_BYTES_PER_SAMPLE = 64  # more where NumPy does the work: many planes of integers
 
 
@@ -102,7 +103,7 @@ def rms(squares: int, samples: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """PSNR as a linear function of two logarithms: of disagreement, and of brightness.
+    """PSNR as a linear function of logarithms: of disagreement, of brightness, of unsteadiness.
 
     The defaults were fitted to the development clips: `docs/log.md`, 2026-11-30.
     """
@@ -110,7 +111,25 @@ class Calibration:
     at_one: float = 51.4  # dB at a disagreement of one code, where the mean luma is 100
     slope: float = 8.85  # dB lost per factor e of disagreement
     light: float = 1.1  # dB gained per factor e of luma: dark pictures have small bright parts
+    least: float = 0.05  # codes that are added to disagreement
+    unsteady: float = 0.0  # dB lost per factor e of unsteadiness
 
-    def psnr(self, apart: float, luma: float) -> float:
-        """Return the PSNR in dB to expect at an RMS disagreement and a mean luma, in codes."""
-        return self.at_one - self.slope * log(apart + 0.05) + self.light * log((luma + 1) / 100)
+    def psnr(self, apart: float, luma: float, unsteadiness: float = 0.0) -> float:
+        """Return the PSNR in dB to expect at an RMS disagreement and a mean luma, in codes.
+
+        unsteadiness: see `trajectory.unsteadiness`, in squared codes.
+        """
+        lost = self.slope * log(apart + self.least)
+        lost += self.unsteady * log(unsteadiness + STEADY)
+        return self.at_one - lost + self.light * log((luma + 1) / 100)
+
+
+ALONE = Calibration()  # where no neighbour of a pair is known
+BESIDE = Calibration(52.7, 8.16, 1.3, 0.09, 0.55)  # where one is; docs/log.md, 2026-12-01
+
+
+def expected_psnr(apart: float, luma: float, unsteadiness: float | None) -> float:
+    """Return the PSNR in dB to expect of a picture: see `Calibration.psnr`. None: not known."""
+    if unsteadiness is None:
+        return ALONE.psnr(apart, luma)
+    return BESIDE.psnr(apart, luma, unsteadiness)

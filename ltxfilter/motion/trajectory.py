@@ -10,8 +10,11 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid
+from ltxfilter.motion.grid import Field, Floats, Flow, Luma, MotionGrid
 from ltxfilter.motion.pyramid import LumaPyramid
+
+HALF = 16.0  # of a cell, in 1/32 samples of the work grid's picture
+TILE = 16  # samples along the side of what is summed at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +77,32 @@ def travelled(ahead: Flow, behind: tuple[Flow, Floats, float] | None, passed: fl
     flow, sure, span = behind
     bend = (passed * passed - passed) / (span * (span + 1))
     return kernels.travel(ahead, flow, sure, (passed, span, bend))
+
+
+def unsteadiness(context: FlowContext, pictures: tuple[LumaPyramid, LumaPyramid]) -> float | None:
+    """Return by how much keyframes change where they move by half of what their motion changes by.
+
+    Where speeds change from pair to pair, things need not be where a parabola puts them between
+    two keyframes, which the keyframes themselves cannot tell. In squared codes, the mean of those
+    keyframes whose neighbour is known; None if there is none.
+    """
+    pair, before, after = context.pair, context.before, context.after
+    changes = []
+    if before is not None:
+        past = before.backward / np.float32(context.span_before)
+        changes.append(_moved_by_half(pictures[0].coarse, pair.forward + past))
+    if after is not None:
+        to_come = after.forward / np.float32(context.span_after)
+        changes.append(_moved_by_half(pictures[1].coarse, pair.backward + to_come))
+    return sum(changes) / len(changes) if changes else None
+
+
+def _moved_by_half(picture: Luma, flow: Flow) -> float:
+    """Return the mean square, in codes, of what changes where samples move by half a flow."""
+    still, share = np.zeros_like(flow), np.zeros(picture.shape, np.float32)
+    field = kernels.make_field(still, flow, share, (HALF, HALF))
+    _, [squares] = kernels.warp([(picture, picture)], field, (1, 1), 8, None, 0, TILE)
+    return int(squares.sum()) / (picture.size * 16)
 
 
 def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from support.scenes import scene
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, project
 from ltxfilter.motion.grid import MotionGrid, choose_sizes
-from ltxfilter.motion.plane_drawer import Calibration
+from ltxfilter.motion.plane_drawer import ALONE, Calibration, expected_psnr
 from ltxfilter.motion.pyramid import (
     Effort,
     LumaPyramid,
@@ -24,7 +27,7 @@ from ltxfilter.motion.pyramid import (
     pyramid,
     resized,
 )
-from ltxfilter.motion.trajectory import FlowContext, moment, travelled, warp_field
+from ltxfilter.motion.trajectory import FlowContext, moment, travelled, unsteadiness, warp_field
 
 
 def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180)) -> np.ndarray:
@@ -165,3 +168,49 @@ def test_less_disagreement_promises_more() -> None:
     assert promised == sorted(promised, reverse=True)
     assert 45 < promised[1] < 55
     assert calibration.psnr(1, 20) < promised[1] < calibration.psnr(1, 200)
+
+
+def test_unsteady_motion_promises_less() -> None:
+    assert expected_psnr(3, 100, None) == ALONE.psnr(3, 100)
+    promised = [expected_psnr(3, 100, change) for change in (0, 4, 20, 100, 1000)]
+    assert promised == sorted(set(promised), reverse=True)
+    assert abs(promised[1] - ALONE.psnr(3, 100)) < 1
+
+
+def context_of(*positions: float) -> tuple[FlowContext, tuple[LumaPyramid, LumaPyramid]]:
+    """Return the motion of a scene that is at four places, x, one after the other."""
+    grid = MotionGrid(320, 180, 2)
+    seen = [luma_pyramid(moved(x, 0), 8, grid) for x in positions]
+    before, pair, after = (pair_flow(grid, a, b) for a, b in pairwise(seen))
+    return FlowContext(pair, before, after), (seen[1], seen[2])
+
+
+def test_steady_motion_is_told_from_jerks() -> None:
+    steady, slower, back = (
+        unsteadiness(*context_of(*places))
+        for places in ((0, 6, 12, 18), (0, 9, 15, 18), (0, 8, 0, 8))
+    )
+    assert steady is not None
+    assert slower is not None
+    assert back is not None
+    assert steady < 4
+    assert 3 * steady < slower < back
+
+
+def test_one_neighbour_is_enough_to_tell_jerks_and_none_is_too_few() -> None:
+    context, pictures = context_of(0, 6, 12, 4)
+    known = [
+        unsteadiness(replace(context, before=before, after=after), pictures)
+        for before in (None, context.before)
+        for after in (None, context.after)
+    ]
+    assert known[0] is None
+    assert known[3] == (known[1] + known[2]) / 2
+    assert known[2] < 4 < known[1]
+
+
+def test_a_neighbour_that_lasts_longer_may_move_further() -> None:
+    context, pictures = context_of(0, 12, 18, 30)
+    even = unsteadiness(context, pictures)
+    spans = replace(context, span_before=2.0, span_after=2.0)
+    assert unsteadiness(spans, pictures) < even / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import compress
 from threading import Lock
 
 import numpy as np
@@ -16,13 +17,14 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.cuda import align_ends, device, grid_kernels, picture_kernels
 from ltxfilter.motion.cuda.estimate import CudaPairFlow, Fill, empty
 from ltxfilter.motion.cuda.fusion.launches import CudaFusion, Drawing
+from ltxfilter.motion.cuda.unsteadiness import Unsteadiness
 from ltxfilter.motion.cuda.upload import ALIGNED, ByteLayout
 from ltxfilter.motion.flow import FlowMotion, FlowSettings, PairMotion
 from ltxfilter.motion.fusion import tile_counts, tile_side
 from ltxfilter.motion.grid import Array, MotionGrid
-from ltxfilter.motion.plane_drawer import Calibration, rms, warp_tau
+from ltxfilter.motion.plane_drawer import expected_psnr, rms, warp_tau
 
-SUMS = 2  # of squares, and of luma
+SUMS = 4  # of squares, of luma, and of how unsteady the motion of both keyframes is
 
 
 class CudaDrawer:
@@ -80,11 +82,12 @@ class Workspace:
         shifts = {(shape.shift_x, shape.shift_y) for shape in layout.shapes}
         size = (5, rows + 2, columns + 2)
         self._fields = {shift: empty(*size, dtype=torch.int16) for shift in sorted(shifts)}
-        # Sums come last: of squares, and of luma.
+        # Sums come last: see `SUMS`.
         self._out = empty(layout.plane_bytes + ALIGNED, dtype=torch.uint8)
         self._sums = self._out[layout.plane_bytes :][: 8 * SUMS].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
         self._squares = empty(*tile_counts(grid), dtype=torch.int64)
+        self._unsteadiness = Unsteadiness(layout.levels[1], self._taps)
         protect, most = self._settings.protect_static, self._settings.fused
         self._fusion = CudaFusion(layout, grid, most, protect=protect) if most else None
 
@@ -115,10 +118,13 @@ class Workspace:
             host.copy_(down, non_blocking=True)
             kept = layout.device_planes(self._out) if stays else None
             self._stream.finish()
-        squares, light = host[-ALIGNED:][: 8 * SUMS].view(torch.int64).tolist()
+        squares, light, *unsteady = host[-ALIGNED:][: 8 * SUMS].view(torch.int64).tolist()
         apart = rms(squares, layout.luma.rows * layout.luma.columns)
         luma = light / self._smallest(self._ends[0]).numel()
-        return kept or layout.split(host), Calibration().psnr(apart, luma)
+        known = motion.before is not None, motion.after is not None
+        changes = [change / (16 * self._share.numel()) for change in compress(unsteady, known)]
+        unsteadiness = sum(changes) / len(changes) if changes else None
+        return kept or layout.split(host), expected_psnr(apart, luma, unsteadiness)
 
     def _smallest(self, picture: Tensor) -> Tensor:
         """Return the smallest level of a picture."""
@@ -147,6 +153,7 @@ class Workspace:
         for index in range(len(self._layout.shapes)):
             self._warp(index)
         self._sums[0].copy_(self._squares.sum())
+        self._unsteadiness.into(self._sums[2:], self._flows, self._steps, self._ends)
         if self._fusion is not None:
             self._fusion.improve(self._drawing())
 
