@@ -10,10 +10,10 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, Luma, MotionGrid
+from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid, thinned
 from ltxfilter.motion.pyramid import LumaPyramid
 
-HALF = 16.0  # of a cell, in 1/32 samples of the work grid's picture
+HALF = 16.0  # of a cell, in 1/32
 TILE = 16  # samples along the side of what is summed at once
 
 
@@ -87,22 +87,36 @@ def unsteadiness(context: FlowContext, pictures: tuple[LumaPyramid, LumaPyramid]
     keyframes whose neighbour is known; None if there is none.
     """
     pair, before, after = context.pair, context.before, context.after
+    left, right = pictures
     changes = []
     if before is not None:
-        past = before.backward / np.float32(context.span_before)
-        changes.append(_moved_by_half(pictures[0].coarse, pair.forward + past))
+        flows = pair.forward, before.backward, context.span_before
+        changes.append(_moved_by_half(left, *flows))
     if after is not None:
-        to_come = after.forward / np.float32(context.span_after)
-        changes.append(_moved_by_half(pictures[1].coarse, pair.backward + to_come))
+        flows = pair.backward, after.forward, context.span_after
+        changes.append(_moved_by_half(right, *flows))
     return sum(changes) / len(changes) if changes else None
 
 
-def _moved_by_half(picture: Luma, flow: Flow) -> float:
-    """Return the mean square, in codes, of what changes where samples move by half a flow."""
-    still, share = np.zeros_like(flow), np.zeros(picture.shape, np.float32)
-    field = kernels.make_field(still, flow, share, (HALF, HALF))
+def _moved_by_half(seen: LumaPyramid, ahead: Flow, behind: Flow, span: float) -> float:
+    """Return the mean square, in codes, of what changes where samples move by half of a change.
+
+    ahead, behind: flow to the keyframes on both sides; span: how far away the latter is.
+    """
+    level, step = half_level(len(seen.levels))
+    picture, past = seen.levels[level], thinned(behind, step) / np.float32(span)
+    change = thinned(ahead, step) + past
+    still, share = np.zeros_like(change), np.zeros(picture.shape, np.float32)
+    scale = HALF / step
+    field = kernels.make_field(still, change, share, (scale, scale))
     _, [squares] = kernels.warp([(picture, picture)], field, (1, 1), 8, None, 0, TILE)
     return int(squares.sum()) / (picture.size * 16)
+
+
+def half_level(levels: int) -> tuple[int, int]:
+    """Return the level of a pyramid that `unsteadiness` looks at, and the cells per its sample."""
+    level = min(levels - 1, 2)
+    return level, level
 
 
 def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:

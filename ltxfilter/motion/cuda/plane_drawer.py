@@ -87,7 +87,7 @@ class Workspace:
         self._sums = self._out[layout.plane_bytes :][: 8 * SUMS].view(torch.int64)
         self._taps = torch.from_numpy(packed_taps()).to(device.NAME)
         self._squares = empty(*tile_counts(grid), dtype=torch.int64)
-        self._unsteadiness = Unsteadiness(layout.levels[1], self._taps)
+        self._unsteadiness = Unsteadiness(layout.levels, self._taps)
         protect, most = self._settings.protect_static, self._settings.fused
         self._fusion = CudaFusion(layout, grid, most, protect=protect) if most else None
 
@@ -122,7 +122,7 @@ class Workspace:
         apart = rms(squares, layout.luma.rows * layout.luma.columns)
         luma = light / self._smallest(self._ends[0]).numel()
         known = motion.before is not None, motion.after is not None
-        changes = [change / (16 * self._share.numel()) for change in compress(unsteady, known)]
+        changes = [change / (self._unsteadiness.unit) for change in compress(unsteady, known)]
         unsteadiness = sum(changes) / len(changes) if changes else None
         return kept or layout.split(host), expected_psnr(apart, luma, unsteadiness)
 
