@@ -110,6 +110,10 @@ def test_every_number_of_steps(models, source, steps, monkeypatch):
     assert (taken[0] == 1) == (source == "dit")
 
 
+# Products of matrices round differently by batch on some processors: 1.1e-5 was seen.
+ROUNDED = 5e-5
+
+
 @pytest.mark.parametrize("vae", ["full", "tiny"])
 @EVERY
 def test_guides_do_not_depend_on_the_rest_of_a_batch(models, source, vae):
@@ -118,9 +122,9 @@ def test_guides_do_not_depend_on_the_rest_of_a_batch(models, source, vae):
     clips = [clip(three, seed, F(seed)) for seed in range(3)]
     together = three.draw(clips)
     apart = torch.cat([one.draw([part]) for part in clips])
-    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together, apart, atol=ROUNDED, rtol=ROUNDED)
     again = three.draw([clips[0], clips[0], clips[0]])
-    torch.testing.assert_close(together[:1].expand_as(again), again, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[:1].expand_as(again), again, atol=ROUNDED, rtol=ROUNDED)
     assert torch.equal(three.draw(clips), together)
 
 
