@@ -15,8 +15,8 @@ from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
 from ltxfilter.motion.trajectory import Moment, warp_field
 
 BYTES_PER_CELL = 292  # refining the motion 140, splats 72, flows and sums 60, fields 20
-STEADY = 6.0  # squared codes that are added to unsteadiness
 NUMPY_BYTES_PER_SAMPLE = 64  # more where NumPy does the work: many planes of integers
+STEADY = 6.0  # squared codes that are added to unsteadiness
 
 
 class PlaneDrawer:

@@ -123,7 +123,7 @@ class Workspace:
         apart = rms(squares, layout.luma.rows * layout.luma.columns)
         luma = light / self._smallest(self._ends[0]).numel()
         known = motion.before is not None, motion.after is not None
-        changes = [change / (self._unsteadiness.unit) for change in compress(unsteady, known)]
+        changes = [change / self._unsteadiness.unit for change in compress(unsteady, known)]
         unsteadiness = sum(changes) / len(changes) if changes else None
         return kept or layout.split(host), expected_psnr(apart, luma, unsteadiness)
 
