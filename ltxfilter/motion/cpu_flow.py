@@ -78,12 +78,14 @@ class CpuFlow:
         """See FlowBackend."""
         left, right = motion.pair.left.planes, motion.pair.right.planes
         static, luma = motion.static_mask, motion.pair.pictures[0].luma
-        unsteady = unsteadiness(_context(motion), motion.pair.pictures) if taus else None
+        context = _context(motion) if taus else None
+        unsteady = unsteadiness(context, motion.pair.pictures) if context else None
         for tau in taus:
             at = self._moment(motion, tau)
             planes, squares = self._drawer.draw(left, right, at, static, tau)
             if self._fusion is not None:
-                self._fusion.improve(planes, (left, right), at, squares, static, warp_tau(tau))
+                inputs = planes, (left, right), at, squares, static, warp_tau(tau), context
+                self._fusion.improve(*inputs)
             apart = rms(int(squares.sum()), self._drawer.luma(planes).size)
             yield planes, expected_psnr(apart, luma, unsteady)
 

@@ -22,7 +22,7 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane, thinned
 from ltxfilter.motion.kernels import fusion_sizes
 from ltxfilter.motion.kernels.fusion_sizes import Layers
-from ltxfilter.motion.trajectory import Moment
+from ltxfilter.motion.trajectory import FlowContext, Moment, bounces
 
 LEAST_BLOCK = 4  # samples of luma along a block's side
 AGREED = (2 * 4) ** 2  # in 1/4 codes: tiles whose mean square is no more are left as they are
@@ -80,14 +80,15 @@ class Fusion:
         squares: Array,
         static: Luma | None,
         tau: int,
+        context: FlowContext | None = None,
     ) -> None:
         """Draw the uncertain tiles of `drawn` again, in place.
 
         at: what it was drawn from. squares: of its luma's tiles: see `kernels.warp`. static: [H, W]
         of luma or None; samples that do not move stay as they are, and so does transparency.
-        tau: 0..32767 in 1/32768.
+        tau: 0..32767 in 1/32768. context: see `mark`.
         """
-        marked = mark(at, squares, self._grid, self._most)
+        marked = mark(at, squares, self._grid, self._most, context)
         if not len(marked.tiles):
             return
         [luma] = self.samples(marked, [self._bright], drawn, ends)
@@ -163,9 +164,18 @@ def tile_side(grid: MotionGrid) -> int:
     return fusion_sizes.BLOCKS * block_side(grid)
 
 
-def mark(at: Moment, squares: Array, grid: MotionGrid, most: int) -> MarkedTiles:
-    """Return up to `most` tiles in which both keyframes differ most along the motion."""
+def mark(
+    at: Moment, squares: Array, grid: MotionGrid, most: int, context: FlowContext | None = None
+) -> MarkedTiles:
+    """Return up to `most` tiles in which both keyframes differ most along the motion.
+
+    context: of the pair; where something in the middle of a tile may bounce between the keyframes
+    (see `trajectory.bounces`), the tile is not marked: nothing tells where it is at any moment.
+    """
     tiles = uncertain(squares, AGREED * tile_side(grid) ** 2, most)
+    if context is not None:
+        found = bounces(context, at, middles(tiles, grid), tile_side(grid) // grid.cell)
+        tiles = np.ascontiguousarray(tiles[~found])
     field = block_field(at, grid)
     count = 4 * fusion_sizes.PAIRS, fusion_sizes.BLOCKS, fusion_sizes.BLOCKS
     motions = kernels.tile_motions(field, tiles) if len(tiles) else np.empty((0, *count), np.int16)
@@ -184,6 +194,13 @@ def tile_counts(grid: MotionGrid) -> tuple[int, int]:
     """Return how many rows and columns of tiles cover the picture."""
     side = tile_side(grid)
     return -(-grid.height // side), -(-grid.width // side)
+
+
+def middles(tiles: Array, grid: MotionGrid) -> tuple[Array, Array]:
+    """Return rows and columns of the cells in the middle of tiles, [N] each. tiles: [N, 2]."""
+    side = tile_side(grid) // grid.cell
+    rows, columns = tiles.T * side + side // 2
+    return np.minimum(rows, grid.rows - 1), np.minimum(columns, grid.columns - 1)
 
 
 def most_tiles(grid: MotionGrid, share: float) -> int:

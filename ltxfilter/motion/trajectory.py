@@ -10,7 +10,7 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Field, Floats, Flow, MotionGrid, thinned
+from ltxfilter.motion.grid import Array, Field, Floats, Flow, MotionGrid, thinned
 from ltxfilter.motion.pyramid import LumaPyramid
 
 HALF = 16.0  # of a cell, in 1/32
@@ -103,7 +103,7 @@ def _moved_by_half(seen: LumaPyramid, ahead: Flow, behind: Flow, span: float) ->
 
     ahead, behind: flow to the keyframes on both sides; span: how far away the latter is.
     """
-    level, step = half_level(len(seen.levels))
+    level = step = half_level(len(seen.levels))
     picture, past = seen.levels[level], thinned(behind, step) / np.float32(span)
     change = thinned(ahead, step) + past
     still, share = np.zeros_like(change), np.zeros(picture.shape, np.float32)
@@ -113,10 +113,40 @@ def _moved_by_half(seen: LumaPyramid, ahead: Flow, behind: Flow, span: float) ->
     return int(squares.sum()) / (picture.size * 16)
 
 
-def half_level(levels: int) -> tuple[int, int]:
-    """Return the level of a pyramid that `unsteadiness` looks at, and the cells per its sample."""
-    level = min(levels - 1, 2)
-    return level, level
+def half_level(levels: int) -> int:
+    """Return the level of a pyramid to look at, which is also how many cells its samples cover."""
+    return min(levels - 1, 2)
+
+
+def bounces(context: FlowContext, at: Moment, cells: tuple[Array, Array], least: float) -> Array:
+    """Return whether what is seen at some cells may turn back between both keyframes, [N] bool.
+
+    At a bounce the pair's own motion is short, the neighbours' lead elsewhere on both sides, and no
+    parabola tells when it happens: at both keyframes, the motion must change by `least` cells more
+    than it is long. cells: rows and columns, [N] each. Nothing bounces that lacks a neighbour.
+    """
+    pair, before, after = context.pair, context.before, context.after
+    if before is None or after is None:
+        return np.zeros(len(cells[0]), bool)
+    left = _turns(at.to_left, cells, (pair.forward, before.backward, context.span_before), least)
+    right = _turns(at.to_right, cells, (pair.backward, after.forward, context.span_after), least)
+    return left & right
+
+
+def _turns(
+    to_end: Flow, cells: tuple[Array, Array], flows: tuple[Flow, Flow, float], least: float
+) -> Array:
+    """Return whether the motion changes at a keyframe by `least` cells more than it is long.
+
+    flows: from the keyframe to both sides, and how far away the neighbour on the second one is.
+    """
+    ahead, behind, span = flows
+    moved, (rows, columns) = to_end[cells], ahead.shape[:2]
+    row = np.rint(cells[0].astype(np.float32) + moved[:, 1]).clip(0, rows - 1).astype(np.intp)
+    column = np.rint(cells[1].astype(np.float32) + moved[:, 0]).clip(0, columns - 1).astype(np.intp)
+    own = ahead[row, column]
+    change = own + behind[row, column] / np.float32(span)
+    return np.abs(change).max(axis=1) > np.abs(own).max(axis=1) + np.float32(least)
 
 
 def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:

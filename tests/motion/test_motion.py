@@ -27,7 +27,14 @@ from ltxfilter.motion.pyramid import (
     pyramid,
     resized,
 )
-from ltxfilter.motion.trajectory import FlowContext, moment, travelled, unsteadiness, warp_field
+from ltxfilter.motion.trajectory import (
+    FlowContext,
+    bounces,
+    moment,
+    travelled,
+    unsteadiness,
+    warp_field,
+)
 
 
 def moved(x: float, y: float, seed: int = 1, size: tuple[int, int] = (320, 180)) -> np.ndarray:
@@ -207,6 +214,18 @@ def test_one_neighbour_is_enough_to_tell_jerks_and_none_is_too_few() -> None:
     assert known[0] is None
     assert known[3] == (known[1] + known[2]) / 2
     assert known[2] < 4 < known[1]
+
+
+def test_what_turns_back_between_keyframes_bounces_and_what_speeds_up_does_not() -> None:
+    cells = np.array([20, 25]), np.array([30, 40])
+    places = {"bounces": (0, 20, 22, 2), "is steady": (0, 20, 40, 60), "stops": (0, 20, 20, 20)}
+    places |= {"speeds up": (0, 2, 22, 60), "turns at a keyframe": (0, 20, 0, 0)}
+    for what, where in places.items():
+        context, _ = context_of(*where)
+        found = bounces(context, moment(context, 0.5), cells, 3)
+        np.testing.assert_array_equal(found, what == "bounces", err_msg=what)
+    for alone in (replace(context, before=None), replace(context, after=None)):
+        assert not bounces(alone, moment(alone, 0.5), cells, -100).any()
 
 
 def test_a_neighbour_that_lasts_longer_may_move_further() -> None:

@@ -161,7 +161,7 @@ class Workspace:
     def _drawing(self) -> Drawing:
         """Return what the fusion reads, and the picture that it draws again."""
         (left, right), field = self._ends, self._fields[0, 0]
-        found = self._to_ends, self._share, field
+        found = self._flows, self._steps, self._to_ends, self._share, field
         seen = self._squares, self._static, self._tau, self._taps
         return Drawing(self._out, (left, right), *found, *seen)
 
@@ -220,7 +220,7 @@ class Unsteadiness:
 
     def __init__(self, levels: Sequence[ByteRange], taps: Tensor) -> None:
         """Get ready. levels: where those of a picture's pyramid lie; taps: of the warp."""
-        level, self._step = half_level(len(levels))
+        level = self._step = half_level(len(levels))
         self._level, self._taps = levels[level], taps
         shape = rows, columns = self._level.rows, self._level.columns
         self._flows = torch.zeros(2, 2, *shape, device=device.NAME)  # the first stays 0

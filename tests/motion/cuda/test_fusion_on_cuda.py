@@ -24,9 +24,10 @@ from ltxfilter.motion import fusion, kernels
 from ltxfilter.motion.cuda.fusion.launches import CudaFusion, Drawing, list_tiles
 from ltxfilter.motion.cuda.plane_drawer import packed_taps
 from ltxfilter.motion.cuda.upload import ByteLayout, Uploader
+from ltxfilter.motion.estimate import PairFlow
 from ltxfilter.motion.grid import MotionGrid, bright_plane
 from ltxfilter.motion.kernels import fusion_sizes
-from ltxfilter.motion.trajectory import Moment, warp_field
+from ltxfilter.motion.trajectory import FlowContext, Moment, warp_field
 
 pytestmark = MARKS
 TAU = 12345  # 1/32768
@@ -60,7 +61,7 @@ def doubt(monkeypatch):
 class Scene:
     """A drawn picture between two keyframes along random motion, on the CPU and on the device."""
 
-    def __init__(self, video, scale, *, most=0.3, reach=3.0, static=True, alike=False):
+    def __init__(self, video, scale, *, most=0.3, reach=3.0, static=True, alike=False, bounce=0.0):
         self.video, self.grid, self.most = video, MotionGrid(video.width, video.height, scale), most
         self.layout, self.bright = ByteLayout(video, self.grid), bright_plane(video.layout)
         self._rng = np.random.default_rng(video.width + scale)
@@ -72,8 +73,30 @@ class Scene:
             way[::3] = np.round(way[::3])  # so that some are equally fast
         share = self._rng.random((grid.rows, grid.columns), np.float32)
         self.at = Moment(ways[0], ways[1], share)
+        self.flows = self._flows(bounce)
         size = video.layout[self.bright].height, video.layout[self.bright].width
         self.static = (self._rng.random(size) < 0.1).astype(np.uint8) if static else None
+
+    def _flows(self, bounce):
+        """Return flows of the pair before, the pair and the one after, [3, 6, rows, columns].
+
+        bounce: by how many cells they change at most.
+        """
+        size = self.grid.rows, self.grid.columns
+        flows = [np.zeros((6, *size), np.float32) for _ in range(3)]
+        for flow, reach in zip(flows, (bounce, bounce / 9, bounce), strict=True):
+            flow[0:2], flow[3:5] = (planar(smooth(self._rng, *size, reach)) for _ in "ab")
+        return np.stack(flows)
+
+    @property
+    def context(self):
+        """The same flows as the CPU has them; the pair before lasts three times as long."""
+        sure = np.ones((self.grid.rows, self.grid.columns), np.float32)
+        ways = self.flows.transpose(0, 2, 3, 1)[..., [0, 1, 3, 4]]
+        before, pair, after = (
+            PairFlow(way[..., :2].copy(), way[..., 2:].copy(), sure, sure) for way in ways
+        )
+        return FlowContext(pair, before, after, 3.0, 1.0)
 
     def _picture(self):
         """Return planes of noise, in parts weak and in parts strong."""
@@ -95,9 +118,10 @@ class Scene:
         tile = fusion.tile_side(self.grid)
         _, [self.squares] = kernels.warp([ends], field, cells, depth, self.static, TAU, tile)
         count = fusion.most_tiles(self.grid, self.most)
-        self.marked = fusion.mark(self.at, self.squares, self.grid, count)
+        self.marked = fusion.mark(self.at, self.squares, self.grid, count, self.context)
         ours = fusion.Fusion(self.video.layout, self.grid, self.most)
-        ours.improve(planes, self.ends, self.at, self.squares, self.static, TAU)
+        inputs = self.at, self.squares, self.static, TAU, self.context
+        ours.improve(planes, self.ends, *inputs)
         return planes
 
     def on_device(self):
@@ -111,6 +135,8 @@ class Scene:
             Drawing(
                 picture,
                 (left, right),
+                up(self.flows),
+                up(np.array([0.5, 3, -0.1, 0.5, 1, -0.1], np.float32)),
                 torch.stack([planar(self.at.to_left), planar(self.at.to_right)]),
                 up(self.at.share),
                 up(warp_field(self.at, self.grid, 0, 0)),
@@ -167,6 +193,13 @@ def test_uncertain_tiles_are_drawn_as_on_the_cpu(video, scale, options):
 
 
 @pytest.mark.usefixtures("any_network", "doubt")
+@pytest.mark.parametrize(("scale", "bounce"), [(1, 40.0), slow(2, 40.0), slow(4, 15.0)])
+def test_where_something_may_bounce_tiles_are_not_marked(scale, bounce):
+    scene = Scene(info(width=150, height=150), scale, most=1.0, bounce=bounce, alike=True)
+    assert 0 < scene.check() < np.prod(scene.marked.shape)
+
+
+@pytest.mark.usefixtures("any_network", "doubt")
 @pytest.mark.parametrize(("depth", "shift"), [(8, 1), slow(10, 0)])
 def test_all_tiles_may_be_marked(depth, shift):
     scene = Scene(info(depth, shift, shift, width=45, height=38), 1, most=1.0)
@@ -185,12 +218,17 @@ scores = st.lists(st.sampled_from([0, 64, 65, 600, 601, 1 << 40]), min_size=1, m
 
 
 @settings(max_examples=25)
-@given(scores, st.integers(1, 60))
-def test_tiles_are_chosen_as_on_the_cpu(scores, most):
-    """Many have equal scores: where the last place would be shared, none of them is marked."""
+@given(scores, st.integers(1, 60), st.booleans())
+def test_tiles_are_chosen_as_on_the_cpu(scores, most, leave):
+    """Many have equal scores: where the last place would be shared, none of them is marked.
+
+    leave: every third tile is left whatever it scores, and none takes its place.
+    """
     tiles, index = (empty(size, dtype=torch.int32) for size in (most, len(scores)))
-    list_tiles(up(np.array(scores)), 64, tiles, index)
+    unmarked = np.arange(len(scores)) % 3 == 0 if leave else np.zeros(len(scores), bool)
+    list_tiles(up(np.array(scores)), 64, tiles, index, up(unmarked))
     expected = fusion.uncertain(np.array([scores]), 64, most)[:, 1]
+    expected = expected[~unmarked[expected]]
     np.testing.assert_array_equal(tiles.cpu()[: len(expected)], expected)
     np.testing.assert_array_equal(tiles.cpu()[len(expected) :], -1)
     assert {int(at): k for k, at in enumerate(expected)} == {

@@ -24,6 +24,7 @@ from ltxfilter.motion.cuda.fusion import (
     sharpen_kernels,
     tile_kernels,
 )
+from ltxfilter.motion.cuda.fusion.bounces import Bounces
 from ltxfilter.motion.cuda.upload import ByteLayout
 from ltxfilter.motion.grid import MotionGrid
 from ltxfilter.motion.kernels.fusion_sizes import (
@@ -48,7 +49,11 @@ class Drawing:
 
     picture: Tensor  # bytes of the planes as they were drawn, which are drawn again in place
     ends: tuple[Tensor, Tensor]  # bytes of both keyframes
-    to_ends: Tensor  # [2, 2, rows, columns] of the work grid: to the left and to the right end
+    flows: (
+        Tensor  # [3, 6, rows, columns] of the work grid: the pair before, the pair, the one after
+    )
+    steps: Tensor  # [2, 3] float32 as travel_kernel has them, in one row
+    to_ends: Tensor  # [2, 2, rows, columns]: to the left and to the right end
     share: Tensor  # [rows, columns]
     field: Tensor  # of luma, as warp_kernel has it
     squares: Tensor  # [down, across] int64 of luma's tiles, as warp_kernel sums them
@@ -57,18 +62,18 @@ class Drawing:
     taps: Tensor  # as fetch has them
 
 
-def list_tiles(scores: Tensor, limit: int, tiles: Tensor, index: Tensor) -> None:
-    """Do what `fusion.uncertain` does, with the host not knowing how many there are.
+def list_tiles(scores: Tensor, limit: int, tiles: Tensor, index: Tensor, unmarked: Tensor) -> None:
+    """Do what `fusion.mark` does, with the host not knowing how many there are.
 
-    scores: [N] int64. tiles: [most] int32, for the numbers of the marked tiles, in their order,
-    then -1 in all places that are left. index: [N] int32, for the place of each in that list, -1
-    for those that are not marked.
+    scores: [N] int64. unmarked: [N] bool, which are not marked whatever they score. tiles: [most]
+    int32, for the numbers of the marked tiles, in their order, then -1 in all places that are left.
+    index: [N] int32, for the place of each in that list, -1 for those that are not marked.
     """
     count, most = len(scores), len(tiles)
     above: Tensor | int = limit
     if count > most:
         above = torch.sort(scores).values[count - most - 1].clamp(min=limit)
-    places = torch.cumsum(scores > above, 0, dtype=torch.int32)
+    places = torch.cumsum((scores > above) & ~unmarked, 0, dtype=torch.int32)
     inputs = places, tiles, index, count, most
     device.launch(tile_kernels.list_kernel, max(count, most), *inputs)
 
@@ -88,6 +93,7 @@ class CudaFusion:
         self._agreed = fusion.AGREED * fusion.tile_side(grid) ** 2
         self._index = empty(self._shape[0] * self._shape[1], dtype=torch.int32)
         self._tiles = empty(self._most, dtype=torch.int32)
+        self._bounces = Bounces(grid)
         self._allocate_blocks()
         layers = [*fusion.load_layers(), (HALVINGS,)]
         *self._layers, (self._halvings,) = [
@@ -124,7 +130,9 @@ class CudaFusion:
     def improve(self, drawing: Drawing) -> None:
         """Launch what draws the uncertain tiles of the picture again."""
         field = self._block_field(drawing)
-        list_tiles(drawing.squares.view(-1), self._agreed, self._tiles, self._index)
+        bounces = self._bounces.found(drawing.flows, drawing.steps, drawing.to_ends)
+        squares = drawing.squares.view(-1)
+        list_tiles(squares, self._agreed, self._tiles, self._index, bounces)
         self._find_motions(field)
         bright = self._layout.bright
         self._sample(drawing, bright)
