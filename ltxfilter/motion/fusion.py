@@ -22,7 +22,7 @@ from ltxfilter.motion import kernels
 from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane, thinned
 from ltxfilter.motion.kernels import fusion_sizes
 from ltxfilter.motion.kernels.fusion_sizes import Layers
-from ltxfilter.motion.trajectory import FlowContext, Moment, bounces
+from ltxfilter.motion.trajectory import FlowContext, Moment, bounces, warp_field
 
 LEAST_BLOCK = 4  # samples of luma along a block's side
 AGREED = (2 * 4) ** 2  # in 1/4 codes: tiles whose mean square is no more are left as they are
@@ -55,6 +55,7 @@ class Fusion:
         """Get ready for pictures of that layout. most: share of the tiles to draw again, 0..1."""
         self._layout, self._grid = layout, grid
         self._bright = bright_plane(layout)
+        self._groups = groups(layout)
         self._most = most_tiles(grid, most)
         self._layers = load_layers()
 
@@ -95,7 +96,7 @@ class Fusion:
         features = self.features(marked, luma, static, tau)
         weights, gains = kernels.tile_weights(features, marked.field, marked.tiles, self._layers)
         index, wanted = marked.index, self._wanted(drawn, ends, tau)
-        for numbers in self._alike():
+        for numbers in self._groups:
             bright = numbers == [self._bright]
             shown = [luma] if bright else self.samples(marked, numbers, drawn, ends)
             shape = self._layout[numbers[0]]
@@ -122,14 +123,6 @@ class Fusion:
         )
         return ((left * (32768 - tau) + right * tau) >> 11) - 16 * here
 
-    def _alike(self) -> list[list[int]]:
-        """Return the numbers of planes, those of one shape together but for the bright one."""
-        alike: dict[PlaneShape, list[int]] = {}
-        for number, shape in enumerate(self._layout):
-            if shape.role != "a" and number != self._bright:
-                alike.setdefault(replace(shape, role=""), []).append(number)
-        return [[self._bright], *alike.values()]
-
     def samples(
         self, marked: MarkedTiles, numbers: list[int], drawn: Planes, ends: tuple[Planes, Planes]
     ) -> list[Array]:
@@ -152,6 +145,16 @@ class Fusion:
             tau,
             marked.shape,
         )
+
+
+def groups(layout: tuple[PlaneShape, ...]) -> list[list[int]]:
+    """Return the numbers of planes that are mixed: the bright one, then those of one shape."""
+    bright = bright_plane(layout)
+    alike: dict[PlaneShape, list[int]] = {}
+    for number, shape in enumerate(layout):
+        if shape.role != "a" and number != bright:
+            alike.setdefault(replace(shape, role=""), []).append(number)
+    return [[bright], *alike.values()]
 
 
 def block_side(grid: MotionGrid) -> int:
@@ -185,6 +188,8 @@ def mark(
 def block_field(at: Moment, grid: MotionGrid) -> Array:
     """Return the motion on blocks: see c_fusion."""
     step = block_side(grid) // grid.cell
+    if step == 1:
+        return warp_field(at, grid, 0, 0)
     left, right = (thinned(flow, step) for flow in (at.to_left, at.to_right))
     share = np.ascontiguousarray(at.share[::step, ::step])
     return kernels.make_field(left, right, share, (32 * grid.cell, 32 * grid.cell))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import PairFlow
-from ltxfilter.motion.grid import Array, Field, Floats, Flow, MotionGrid, thinned
+from ltxfilter.motion.grid import Array, Field, Floats, Flow, MotionGrid, as_complex, thinned
 from ltxfilter.motion.pyramid import LumaPyramid
 
 HALF = 16.0  # of a cell, in 1/32
@@ -35,6 +35,7 @@ class Moment:
     to_left: Flow
     to_right: Flow
     share: Floats  # [rows, columns] 0..1, how much of it comes from the left keyframe
+    fields: dict[tuple[float, float], Field] = field(default_factory=dict)  # see `warp_field`
 
 
 def moment(context: FlowContext, tau: float) -> Moment:
@@ -108,8 +109,8 @@ def _moved_by_half(seen: LumaPyramid, ahead: Flow, behind: Flow, span: float) ->
     change = thinned(ahead, step) + past
     still, share = np.zeros_like(change), np.zeros(picture.shape, np.float32)
     scale = HALF / step
-    field = kernels.make_field(still, change, share, (scale, scale))
-    _, [squares] = kernels.warp([(picture, picture)], field, (1, 1), 8, None, 0, TILE)
+    moves = kernels.make_field(still, change, share, (scale, scale))
+    _, [squares] = kernels.warp([(picture, picture)], moves, (1, 1), 8, None, 0, TILE)
     return int(squares.sum()) / (picture.size * 16)
 
 
@@ -141,12 +142,26 @@ def _turns(
     flows: from the keyframe to both sides, and how far away the neighbour on the second one is.
     """
     ahead, behind, span = flows
-    moved, (rows, columns) = to_end[cells], ahead.shape[:2]
-    row = np.rint(cells[0].astype(np.float32) + moved[:, 1]).clip(0, rows - 1).astype(np.intp)
-    column = np.rint(cells[1].astype(np.float32) + moved[:, 0]).clip(0, columns - 1).astype(np.intp)
-    own = ahead[row, column]
-    change = own + behind[row, column] / np.float32(span)
-    return np.abs(change).max(axis=1) > np.abs(own).max(axis=1) + np.float32(least)
+    (rows, columns), (row, column) = ahead.shape[:2], cells
+    moved = _picked(to_end, row * columns + column)
+    row = np.rint(row.astype(np.float32) + moved.imag).clip(0, rows - 1).astype(np.intp)
+    column = np.rint(column.astype(np.float32) + moved.real).clip(0, columns - 1).astype(np.intp)
+    there = row * columns + column
+    own = _picked(ahead, there)
+    past = _picked(behind, there)
+    step = np.float32(span)
+    change = _longer(own.real + past.real / step, own.imag + past.imag / step)
+    return change > _longer(own.real, own.imag) + np.float32(least)
+
+
+def _picked(flow: Flow, places: Array) -> Array:
+    """Return the flow of some cells, [N] complex64. places: as if all rows were one."""
+    return as_complex(flow).ravel().take(places)
+
+
+def _longer(x: Floats, y: Floats) -> Floats:
+    """Return the size of the larger of both numbers."""
+    return np.maximum(np.abs(x), np.abs(y))
 
 
 def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:
@@ -160,9 +175,11 @@ def disagreement(at: Moment, left: LumaPyramid, right: LumaPyramid) -> Floats:
 
 
 def warp_field(at: Moment, grid: MotionGrid, shift_x: int, shift_y: int) -> Field:
-    """Return what `kernels.warp` reads to draw a plane of that subsampling."""
+    """Return what `kernels.warp` reads to draw a plane of that subsampling; it is made once."""
     scales = 32 * grid.cell / (1 << shift_x), 32 * grid.cell / (1 << shift_y)
-    return kernels.make_field(at.to_left, at.to_right, at.share, scales)
+    if scales not in at.fields:
+        at.fields[scales] = kernels.make_field(at.to_left, at.to_right, at.share, scales)
+    return at.fields[scales]
 
 
 @cache

@@ -2,10 +2,19 @@
 #include "fusion/fusion.h"
 #include "fusion/samples.h"
 
-CLONES static void copy8(const uint8_t *restrict from, int count, int16_t *restrict to)
+/* Copy a tile of 8 bits that lies in the picture. */
+CLONES static void copy_inside(const uint8_t *restrict from, ptrdiff_t stride, int high, int wide,
+                               int16_t *restrict to)
 {
-    for (int x = 0; x < count; x++)
-        to[x] = (int16_t)(from[x] << 4);
+    for (int y = 0; y < high; y++, from += stride)
+        for (int x = 0; x < wide; x++)
+            *to++ = (int16_t)(from[x] << 4);
+}
+
+static int32_t sample_at(const TilePlanes *p, const char *line, int x)
+{
+    x = clamp(x, 0, p->width - 1);
+    return p->deep ? ((const uint16_t *)line)[x] : ((const uint8_t *)line)[x];
 }
 
 /* Copy a tile of a picture in 1/16 codes; beyond the border it repeats. */
@@ -13,27 +22,24 @@ static void copy_tile(const TilePlanes *p, const TilePlane *plane, int number, i
                       size_t at)
 {
     const int high = BLOCKS * p->block_y, wide = BLOCKS * p->block_x;
-    const int inside = clamp(p->width - wide * column, 0, wide);
-    for (int y = 0; y < high; y++, at += (size_t)wide) {
-        const char *line = (const char *)plane->pictures[number] +
-                           plane->stride[number] * clamp(high * row + y, 0, p->height - 1);
-        if (!p->deep)
-            copy8((const uint8_t *)line + wide * column, inside, (int16_t *)plane->out + at);
-        for (int x = p->deep ? 0 : inside; x < wide; x++) {
-            const int from = clamp(wide * column + x, 0, p->width - 1);
+    const int top = high * row, left = wide * column;
+    const char *picture = plane->pictures[number];
+    const ptrdiff_t stride = plane->stride[number];
+    if (!p->deep && top + high <= p->height && left + wide <= p->width) {
+        copy_inside((const uint8_t *)picture + stride * top + left, stride, high, wide,
+                    (int16_t *)plane->out + at);
+        return;
+    }
+    for (int y = 0; y < high; y++) {
+        const char *line = picture + stride * clamp(top + y, 0, p->height - 1);
+        for (int x = 0; x < wide; x++, at++) {
+            const int32_t value = sample_at(p, line, left + x) << 4;
             if (p->deep)
-                ((int32_t *)plane->out)[at + (size_t)x] = ((const uint16_t *)line)[from] << 4;
+                ((int32_t *)plane->out)[at] = value;
             else
-                ((int16_t *)plane->out)[at + (size_t)x] =
-                    (int16_t)(((const uint8_t *)line)[from] << 4);
+                ((int16_t *)plane->out)[at] = (int16_t)value;
         }
     }
-}
-
-static int32_t sample_at(const TilePlanes *p, const char *line, int x)
-{
-    x = clamp(x, 0, p->width - 1);
-    return p->deep ? ((const uint16_t *)line)[x] : ((const uint8_t *)line)[x];
 }
 
 /* Fetch one sample of a keyframe at (x, y), displaced by (dx, dy) in 1/32. */
