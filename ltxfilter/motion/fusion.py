@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ltxfilter.frame import Plane, Planes, PlaneShape
+from ltxfilter.frame import Planes, PlaneShape
 from ltxfilter.motion import kernels
-from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane, thinned
+from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane, mask_for, thinned
 from ltxfilter.motion.kernels import fusion_sizes
 from ltxfilter.motion.kernels.fusion_sizes import Layers
 from ltxfilter.motion.trajectory import FlowContext, Moment, bounces, warp_field
@@ -223,13 +223,6 @@ def uncertain(scores: Array, limit: int, most: int) -> Array:
         rank = scores.size - most - 1
         limit = max(limit, int(np.partition(scores.ravel(), rank)[rank]))
     return np.ascontiguousarray(np.argwhere(scores > limit).astype(np.int32))
-
-
-def mask_for(static: Luma | None, shape: PlaneShape) -> Plane | None:
-    """Return the mask of static luma samples for a plane of another shape."""
-    if static is None:
-        return None
-    return np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
 
 
 @cache

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import cv2
-import numpy as np
 
 from ltxfilter.frame import Plane, Planes, PlaneShape, VideoInfo
 from ltxfilter.motion import kernels
 from ltxfilter.motion.fusion import tile_side
-from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane
+from ltxfilter.motion.grid import Array, Luma, MotionGrid, bright_plane, mask_for
 from ltxfilter.motion.trajectory import Moment, warp_field
 
 BYTES_PER_CELL = 292  # refining the motion 140, splats 72, flows and sums 60, fields 20
@@ -83,12 +82,11 @@ class PlaneDrawer:
         tau: float,
     ) -> tuple[list[Plane], list[Array]]:
         """Draw planes of one shape: see kernels.warp."""
-        if static is not None:
-            static = np.ascontiguousarray(static[:: 1 << shape.shift_y, :: 1 << shape.shift_x])
         cells = self._grid.cell >> shape.shift_x, self._grid.cell >> shape.shift_y
         field = warp_field(at, self._grid, shape.shift_x, shape.shift_y)
         at_tau = warp_tau(tau)
-        return kernels.warp(ends, field, cells, shape.depth, static, at_tau, self._tile)
+        mask = mask_for(static, shape)
+        return kernels.warp(ends, field, cells, shape.depth, mask, at_tau, self._tile)
 
 
 def warp_tau(tau: float) -> int:

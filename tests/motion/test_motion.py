@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.scenes import scene
 
+from ltxfilter.media.pixfmt import plane_shapes
 from ltxfilter.motion import kernels
 from ltxfilter.motion.estimate import Estimator, PairFlow, project
-from ltxfilter.motion.grid import MotionGrid, choose_sizes
+from ltxfilter.motion.grid import MotionGrid, choose_sizes, mask_for
 from ltxfilter.motion.plane_drawer import ALONE, Calibration, expected_psnr
 from ltxfilter.motion.pyramid import (
     Effort,
@@ -214,6 +215,20 @@ def test_one_neighbour_is_enough_to_tell_jerks_and_none_is_too_few() -> None:
     assert known[0] is None
     assert known[3] == (known[1] + known[2]) / 2
     assert known[2] < 4 < known[1]
+
+
+@pytest.mark.parametrize("width", [6, 7])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv411p", "yuv440p", "yuv444p"])
+def test_the_static_mask_of_another_plane_is_thinned(pix_fmt: str, width: int) -> None:
+    static = np.random.default_rng(3).integers(0, 2, (5, width), np.uint8) * np.uint8(255)
+    for shape in plane_shapes(pix_fmt, width, 5):
+        mask = mask_for(static, shape)
+        assert mask is not None
+        assert mask.flags.c_contiguous
+        assert mask.dtype == np.uint8
+        step_y, step_x = 1 << shape.shift_y, 1 << shape.shift_x
+        np.testing.assert_array_equal(mask, static[::step_y, ::step_x])
+        assert mask_for(None, shape) is None
 
 
 def test_what_turns_back_between_keyframes_bounces_and_what_speeds_up_does_not() -> None:
