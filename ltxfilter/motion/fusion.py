@@ -70,7 +70,7 @@ class Fusion:
         per_cell += 2 * (fusion_sizes.FEATURES + fusion_sizes.WEIGHTS + 4 * fusion_sizes.PAIRS)
         per_cell += 2 + (4 + 2) * block * block  # the gain, and what is mixed and covered
         rows, columns = tile_counts(grid)
-        everywhere = 26 + 4 + 32  # field, twice, speeds, the costs that boxes are summed from
+        everywhere = 26 + 4 + 1  # field, twice, speeds, and which tile is which
         return cells * (self._most * per_cell + rows * columns * everywhere) + (1 << 16)
 
     def improve(  # noqa: PLR0917

@@ -244,8 +244,11 @@ static void of_tile(const Tiles *t, const TileFeatures *f, int n, Tile *tile, in
     of_samples(sums, texture, tile->shift, out);
 }
 
+/* Costs of the blocks in and around a tile, and 1 at COUNTED; all 0 where nothing is marked. */
+typedef int16_t NearCosts[SPAN][SPAN][PLACES];
+
 /* Sum costs over SPAN rows of boxes, then over columns: the means go into features from `to` on. */
-CLONES static void box_means(const int16_t *costs, size_t line, int reach, int to, int16_t *out)
+CLONES static void box_means(NearCosts costs, int reach, int to, int16_t *out)
 {
     int16_t rows[SPAN][BLOCKS][PLACES];
     const int skip = FAR - reach;
@@ -254,7 +257,7 @@ CLONES static void box_means(const int16_t *costs, size_t line, int reach, int t
             int16_t sum[PLACES] = {0};
             for (int x = column + skip; x <= column + skip + 2 * reach; x++)
                 for (int k = 0; k < PLACES; k++)
-                    sum[k] = (int16_t)(sum[k] + costs[(size_t)y * line + (size_t)(x * PLACES + k)]);
+                    sum[k] = (int16_t)(sum[k] + costs[y][x][k]);
             memcpy(rows[y][column], sum, sizeof sum);
         }
     for (int cell = 0; cell < CELLS; cell++) {
@@ -269,28 +272,42 @@ CLONES static void box_means(const int16_t *costs, size_t line, int reach, int t
     }
 }
 
-/* Fill in the means of costs around every block, of those in marked tiles. */
-static int box_features(const Tiles *t, int16_t *out)
+/* Collect the costs in and around a tile. near: the numbers of the 3x3 tiles there, from 1 on, or 0;
+ * its rows are `line` apart. features: of all marked tiles. */
+static void collect(const int32_t *near, size_t line, const int16_t *features, NearCosts out)
 {
-    const size_t line = ((size_t)BLOCKS * (size_t)t->across + 2 * FAR) * PLACES;
-    int16_t *costs = calloc((size_t)BLOCKS * (size_t)t->down + 2 * FAR, line * sizeof *costs);
-    if (!costs)
+    memset(out, 0, sizeof(NearCosts));
+    for (int y = 0; y < SPAN; y++)
+        for (int x = 0; x < SPAN; x++) {
+            const int row = y + BLOCKS - FAR, column = x + BLOCKS - FAR; /* of 3x3 tiles */
+            const int32_t number = near[(size_t)(row / BLOCKS) * line + (size_t)(column / BLOCKS)];
+            if (!number)
+                continue;
+            const int cell = row % BLOCKS * BLOCKS + column % BLOCKS;
+            memcpy(out[y][x], features + ((size_t)(number - 1) * CELLS + (size_t)cell) * FEATURES,
+                   COSTS * sizeof *features);
+            out[y][x][COUNTED] = 1;
+        }
+}
+
+/* Fill in the means of costs around every block, of those in marked tiles. */
+static int box_features(const Tiles *t, int16_t *features)
+{
+    const size_t line = (size_t)t->across + 2;
+    int32_t *numbers = calloc(((size_t)t->down + 2) * line, sizeof *numbers);
+    if (!numbers)
         return -1;
     for (int n = 0; n < t->count; n++)
-        for (int cell = 0; cell < CELLS; cell++) {
-            const size_t row = (size_t)(BLOCKS * t->tiles[2 * n] + cell / BLOCKS + FAR);
-            const size_t column = (size_t)(BLOCKS * t->tiles[2 * n + 1] + cell % BLOCKS + FAR);
-            int16_t *at = costs + row * line + column * PLACES;
-            memcpy(at, out + ((size_t)n * CELLS + (size_t)cell) * FEATURES, COSTS * sizeof *at);
-            at[COUNTED] = 1;
-        }
-    for (int n = 0; n < t->count; n++, out += CELLS * FEATURES) {
-        const int16_t *corner = costs + (size_t)(BLOCKS * t->tiles[2 * n]) * line +
-                                (size_t)(BLOCKS * t->tiles[2 * n + 1]) * PLACES;
-        box_means(corner, line, NEAR, BOXES, out);
-        box_means(corner, line, FAR, BOXES + COSTS, out);
+        numbers[(size_t)(t->tiles[2 * n] + 1) * line + (size_t)t->tiles[2 * n + 1] + 1] = n + 1;
+    for (int n = 0; n < t->count; n++) {
+        NearCosts costs;
+        int16_t *out = features + (size_t)n * CELLS * FEATURES;
+        collect(numbers + (size_t)t->tiles[2 * n] * line + (size_t)t->tiles[2 * n + 1], line,
+                features, costs);
+        box_means(costs, NEAR, BOXES, out);
+        box_means(costs, FAR, BOXES + COSTS, out);
     }
-    free(costs);
+    free(numbers);
     return 0;
 }
 

@@ -35,13 +35,12 @@ int fast_mix_rows(const FastMix *f)
 AVX2 void fast_mix(const FastMix *f, PaddedWeights weights, int y, const int16_t *samples,
                    size_t size, int32_t *out, int16_t *covered)
 {
-    const int below = y + fast_mix_rows(f) - 1;
+    const int rows = fast_mix_rows(f);
     for (int x = 0; x < f->wide; x += SPREAD_RUN) {
         const __m256i base = _mm256_loadu_si256((const __m256i *)(samples + x));
         __m256i total = base, sum = _mm256_setzero_si256();
         for (int k = 0; k < WEIGHTS; k++) {
-            const __m256i weight = spread(&f->along, x, between_padded(weights[k], f->down, y),
-                                          between_padded(weights[k], f->down, below));
+            const __m256i weight = spread_rows(&f->along, x, weights[k], f->down, y, rows);
             const __m256i value = _mm256_loadu_si256(
                 (const __m256i *)(samples + (size_t)(k + 1) * size + x));
             total = _mm256_add_epi16(

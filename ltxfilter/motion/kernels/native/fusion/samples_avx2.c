@@ -81,9 +81,7 @@ AVX2 void fast_fetch_tile(FastTiles *f, int end, const PaddedMotion *motion, int
         for (int x = 0; x < wide; x += RUN, at += RUN) {
             __m256i moved[2];
             for (int axis = 0; axis < 2; axis++)
-                moved[axis] = spread(&f->along, x,
-                                     between_padded(motion[axis], f->down, y),
-                                     between_padded(motion[axis], f->down, y + rows - 1));
+                moved[axis] = spread_rows(&f->along, x, motion[axis], f->down, y, rows);
             const int left = wide * column + x, top = high * row + y;
             const int begins[2] = {left, rows == 2 ? left : left + 8};
             const int lines[2] = {top, top + rows - 1};

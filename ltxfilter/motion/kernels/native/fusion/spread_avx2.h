@@ -54,12 +54,16 @@ AVX2 static inline __m128i between_padded(const int16_t padded[PADDED][LANES],
         top, _mm_mulhrs_epi16(_mm_sub_epi16(bottom, top), _mm_set1_epi16(down->past[y])));
 }
 
-/* Read 16 samples from x on; both halves lie in rows of their own. */
-AVX2 static inline __m256i spread(const Spread *s, int x, __m128i first, __m128i second)
+/* Read 16 samples of a tile, from column x and row y on: of one row, or halves of two. */
+AVX2 static inline __m256i spread_rows(const Spread *s, int x,
+                                       const int16_t padded[PADDED][LANES], const Between *down,
+                                       int y, int rows)
 {
-    const __m256i rows = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
-    const __m256i before = _mm256_shuffle_epi8(rows, s->before[x / SPREAD_RUN]);
-    const __m256i after = _mm256_shuffle_epi8(rows, s->after[x / SPREAD_RUN]);
+    const __m128i first = between_padded(padded, down, y);
+    const __m128i second = rows == 2 ? between_padded(padded, down, y + 1) : first;
+    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+    const __m256i before = _mm256_shuffle_epi8(both, s->before[x / SPREAD_RUN]);
+    const __m256i after = _mm256_shuffle_epi8(both, s->after[x / SPREAD_RUN]);
     return _mm256_add_epi16(
         before, _mm256_mulhrs_epi16(_mm256_sub_epi16(after, before), s->past[x / SPREAD_RUN]));
 }
