@@ -35,23 +35,48 @@ static void look_around(const Tiles *t, const int32_t *speed, int row, int colum
         }
 }
 
-/* The same where no block lies beyond the border. */
-CLONES static void look_inside(const int32_t *restrict speed, int columns, int32_t corner,
-                               int reach, int step, Extremes *restrict found)
+#if HAVE_AVX2
+/* The same where no block lies beyond the border. corner: the place of the row's first block. */
+__attribute__((target("avx2"))) static void look_inside(const int32_t *speed, int columns,
+                                                        int32_t corner, int reach, int step,
+                                                        Extremes *found)
 {
+    const __m128i ahead = _mm_setr_epi32(0, 1, 2, 3);
+    __m128i least = _mm_loadu_si128((const __m128i *)found->least);
+    __m128i most = _mm_loadu_si128((const __m128i *)found->most);
+    __m128i slow = _mm_loadu_si128((const __m128i *)found->slow);
+    __m128i fast = _mm_loadu_si128((const __m128i *)found->fast);
     for (int dy = -reach; dy <= reach; dy += step)
         for (int dx = -reach; dx <= reach; dx += step) {
             const int32_t first = corner + dy * columns + dx;
-            for (int k = 0; k < BLOCKS; k++) {
-                const int32_t here = speed[first + k];
-                const int slower = here < found->least[k], faster = here > found->most[k];
-                found->slow[k] = slower ? first + k : found->slow[k];
-                found->least[k] = slower ? here : found->least[k];
-                found->fast[k] = faster ? first + k : found->fast[k];
-                found->most[k] = faster ? here : found->most[k];
-            }
+            const __m128i here = _mm_loadu_si128((const __m128i *)(speed + first));
+            const __m128i places = _mm_add_epi32(_mm_set1_epi32(first), ahead);
+            slow = _mm_blendv_epi8(slow, places, _mm_cmpgt_epi32(least, here));
+            fast = _mm_blendv_epi8(fast, places, _mm_cmpgt_epi32(here, most));
+            least = _mm_min_epi32(least, here), most = _mm_max_epi32(most, here);
         }
+    _mm_storeu_si128((__m128i *)found->least, least);
+    _mm_storeu_si128((__m128i *)found->most, most);
+    _mm_storeu_si128((__m128i *)found->slow, slow);
+    _mm_storeu_si128((__m128i *)found->fast, fast);
 }
+
+static int can_look_inside(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+#else
+static void look_inside(const int32_t *speed, int columns, int32_t corner, int reach, int step,
+                        Extremes *found)
+{
+    (void)speed, (void)columns, (void)corner, (void)reach, (void)step, (void)found;
+}
+
+static int can_look_inside(void)
+{
+    return 0;
+}
+#endif
 
 CLONES static void speeds(const int16_t *restrict field, size_t plane, int32_t *restrict out)
 {
@@ -66,8 +91,8 @@ CLONES static void speeds(const int16_t *restrict field, size_t plane, int32_t *
 static void motions_of_row(const Tiles *t, const int32_t *speed, int row, int column, int16_t *out)
 {
     const size_t plane = (size_t)t->rows * (size_t)t->columns;
-    const int inside = row >= FURTHEST && row + FURTHEST < t->rows - 2 && column >= FURTHEST &&
-                       column + BLOCKS - 1 + FURTHEST < t->columns - 2;
+    const int inside = can_look_inside() && row >= FURTHEST && row + FURTHEST < t->rows - 2 &&
+                       column >= FURTHEST && column + BLOCKS - 1 + FURTHEST < t->columns - 2;
     Extremes found;
     int32_t chosen[PAIRS][BLOCKS];
     row = clamp(row, 0, t->rows - 3);
