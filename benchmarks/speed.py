@@ -3,13 +3,15 @@
 python -m benchmarks.speed --clips FOLDER [--sizes 720p 1080p] [--cores 1 2]; results/speed.json
 Both read and write yuv4mpegpipe, the output going to /dev/null. Wall time is that of whole
 processes; CPU time is without their start, which is timed on a clip of two frames and listed apart.
-Methods take turns, of which the best counts: what else runs on a machine only adds.
+Methods take turns, of which the best counts: what else runs on a machine only adds. The third table
+says what the fusion takes: one thread draws the same frames with and without it in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,8 +39,11 @@ PEERS = {
 }
 STEPS = (
     "search", "polish", "propagate", "splat", "fill", "agree", "travel", "share_of_left",
-    "align_ends", "static_mask", "make_field", "warp",
+    "align_ends", "static_mask", "make_field", "warp", "tile_motions", "tile_samples",
+    "tile_features", "tile_weights", "tile_mix",
 )  # fmt: skip
+FUSED = ("balanced", "best")  # presets
+ROUNDS = 9  # of drawing with and without the fusion
 Row = dict[str, Any]
 
 
@@ -124,17 +129,37 @@ def steps(clip: Clip, engine: str) -> Row:
 
     for name, function in kept.items():
         setattr(kernels, name, counted(name, function))
-    drawer = Drawer(clip.info, Fraction(50), Options(engine=engine))
-    began = time.thread_time()
-    for k, planes in enumerate(clip.frames):
-        list(drawer.push(Frame(Fraction(k, 25), planes)))
-    list(drawer.finish())
-    total = time.thread_time() - began
+    total = drawing(clip, engine)
     for name, function in kept.items():
         setattr(kernels, name, function)
     drawn = len(clip.frames) - 1
     found = {name: 1000 * seconds / drawn for name, seconds in spent.items()}
     return {"engine": engine, **found, "everything": 1000 * total / drawn}
+
+
+def drawing(clip: Clip, engine: str) -> float:
+    """Double the rate of a clip in this thread; return CPU seconds."""
+    drawer = Drawer(clip.info, Fraction(50), Options(engine=engine))
+    began = time.thread_time()
+    for k, planes in enumerate(clip.frames):
+        list(drawer.push(Frame(Fraction(k, 25), planes)))
+    list(drawer.finish())
+    return time.thread_time() - began
+
+
+def fusion_cost(clip: Clip, preset: str) -> Row:
+    """Return CPU milliseconds per drawn frame without the fusion, and what it adds to them."""
+    engine, without, more = f"flow:preset={preset}", [], []
+    for _ in range(ROUNDS):
+        without.append(drawing(clip, f"{engine}:fuse=0"))
+        more.append(drawing(clip, engine) - without[-1])
+    each = 1000 / (len(clip.frames) - 1)
+    return {
+        "preset": preset,
+        "without ms": each * min(without),
+        "more ms, median": each * statistics.median(more),
+        "more ms, least": each * min(more),
+    }
 
 
 def main() -> None:
@@ -149,7 +174,7 @@ def main() -> None:
     parser.add_argument("--name", default="speed")
     args = parser.parse_args()
     source = next(path for path in files(args.clips) if path.name.startswith(args.clip))
-    rows, parts = [], []
+    rows, parts, costs = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for size in args.sizes:
             clips = {n: Path(folder, f"{n}.y4m") for n in (2, FRAMES[size], FILTERED[size])}
@@ -164,9 +189,10 @@ def main() -> None:
             clip = load(clips[FILTERED[size]], FILTERED[size])
             engines = [method for method in args.methods if method not in PEERS]
             parts += [{"size": size, **steps(clip, engine)} for engine in engines]
+            costs += [{"size": size, **fusion_cost(clip, preset)} for preset in FUSED]
     ratios(rows)
-    print(table(rows), table(parts), sep="\n\n")
-    print(write(args.name, rows, steps=parts, clip=source.name))
+    print(table(rows), table(parts), table(costs), sep="\n\n")
+    print(write(args.name, rows, steps=parts, fusion=costs, clip=source.name))
 
 
 if __name__ == "__main__":
