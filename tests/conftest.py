@@ -39,6 +39,7 @@ def pytest_configure() -> None:
     """
     path = [str(tools.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    os.environ.pop("PYTHONUNBUFFERED", None)  # a container may set it, users hardly ever do
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: None)
 

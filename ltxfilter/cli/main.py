@@ -178,7 +178,9 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ[OWN_PROCESS] = "1"  # see `media.encoding.process_state`
     gc.disable()  # until a run is open: imports leave nothing to collect
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    _abandon_unwritten()
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -188,7 +190,7 @@ def run(argv: Sequence[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except BrokenPipeError:
-        _abandon_stdout()
+        _abandon(1)
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return 130
@@ -247,8 +249,21 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _abandon_stdout() -> None:
-    """Point fd 1 nowhere, so that nothing complains about the closed pipe at exit."""
+def _abandon_unwritten() -> None:
+    """Point standard streams nowhere whose text was not taken, as by a full disk.
+
+    Python would try again at exit, fail, and exit with 120 whatever the run came to.
+    """
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            _abandon(descriptor)
+
+
+def _abandon(descriptor: int) -> None:
+    """Point a descriptor nowhere, so that nothing complains about it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)

@@ -47,6 +47,21 @@ def test_a_broken_standard_error_ends_no_job(redirection: str, clip: Path, tmp_p
     assert frames(out) == 50
 
 
+@needs_full
+@pytest.mark.parametrize(
+    ("words", "redirection", "code"),
+    [
+        (["engines"], ">/dev/full", 1),
+        (["--nonsense"], "2>/dev/full", 2),
+        (["-i", "nothing.mp4", "out.mkv"], "2>/dev/full", 3),
+        (["--version"], "2>/dev/full", 0),
+    ],
+)
+def test_text_that_is_not_taken_keeps_the_exit_code(words: list[str], redirection: str, code: int):
+    """Python ends with 120 where it cannot flush a stream at its end."""
+    assert shell(f"{shlex.join(ltxfilter(*words))} {redirection}").returncode == code
+
+
 def test_a_closed_standard_error_leaves_only_frames_on_standard_output(clip: Path):
     words = shlex.join(ltxfilter("-i", clip, "--engine", "hold", "-f", "yuv4mpegpipe", "-"))
     closed, opened = shell(f"{words} 2>&-"), shell(words)

@@ -302,7 +302,7 @@ def test_a_signal_while_nobody_reads_the_messages(long_clip: Path, tmp_path: Pat
 
 
 SCRIPT = """
-import ctypes, os, sys, threading, time
+import ctypes, functools, os, sys, threading, time
 from ltxfilter.cli import terminal
 from ltxfilter.errors import Interrupted
 
@@ -314,7 +314,7 @@ class Run:
         {abandon}
         return "what is left"
 
-with terminal.StopSignals(print) as signals:
+with terminal.StopSignals(functools.partial(print, flush=True)) as signals:
     {body}
 """
 IN_C = "signals.run = Run(); print('ready', flush=True); ctypes.CDLL(None).sleep({patience})"
