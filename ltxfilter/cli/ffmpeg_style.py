@@ -9,6 +9,7 @@ from ltxfilter.cli.ffmpeg_options.accepted import ACCEPTED
 from ltxfilter.cli.flag import Side
 from ltxfilter.cli.flags import FLAGS
 from ltxfilter.cli.parse import parse
+from ltxfilter.cli.text_output import write_text
 
 
 class FfmpegStyle(click.Command):
@@ -18,10 +19,10 @@ class FfmpegStyle(click.Command):
         """Leave the words to `cli.parse`."""
         arguments = parse(args)
         if arguments.show == "version":
-            click.echo(f"ltxfilter {__version__}")
+            write_text(f"ltxfilter {__version__}")
             ctx.exit()
         if arguments.show == "help":
-            click.echo(ctx.get_help())
+            write_text(ctx.get_help())
             ctx.exit()
         ctx.params["arguments"] = arguments
         return []

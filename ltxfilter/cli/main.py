@@ -17,6 +17,7 @@ from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
 from ltxfilter.cli.progress_file import ProgressFile
 from ltxfilter.cli.terminal import Console, StopSignals, escaped, write_error
+from ltxfilter.cli.text_output import named_stdout
 from ltxfilter.errors import Interrupted, LtxFilterError
 from ltxfilter.refusals import refusal_of
 from ltxfilter.values import LEVELS, OWN_PROCESS
@@ -230,10 +231,10 @@ def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
         gc.enable()
         command, name = command_named(words[0]), f"ltxfilter {words.pop(0)}"
-    with command.make_context(name, words) as context:  # main() would turn EPIPE into exit 1
+    with named_stdout():  # which help is printed on
+        context = command.make_context(name, words)  # main() would turn EPIPE into exit 1
+    with context:
         code: int = command.invoke(context)
-        if sys.stdout is not None:  # it was closed with >&-
-            sys.stdout.flush()
     return code
 
 

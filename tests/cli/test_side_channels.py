@@ -51,7 +51,7 @@ def test_a_broken_standard_error_ends_no_job(redirection: str, clip: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "redirection", "code"),
     [
-        (["engines"], ">/dev/full", 1),
+        (["engines"], ">/dev/full", 4),
         (["--nonsense"], "2>/dev/full", 2),
         (["-i", "nothing.mp4", "out.mkv"], "2>/dev/full", 3),
         (["--version"], "2>/dev/full", 0),
@@ -60,6 +60,16 @@ def test_a_broken_standard_error_ends_no_job(redirection: str, clip: Path, tmp_p
 def test_text_that_is_not_taken_keeps_the_exit_code(words: list[str], redirection: str, code: int):
     """Python ends with 120 where it cannot flush a stream at its end."""
     assert shell(f"{shlex.join(ltxfilter(*words))} {redirection}").returncode == code
+
+
+@needs_full
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["engines"], ["jobs", "--help"]])
+def test_a_standard_output_that_takes_no_text_is_named(words: list[str]):
+    done = shell(f"{shlex.join(ltxfilter(*words))} >/dev/full")
+    assert (done.returncode, done.stderr) == (
+        4,
+        b"ltxfilter: standard output: No space left on device\n",
+    )
 
 
 def test_a_closed_standard_error_leaves_only_frames_on_standard_output(clip: Path):

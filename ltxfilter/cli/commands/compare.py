@@ -16,6 +16,7 @@ from ltxfilter.cli.commands.engine_flags import (
     models_of,
 )
 from ltxfilter.cli.terminal import Console, StopSignals
+from ltxfilter.cli.text_output import write_text
 from ltxfilter.errors import OptionError
 from ltxfilter.values import parse_level
 
@@ -88,7 +89,7 @@ def compare_command(*, form: str, level: str, **given: Any) -> int:
         finally:
             console.end_status()
     for piece in _printed(found, form):
-        click.echo(piece, nl=False)
+        write_text(piece, newline=False)
     if options.folder is not None:
         console.say(f"the page is {options.folder.rstrip('/')}/index.html")
     else:

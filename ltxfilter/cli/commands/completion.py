@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ltxfilter.cli.text_output import write_text
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -13,5 +15,5 @@ def completion_command(*, shell: str) -> int:
     from ltxfilter.cli.shells.completions import SHELLS
 
     commands = {name: command_named(name) for name in COMMANDS}
-    click.echo(SHELLS[shell](commands), nl=False)
+    write_text(SHELLS[shell](commands), newline=False)
     return 0

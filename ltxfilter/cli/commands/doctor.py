@@ -16,6 +16,7 @@ import click
 
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
+from ltxfilter.cli.text_output import write_text
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import ModelOptions, available_threads
 
@@ -77,7 +78,7 @@ def doctor_command(arguments: Arguments, *, whole: bool) -> int:
         return _will_work(arguments)
     unusable = False
     for finding in examine(arguments.options.models):
-        click.echo(finding.line())
+        write_text(finding.line())
         unusable = unusable or finding.unusable
     return EngineUnavailableError.exit_code if unusable else 0
 
@@ -88,18 +89,18 @@ def _will_work(arguments: Arguments) -> int:
 
     codes, unusable = [], 0
     for finding in _model_files(arguments.options.models):
-        click.echo(finding.line())
+        write_text(finding.line())
         unusable = EngineUnavailableError.exit_code if finding.unusable else unusable
     with _warnings() as warnings:
         for answer in check_command(arguments.options):
             lead = "will not work: " if answer.code else ""
-            click.echo(f"{answer.part:19} {lead}{answer.text}")
+            write_text(f"{answer.part:19} {lead}{answer.text}")
             codes += [answer.code] if answer.code else []
     for text in warnings:
-        click.echo(f"{'warning':19} {text}")
+        write_text(f"{'warning':19} {text}")
     code = codes[0] if codes else unusable
     verdict = "will not work" if code else "will work, as far as can be told before it runs"
-    click.echo(f"{'this command':19} {verdict}")
+    write_text(f"{'this command':19} {verdict}")
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ltxfilter.cli.text_output import write_text
 from ltxfilter.errors import EngineUnavailableError
 from ltxfilter.options import EngineOption
 
@@ -18,16 +19,16 @@ def engines_command(*, every: bool) -> int:
         try:
             engine = engine_class(name)
         except EngineUnavailableError as error:  # an engine of another package
-            click.echo(f"{name}: [unavailable: {error}]")
+            write_text(f"{name}: [unavailable: {error}]")
             continue
         missing = engine.unavailable()
-        click.echo(f"{name}: {engine.summary}" + (f" [unavailable: {missing}]" if missing else ""))
+        write_text(f"{name}: {engine.summary}" + (f" [unavailable: {missing}]" if missing else ""))
         for option in engine.options:
             if every or not option.expert:
-                click.echo(f"    {_described(option)}")
+                write_text(f"    {_described(option)}")
         hidden = sum(option.expert for option in engine.options)
         if hidden and not every:
-            click.echo(f"    ({hidden} options for experts: ltxfilter engines --all)")
+            write_text(f"    ({hidden} options for experts: ltxfilter engines --all)")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ltxfilter.cli.text_output import write_text
 from ltxfilter.errors import OutputError
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ def jobs_command(*, clean: bool) -> int:
             continue
         unfinished.append(job)
     if not unfinished:
-        click.echo("no unfinished jobs")
+        write_text("no unfinished jobs")
         return 0
     if clean:
         return _clean(unfinished)
     for job in unfinished:
         for line in _described(job):
-            click.echo(line)
+            write_text(line)
     return 0
 
 
@@ -59,7 +60,7 @@ def _clean(jobs: list[KnownJob]) -> int:
     for job in jobs:
         if discard_folder(job.folder):
             forget_job(job)
-            click.echo(f"removed {job.folder}")
+            write_text(f"removed {job.folder}")
         else:
             busy.append(job.output)
     if busy:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ltxfilter.cli.text_output import write_text
+
 
 @click.command("man")
 def man_command() -> int:
@@ -12,5 +14,5 @@ def man_command() -> int:
     from ltxfilter.cli.shells.manual_page import manual_page
 
     commands = {name: command_named(name) for name in COMMANDS}
-    click.echo(manual_page(ABOUT, commands), nl=False)
+    write_text(manual_page(ABOUT, commands), newline=False)
     return 0

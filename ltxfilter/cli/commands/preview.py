@@ -18,6 +18,7 @@ import click
 
 from ltxfilter.cli.commands.engine_flags import engines_of, level_flag, model_flags, models_of
 from ltxfilter.cli.terminal import Console, StopSignals
+from ltxfilter.cli.text_output import write_text
 from ltxfilter.errors import OptionError
 from ltxfilter.normalize import fps_of
 from ltxfilter.values import parse_level, parse_speed, parse_time
@@ -91,7 +92,7 @@ def preview_command(*, level: str, no_open: bool, **given: Any) -> int:
     if options.worst:
         console.say(f"moments: {', '.join(time_text(float(moment)) for moment in moments)}")
     if no_open or not _opened(output):
-        click.echo(output)
+        write_text(output)
     else:
         console.say(f"opened {output}")
     return 0

@@ -12,6 +12,7 @@ import click
 from ltxfilter.cli.ffmpeg_style import FfmpegStyle
 from ltxfilter.cli.parse import Arguments
 from ltxfilter.cli.terminal import Console, StopSignals
+from ltxfilter.cli.text_output import write_text
 from ltxfilter.errors import OutputError
 from ltxfilter.values import round_half_up
 
@@ -35,7 +36,7 @@ def probe_command(arguments: Arguments) -> int:
     console = Console(arguments.level)
     with StopSignals(console.say_last):
         for line in describe(plan(arguments.options)):
-            click.echo(line)
+            write_text(line)
     return 0
 
 
