@@ -40,7 +40,7 @@ PEERS = {
 STEPS = (
     "search", "polish", "propagate", "splat", "fill", "agree", "travel", "share_of_left",
     "align_ends", "static_mask", "make_field", "warp", "tile_motions", "tile_samples",
-    "tile_features", "tile_weights", "tile_mix",
+    "tile_features", "tile_weights", "limit_change", "tile_mix",
 )  # fmt: skip
 FUSED = ("balanced", "best")  # presets
 ROUNDS = 9  # of drawing with and without the fusion

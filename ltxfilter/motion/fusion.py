@@ -95,6 +95,7 @@ class Fusion:
         [luma] = self.samples(marked, [self._bright], drawn, ends)
         features = self.features(marked, luma, static, tau)
         weights, gains = kernels.tile_weights(features, marked.field, marked.tiles, self._layers)
+        kernels.limit_change(weights, luma, self._layout[self._bright].depth)
         index, wanted = marked.index, self._wanted(drawn, ends, tau)
         for numbers in self._groups:
             bright = numbers == [self._bright]

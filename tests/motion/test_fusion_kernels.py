@@ -89,6 +89,7 @@ def test_compiled_and_plain_are_equal(
     tau = int(rng.integers(0, 32768))
     features = same("tile_features", samples, motions, field, tiles, static, depth, tau, shape)
     weights, gains = same("tile_weights", features, field, tiles, layers_of(rng))
+    weights = limited_alike(weights, samples, depth)
     gains = (gains * rng.choice([0, 1, 1])).astype(np.int16)
     wanted = int(rng.choice([-1, 0, 1]) * rng.choice([0, 3000, 1 << 20, 1 << 40]))
     index = np.full(shape, -1, np.int32)
@@ -104,6 +105,16 @@ def test_compiled_and_plain_are_equal(
     mixes_alike(chroma[0][0], shown[0], weights, None, tiles, index, mask, depth)
 
 
+def limited_alike(weights: np.ndarray, samples: np.ndarray, depth: int) -> np.ndarray:
+    from ltxfilter.motion.kernels import c_fusion
+
+    found, expected = weights.copy(), weights.copy()
+    c_fusion.limit_change(found, samples, depth)
+    numpy_weights.limit_change(expected, samples, depth)
+    np.testing.assert_array_equal(found, expected)
+    return found
+
+
 def mixes_alike(picture: np.ndarray, *arguments: Any) -> None:
     from ltxfilter.motion.kernels import c_fusion
 
@@ -111,6 +122,18 @@ def mixes_alike(picture: np.ndarray, *arguments: Any) -> None:
     c_fusion.tile_mix(found, *arguments)
     numpy_weights.tile_mix(expected, *arguments)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("depth", [8, 10, 16])
+def test_a_block_changes_by_36_codes_at_most(depth: int) -> None:
+    samples = np.zeros((1, 13, 16, 16), np.int16 if depth == 8 else np.int32)
+    samples[0, 1] = 16 * 100 << (depth - 8)  # the left keyframe is 100 codes brighter
+    samples[0, 1, :, :4] = 16 * 40 << (depth - 8)
+    weights = np.zeros((1, 12, 4, 4), np.int16)
+    weights[0, 0] = [8192, 8192, 16384, 32767]  # of a quarter, half, and all of it
+    kernels.limit_change(weights, samples, depth)
+    codes = weights[0, 0] / 32768 * [40, 100, 100, 100]
+    np.testing.assert_allclose(codes, np.tile([10, 25, 36, 36], (4, 1)), atol=0.1)
 
 
 @needs_compiled

@@ -76,6 +76,7 @@ CALLS: dict[str, Callable[[], list[Any]]] = {  # arguments that each function ta
         flow(), flow(),
     ],
     "fill": lambda: [floats(3, ROWS, COLUMNS), flow()],
+    "limit_change": lambda: [np.full((2, 12, 4, 4), 2000, np.int16), shown(), 8],
     "make_field": lambda: [
         flow(), flow(), floats(ROWS, COLUMNS), 64.0, 32.0,
         np.zeros((5, ROWS + 2, COLUMNS + 2), np.int16),
@@ -137,6 +138,7 @@ OUTPUTS = {  # where each function writes
     "agree": [(2,)],
     "align_ends": [(7,), (8,)],
     "fill": [(1,)],
+    "limit_change": [(0,)],
     "make_field": [(5,)],
     "polish": [(4,)],
     "propagate": [(6,)],
@@ -406,6 +408,7 @@ def test_numbers_of_the_fusion() -> None:
     odd = np.zeros((2, 13, 12, 12), np.int16)
     refused("tile_mix", (1,), odd, ValueError, "power of two")
     refused("tile_features", (0,), odd, ValueError, "power of two")
+    refused("limit_change", (1,), odd, ValueError, "power of two")
     thin = np.zeros((5, 2, 5), np.int16)
     for name, at in (("tile_motions", 0), ("tile_features", 2), ("tile_weights", 1)):
         refused(name, (at,), thin, ValueError, "inside its border")
@@ -415,6 +418,7 @@ def test_deep_planes_need_deep_samples() -> None:
     refused("tile_mix", (7,), 10, TypeError, "must be uint16")
     refused("tile_samples", (8,), 1, TypeError, "must be uint16")
     refused("tile_features", (7,), 10, TypeError, "must be int32")
+    refused("limit_change", (2,), 10, TypeError, "must be int32")
     refused("warp", (5,), 10, TypeError, "must be uint16")
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "align_ends",
     "compiled",
     "fill",
+    "limit_change",
     "make_field",
     "polish",
     "propagate",
@@ -68,9 +69,10 @@ if compiled is None:
     )
     from ltxfilter.motion.kernels.numpy_search import align_ends, polish, search
     from ltxfilter.motion.kernels.numpy_tiles import tile_motions, tile_samples
-    from ltxfilter.motion.kernels.numpy_weights import tile_mix, tile_weights
+    from ltxfilter.motion.kernels.numpy_weights import limit_change, tile_mix, tile_weights
 else:
     from ltxfilter.motion.kernels.c_fusion import (
+        limit_change,
         tile_features,
         tile_mix,
         tile_motions,

@@ -103,6 +103,15 @@ def tile_weights(
     return weights, gains
 
 
+def limit_change(weights: Array, samples: Array, depth: int) -> None:
+    """Make the weights of blocks smaller, in place, that would change by more than 36 codes.
+
+    That is the mean over the samples of luma, in codes of 8 bits. weights: of `tile_weights`.
+    samples: of luma, as `tile_samples` returns them. depth: 8..16 bits.
+    """
+    _kernels.limit_change(weights, samples, depth)
+
+
 def tile_mix(  # noqa: PLR0917
     picture: Array,
     samples: Array,

@@ -21,6 +21,9 @@ MOST_FEATURE = 511  # the size of a feature, in 1/32
 UNITS = 48  # of each of its hidden layers
 MOST_ACTIVE = 4095  # a unit's output, in 1/128
 MOST_GAIN = 128  # of the difference to the 3x3 mean, in 1/64
+MOST_CHANGE = 16 * 36  # 1/16 codes of 8 bits by which a block may change in the mean
+MOST_NARROW = 32767  # to which changes of samples are narrowed
+LARGEST = 1 << 22  # of a sample in 1/16 codes, however deep
 MOST_OFFSET = 128  # 1/16 codes of 8 bits by which what is mixed in may be shifted
 
 HALVINGS = np.rint(32768 * 2.0 ** (-np.arange(256) / 256)).astype(np.int32)

@@ -10,8 +10,11 @@ from ltxfilter.motion.kernels.fusion_sizes import (
     CHOICES,
     FEATURES,
     HALVINGS,
+    LARGEST,
     MOST_ACTIVE,
+    MOST_CHANGE,
     MOST_GAIN,
+    MOST_NARROW,
     MOST_OFFSET,
     PAIRS,
     WEIGHTS,
@@ -53,6 +56,27 @@ def softmax(logits: Array) -> Array:
     parts = HALVINGS[below & 255] >> (below >> 8)
     unit = (1 << 30) // parts.sum(axis=1, keepdims=True).astype(np.int64)
     return np.asarray((parts * unit) >> 15)
+
+
+def limit_change(weights: Array, samples: Array, depth: int) -> None:
+    """See c_fusion.limit_change."""
+    block = samples.shape[-1] // BLOCKS
+    parts = samples.reshape(len(samples), -1, BLOCKS, block, BLOCKS, block)
+    wide = np.clip(parts.astype(np.int32), -LARGEST, LARGEST)
+    change = np.zeros(wide[:, 0].shape, np.int32)
+    for k in range(WEIGHTS):
+        step = (wide[:, k + 1] - wide[:, 0]) >> (depth - 8)
+        change += share_of(_narrowed(step), weights[:, k, :, None, :, None].astype(np.int32))
+        change = _narrowed(change)
+    total = np.abs(change).sum(axis=(2, 4), dtype=np.int64)
+    most = MOST_CHANGE * block * block
+    share = (most << 15) // np.maximum(total, most + 1)
+    limited = share_of(weights.astype(np.int64), share[:, None])
+    weights[:] = np.where(total[:, None] > most, limited, weights)
+
+
+def _narrowed(values: Array) -> Array:
+    return np.clip(values, -MOST_NARROW, MOST_NARROW)
 
 
 def tile_mix(  # noqa: PLR0917

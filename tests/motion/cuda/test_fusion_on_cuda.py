@@ -173,6 +173,9 @@ class Scene:
         layers = fusion.load_layers()
         weights, gains = kernels.tile_weights(features, marked.field, marked.tiles, layers)
         np.testing.assert_array_equal(ours._gains[:count].cpu(), gains)
+        unlimited = weights.copy()
+        kernels.limit_change(weights, luma, self.video.layout[self.bright].depth)
+        self.limited = int((weights != unlimited).any(axis=1).sum())
         np.testing.assert_array_equal(ours._weights[:count].cpu().reshape(weights.shape), weights)
 
 
@@ -204,6 +207,7 @@ def test_where_something_may_bounce_tiles_are_not_marked(scale, bounce):
 def test_all_tiles_may_be_marked(depth, shift):
     scene = Scene(info(depth, shift, shift, width=45, height=38), 1, most=1.0)
     assert scene.check() == np.prod(scene.marked.shape)
+    assert 0 < scene.limited < 16 * np.prod(scene.marked.shape)  # blocks
 
 
 @pytest.mark.usefixtures("any_network")

@@ -19,6 +19,7 @@ from ltxfilter.motion.cuda import device, grid_kernels
 from ltxfilter.motion.cuda.estimate import empty
 from ltxfilter.motion.cuda.fusion import (
     feature_kernels,
+    limit_kernels,
     network_kernels,
     sample_kernels,
     sharpen_kernels,
@@ -138,6 +139,7 @@ class CudaFusion:
         self._sample(drawing, bright)
         self._find_features(drawing, field)
         self._weigh(field)
+        self._limit(self._layout.shapes[bright])
         self._mix(drawing, bright)
         for index, shape in enumerate(self._layout.shapes):
             if index != bright and shape.role != "a":
@@ -214,6 +216,12 @@ class CudaFusion:
         inputs = self._logits, self._halvings, field, tiles, self._weights, self._gains
         sizes = *field.shape[1:], self._shape[1], most
         device.launch(network_kernels.weight_kernel, count, *inputs, *sizes)
+
+    def _limit(self, luma: PlaneShape) -> None:
+        """Do what `kernels.limit_change` does."""
+        inputs = self._weights, self._samples_of(luma), self._tiles, self._most
+        sizes = {"side": self._side, "shift": luma.depth - 8}
+        device.launch(limit_kernels.limit_kernel, CELLS * self._most, *inputs, **sizes)
 
     def _mix(self, drawing: Drawing, index: int) -> None:
         """Do what `kernels.tile_mix` does for one plane; the bright one is sharpened."""

@@ -10,6 +10,7 @@
 PyObject *py_agree(PyObject *module, PyObject *args);
 PyObject *py_align_ends(PyObject *module, PyObject *args);
 PyObject *py_fill(PyObject *module, PyObject *args);
+PyObject *py_limit_change(PyObject *module, PyObject *args);
 PyObject *py_make_field(PyObject *module, PyObject *args);
 PyObject *py_polish(PyObject *module, PyObject *args);
 PyObject *py_propagate(PyObject *module, PyObject *args);

@@ -227,6 +227,36 @@ PyObject *py_tile_weights(PyObject *module, PyObject *args)
     return finish(&call, 0);
 }
 
+PyObject *py_limit_change(PyObject *module, PyObject *args)
+{
+    enum { WEIGHT, INPUT, DEPTH };
+    Argument wanted[] = {
+        {"weights", INT16, "numbers, 12, 4, 4", WRITTEN},
+        {"samples", INT16, "numbers, 13, side, side"},
+        {"depth", INTEGER, .low = 8, .high = 16},
+        {NULL},
+    };
+    Call call;
+    (void)module;
+    if (PyTuple_Size(args) > DEPTH && PyLong_AsLong(PyTuple_GetItem(args, DEPTH)) > 8)
+        wanted[INPUT].type = INT32;
+    PyErr_Clear();
+    if (take(&call, "limit_change", wanted, args) < 0)
+        return NULL;
+    const int side = size_of(&call, "side");
+    const TileLimit limit = {
+        .samples = call.at[INPUT], .count = size_of(&call, "numbers"),
+        .deep = call.number[DEPTH] > 8, .depth = (int)call.number[DEPTH],
+        .block = side / BLOCKS, .weights = call.at[WEIGHT],
+    };
+    if (side % BLOCKS || !is_power(limit.block) || limit.block > WIDEST_BLOCK)
+        return refuse(&call, "samples", "must have blocks of a power of two up to 16");
+    Py_BEGIN_ALLOW_THREADS
+    limit_change(&limit);
+    Py_END_ALLOW_THREADS
+    return finish(&call, 0);
+}
+
 PyObject *py_tile_mix(PyObject *module, PyObject *args)
 {
     enum { PICTURE, INPUT, WEIGHT, GAINS, TILES, INDEX, MASK, DEPTH, SUM };

@@ -6,6 +6,7 @@ static PyMethodDef methods[] = {
     {"align_ends", py_align_ends, METH_VARARGS,
      "align_ends(left, right, to_left, to_right, share, tau, steps, out_left, out_right)"},
     {"fill", py_fill, METH_VARARGS, "fill(sums, out)"},
+    {"limit_change", py_limit_change, METH_VARARGS, "limit_change(weights, samples, depth)"},
     {"make_field", py_make_field, METH_VARARGS,
      "make_field(to_left, to_right, share, scale_x, scale_y, out)"},
     {"polish", py_polish, METH_VARARGS, "polish(seen, other, flow, steps, out)"},

@@ -69,6 +69,12 @@ typedef struct {
 } Network;
 
 typedef struct {
+    const void *samples;       /* as TilePlane.out, of luma */
+    int count, deep, depth, block;
+    int16_t *weights;          /* [count, WEIGHTS, CELLS], which become smaller */
+} TileLimit;
+
+typedef struct {
     void *picture;             /* drawn anew in the marked tiles */
     ptrdiff_t stride;
     int width, height, deep, depth;
@@ -87,6 +93,7 @@ void tile_samples(const Tiles *t, const TilePlanes *p);
 int tile_features(const Tiles *t, const TileFeatures *f);
 void tile_weights(const Tiles *t, const int16_t *features, const Network *n, int16_t *weights,
                   int16_t *gains);
+void limit_change(const TileLimit *l);
 int tile_mix(const Tiles *t, const TileMix *m);
 
 /* The place of a block in a field's plane; beyond the picture the last one repeats. */
