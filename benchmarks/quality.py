@@ -90,7 +90,10 @@ def _more(clip: Clip, wanted: list[int], drawn: list[Planes], true: list[Planes]
 
 
 def summary(rows: list[Row]) -> list[Row]:
-    """Return the mean of every score per method over the clips that all methods drew."""
+    """Return the mean of every score per method over the clips that all methods drew.
+
+    Clips that have no such score, as deep ones have no VMAF, are left out of its mean.
+    """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     by_clip: dict[str, set[str]] = {}
     for row in rows:
@@ -100,7 +103,8 @@ def summary(rows: list[Row]) -> list[Row]:
     for method in methods:
         own = [row for row in rows if row["method"] == method and row["clip"] in shared]
         keys = [key for key in ("psnr", "p10", "ssim", "vmaf", "pulse", "flicker") if key in own[0]]
-        mean = {key: float(np.mean([row[key] for row in own])) for key in keys}
+        known = {key: [row[key] for row in own if row[key] is not None] for key in keys}
+        mean = {key: float(np.mean(values)) for key, values in known.items() if values}
         means.append({"method": method, "clips": len(own), **mean})
     return means
 
