@@ -104,7 +104,7 @@ def tile_weights(
 
 
 def limit_change(weights: Array, samples: Array, depth: int) -> None:
-    """Make the weights of blocks smaller, in place, that would change by more than 36 codes.
+    """Make the weights of blocks smaller, in place, that would change by more than 32 codes.
 
     That is the mean over the samples of luma, in codes of 8 bits. weights: of `tile_weights`.
     samples: of luma, as `tile_samples` returns them. depth: 8..16 bits.

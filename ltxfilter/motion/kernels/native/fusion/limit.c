@@ -1,7 +1,7 @@
 /* Limit by how much a mix changes a block: what changes most is a gamble between what keyframes show. */
 #include "fusion/limit.h"
 
-enum { MOST_CHANGE = 16 * 36 }; /* 1/16 codes of 8 bits: the mean of a block */
+enum { MOST_CHANGE = 16 * 32 }; /* 1/16 codes of 8 bits: the mean of a block */
 
 static int32_t narrowed(int32_t value)
 {
