@@ -1,4 +1,4 @@
-"""Train the fusion: python -m training.train FOLDER... [--out FILE] [--folds K --judge FOLDER].
+"""Train the fusion: python -m training.train FOLDER... [--out FILE] [--seed N] [--folds K ...].
 
 Every video below the folders is decoded, frames are dropped and drawn back, and a network learns
 to weigh what may be mixed. The same clips make the same network, bit for bit, on one machine.
@@ -77,10 +77,10 @@ class Tiles:
         return {name: array[at] for name, array in self._all.items()}
 
 
-def trained(known: list[Example], steps: int = STEPS) -> Network:
-    """Return a network that was trained on examples; the same for the same ones."""
-    torch.manual_seed(SEED)
-    rng = np.random.default_rng(SEED)
+def trained(known: list[Example], steps: int = STEPS, seed: int = SEED) -> Network:
+    """Return a network that was trained on examples; the same for the same ones and seed."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     tiles, network = Tiles(known), Network()
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=RATE, weight_decay=1e-4, betas=(0.9, 0.98)
@@ -187,6 +187,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ltxfilter/motion/fusion_weights.npz"))
     parser.add_argument("--judge", type=Path, help="the folder whose clips are left out in parts")
     parser.add_argument("--folds", type=int, default=0, help="how many parts")
+    parser.add_argument("--seed", type=int, default=SEED, help="of what is drawn by chance")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -199,7 +200,7 @@ def main() -> None:
     judged = sorted(path.stem for path in videos([args.judge])) if args.judge else []
     parts_out = [set(judged[k :: args.folds]) for k in range(args.folds)]
     named = [(out, args.out.with_stem(f"{args.out.stem}{k}")) for k, out in enumerate(parts_out)]
-    jobs = [(set[str](), args.out), *named]
+    jobs = [(out, path, args.seed) for out, path in [(set[str](), args.out), *named]]
     with Pool(args.processes, _remember, (known,)) as pool:  # forked: nothing is copied
         rows = pool.starmap(_one, jobs, chunksize=1)
     print(json.dumps({key: value for row in rows for key, value in row.items()}, indent=1))
@@ -212,10 +213,11 @@ def _remember(known: list[Example]) -> None:
     _known[:] = known
 
 
-def _one(left_out: set[str], out: Path) -> dict[str, Any]:
+def _one(left_out: set[str], out: Path, seed: int) -> dict[str, Any]:
     """Train one network, write it, and return what it gains on what was left out."""
     torch.set_num_threads(1)
-    network = trained([example for example in _known if example.clip not in left_out])
+    known = [example for example in _known if example.clip not in left_out]
+    network = trained(known, seed=seed)
     layers: dict[str, Any] = network.exported()
     np.savez(out, **layers)
     print(f"{out}: written", flush=True)
