@@ -36,7 +36,7 @@ ALONE := bench-encoder-memory bench-soak bench-stops
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo quick format lint type test test-all test-ltx test-ltx-core check sanitize valgrind smoke docs \
 	wheel sdist outdated fuzz $(PIPELINE) \
-	$(ALONE) bench-mainjob bench-quality bench-peers bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
+	$(ALONE) bench-mainjob bench-quality bench-fusion bench-peers bench-speed bench-auto bench-motion bench-latency bench-gpu gpu-first-run corpus clean
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -162,7 +162,7 @@ bench-soak: $(VENV)/.dev
 bench-mainjob: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.mainjob $(ARGS) $(filter-out %.md,$(wildcard $(CLIPS)/*))
 
-bench-quality bench-peers bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
+bench-quality bench-fusion bench-peers bench-speed bench-auto bench-motion: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* --clips $(CLIPS) $(ARGS)
 
 bench-stops: $(VENV)/.dev

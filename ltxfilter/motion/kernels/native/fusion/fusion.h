@@ -96,6 +96,13 @@ void tile_weights(const Tiles *t, const int16_t *features, const Network *n, int
 void limit_change(const TileLimit *l);
 int tile_mix(const Tiles *t, const TileMix *m);
 
+/* A sample of what tiles show, in 1/16 codes. samples: int32 if deep, else int16. */
+static inline int32_t shown_sample(const void *samples, int deep, size_t at)
+{
+    return deep ? clamp(((const int32_t *)samples)[at], -LARGEST, LARGEST)
+                : ((const int16_t *)samples)[at];
+}
+
 /* The place of a block in a field's plane; beyond the picture the last one repeats. */
 static inline size_t block_at(const Tiles *t, int row, int column)
 {

@@ -8,12 +8,6 @@ static int32_t narrowed(int32_t value)
     return clamp(value, -MOST_NARROW, MOST_NARROW);
 }
 
-static int32_t sample_of(const TileLimit *l, size_t at)
-{
-    return l->deep ? clamp(((const int32_t *)l->samples)[at], -LARGEST, LARGEST)
-                   : ((const int16_t *)l->samples)[at];
-}
-
 /* Add to sums, one for each block of a row, by how much its samples change. See `fast_changes`. */
 static void add_changes(const TileLimit *l, size_t first, const int16_t *weights, int32_t *sums)
 {
@@ -21,12 +15,14 @@ static void add_changes(const TileLimit *l, size_t first, const int16_t *weights
     const size_t size = (size_t)(side * side);
     for (int i = 0; i < l->block * side; i++) {
         const size_t at = first + (size_t)i;
-        const int32_t base = sample_of(l, at);
+        const int32_t base = shown_sample(l->samples, l->deep, at);
         const int column = i % side / l->block;
         int32_t change = 0;
         for (int k = 0; k < WEIGHTS; k++) {
-            const int32_t step = (sample_of(l, at + (size_t)(k + 1) * size) - base) >> (l->depth - 8);
-            change = narrowed(change + share_of(narrowed(step), weights[k * CELLS + column]));
+            const size_t there = at + (size_t)(k + 1) * size;
+            const int32_t shown = shown_sample(l->samples, l->deep, there);
+            const int32_t step = narrowed((shown - base) >> (l->depth - 8));
+            change = narrowed(change + share_of(step, weights[k * CELLS + column]));
         }
         sums[column] += change < 0 ? -change : change;
     }

@@ -25,26 +25,21 @@ static void pad_weights(const Tiles *t, const TileMix *m, int n, PaddedWeights o
         }
 }
 
-static int32_t sample_of(const TileMix *m, size_t at)
-{
-    return m->deep ? clamp(((const int32_t *)m->samples)[at], -LARGEST, LARGEST)
-                   : ((const int16_t *)m->samples)[at];
-}
-
 /* Mix one row of a tile, in 1/16 codes. at: its first sample in the picture that was drawn.
  * covered: the sum of each sample's weights, in 1/32768. */
 static void mix_row(const TileMix *m, const Between *along, int16_t lines[WEIGHTS][LANES],
                     size_t at, size_t size, int32_t *out, int16_t *covered)
 {
     for (int x = 0; x < BLOCKS * m->block_x; x++) {
-        const int32_t base = sample_of(m, at + (size_t)x);
+        const int32_t base = shown_sample(m->samples, m->deep, at + (size_t)x);
         int32_t sum = 0;
         out[x] = base;
         for (int k = 0; k < WEIGHTS; k++) {
             const int32_t first = lines[k][along->before[x]];
             const int32_t weight =
                 first + share_of(lines[k][along->after[x]] - first, along->past[x]);
-            const int32_t value = sample_of(m, at + (size_t)(k + 1) * size + (size_t)x);
+            const size_t there = at + (size_t)(k + 1) * size + (size_t)x;
+            const int32_t value = shown_sample(m->samples, m->deep, there);
             out[x] += share_of(value - base, weight);
             sum += weight;
         }
@@ -141,7 +136,7 @@ CLONES static void sum_row(const TileMix *m, size_t at, const int32_t *restrict 
     if (mask || m->deep)
         for (int x = 0; x < count; x++) {
             const int32_t moves = mask == NULL || mask[x] == 0;
-            change += moves * (mixed[x] - sample_of(m, at + (size_t)x));
+            change += moves * (mixed[x] - shown_sample(m->samples, m->deep, at + (size_t)x));
             cover += moves * covered[x];
         }
     else
